@@ -1,0 +1,51 @@
+# The verbs of soundraft; `make help` lists them. All of them make the environment first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.made-from-lock
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro exp test test-slow lint ui bench clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/' | expand -t 20
+
+setup: $(STAMP) ## make .venv from requirements.lock (again when the lock changes)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "soundraft needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing $$(grep -c == requirements.lock) pinned packages; the first time this takes minutes"
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+repro: setup ## rebuild what changed, then show the result
+	dvc repro
+	@echo && cat reports/evaluate/report.md && echo "next: make ui (curves), make exp S='train.cycles=6' (change a number)"
+
+exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
+	dvc exp run $(foreach change,$(S),-S $(change))
+
+test: setup ## all fast tests, under 5 minutes, no network
+	pytest -m "not slow"
+
+test-slow: setup ## the slow tests: whole pipelines, killed and resumed
+	pytest -m slow
+
+lint: setup ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: setup ## MLflow on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} --host 127.0.0.1 --port $${PORT:-5000}
+
+bench: setup ## speed against the baselines in benchmarks/
+	for script in benchmarks/bench_*.py; do python $$script || exit 1; done
+
+clean: ## remove the environment and scratch files; data, models and DVC's cache stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis data/*.tmp models/*.tmp models/*/*.tmp reports/*.tmp

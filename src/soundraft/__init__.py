@@ -1,0 +1,1 @@
+"""soundraft: reproducible audio machine learning, with models that improve themselves by RAFT."""

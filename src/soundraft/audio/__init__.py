@@ -1,0 +1,1 @@
+"""Reading, writing and levelling of audio."""

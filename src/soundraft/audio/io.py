@@ -1,0 +1,90 @@
+"""Audio files in and out, through soundfile and soxr; every way a file can be bad has its own message."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from soundraft import files
+from soundraft.parallel import BadClip
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
+PCM16_SCALE = 32768
+
+
+def read(path: Path) -> tuple[np.ndarray, int]:
+    """Decode a file whole: float32 `[N, C]` in −1…1, and its rate in Hz.
+
+    Raises:
+        BadClip: when the file is absent, empty, not audio, cut short, or holds NaN or infinite samples.
+    """
+    if not path.is_file():
+        raise BadClip("no such file")
+    if path.stat().st_size == 0:
+        raise BadClip("empty file")
+    _check_riff_is_whole(path)
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise BadClip(f"not readable as audio: {error.error_string}") from error
+    if len(samples) == 0:
+        raise BadClip("no samples")
+    if not np.isfinite(samples).all():
+        raise BadClip("NaN or infinite samples")
+    return samples, rate
+
+
+def _check_riff_is_whole(path: Path) -> None:
+    """libsndfile reads a truncated WAV without a word; its `data` chunk says how long it should be."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(12)
+        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+            return
+        while len(chunk := stream.read(8)) == 8:
+            name, length = struct.unpack("<4sI", chunk)
+            if name == b"data":
+                streamed = length in (0, 0xFFFFFFFF)  # a writer that could not seek back
+                if not streamed and stream.tell() + length > size:
+                    raise BadClip(f"truncated: header promises {length} bytes, {size - stream.tell()} are there")
+                return
+            stream.seek(length + length % 2, 1)
+    raise BadClip("truncated: no data chunk")
+
+
+def to_mono(samples: np.ndarray) -> np.ndarray:
+    """`[N, C]` → `[N]`, the mean of the channels."""
+    channels = samples.shape[1]
+    if channels == 1:
+        return samples[:, 0]
+    return samples @ np.full(channels, 1 / channels, dtype=np.float32)
+
+
+def resample(samples: np.ndarray, source_hz: int, target_hz: int) -> np.ndarray:
+    """`[N]` at `source_hz` → `[N · target/source]` at `target_hz` (soxr, high quality)."""
+    return samples if source_hz == target_hz else soxr.resample(samples, source_hz, target_hz)
+
+
+def wav_bytes(samples: np.ndarray, rate_hz: int) -> bytes:
+    """A 16-bit mono WAV file. Rounds to nearest (soundfile's own conversion floors) and clips at full scale."""
+    pcm = np.clip(np.rint(samples * PCM16_SCALE), -PCM16_SCALE, PCM16_SCALE - 1).astype("<i2").tobytes()
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF", 36 + len(pcm), b"WAVE",
+        b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16,
+        b"data", len(pcm),
+    )  # fmt: skip
+    return header + pcm
+
+
+def write_wav(path: Path, samples: np.ndarray, rate_hz: int) -> None:
+    files.write_bytes(path, wav_bytes(samples, rate_hz))
+
+
+def decode(data: bytes, rate_hz: int) -> np.ndarray:
+    """Mono samples `[N]` at `rate_hz` from the bytes of an audio file."""
+    samples, source_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    return resample(to_mono(samples), source_hz, rate_hz)

@@ -1,0 +1,226 @@
+"""Synthetic speech without a network: espeak-ng, from the wheel `espeakng-loader`, plus noise.
+
+The target corpus uses voices, rates and pitches that the start corpus never has, and more noise.
+espeak-ng keeps a hidden random state from call to call that nothing resets. The list of utterances is
+therefore cut into a fixed number of parts, and a fresh process speaks each part in order: the same bytes
+from any number of workers.
+"""
+
+import ctypes
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundraft import runtime
+from soundraft.audio import io
+from soundraft.corpora import grammar
+from soundraft.corpora.base import CorpusError, Fetched, Request, Role
+from soundraft.manifest import SPLITS, Clip, Split
+from soundraft.parallel import map_fresh
+
+PARTS = 16
+ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
+START_VARIANTS = (
+    "m1",
+    "m2",
+    "m3",
+    "m4",
+    "f1",
+    "f2",
+    "f3",
+    "adam",
+    "david",
+    "ed",
+    "john",
+    "linda",
+    "paul",
+    "steph",
+)
+TARGET_VARIANTS = (
+    "m6",
+    "m7",
+    "f4",
+    "f5",
+    "belinda",
+    "benjamin",
+    "max",
+    "michel",
+    "shelby",
+    "travis",
+    "zac",
+    "aunty",
+)
+NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # amplitude falls with frequency to this power
+PEAK = 0.9
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One clip to speak. `snr_db` is `None` for a clip without noise."""
+
+    id: str
+    split: Split
+    text: str
+    voice: str
+    rate_wpm: int
+    pitch: int
+    noise: str
+    snr_db: float | None
+    seed: int
+
+
+def fetch(request: Request, out: Path) -> Fetched:
+    """Speak the utterances of one role into `out/SPLIT/NNNNN.wav`."""
+    utterances = plan(request)
+    parts = [(utterances[part::PARTS], out) for part in range(PARTS)]
+    spoken = map_fresh(_speak_part, parts, title=f"speak {request.role}")
+    return Fetched([clip for clips in spoken for clip in clips], [])
+
+
+def plan(request: Request) -> list[Utterance]:
+    """Draw all utterances; depends on the request alone.
+
+    Raises:
+        CorpusError: when a split has no number of clips; a synthetic corpus has no "all".
+    """
+    voices = role_voices(request.role, request.options["voices"][request.role])
+    utterances = []
+    for split in SPLITS:
+        count = request.clips[split]
+        if count is None:
+            raise CorpusError(f"corpus.{request.role}.clips.{split} is null: synthetic speech needs a number")
+        for index in range(count):
+            name = f"{split}/{index:05d}"
+            seed = runtime.derive_seed("espeak", request.seed, request.role, name)
+            utterances.append(_draw(random.Random(seed), name, split, voices, request.options[request.role], seed))
+    return utterances
+
+
+def role_voices(role: Role, count: int) -> list[str]:
+    """The first `count` voices of a role. No variant serves both roles.
+
+    Accents change fastest, so that a few voices already cover all accents.
+    """
+    variants = START_VARIANTS if role == "start" else TARGET_VARIANTS
+    voices = [
+        f"{ACCENTS[(row + column) % len(ACCENTS)]}+{variants[column]}"
+        for row in range(len(ACCENTS))
+        for column in range(len(variants))
+    ]
+    if count > len(voices):
+        raise CorpusError(f"corpus.espeak.voices.{role}: {count} asked, {len(voices)} exist")
+    return voices[:count]
+
+
+def _draw(
+    rng: random.Random, name: str, split: Split, voices: list[str], style: Mapping[str, Any], seed: int
+) -> Utterance:
+    noisy = rng.random() < style["noisy_share"]
+    return Utterance(
+        id=name,
+        split=split,
+        text=grammar.draw_text(rng, split),
+        voice=rng.choice(voices),
+        rate_wpm=rng.randint(*style["rate_wpm"]),
+        pitch=rng.randint(*style["pitch"]),
+        noise=rng.choice(sorted(NOISE_EXPONENTS)),
+        snr_db=round(rng.uniform(*style["snr_db"]), 2) if noisy else None,
+        seed=seed,
+    )
+
+
+def _speak_part(job: tuple[list[Utterance], Path]) -> list[Clip]:
+    utterances, out = job
+    espeak = Espeak()
+    clips = []
+    for utterance in utterances:
+        speech = espeak.speak(utterance.text, utterance.voice, utterance.rate_wpm, utterance.pitch)
+        path = f"{utterance.id}.wav"
+        io.write_wav(out / path, add_noise(speech, utterance), espeak.sample_rate_hz)
+        clips.append(_clip(utterance, path, len(speech), espeak.sample_rate_hz))
+    return clips
+
+
+def _clip(utterance: Utterance, path: str, samples: int, rate_hz: int) -> Clip:
+    metadata: dict[str, Any] = {"rate_wpm": utterance.rate_wpm, "pitch": utterance.pitch}
+    if utterance.snr_db is not None:
+        metadata |= {"noise": utterance.noise, "snr_db": utterance.snr_db}
+    return Clip(
+        id=utterance.id,
+        audio_path=path,
+        text=utterance.text,
+        duration=round(samples / rate_hz, 6),
+        sample_rate=rate_hz,
+        speaker=utterance.voice,
+        split=utterance.split,
+        metadata=metadata,
+    )
+
+
+def add_noise(speech: np.ndarray, utterance: Utterance) -> np.ndarray:
+    """Speech `[N]` plus coloured noise at the utterance's signal-to-noise ratio, scaled to a peak of 0.9."""
+    mixed = speech
+    if utterance.snr_db is not None:
+        noise = colored_noise(len(speech), NOISE_EXPONENTS[utterance.noise], utterance.seed)
+        noise_rms = np.sqrt(np.mean(speech**2)) / 10 ** (utterance.snr_db / 20)
+        mixed = speech + noise * noise_rms
+    return (mixed * (PEAK / np.abs(mixed).max())).astype(np.float32)
+
+
+def colored_noise(samples: int, exponent: float, seed: int) -> np.ndarray:
+    """Gaussian noise `[N]` of RMS 1 whose amplitude spectrum falls as frequency to the power −exponent."""
+    length = 1 << (samples - 1).bit_length()  # a power of two: the transform of a prime length is slow
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(length))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 1.0) ** exponent
+    noise = np.fft.irfft(spectrum, length)[:samples]
+    return noise / np.sqrt(np.mean(noise**2))
+
+
+class Espeak:
+    """The espeak-ng library, by ctypes. One instance a process: the library's state is global.
+
+    Constants are those of `speak_lib.h`.
+    """
+
+    _SYNCHRONOUS = 2
+    _CHARS_UTF8 = 1
+    _RATE, _PITCH = 1, 3
+
+    def __init__(self) -> None:
+        import espeakng_loader
+
+        self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = espeakng_loader.get_data_path()
+        self.sample_rate_hz: int = self._lib.espeak_Initialize(self._SYNCHRONOUS, 0, data.encode(), 0)
+        if self.sample_rate_hz <= 0:
+            raise RuntimeError(f"espeak-ng did not start with its data in {data}")
+        self._blocks: list[np.ndarray] = []
+        callback_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        self._callback = callback_type(self._collect)  # the library keeps the pointer: so must we
+        self._lib.espeak_SetSynthCallback(self._callback)
+
+    def _collect(self, wav: Any, count: int, _events: Any) -> int:
+        if wav and count > 0:
+            self._blocks.append(np.ctypeslib.as_array(wav, shape=(count,)).copy())
+        return 0
+
+    def speak(self, text: str, voice: str, rate_wpm: int, pitch: int) -> np.ndarray:
+        """Speech `[N]`, float64 in −1…1.
+
+        Raises:
+            RuntimeError: when the voice is unknown or nothing was spoken.
+        """
+        if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise RuntimeError(f"espeak-ng has no voice {voice!r}")
+        self._lib.espeak_SetParameter(self._RATE, rate_wpm, 0)
+        self._lib.espeak_SetParameter(self._PITCH, pitch, 0)
+        self._blocks.clear()
+        data = text.encode() + b"\0"
+        status = self._lib.espeak_Synth(data, len(data), 0, 0, 0, self._CHARS_UTF8, None, None)
+        if status != 0 or not self._blocks:
+            raise RuntimeError(f"espeak-ng said nothing for {text!r} with voice {voice!r} (status {status})")
+        return np.concatenate(self._blocks) / io.PCM16_SCALE

@@ -1,0 +1,93 @@
+"""The user's own recordings: a folder with a `manifest.jsonl` or a `metadata.csv` beside the audio.
+
+`metadata.csv` is what Hugging Face's AudioFolder reads: a column `file_name`, a column `text` or
+`transcription`, and optionally `id`, `speaker` and `split`. Clips without a split get one by a stable hash of
+their speaker (of their id where there is no speaker), so that no speaker is in two splits.
+"""
+
+import csv
+import shutil
+from pathlib import Path
+
+from soundraft import files
+from soundraft.corpora.base import CorpusError, Fetched, Request, require_folder
+from soundraft.dataset.splits import hashed_split
+from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip, Rejected, parse_manifest, parse_rows
+from soundraft.parallel import progress_over
+
+METADATA_NAME = "metadata.csv"
+_COLUMNS = {"file_name": "audio_path", "transcription": "text"}
+
+
+def fetch(request: Request, out: Path) -> Fetched:
+    """Copy the listed recordings to `out`, unchanged; what is listed but cannot be copied is set aside.
+
+    Raises:
+        CorpusError: when the folder or its list is absent or unusable.
+    """
+    folder = require_folder(request, family="folder")
+    clips, rejected = _read_list(folder)
+    clips = _limit([_with_split(clip) for clip in clips], request)
+    kept = []
+    for clip in progress_over(clips, total=len(clips), title=f"import {request.role}", unit="clip"):
+        reason = _copy(folder, clip.audio_path, out)
+        if reason is None:
+            kept.append(clip)
+        else:
+            rejected.append(Rejected(clip.id, clip.audio_path, reason))
+    return Fetched(kept, rejected)
+
+
+def _read_list(folder: Path) -> tuple[list[Clip], list[Rejected]]:
+    if (folder / MANIFEST_NAME).is_file():
+        return parse_manifest(folder / MANIFEST_NAME)
+    if (folder / METADATA_NAME).is_file():
+        return _read_metadata(folder / METADATA_NAME)
+    raise CorpusError(
+        f"{folder}: neither {MANIFEST_NAME} (lines with audio_path and text) nor {METADATA_NAME} "
+        "(columns file_name and text) is there"
+    )
+
+
+def _read_metadata(path: Path) -> tuple[list[Clip], list[Rejected]]:
+    """The rows of `metadata.csv`, through the same checks as a manifest."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8: {error}") from error
+    reader = csv.DictReader(text.splitlines(keepends=True))
+    columns = [_COLUMNS.get(name, name) for name in reader.fieldnames or []]
+    known = {"id", "audio_path", "text", "speaker", "split"}
+    if "audio_path" not in columns:
+        raise CorpusError(f"{path}: no column file_name; found: {', '.join(columns) or 'none'}")
+    rows = []
+    for number, values in enumerate(reader, start=2):
+        row = {_COLUMNS.get(name, name): value for name, value in values.items() if name and value}
+        extra = {name: row.pop(name) for name in list(row) if name not in known}
+        rows.append((f"{path.name}:{number}", row | ({"metadata": extra} if extra else {})))
+    return parse_rows(rows)
+
+
+def _with_split(clip: Clip) -> Clip:
+    return clip if clip.split else clip.model_copy(update={"split": hashed_split(clip.speaker or clip.id)})
+
+
+def _limit(clips: list[Clip], request: Request) -> list[Clip]:
+    kept: list[Clip] = []
+    for split in SPLITS:
+        kept += [clip for clip in clips if clip.split == split][: request.clips[split]]
+    return kept
+
+
+def _copy(folder: Path, audio_path: str, out: Path) -> str | None:
+    """Copy one file; the reason when it cannot be had."""
+    try:
+        source = files.inside(folder, audio_path)
+    except ValueError as error:
+        return str(error)
+    if not source.is_file():
+        return "no such file"
+    target = out / audio_path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return None

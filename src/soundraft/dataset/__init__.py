@@ -1,0 +1,1 @@
+"""The dataset: how it is split, built and read."""

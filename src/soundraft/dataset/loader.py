@@ -1,0 +1,91 @@
+"""The one door through which training and evaluation see data, and how clips are put into batches."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from soundraft import runtime
+from soundraft.audio import io
+from soundraft.manifest import Split
+from soundraft.parallel import progress_over
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """Clips as a model takes them: parallel lists.
+
+    Attributes:
+        features: per clip what the model's feature extractor made, `[T, F]` (or `[T]` for raw samples).
+        durations_s: seconds of audio per clip.
+    """
+
+    ids: list[str]
+    texts: list[str]
+    speakers: list[str]
+    durations_s: list[float]
+    features: list[torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(feature) for feature in self.features]
+
+
+Extract = Callable[[np.ndarray], torch.Tensor]
+
+
+def load_utterances(
+    folder: Path, split: Split, *, sample_rate_hz: int, extract: Extract, indices: Sequence[int] | None = None
+) -> Utterances:
+    """Read, decode and featurise the clips of one split; only the features stay in memory.
+
+    Args:
+        folder: a dataset that s5 built.
+        extract: mono samples `[N]` at `sample_rate_hz` → features `[T, F]`.
+        indices: which clips, in which order; all in the dataset's order when `None`.
+    """
+    table = open_split(folder, split)
+    chosen = range(len(table)) if indices is None else indices
+    out = Utterances([], [], [], [], [])
+    title = f"features {folder.name}/{split}"
+    for index in progress_over(chosen, total=len(chosen), title=title, unit="clip"):
+        row = table[int(index)]
+        out.ids.append(row["id"])
+        out.texts.append(row["text"])
+        out.speakers.append(row["speaker"] or "")
+        out.durations_s.append(row["duration"])
+        out.features.append(extract(io.decode(row["wav"]["bytes"], sample_rate_hz)))
+    return out
+
+
+def open_split(folder: Path, split: Split) -> Any:
+    """One split of a saved dataset, memory-mapped."""
+    import datasets
+
+    return datasets.load_from_disk(str(folder / split))
+
+
+def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Indices in batches of similar length, for inference: sorted, so that padding costs little."""
+    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def shuffled_batches(lengths: Sequence[int], batch_size: int, *, seed: int) -> list[list[int]]:
+    """Every index once, in batches of similar length whose make-up and order depend on the seed.
+
+    Lengths are jittered by ±10 % before sorting, so that no two epochs have the same batches.
+    """
+    rng = random.Random(runtime.derive_seed("batches", seed))
+    jittered = [length * rng.uniform(0.9, 1.1) for length in lengths]
+    order = sorted(range(len(lengths)), key=lambda index: (jittered[index], index))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    rng.shuffle(batches)
+    return batches

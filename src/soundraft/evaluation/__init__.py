@@ -1,0 +1,1 @@
+"""Evaluation: test metrics with intervals, error tables, plots, speed."""

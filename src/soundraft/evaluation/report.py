@@ -1,0 +1,194 @@
+"""From scored test sets to what a person reads: one table, flat metrics, and files for every detail."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soundraft import files
+from soundraft.evaluation.recognition import Scored
+from soundraft.metrics import text as metric
+from soundraft.metrics.text import Counts
+
+START = "start"
+LABELS = {
+    START: "start model",
+    "raft": "RAFT",
+    "supervised": "control: supervised on references",
+    "self_training": "control: greedy self-training",
+    "random": "control: a random one of K, no reward",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on the test clips.
+
+    Attributes:
+        algorithm: "start", "raft" or the name of a control.
+        target: the target corpus as the model gives it.
+        snapped: the same, each word replaced by the nearest vocabulary word.
+        start: the start corpus, to see what was forgotten.
+    """
+
+    algorithm: str
+    cycle: int
+    target: Scored
+    snapped: Scored
+    start: Scored
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    samples: int
+    seed: int
+
+    def interval(self, counts: Sequence[Counts]) -> tuple[float, float]:
+        return metric.bootstrap_interval(counts, samples=self.samples, seed=self.seed)
+
+
+def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
+    """The table of the report: start and every RAFT cycle, then each control after its last cycle."""
+    head = (
+        "model",
+        "cycle",
+        "WER [95 % interval]",
+        "CER",
+        "sub",
+        "del",
+        "ins",
+        "WER, words snapped",
+        "start corpus WER",
+    )
+    cells = [
+        (
+            LABELS[row.algorithm],
+            str(row.cycle),
+            _rate(row.target.words, bootstrap),
+            f"{row.target.cer:.1%}",
+            *(str(sum(getattr(count, kind) for count in row.target.words)) for kind in _EDITS),
+            _rate(row.snapped.words, bootstrap),
+            f"{row.start.wer:.1%}",
+        )
+        for row in shown_rows(rows)
+    ]
+    widths = [max(len(line[column]) for line in [head, *cells]) for column in range(len(head))]
+    rule = tuple("-" * width for width in widths)
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in [head, rule, *cells]
+    )
+
+
+def shown_rows(rows: Sequence[Row]) -> list[Row]:
+    """Every row of start and RAFT; of a control only the last cycle."""
+    last = {row.algorithm: row.cycle for row in sorted(rows, key=lambda row: row.cycle)}
+    main = [row for row in rows if row.algorithm in (START, "raft")]
+    return main + [row for row in rows if row not in main and row.cycle == last[row.algorithm]]
+
+
+def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
+    """Flat metrics of the whole run: before, after, and what it cost on the start corpus."""
+    first = rows[0]
+    last = [row for row in rows if row.algorithm in (START, "raft")][-1]
+    low, high = bootstrap.interval(last.target.words)
+    return {
+        "cycles": last.cycle,
+        "wer_before": first.target.wer,
+        "wer_after": last.target.wer,
+        "wer_after_low": low,
+        "wer_after_high": high,
+        "wer_relative_reduction": 1 - last.target.wer / first.target.wer if first.target.wer else 0.0,
+        "cer_after": last.target.cer,
+        "wer_snapped_before": first.snapped.wer,
+        "wer_snapped_after": last.snapped.wer,
+        "wer_start_before": first.start.wer,
+        "wer_start_after": last.start.wer,
+    }
+
+
+def write_curves(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
+    """`curves.csv`, one line per model: what `dvc plots` and the picture show."""
+    lines = []
+    for row in rows:
+        low, high = bootstrap.interval(row.target.words)
+        lines.append(
+            {
+                "algorithm": row.algorithm,
+                "cycle": row.cycle,
+                "wer": row.target.wer,
+                "wer_low": low,
+                "wer_high": high,
+                "cer": row.target.cer,
+                "wer_snapped": row.snapped.wer,
+                "wer_start_corpus": row.start.wer,
+            }
+        )
+    write_csv(path, lines)
+
+
+def write_errors(folder: Path, row: Row, *, top: int) -> None:
+    """`confusions.csv` and `worst_clips.csv` of one model."""
+    scored = row.target
+    pairs = list(zip(scored.references, scored.hypotheses, strict=True))
+    write_csv(
+        folder / "confusions.csv",
+        [{"said": said, "heard": heard, "times": n} for said, heard, n in metric.confusions(pairs, top=top)],
+    )
+    worst = sorted(range(len(pairs)), key=lambda index: (-scored.words[index].errors, scored.ids[index]))[:top]
+    write_csv(
+        folder / "worst_clips.csv",
+        [
+            {
+                "id": scored.ids[i],
+                "errors": scored.words[i].errors,
+                "reference": pairs[i][0],
+                "hypothesis": pairs[i][1],
+            }
+            for i in worst
+        ],
+    )
+
+
+def write_predictions(path: Path, rows: Sequence[Row]) -> None:
+    """One line per model and test clip: `algorithm, cycle, id, reference, prediction, hits, substitutions, …`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lines = [
+        {
+            "algorithm": row.algorithm,
+            "cycle": row.cycle,
+            "id": name,
+            "reference": said,
+            "prediction": heard,
+            "hits": count.hits,
+            **{kind: getattr(count, kind) for kind in _EDITS},
+        }
+        for row in rows
+        for name, said, heard, count in zip(
+            row.target.ids, row.target.references, row.target.hypotheses, row.target.words, strict=True
+        )
+    ]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(lines), buffer, compression="zstd")
+    files.write_bytes(path, buffer.getvalue().to_pybytes())
+
+
+def write_csv(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    stream = io.StringIO()
+    if lines:
+        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    files.write_text(path, stream.getvalue())
+
+
+_EDITS = ("substitutions", "deletions", "insertions")
+
+
+def _rate(counts: Sequence[Counts], bootstrap: Bootstrap) -> str:
+    low, high = bootstrap.interval(counts)
+    return f"{metric.pooled_rate(counts):.1%} [{low:.1%}–{high:.1%}]"

@@ -1,0 +1,82 @@
+"""Atomic writes, hashes, sorted walks, and the rules that join names and paths."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: a temporary neighbour, then one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    write_text(path, "".join(lines))
+
+
+@contextmanager
+def building(directory: Path) -> Iterator[Path]:
+    """Build a directory beside its place and move it there when complete.
+
+    A stage that dies inside leaves `directory` as it was; the half-built neighbour ends in `.tmp`,
+    is ignored by git and DVC, and is removed by the next attempt.
+    """
+    scratch = directory.with_name(f"{directory.name}.tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    yield scratch
+    if directory.exists():
+        shutil.rmtree(directory)
+    os.replace(scratch, directory)
+
+
+def sorted_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
+    """All files below `root` with one of the suffixes (any case), in an order that no file system changes."""
+    wanted = tuple(suffix.lower() for suffix in suffixes)
+    found = (path for path in root.rglob("*") if path.is_file() and path.name.lower().endswith(wanted))
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def inside(root: Path, relative: str) -> Path:
+    """The path of a file named in a manifest.
+
+    Raises:
+        ValueError: when the path is absolute or leaves `root`, also through a link.
+    """
+    if PurePosixPath(relative).is_absolute() or not (root / relative).resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"path leaves its folder: {relative!r}")
+    return root / relative
+
+
+def content_hash(*paths: Path) -> str:
+    """SHA-256 over the bytes of the files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

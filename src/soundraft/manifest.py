@@ -1,0 +1,146 @@
+"""The row that describes one clip, its JSONL form, and the list of clips that were set aside."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from soundraft import files
+from soundraft.runtime import UserError
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+MANIFEST_NAME = "manifest.jsonl"
+QUARANTINE_NAME = "quarantine.jsonl"
+
+
+class Clip(BaseModel):
+    """One recording. `audio_path` is relative to the manifest's folder; absent values are left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(min_length=1)
+    audio_path: str = Field(min_length=1, validation_alias=AliasChoices("audio_path", "audio_filepath"))
+    text: str | None = None
+    label: str | None = None
+    duration: float | None = Field(default=None, ge=0, description="seconds")
+    sample_rate: int | None = Field(default=None, gt=0, description="Hz")
+    speaker: str | None = None
+    split: Split | None = None
+    task: str = "asr"
+    target_path: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("audio_path", "target_path")
+    @classmethod
+    def _stays_inside(cls, value: str | None) -> str | None:
+        if value is not None:
+            path = PurePosixPath(value.replace("\\", "/"))
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"path leaves its folder: {value!r}")
+        return value
+
+    def row(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True, exclude=None if self.metadata else {"metadata"})
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A clip that was set aside, and why. `path` is what the source called it."""
+
+    id: str
+    path: str
+    reason: str
+
+
+class ManifestError(UserError):
+    """A manifest that cannot be used; the message lists every bad line."""
+
+
+def parse_manifest(path: Path) -> tuple[list[Clip], list[Rejected]]:
+    """Read a manifest that somebody else wrote: good lines, and bad lines with their reason."""
+    rows: list[tuple[str, dict[str, Any]]] = []
+    rejected: list[Rejected] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        place = f"{path.name}:{number}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8"))
+        except ValueError as error:
+            rejected.append(Rejected(place, place, f"not JSON in UTF-8: {error}"))
+            continue
+        if isinstance(row, dict):
+            rows.append((place, row))
+        else:
+            rejected.append(Rejected(place, place, "not a JSON object"))
+    clips, invalid = parse_rows(rows)
+    return clips, rejected + invalid
+
+
+def parse_rows(rows: Iterable[tuple[str, dict[str, Any]]]) -> tuple[list[Clip], list[Rejected]]:
+    """Validate rows, each with the name of its place in the source.
+
+    Of two rows with one id the first is kept. A row without an id is named after its audio path.
+    """
+    clips: dict[str, Clip] = {}
+    rejected: list[Rejected] = []
+    for place, row in rows:
+        name = str(row.get("id") or row.get("audio_path") or row.get("audio_filepath") or place)
+        try:
+            clip = Clip.model_validate({"id": name} | row)
+        except ValidationError as error:
+            rejected.append(Rejected(name, place, _problems(error)))
+            continue
+        if clip.id in clips:
+            rejected.append(Rejected(name, place, "duplicate id: an earlier row has it"))
+        else:
+            clips[clip.id] = clip
+    return list(clips.values()), rejected
+
+
+def read_manifest(path: Path) -> list[Clip]:
+    """Read a manifest of ours, sorted by id.
+
+    Raises:
+        ManifestError: when a line is malformed or an id stands twice; all bad lines are named.
+    """
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such manifest")
+    clips, rejected = parse_manifest(path)
+    if rejected:
+        raise ManifestError("\n".join(f"{path.parent / bad.path}: {bad.reason}" for bad in rejected))
+    return sorted(clips, key=lambda clip: clip.id)
+
+
+def write_manifest(folder: Path, clips: Iterable[Clip], rejected: Iterable[Rejected]) -> None:
+    """Write `manifest.jsonl`, sorted by id, and beside it `quarantine.jsonl`, empty when nothing was set aside."""
+    rows = sorted(clips, key=lambda clip: clip.id)
+    files.write_jsonl(folder / MANIFEST_NAME, (clip.row() for clip in rows))
+    bad = sorted(rejected, key=lambda item: (item.id, item.path))
+    files.write_jsonl(folder / QUARANTINE_NAME, (vars(item) for item in bad))
+
+
+class TooManyBad(UserError):
+    """More clips are bad than `limits.max_bad_fraction` allows."""
+
+
+def check_bad_fraction(good: int, rejected: list[Rejected], max_bad_fraction: float) -> None:
+    """Raise TooManyBad, with the first reasons, when the rejected share is above the limit or nothing is left."""
+    total = good + len(rejected)
+    if good and len(rejected) <= max_bad_fraction * total:
+        return
+    shown = "\n".join(f"  {bad.path}: {bad.reason}" for bad in rejected[:10])
+    more = f"\n  … and {len(rejected) - 10} more" if len(rejected) > 10 else ""
+    raise TooManyBad(
+        f"{len(rejected)} of {total} clips are bad; limits.max_bad_fraction allows {max_bad_fraction:.1%}\n{shown}{more}"
+    )
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
+    )

@@ -1,0 +1,38 @@
+"""Speech recognisers behind one protocol. Adapters are chosen by `config.model_type`, never by a model's name."""
+
+from pathlib import Path
+
+from soundraft import runtime
+from soundraft.models.base import ModelError, Recognizer
+from soundraft.models.ctc import CTC_MODEL_TYPES, CTCRecognizer
+from soundraft.models.whisper import WhisperRecognizer
+
+ADAPTERS: dict[str, type] = {**dict.fromkeys(CTC_MODEL_TYPES, CTCRecognizer), "whisper": WhisperRecognizer}
+
+
+def load_recognizer(checkpoint: str | Path, revision: str | None = None) -> Recognizer:
+    """A recogniser from a local folder (relative to the main repository) or a hub id, at a revision.
+
+    Raises:
+        ModelError: when it cannot be loaded, or its model type has no adapter.
+    """
+    from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
+
+    folder = runtime.main_root() / checkpoint if isinstance(checkpoint, str) else checkpoint
+    name = str(folder if folder.is_dir() else checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision)
+        adapter = ADAPTERS.get(config.model_type)
+        if adapter is None:
+            raise ModelError(
+                f"{name}: no adapter for model type {config.model_type!r}; there are: {', '.join(sorted(ADAPTERS))}"
+            )
+        loader = AutoModelForSpeechSeq2Seq if adapter is WhisperRecognizer else AutoModelForCTC
+        model = loader.from_pretrained(name, revision=revision)
+        processor = AutoProcessor.from_pretrained(name, revision=revision)
+    except OSError as error:
+        raise ModelError(f"cannot load {name!r} (a local folder or a hub id): {error}") from error
+    return adapter(model, processor)
+
+
+__all__ = ["ADAPTERS", "ModelError", "Recognizer", "load_recognizer"]

@@ -1,0 +1,59 @@
+"""What training and evaluation ask of a speech recogniser, whatever its architecture.
+
+Letters in shapes: B clips of a batch, K samples of a clip, T frames, F features, V vocabulary, N samples of audio.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from soundraft.runtime import UserError
+
+
+class Recognizer(Protocol):
+    """A speech recogniser. `encode` runs the network once; `greedy` and `sample` reuse what it returns."""
+
+    model: torch.nn.Module
+    sample_rate_hz: int
+
+    def extract(self, samples: np.ndarray) -> torch.Tensor:
+        """Mono samples `[N]` at `sample_rate_hz` → the features of one clip, `[T, F]`, unpadded."""
+        ...
+
+    def encode(self, features: Sequence[torch.Tensor]) -> Any:
+        """Run the encoder on a padded batch, without gradient."""
+        ...
+
+    def greedy(self, encoded: Any) -> list[str]:
+        """The most likely text of each clip, by greedy decoding."""
+        ...
+
+    def sample(self, encoded: Any, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
+        """`count` random texts of each clip, in the order drawn; `seeds` has one seed a clip."""
+        ...
+
+    def loss(self, features: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
+        """The training loss, the mean over the clips of the batch; a scalar with gradient."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write model and processor so that `AutoModelFor…` and `AutoProcessor` load them."""
+        ...
+
+
+class ModelError(UserError):
+    """The model cannot be used; the message says why and what can."""
+
+
+def pad(features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """`[T_i, F]` each → `[B, T, F]` padded with zeros, and the lengths `[B]`."""
+    lengths = torch.tensor([len(feature) for feature in features])
+    return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), lengths
+
+
+def length_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
+    """Lengths `[B]` → `[B, size]`, true where a frame is real."""
+    return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]

@@ -1,0 +1,77 @@
+"""Whisper: an encoder over 30 s windows and a decoder that writes text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from soundraft import runtime
+from soundraft.models.base import ModelError
+
+IGNORED_LABEL = -100  # what transformers' loss leaves out
+
+
+class WhisperRecognizer:
+    """Adapter for `WhisperForConditionalGeneration`. Language and task come from its generation config."""
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.device = runtime.device()
+        self.model = model.to(self.device)
+        self.processor = processor
+        self.extractor = processor.feature_extractor
+        self.tokenizer = processor.tokenizer
+        self.sample_rate_hz: int = self.extractor.sampling_rate
+        self.window_s: float = self.extractor.chunk_length
+
+    def extract(self, samples: np.ndarray) -> torch.Tensor:
+        """Mono `[N]` → log-mel `[T, F]` of one window, padded to its full length as Whisper wants it.
+
+        Raises:
+            ModelError: when the clip is longer than the window; the rest would be lost.
+        """
+        seconds = len(samples) / self.sample_rate_hz
+        if seconds > self.window_s:
+            raise ModelError(f"clip of {seconds:.1f} s; this model's window is {self.window_s} s")
+        values = self.extractor(samples, sampling_rate=self.sample_rate_hz, return_tensors="pt")
+        return values["input_features"][0].T.contiguous()
+
+    def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The encoder's last hidden states `[B, T, D]`."""
+        with torch.inference_mode():
+            return self.model.get_encoder()(self._batch(features)).last_hidden_state
+
+    def greedy(self, encoded: torch.Tensor) -> list[str]:
+        return self._generate(encoded, do_sample=False)
+
+    def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
+        """The batch shares one random stream, seeded by all its seeds: generation draws for all clips at once."""
+        repeated = encoded.repeat_interleave(count, dim=0)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(runtime.derive_seed(*seeds))
+            texts = self._generate(repeated, do_sample=True, temperature=temperature)
+        return [texts[start : start + count] for start in range(0, len(texts), count)]
+
+    def loss(self, features: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
+        labels = self.tokenizer(list(texts), return_tensors="pt", padding=True)
+        ids = labels.input_ids.masked_fill(labels.attention_mask == 0, IGNORED_LABEL)
+        # the decoder's start token is put in front by the model itself
+        if bool((ids[:, 0] == self.model.config.decoder_start_token_id).all()):
+            ids = ids[:, 1:]
+        return self.model(input_features=self._batch(features), labels=ids.to(self.device)).loss
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    def _batch(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """`[T, F]` each → `[B, F, T]`, the layout of Whisper's convolutions."""
+        return torch.stack(list(features)).transpose(1, 2).to(self.device)
+
+    def _generate(self, encoded: torch.Tensor, **options: Any) -> list[str]:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        with torch.inference_mode():
+            tokens = self.model.generate(encoder_outputs=BaseModelOutput(encoded), **options)
+        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]

@@ -1,0 +1,269 @@
+"""The shape of params.yaml: every key, its type and its range. No key has a default here: params.yaml holds every number.
+
+`load_params` reports all problems at once, each with its dotted key, what was given and what is allowed.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from soundraft.runtime import UserError
+
+PARAMS_PATH = Path("params.yaml")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+CorpusName = Literal["espeak", "fsdd", "folder"]
+
+
+class ParamsError(UserError):
+    """params.yaml cannot be used; the message lists every problem."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    def leaves(self) -> dict[str, Any]:
+        """Leaf keys, with dots, and their values."""
+        return dict(_leaves(self, ""))
+
+
+class SplitSizes(Section):
+    train: Count | None
+    validation: Count | None
+    test: Count | None
+
+
+class CorpusChoice(Section):
+    name: CorpusName
+    path: str
+    clips: SplitSizes
+
+    @model_validator(mode="after")
+    def _path_where_needed(self) -> "CorpusChoice":
+        if (self.name == "espeak") == bool(self.path):
+            needs = "must be empty: espeak reads no folder" if self.path else f"is empty: {self.name} needs a folder"
+            raise ValueError(f"path {needs}")
+        if self.name != "folder" and None in (self.clips.train, self.clips.validation, self.clips.test):
+            raise ValueError(f"clips: null means all that a folder has; {self.name} needs numbers")
+        return self
+
+
+class VoiceCounts(Section):
+    start: Annotated[int, Field(ge=1, le=98)]
+    target: Annotated[int, Field(ge=1, le=84)]
+
+
+class SpeechStyle(Section):
+    rate_wpm: list[Annotated[int, Field(ge=80, le=450)]] = Field(min_length=2, max_length=2)
+    pitch: list[Annotated[int, Field(ge=0, le=99)]] = Field(min_length=2, max_length=2)
+    noisy_share: Share
+    snr_db: list[float] = Field(min_length=2, max_length=2)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "SpeechStyle":
+        for name in ("rate_wpm", "pitch", "snr_db"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: [least, most] is the wrong way round: {low} > {high}")
+        return self
+
+
+class Espeak(Section):
+    voices: VoiceCounts
+    start: SpeechStyle
+    target: SpeechStyle
+
+
+class Fsdd(Section):
+    test_takes: Count
+    validation_takes: Count
+
+
+class Corpus(Section):
+    seed: Annotated[int, Field(ge=0)]
+    start: CorpusChoice
+    target: CorpusChoice
+    espeak: Espeak
+    fsdd: Fsdd
+
+
+class Limits(Section):
+    max_bad_fraction: Share
+
+
+class Normalize(Section):
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=192000)]
+    target_db: Annotated[float, Field(ge=-60, le=0)]
+    window_s: Positive
+    silence_db: Annotated[float, Field(le=0)]
+    min_duration_s: Positive
+
+
+class ScratchModel(Section):
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=48000)]
+    mel_bins: Annotated[int, Field(ge=8, le=256)]
+    window_s: Positive
+    hop_s: Positive
+    hidden_size: Annotated[int, Field(ge=8)]
+    layers: Count
+    attention_heads: Count
+    subsampling: Literal[2, 4, 8]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "ScratchModel":
+        if self.hidden_size % self.attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of attention_heads {self.attention_heads}"
+            )
+        return self
+
+
+class Model(Section):
+    checkpoint: Annotated[str, Field(min_length=1)]
+    revision: str
+    scratch: ScratchModel
+
+
+class SupervisedStart(Section):
+    batch_size: Count
+    learning_rate: Positive
+
+
+class Masking(Section):
+    stripes: Annotated[int, Field(ge=0)]
+    frequency_bins: Annotated[int, Field(ge=0)]
+    time_share: Share
+
+
+class Train(Section):
+    epochs: Annotated[int, Field(ge=0)]
+    supervised: SupervisedStart
+    algorithm: Literal["raft"]
+    cycles: Annotated[int, Field(ge=0)]
+    samples_per_prompt: Count
+    temperature: Positive
+    reward_threshold: Share
+    keep_top_percent: Annotated[float, Field(gt=0, le=100)]
+    learning_rate: Positive
+    lr_decay_per_cycle: Annotated[float, Field(gt=0, le=1)]
+    min_lr: Annotated[float, Field(ge=0)]
+    warmup_share: Share
+    final_lr_share: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Positive
+    presentations_per_cycle: Count
+    replay_fraction: Annotated[float, Field(ge=0, lt=1)]
+    batch_size: Count
+    gradient_accumulation_steps: Count
+    masking: Masking
+
+
+class RewardParams(Section):
+    normalizer: Literal["none", "basic"]
+    wer_threshold: Annotated[float, Field(ge=0)]
+
+
+class Evaluate(Section):
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    table_rows: Count
+
+
+class Benchmark(Section):
+    clips: Count
+    warmup: Annotated[int, Field(ge=0)]
+    repeats: Count
+
+
+class Params(Section):
+    task: Literal["asr"]
+    seed: Annotated[int, Field(ge=0)]
+    corpus: Corpus
+    limits: Limits
+    normalize: Normalize
+    model: Model
+    train: Train
+    reward: RewardParams
+    evaluate: Evaluate
+    benchmark: Benchmark
+
+    @model_validator(mode="after")
+    def _something_to_start_from(self) -> "Params":
+        if self.model.checkpoint == "scratch" and self.train.epochs == 0:
+            raise ValueError(
+                "train.epochs: 0 takes a pretrained model as it is, but model.checkpoint is scratch: "
+                "name a checkpoint, or train for 1 epoch or more"
+            )
+        return self
+
+
+def load_params(path: Path = PARAMS_PATH) -> Params:
+    """Read and validate params.yaml.
+
+    Raises:
+        ParamsError: naming every problem.
+    """
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not YAML: {error}") from error
+    try:
+        return Params.model_validate(given)
+    except ValidationError as error:
+        problems = [_explain(item) for item in error.errors()]
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ParamsError("\n".join([f"{count} in {path}", *(f"  {line}" for line in problems)])) from error
+
+
+def _leaves(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _explain(item: Any) -> str:
+    """One line for one problem: where, what was given, what is allowed."""
+    key = ".".join(str(part) for part in item["loc"])
+    given = item["input"]
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(key)}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if item["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    hint = ""
+    if isinstance(given, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", given.strip(), re.IGNORECASE):
+        mantissa, exponent = re.split("e", given.strip(), flags=re.IGNORECASE)
+        hint = f" (YAML reads {given} as text: write {mantissa}.0e{exponent})"
+    return f"{key}: got {given!r}; allowed: {message.removeprefix('a ')}{hint}"
+
+
+def _nearest(key: str) -> str:
+    known = _all_keys(Params)
+    name = key.rsplit(".", 1)[-1]
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75) or [
+        other for other in known if difflib.SequenceMatcher(None, other.rsplit(".", 1)[-1], name).ratio() > 0.75
+    ]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _all_keys(field.annotation, f"{prefix}{name}.")
+    return keys

@@ -1,0 +1,71 @@
+"""Seeds, device, threads, memory: what depends on the machine or must not."""
+
+import hashlib
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+class UserError(ValueError):
+    """Something the user can mend: the message says what, without a stack trace."""
+
+
+def derive_seed(*parts: object) -> int:
+    """A 63-bit seed from (run seed, cycle, clip, sample, …): stable over processes, machines and order of work."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's global generator (dropout, initial weights) and ask for deterministic kernels."""
+    import torch
+
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+
+
+def device() -> "torch.device":
+    """`SOUNDRAFT_DEVICE` when it is set, else the GPU when there is one, else the CPU."""
+    import torch
+
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(os.environ.get("SOUNDRAFT_DEVICE", default))
+
+
+def jobs() -> int:
+    """Number of worker processes: `SOUNDRAFT_JOBS`, else one for each core this process may use."""
+    given = os.environ.get("SOUNDRAFT_JOBS")
+    if given is not None:
+        if not given.isdigit() or int(given) < 1:
+            raise UserError(f"SOUNDRAFT_JOBS must be a whole number from 1, not {given!r}")
+        return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_memory_bytes() -> int:
+    """The most resident memory this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main_root(start: Path | None = None) -> Path:
+    """The root of the main repository, also from the scratch copies that `dvc exp run --temp` and `--queue` make.
+
+    DVC keeps those copies below `.dvc/tmp` of the main repository.
+    """
+    here = (start or Path.cwd()).resolve()
+    parts = here.parts
+    for index in range(len(parts) - 1):
+        if parts[index : index + 2] == (".dvc", "tmp"):
+            return Path(*parts[:index])
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            return folder
+    return here

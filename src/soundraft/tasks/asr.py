@@ -1,0 +1,30 @@
+"""Speech recognition: where its models, metrics and data meet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from soundraft.dataset.loader import Utterances, load_utterances
+from soundraft.evaluation.recognition import Scored, score
+from soundraft.manifest import Split
+from soundraft.metrics.text import NORMALIZERS
+from soundraft.models import Recognizer
+from soundraft.models.decoding import transcribe
+
+
+def load_clips(
+    dataset: Path, split: Split, recognizer: Recognizer, *, indices: Sequence[int] | None = None
+) -> Utterances:
+    """Clips of a dataset with the features that this recogniser takes."""
+    return load_utterances(
+        dataset, split, sample_rate_hz=recognizer.sample_rate_hz, extract=recognizer.extract, indices=indices
+    )
+
+
+def recognize(recognizer: Recognizer, clips: Utterances, *, normalizer: str, title: str) -> Scored:
+    """Greedy transcripts of the clips, scored against their texts."""
+    return score(
+        ids=clips.ids,
+        references=clips.texts,
+        hypotheses=transcribe(recognizer, clips, title=title),
+        normalizer=NORMALIZERS[normalizer],
+    )

@@ -1,0 +1,1 @@
+"""Training: the one supervised loop, the selection of samples, and the RAFT cycle."""

@@ -1,0 +1,87 @@
+"""Which samples a RAFT cycle learns from: pure functions over scored samples."""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+KEPT = "kept"
+NOT_SCORABLE = "not scorable"
+NOT_BEST = "not the clip's best"
+BELOW_THRESHOLD = "reward below threshold"
+OUTSIDE_TOP = "outside the top share"
+NOT_DRAWN = "not drawn"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sampled text of one clip.
+
+    Attributes:
+        clip: index of the clip in the training split.
+        number: index among the clip's samples, in the order drawn.
+        reward: the verifier's score; `None` when it had none.
+        reason: why the sample was or was not kept; one of the constants above.
+    """
+
+    clip: int
+    number: int
+    text: str
+    reward: float | None
+    parts: dict[str, float]
+    success: bool = False
+    reason: str = ""
+
+    @property
+    def kept(self) -> bool:
+        return self.reason == KEPT
+
+
+def best_of_each(samples: Sequence[Sample], *, reward_threshold: float, keep_top_percent: float) -> list[Sample]:
+    """RAFT's choice (Dong et al., arXiv 2304.06767): of each clip its best sample, of those the best share.
+
+    A clip's first best sample stands for it, so equal texts count once. Samples below `reward_threshold` go first;
+    then the `keep_top_percent` of the clips with the highest rewards stay, at least one.
+
+    Returns:
+        All samples, in the order given, with their reason.
+    """
+    best: dict[int, int] = {}
+    for index, sample in enumerate(samples):
+        if sample.reward is None:
+            continue
+        rival = best.get(sample.clip)
+        if rival is None or sample.reward > _reward(samples[rival]):
+            best[sample.clip] = index
+    passing = [index for index in best.values() if _reward(samples[index]) >= reward_threshold]
+    ranked = sorted(passing, key=lambda index: (-_reward(samples[index]), samples[index].clip))
+    kept = set(ranked[: math.ceil(len(ranked) * keep_top_percent / 100)])
+    above = set(passing)
+    winners = set(best.values())
+
+    def reason(index: int, sample: Sample) -> str:
+        if sample.reward is None:
+            return NOT_SCORABLE
+        if index not in winners:
+            return NOT_BEST
+        if index not in above:
+            return BELOW_THRESHOLD
+        return KEPT if index in kept else OUTSIDE_TOP
+
+    return [replace(sample, reason=reason(index, sample)) for index, sample in enumerate(samples)]
+
+
+def one_of_each(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
+    """The control without a reward: of each clip a random sample, every clip kept."""
+    rng = random.Random(seed)
+    by_clip: dict[int, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        by_clip[sample.clip].append(index)
+    drawn = {rng.choice(indices) for _, indices in sorted(by_clip.items())}
+    return [replace(sample, reason=KEPT if index in drawn else NOT_DRAWN) for index, sample in enumerate(samples)]
+
+
+def _reward(sample: Sample) -> float:
+    assert sample.reward is not None
+    return sample.reward

@@ -1,0 +1,49 @@
+"""fetch: bring in the start and the target corpus → data/raw/{start,target}/ with a manifest each."""
+
+import time
+from pathlib import Path
+from typing import get_args
+
+from soundraft import files, runtime, stage
+from soundraft.corpora import CORPORA, Request
+from soundraft.corpora.base import Role
+from soundraft.manifest import check_bad_fraction, write_manifest
+from soundraft.params import Params, load_params
+from soundraft.tracking import stage_run
+
+OUT = Path("data/raw")
+
+
+def main() -> None:
+    params = load_params()
+    with stage_run("fetch", params.leaves()) as tracker, files.building(OUT) as out:
+        for role in get_args(Role):
+            started = time.monotonic()
+            name = getattr(params.corpus, role).name
+            fetched = CORPORA[name](request(params, role), out / role)
+            check_bad_fraction(len(fetched.clips), fetched.rejected, params.limits.max_bad_fraction)
+            write_manifest(out / role, fetched.clips, fetched.rejected)
+            hours = sum(clip.duration or 0.0 for clip in fetched.clips) / 3600
+            speed = 3600 * hours / (time.monotonic() - started)
+            tracker.metrics({f"{role}_clips": len(fetched.clips), f"{role}_times_real_time": speed})
+            print(
+                f"fetch: {role} = {name}: {len(fetched.clips)} clips, {hours:.2f} h, "
+                f"{len(fetched.rejected)} set aside, {speed:.0f} × real time"
+            )
+
+
+def request(params: Params, role: Role) -> Request:
+    """What the params ask of one corpus. A relative path counts from the main repository, also in a DVC scratch copy."""
+    choice = getattr(params.corpus, role)
+    section = getattr(params.corpus, choice.name, None)
+    return Request(
+        role=role,
+        path=runtime.main_root() / choice.path if choice.path else None,
+        clips=choice.clips.model_dump(),
+        seed=params.corpus.seed,
+        options=section.model_dump() if section else {},
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)

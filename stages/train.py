@@ -1,0 +1,75 @@
+"""train: the supervised start → models/base/, which `AutoModelForCTC` and `AutoProcessor` load.
+
+`model.checkpoint: scratch` builds a small network and trains it on corpus.start; `train.epochs: 0` takes a
+pretrained checkpoint as it is.
+"""
+
+from pathlib import Path
+
+from soundraft import files, models, runtime, stage
+from soundraft.dataset.loader import shuffled_batches
+from soundraft.models import Recognizer, scratch
+from soundraft.params import Params, load_params
+from soundraft.tasks import asr
+from soundraft.tracking import stage_run
+from soundraft.training.supervised import Example, FitReport, Masking, Schedule, fit
+
+DATASET = Path("data/dataset/start")
+OUT = Path("models/base")
+
+
+def main() -> None:
+    params = load_params()
+    with stage_run("train", params.leaves()) as tracker, files.building(OUT) as out:
+        runtime.seed_torch(params.seed)
+        recognizer = open_model(params)
+        report = train(params, recognizer) if params.train.epochs else None
+        clips = asr.load_clips(DATASET, "validation", recognizer)
+        scored = asr.recognize(recognizer, clips, normalizer=params.reward.normalizer, title="validate")
+        metrics = {
+            "wer_start_validation": scored.wer,
+            "cer_start_validation": scored.cer,
+            "parameters": sum(weights.numel() for weights in recognizer.model.parameters()),
+            "presentations": report.presentations if report else 0,
+            "final_loss": report.final_loss if report else None,
+        }
+        recognizer.save(out)
+        files.write_json(out / "metrics.json", metrics)
+        tracker.metrics(metrics)
+    print(f"train: {OUT}: WER {scored.wer:.1%} on {len(clips)} validation clips of the start corpus")
+
+
+def open_model(params: Params) -> Recognizer:
+    if params.model.checkpoint == "scratch":
+        return scratch.build(**params.model.scratch.model_dump())
+    return models.load_recognizer(params.model.checkpoint, params.model.revision or None)
+
+
+def train(params: Params, recognizer: Recognizer) -> FitReport:
+    """Teach the recogniser the start corpus, `train.epochs` times."""
+    options = params.train
+    clips = asr.load_clips(DATASET, "train", recognizer)
+    batches = [
+        batch
+        for epoch in range(options.epochs)
+        for batch in shuffled_batches(
+            clips.lengths,
+            options.supervised.batch_size,
+            seed=runtime.derive_seed(params.seed, "epoch", epoch),
+        )
+    ]
+    return fit(
+        recognizer,
+        [Example(features, text) for features, text in zip(clips.features, clips.texts, strict=True)],
+        batches,
+        schedule=Schedule(options.supervised.learning_rate, options.warmup_share, options.final_lr_share),
+        weight_decay=options.weight_decay,
+        max_grad_norm=options.max_grad_norm,
+        accumulation=options.gradient_accumulation_steps,
+        masking=Masking(**options.masking.model_dump()),
+        title="supervised start",
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)
