@@ -25,7 +25,7 @@ def main() -> None:
     options = params.benchmark
     with stage_run("benchmark", params.leaves()) as tracker, files.building(OUT) as out:
         recognizer = models.load_recognizer(MODEL)
-        quality = {}
+        quality: dict[str, float] = {}
         for corpus in ("start", "target"):
             clips = asr.load_clips(DATASET / corpus, "validation", recognizer)
             scored = asr.recognize(recognizer, clips, normalizer=params.reward.normalizer, title=f"validate {corpus}")

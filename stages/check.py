@@ -11,16 +11,16 @@ from soundraft import files, stage
 from soundraft.params import ParamsError, load_params
 
 GATE = Path(".gate/params")
-PIPELINE = Path("dvc.yaml")
+CYCLES = Path("cycles.yaml")
 
 
 def main() -> None:
     params = load_params()
-    listed = len(yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]["raft_train"]["foreach"])
+    listed = len(yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"])
     if params.train.cycles > listed:
         raise ParamsError(
-            f"1 problem in params.yaml\n  train.cycles: got {params.train.cycles}; {PIPELINE} lists {listed} cycles: "
-            "add more to the foreach list of raft_train and to the cycle list of controls"
+            f"1 problem in params.yaml\n  train.cycles: got {params.train.cycles}; {CYCLES} lists {listed} cycles: "
+            "add more there, to `cycles` and to each control"
         )
     files.write_text(GATE, "params.yaml is valid\n")
     print("check: params.yaml is valid")

@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def request(params: Params, role: Role) -> Request:
-    """What the params ask of one corpus. A relative path counts from the main repository, also in a DVC scratch copy."""
+    """What the params ask of one corpus. A relative path counts from the main repository, also in a scratch copy."""
     choice = getattr(params.corpus, role)
     section = getattr(params.corpus, choice.name, None)
     return Request(

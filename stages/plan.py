@@ -1,4 +1,4 @@
-"""plan: which cycles are active → data/plan/NN.json, one for each cycle that dvc.yaml lists.
+"""plan: which cycles are active → data/plan/NN.json, one for each cycle that cycles.yaml lists.
 
 DVC templates cannot count. Each cycle depends on its own file instead of on `train.cycles`, so that going from 4 to 6
 trains two cycles and no more.
@@ -11,13 +11,13 @@ import yaml
 from soundraft import files, stage
 from soundraft.params import load_params
 
-PIPELINE = Path("dvc.yaml")
+CYCLES = Path("cycles.yaml")
 OUT = Path("data/plan")
 
 
 def main() -> None:
     active = load_params().train.cycles
-    cycles = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]["raft_train"]["foreach"]
+    cycles = [item["cycle"] for item in yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"].values()]
     with files.building(OUT) as out:
         for cycle in cycles:
             files.write_json(out / f"{cycle}.json", {"active": int(cycle) <= active})

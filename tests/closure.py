@@ -9,7 +9,7 @@ NOT_A_DEPENDENCY = {"params", "stage", "tracking"}
 
 
 def closure(script: str) -> list[str]:
-    """Paths of the modules that `script` imports, directly or not, sorted; package files that hold no code are left out."""
+    """Paths of the modules that `script` imports, directly or not, sorted; package files without code are left out."""
     seen: set[Path] = set()
     waiting = [Path(script)]
     while waiting:

@@ -1,4 +1,4 @@
-"""The shape of params.yaml: every key, its type and its range. No key has a default here: params.yaml holds every number.
+"""The shape of params.yaml: every key, its type and its range. No key has a default: params.yaml holds every number.
 
 `load_params` reports all problems at once, each with its dotted key, what was given and what is allowed.
 """

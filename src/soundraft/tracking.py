@@ -111,7 +111,8 @@ class _Guard:
             self.client.set_terminated(self.parent, status)
 
     def metrics(self, values: Mapping[str, float | None], *, step: int = 0) -> None:
-        self.call(lambda: [self._log(run, values, step) for run in (self.child, self.parent)])
+        self.call(lambda: self._log(self.child, values, step))
+        self.call(lambda: self._log(self.parent, values, step))
 
     def missing_metrics(self, values: Mapping[str, float | None], *, step: int) -> None:
         def log() -> None:

@@ -1,7 +1,7 @@
 """How fast a recogniser is, from samples to text, one clip at a time and in batches."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -39,8 +39,8 @@ def measure(recognizer: Recognizer, waves: Sequence[np.ndarray], *, warmup: int,
     totals: list[float] = []
     passes = progress_over(range(warmup + repeats), total=warmup + repeats, title="benchmark", unit="pass")
     for number in passes:
-        one_by_one = [_seconds(lambda group=group: _recognize(recognizer, group)) for group in singly]
-        in_batches = sum(_seconds(lambda group=group: _recognize(recognizer, group)) for group in batched)
+        one_by_one = [_seconds(recognizer, group) for group in singly]
+        in_batches = sum(_seconds(recognizer, group) for group in batched)
         if number >= warmup:
             latencies.append(np.array(one_by_one))
             totals.append(in_batches)
@@ -52,11 +52,7 @@ def measure(recognizer: Recognizer, waves: Sequence[np.ndarray], *, warmup: int,
     )
 
 
-def _recognize(recognizer: Recognizer, waves: Sequence[np.ndarray]) -> list[str]:
-    return recognizer.greedy(recognizer.encode([recognizer.extract(wave) for wave in waves]))
-
-
-def _seconds(action: Callable[[], object]) -> float:
+def _seconds(recognizer: Recognizer, waves: Sequence[np.ndarray]) -> float:
     started = time.perf_counter()
-    action()
+    recognizer.greedy(recognizer.encode([recognizer.extract(wave) for wave in waves]))
     return time.perf_counter() - started

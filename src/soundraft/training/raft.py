@@ -201,7 +201,7 @@ def sample_and_score(rollouts: Rollouts) -> list[Sample]:
     return _scored(rollouts, decode(recognizer, rollouts.clips, draw, title="sample"))
 
 
-def _scored(rollouts: Rollouts, texts: Sequence[Sequence[str]]) -> list[Sample]:
+def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
     """Score each distinct text of a clip once."""
     samples = []
     for clip, (reference, drawn) in enumerate(zip(rollouts.clips.texts, texts, strict=True)):
