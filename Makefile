@@ -23,9 +23,9 @@ $(STAMP): requirements.lock pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-repro: setup ## rebuild what changed, then show the result
+repro: setup ## rebuild what changed; ends with the table of results
 	dvc repro
-	@echo && cat reports/evaluate/report.md && echo "next: make ui (curves), make exp S='train.cycles=6' (change a number)"
+	@echo && echo "the table is in reports/evaluate/report.md; next: make ui (curves), make exp S='train.cycles=6' (change a number)"
 
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 	dvc exp run $(foreach change,$(S),-S $(change))

@@ -136,7 +136,8 @@ def check_bad_fraction(good: int, rejected: list[Rejected], max_bad_fraction: fl
     shown = "\n".join(f"  {bad.path}: {bad.reason}" for bad in rejected[:10])
     more = f"\n  … and {len(rejected) - 10} more" if len(rejected) > 10 else ""
     raise TooManyBad(
-        f"{len(rejected)} of {total} clips are bad; limits.max_bad_fraction allows {max_bad_fraction:.1%}\n{shown}{more}"
+        f"{len(rejected)} of {total} clips are bad; limits.max_bad_fraction allows {max_bad_fraction:.1%}\n"
+        f"{shown}{more}"
     )
 
 

@@ -16,8 +16,9 @@ def load_recognizer(checkpoint: str | Path, revision: str | None = None) -> Reco
     Raises:
         ModelError: when it cannot be loaded, or its model type has no adapter.
     """
-    from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
+    from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor, logging
 
+    logging.disable_progress_bar()
     folder = runtime.main_root() / checkpoint if isinstance(checkpoint, str) else checkpoint
     name = str(folder if folder.is_dir() else checkpoint)
     try:
