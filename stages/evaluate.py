@@ -73,7 +73,7 @@ def track(tracker: Tracker, rows: list[report.Row], cycles: dict[int, dict], out
     for row in rows:
         name = "raft" if row.algorithm == report.START else row.algorithm
         rates = {"wer": row.target.wer, "cer": row.target.cer, "wer_snapped": row.snapped.wer}
-        tracker.metrics({f"test/{name}/{key}": value for key, value in rates.items()}, step=row.cycle)
+        tracker.metrics({f"{name}/{key}": value for key, value in rates.items()}, step=row.cycle)
     for cycle, numbers in cycles.items():
         tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)
     tracker.files(out)

@@ -54,8 +54,7 @@ def main() -> None:
         recognizer.save(out)
         rollouts.write(out / "rollouts.parquet", result.samples, target)
         files.write_json(out / "metrics.json", metrics)
-        tracker.metrics({f"{algorithm}/{key}": value for key, value in metrics.items()}, step=cycle)
-        tracker.metrics({f"{algorithm}/{key}_s": value for key, value in result.seconds.items()}, step=cycle)
+        tracker.metrics(metrics | {f"{phase}_s": seconds for phase, seconds in result.seconds.items()}, step=cycle)
     print(
         f"{algorithm} {cycle:02d}: kept {metrics['kept']} of {len(target)} clips (reward {metrics['reward_kept']:.2f}, "
         f"of all samples {metrics['reward_mean']:.2f}); validation WER target {validated['target'].wer:.1%}, "

@@ -27,12 +27,12 @@ _PARENT = "mlflow.parentRunId"
 
 
 class Tracker(Protocol):
-    """What a stage may tell. Metrics go to the stage's run and to the pipeline's run."""
+    """What a stage may tell. Metrics go to the stage's run and to the pipeline's run, as `<stage>/<key>`."""
 
     def metrics(self, values: Mapping[str, float | None], *, step: int = 0) -> None: ...
 
     def missing_metrics(self, values: Mapping[str, float | None], *, step: int) -> None:
-        """Metrics of an earlier run that DVC took from its cache; what the pipeline's run has already is left."""
+        """Metrics, with full names, of a stage that DVC took from its cache; what the run has already is left."""
         ...
 
     def files(self, folder: Path) -> None:
@@ -72,6 +72,7 @@ class _Guard:
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
+        self.prefix = stage.split()[0]  # "raft 03" → raft: one curve over the cycles
         self.alive = True
         self.child = self.parent = ""
 
@@ -111,8 +112,9 @@ class _Guard:
             self.client.set_terminated(self.parent, status)
 
     def metrics(self, values: Mapping[str, float | None], *, step: int = 0) -> None:
-        self.call(lambda: self._log(self.child, values, step))
-        self.call(lambda: self._log(self.parent, values, step))
+        named = {f"{self.prefix}/{key}": value for key, value in values.items()}
+        self.call(lambda: self._log(self.child, named, step))
+        self.call(lambda: self._log(self.parent, named, step))
 
     def missing_metrics(self, values: Mapping[str, float | None], *, step: int) -> None:
         def log() -> None:

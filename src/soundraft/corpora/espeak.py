@@ -1,9 +1,9 @@
 """Synthetic speech without a network: espeak-ng, from the wheel `espeakng-loader`, plus noise.
 
 The target corpus uses voices, rates and pitches that the start corpus never has, and more noise.
-espeak-ng keeps a hidden random state from call to call that nothing resets. The list of utterances is
-therefore cut into a fixed number of parts, and a fresh process speaks each part in order: the same bytes
-from any number of workers.
+espeak-ng seeds its breath noise from the clock, and keeps more hidden state from call to call that nothing resets.
+So the seed is set, the list of utterances is cut into a fixed number of parts, and a fresh process speaks each part
+in order: the same bytes from run to run and from any number of workers.
 """
 
 import ctypes
@@ -56,6 +56,7 @@ TARGET_VARIANTS = (
 )
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # amplitude falls with frequency to this power
 PEAK = 0.9
+BREATH_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,12 @@ def colored_noise(samples: int, exponent: float, seed: int) -> np.ndarray:
     return noise / np.sqrt(np.mean(noise**2))
 
 
+class _Voice(ctypes.Structure):
+    """The head of `espeak_VOICE`."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("languages", ctypes.c_char_p), ("identifier", ctypes.c_char_p))
+
+
 class Espeak:
     """The espeak-ng library, by ctypes. One instance a process: the library's state is global.
 
@@ -198,6 +205,8 @@ class Espeak:
         self.sample_rate_hz: int = self._lib.espeak_Initialize(self._SYNCHRONOUS, 0, data.encode(), 0)
         if self.sample_rate_hz <= 0:
             raise RuntimeError(f"espeak-ng did not start with its data in {data}")
+        self._lib.espeak_ng_SetRandSeed(ctypes.c_long(BREATH_SEED))
+        self._lib.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
         self._blocks: list[np.ndarray] = []
         callback_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
         self._callback = callback_type(self._collect)  # the library keeps the pointer: so must we
@@ -208,13 +217,19 @@ class Espeak:
             self._blocks.append(np.ctypeslib.as_array(wav, shape=(count,)).copy())
         return 0
 
+    def _variant(self) -> str:
+        """The variant of the voice that is set: `f3` of `gmw/en+f3`."""
+        return self._lib.espeak_GetCurrentVoice().contents.identifier.decode().partition("+")[2]
+
     def speak(self, text: str, voice: str, rate_wpm: int, pitch: int) -> np.ndarray:
         """Speech `[N]`, float64 in −1…1.
 
         Raises:
             RuntimeError: when the voice is unknown or nothing was spoken.
         """
-        if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
+        # an unknown variant is not an error for espeak: it speaks without one
+        found = self._lib.espeak_SetVoiceByName(voice.encode()) == 0
+        if not found or self._variant() != voice.partition("+")[2]:
             raise RuntimeError(f"espeak-ng has no voice {voice!r}")
         self._lib.espeak_SetParameter(self._RATE, rate_wpm, 0)
         self._lib.espeak_SetParameter(self._PITCH, pitch, 0)

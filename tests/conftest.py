@@ -1,0 +1,33 @@
+"""What several tests share: small recordings and a small recogniser."""
+
+import numpy as np
+import pytest
+
+from soundraft.models import scratch
+from soundraft.models.ctc import CTCRecognizer
+from soundraft.runtime import seed_torch
+
+
+@pytest.fixture(autouse=True)
+def _no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOUNDRAFT_TRACKING", "off")
+
+
+def tone(seconds: float = 0.5, rate_hz: int = 8000, level: float = 0.3, frequency_hz: float = 440.0) -> np.ndarray:
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (level * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
+
+
+def tiny_recognizer(seed: int = 0, hidden_size: int = 32, mel_bins: int = 16, subsampling: int = 2) -> CTCRecognizer:
+    seed_torch(seed)
+    return scratch.build(
+        sample_rate_hz=8000,
+        mel_bins=mel_bins,
+        window_s=0.025,
+        hop_s=0.01,
+        hidden_size=hidden_size,
+        layers=1,
+        attention_heads=2,
+        subsampling=subsampling,
+        dropout=0.0,
+    )

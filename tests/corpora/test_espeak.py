@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from soundraft import files
+from soundraft.audio import io
+from soundraft.corpora import espeak, grammar
+from soundraft.corpora.base import CorpusError, Request, Role
+from soundraft.manifest import Split
+
+OPTIONS = yaml.safe_load(Path("params.yaml").read_text())["corpus"]["espeak"]
+
+
+def request(role: Role, **clips: int | None) -> Request:
+    sizes: dict[Split, int | None] = {"train": 40, "validation": 10, "test": 10}
+    return Request(role, None, {**sizes, **clips}, 0, OPTIONS)
+
+
+def test_byte_identical_from_run_to_run_and_from_any_number_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the runs are seconds apart: voices with breath noise, f5 among them, would tell the time
+    hashes = []
+    for jobs in ("1", "2"):
+        monkeypatch.setenv("SOUNDRAFT_JOBS", jobs)
+        out = tmp_path / jobs
+        fetched = espeak.fetch(request("target"), out)
+        assert len(fetched.clips) == 60
+        hashes.append([files.content_hash(out / clip.audio_path) for clip in fetched.clips])
+    assert hashes[0] == hashes[1]
+    samples, rate_hz = io.read(tmp_path / "1" / "train" / "00000.wav")
+    assert rate_hz == 22050
+    assert np.abs(samples).max() == pytest.approx(espeak.PEAK, abs=1e-3)
+
+
+def test_target_voices_are_held_out() -> None:
+    start = {utterance.voice for utterance in espeak.plan(request("start", train=3000))}
+    target = {utterance.voice for utterance in espeak.plan(request("target", train=600))}
+    assert len(start) == OPTIONS["voices"]["start"]
+    assert len(target) == OPTIONS["voices"]["target"]
+    assert not {voice.split("+")[1] for voice in start} & {voice.split("+")[1] for voice in target}
+
+
+def test_test_texts_are_in_no_training_split() -> None:
+    texts: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    for role in ("start", "target"):
+        for utterance in espeak.plan(request(role, train=2000, validation=300, test=300)):  # type: ignore[arg-type]
+            texts[utterance.split].add(utterance.text)
+    assert not texts["test"] & (texts["train"] | texts["validation"])
+    assert len(texts["test"]) > 300
+
+
+def test_the_grammar_has_about_fifty_words_and_uses_all() -> None:
+    said = {word for u in espeak.plan(request("start", train=5000)) for word in u.text.split()}
+    assert said == set(grammar.vocabulary())
+    assert 45 <= len(said) <= 55
+
+
+def test_noise_has_the_ratio_that_was_asked() -> None:
+    speech = np.sin(np.arange(20000) / 7.0)
+    for utterance in espeak.plan(request("target"))[:20]:
+        assert utterance.snr_db is not None
+        mixed = espeak.add_noise(speech, utterance).astype(np.float64)
+        clean_part = mixed @ speech / (speech @ speech)
+        noise = mixed - clean_part * speech
+        measured = 10 * np.log10(np.sum((clean_part * speech) ** 2) / np.sum(noise**2))
+        assert measured == pytest.approx(utterance.snr_db, abs=0.5)
+
+
+def test_an_unknown_voice_is_an_error() -> None:
+    for voice in ("en+nobody", "no-language+m1"):
+        with pytest.raises(RuntimeError, match="no voice"):
+            espeak.Espeak().speak("hello", voice, 170, 50)
+
+
+def test_every_voice_exists() -> None:
+    voices = espeak.role_voices("start", 98) + espeak.role_voices("target", 84)
+    library = espeak.Espeak()
+    assert len(set(voices)) == 182
+    assert all(len(library.speak("one", voice, 170, 50)) > 1000 for voice in voices)
+    with pytest.raises(CorpusError, match="99 asked, 98 exist"):
+        espeak.role_voices("start", 99)

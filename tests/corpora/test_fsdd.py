@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundraft import files
+from soundraft.audio import io
+from soundraft.corpora import fsdd
+from soundraft.corpora.base import CorpusError, Request
+from soundraft.corpora.grammar import DIGITS
+from tests.conftest import tone
+
+RATE_HZ = 8000
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Ten digits, two speakers, takes 5–12: each recording is a tone whose pitch says digit, speaker and take."""
+    folder = tmp_path / "recordings"
+    for digit in range(10):
+        for number, speaker in enumerate(("ann", "bob_x")):
+            for take in range(5, 13):
+                frequency_hz = 200 + 100 * digit + 30 * number + 2 * take
+                samples = tone(0.1 + 0.01 * digit, RATE_HZ, 0.3, frequency_hz)
+                io.write_wav(folder / f"{digit}_{speaker}_{take}.wav", samples, RATE_HZ)
+    return folder
+
+
+def request(folder: Path | None, **options: int) -> Request:
+    sizes = {"train": 30, "validation": 8, "test": 8}
+    return Request("target", folder, sizes, 0, {"test_takes": 2, "validation_takes": 2} | options)
+
+
+def test_strings_are_the_recordings_one_after_the_other(recordings: Path, tmp_path: Path) -> None:
+    fetched = fsdd.fetch(request(recordings), tmp_path / "out")
+    assert len(fetched.clips) == 46
+    for clip in fetched.clips:
+        words = (clip.text or "").split()
+        assert 3 <= len(words) <= 6
+        parts = [
+            io.read(recordings / f"{DIGITS.index(word)}_{clip.speaker}_{take}.wav")[0]
+            for word, take in zip(words, clip.metadata["takes"], strict=True)
+        ]
+        samples, rate_hz = io.read(tmp_path / "out" / clip.audio_path)
+        assert rate_hz == RATE_HZ
+        np.testing.assert_array_equal(samples, np.concatenate(parts))
+
+
+def test_no_take_is_in_two_splits(recordings: Path, tmp_path: Path) -> None:
+    takes: dict[str, set[int]] = {"train": set(), "validation": set(), "test": set()}
+    for clip in fsdd.fetch(request(recordings), tmp_path / "out").clips:
+        takes[str(clip.split)] |= set(clip.metadata["takes"])
+    assert takes == {"test": {5, 6}, "validation": {7, 8}, "train": {9, 10, 11, 12}}
+
+
+def test_same_bytes_again(recordings: Path, tmp_path: Path) -> None:
+    hashes = []
+    for name in ("a", "b"):
+        clips = fsdd.fetch(request(recordings), tmp_path / name).clips
+        hashes.append(files.content_hash(*(tmp_path / name / clip.audio_path for clip in clips)))
+    assert hashes[0] == hashes[1]
+
+
+def test_files_that_are_no_digit_are_set_aside(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "3_ann_14.wav").write_bytes(b"")
+    io.write_wav(recordings / "hello.wav", tone(), RATE_HZ)
+    fetched = fsdd.fetch(request(recordings), tmp_path / "out")
+    assert {bad.id: bad.reason for bad in fetched.rejected} == {
+        "3_ann_14.wav": "empty file",
+        "hello.wav": "name is not {digit}_{speaker}_{take}.wav",
+    }
+
+
+def test_what_is_missing_is_said(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"corpus.target.path is empty: 'fsdd' needs the folder"):
+        fsdd.fetch(request(None), tmp_path)
+    with pytest.raises(CorpusError, match="no such folder"):
+        fsdd.fetch(request(tmp_path / "nowhere"), tmp_path)
+    with pytest.raises(CorpusError, match="none is left for the train split"):
+        fsdd.fetch(request(recordings, test_takes=4, validation_takes=4), tmp_path / "out")

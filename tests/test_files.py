@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from soundraft import files
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    files.write_json(target, {"x": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(target, {"x": float("nan")})
+    assert files.read_json(target) == {"x": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_building_that_dies_leaves_the_old_directory(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with files.building(out) as scratch:
+        (scratch / "a").write_text("old")
+    with pytest.raises(RuntimeError), files.building(out) as scratch:
+        (scratch / "a").write_text("new")
+        raise RuntimeError
+    assert (out / "a").read_text() == "old"
+    with files.building(out) as scratch:
+        assert list(scratch.iterdir()) == []
+        (scratch / "b").write_text("new")
+    assert [path.name for path in out.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("name", ["../x.wav", "/etc/passwd", "a/../../x.wav"])
+def test_a_path_that_leaves_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="leaves its folder"):
+        files.inside(tmp_path, name)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.wav").write_bytes(b"x")
+    (root / "link.wav").symlink_to(tmp_path / "secret.wav")
+    with pytest.raises(ValueError, match="leaves its folder"):
+        files.inside(root, "link.wav")
+
+
+def test_sorted_files_finds_any_case_and_dotted_names(tmp_path: Path) -> None:
+    for name in ("b.WAV", "a.wav", "x_120.0.wav", "sub/ü.wav", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in files.sorted_files(tmp_path, [".wav"])]
+    assert found == ["a.wav", "b.WAV", "sub/ü.wav", "x_120.0.wav"]

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from soundraft.corpora import CORPORA
+from soundraft.metrics.text import NORMALIZERS
+from soundraft.params import ParamsError, load_params
+from soundraft.rewards import REWARDS
+
+PARAMS = Path("params.yaml")
+
+
+def broken(tmp_path: Path, changes: dict[str, object]) -> str:
+    """The message for params.yaml with these dotted keys changed."""
+    values = yaml.safe_load(PARAMS.read_text())
+    for key, value in changes.items():
+        *parents, leaf = key.split(".")
+        section = values
+        for parent in parents:
+            section = section[parent]
+        section[leaf] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ParamsError) as caught:
+        load_params(path)
+    return str(caught.value)
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    message = broken(
+        tmp_path,
+        {"train.cycles": "x", "train.learning_rate": "1e-4", "train.temprature": 1.0, "limits.max_bad_fraction": 2.0},
+    )
+    assert message.startswith("4 problems")
+    assert "train.cycles: got 'x'; allowed: valid integer" in message
+    assert "train.learning_rate: got '1e-4'; allowed: valid number (YAML reads 1e-4 as text: write 1.0e-4)" in message
+    assert "train.temprature: unknown key; did you mean train.temperature?" in message
+    assert "limits.max_bad_fraction: got 2.0; allowed: less than or equal to 1" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"corpus.target.name": "esppeak"}, "corpus.target.name: got 'esppeak'; allowed: 'espeak', 'fsdd' or 'folder'"),
+        ({"corpus.target.name": "fsdd"}, "corpus.target: path is empty: fsdd needs a folder"),
+        ({"corpus.target.path": "x"}, "corpus.target: path must be empty: espeak reads no folder"),
+        ({"corpus.start.clips.train": None}, "espeak needs numbers"),
+        ({"train.epochs": 0}, "model.checkpoint is scratch"),
+        ({"model.scratch.hidden_size": 97}, "not a multiple of attention_heads"),
+        ({"corpus.espeak.target.pitch": [90, 10]}, "the wrong way round"),
+        ({"train.epochs": True}, "train.epochs: got True; allowed: valid integer"),
+    ],
+)
+def test_each_contradiction_has_a_clear_message(tmp_path: Path, changes: dict[str, object], expected: str) -> None:
+    assert expected in broken(tmp_path, changes)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.read_text().replace("seed: 0\n", "", 1))
+    with pytest.raises(ParamsError, match="seed: missing"):
+        load_params(path)
+
+
+def test_every_key_has_a_comment_above_it() -> None:
+    lines = PARAMS.read_text().splitlines()
+    bare = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if line.strip() and not line.strip().startswith("#") and not before.strip().startswith("#")
+    ]
+    sections_and_splits = {"corpus:", "limits:", "model:", "train:", "reward:", "evaluate:", "benchmark:", "voices:"}
+    assert [line for line in bare if line.strip() not in sections_and_splits and not _is_split_or_role(line)] == []
+
+
+def _is_split_or_role(line: str) -> bool:
+    return line.strip().split(":")[0] in {"train", "validation", "test", "start", "target"}
+
+
+def test_allowed_names_are_the_registered_names() -> None:
+    schema = load_params().model_json_schema()["$defs"]
+    assert schema["CorpusChoice"]["properties"]["name"]["enum"] == list(CORPORA)
+    assert schema["RewardParams"]["properties"]["normalizer"]["enum"] == list(NORMALIZERS)
+    assert list(REWARDS) == ["asr"]
