@@ -42,7 +42,10 @@ def main() -> None:
 def open_model(params: Params) -> Recognizer:
     if params.model.checkpoint == "scratch":
         return scratch.build(**params.model.scratch.model_dump())
-    return models.load_recognizer(params.model.checkpoint, params.model.revision or None)
+    options = params.model
+    return models.load_recognizer(
+        options.checkpoint, revision=options.revision or None, language=options.language or None
+    )
 
 
 def train(params: Params, recognizer: Recognizer) -> FitReport:

@@ -129,6 +129,7 @@ class ScratchModel(Section):
 class Model(Section):
     checkpoint: Annotated[str, Field(min_length=1)]
     revision: str
+    language: str
     scratch: ScratchModel
 
 

@@ -10,8 +10,13 @@ from soundraft.models.whisper import WhisperRecognizer
 ADAPTERS: dict[str, type] = {**dict.fromkeys(CTC_MODEL_TYPES, CTCRecognizer), "whisper": WhisperRecognizer}
 
 
-def load_recognizer(checkpoint: str | Path, revision: str | None = None) -> Recognizer:
+def load_recognizer(
+    checkpoint: str | Path, *, revision: str | None = None, language: str | None = None
+) -> Recognizer:
     """A recogniser from a local folder (relative to the main repository) or a hub id, at a revision.
+
+    Args:
+        language: which one a multilingual Whisper shall transcribe; one of ours remembers it. CTC models have one.
 
     Raises:
         ModelError: when it cannot be loaded, or its model type has no adapter.
@@ -33,7 +38,7 @@ def load_recognizer(checkpoint: str | Path, revision: str | None = None) -> Reco
         processor = AutoProcessor.from_pretrained(name, revision=revision)
     except OSError as error:
         raise ModelError(f"cannot load {name!r} (a local folder or a hub id): {error}") from error
-    return adapter(model, processor)
+    return adapter(model, processor, language) if adapter is WhisperRecognizer else adapter(model, processor)
 
 
 __all__ = ["ADAPTERS", "ModelError", "Recognizer", "load_recognizer"]

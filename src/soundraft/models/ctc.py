@@ -45,6 +45,7 @@ class CTCRecognizer:
         self.blank_id: int = model.config.pad_token_id
         encoder = model if hasattr(model, _OUTPUT_LENGTHS[model.config.model_type]) else model.encoder
         self._output_lengths: Callable = getattr(encoder, _OUTPUT_LENGTHS[model.config.model_type])
+        self._silent = {self.tokenizer.unk_token_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id}
         self._texts: dict[tuple[int, ...], str] = {}
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
@@ -105,9 +106,10 @@ class CTCRecognizer:
         """The text of one path `[T]` of token ids."""
         tokens = collapse(path, self.blank_id)
         if tokens not in self._texts:
-            # the tokenizer merges repeats once more: a blank between them keeps a double letter double
-            separated = [token for pair in tokens for token in (pair, self.blank_id)]
-            self._texts[tokens] = self.tokenizer.decode(separated, skip_special_tokens=True).strip()
+            # The tokenizer merges repeats once more: a blank between them keeps "three" from becoming "thre".
+            # It drops the blanks itself, and only after merging; `skip_special_tokens` would drop them before.
+            separated = [part for token in tokens if token not in self._silent for part in (token, self.blank_id)]
+            self._texts[tokens] = self.tokenizer.decode(separated).strip()
         return self._texts[tokens]
 
 

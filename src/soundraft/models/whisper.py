@@ -14,9 +14,16 @@ IGNORED_LABEL = -100  # what transformers' loss leaves out
 
 
 class WhisperRecognizer:
-    """Adapter for `WhisperForConditionalGeneration`. Language and task come from its generation config."""
+    """Adapter for `WhisperForConditionalGeneration`; it transcribes one language, without timestamps.
 
-    def __init__(self, model: Any, processor: Any) -> None:
+    Args:
+        language: code of the language, such as `en`; kept in the model's generation config when it is saved.
+
+    Raises:
+        ModelError: when a multilingual model has no language yet, or does not know the one given.
+    """
+
+    def __init__(self, model: Any, processor: Any, language: str | None = None) -> None:
         self.device = runtime.device()
         self.model = model.to(self.device)
         self.processor = processor
@@ -24,6 +31,7 @@ class WhisperRecognizer:
         self.tokenizer = processor.tokenizer
         self.sample_rate_hz: int = self.extractor.sampling_rate
         self.window_s: float = self.extractor.chunk_length
+        self.prompt = _set_prompt(model.generation_config, language)
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
         """Mono `[N]` → log-mel `[T, F]` of one window, padded to its full length as Whisper wants it.
@@ -54,12 +62,18 @@ class WhisperRecognizer:
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
     def loss(self, features: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
-        labels = self.tokenizer(list(texts), return_tensors="pt", padding=True)
-        ids = labels.input_ids.masked_fill(labels.attention_mask == 0, IGNORED_LABEL)
-        # the decoder's start token is put in front by the model itself
-        if bool((ids[:, 0] == self.model.config.decoder_start_token_id).all()):
-            ids = ids[:, 1:]
-        return self.model(input_features=self._batch(features), labels=ids.to(self.device)).loss
+        inputs, labels = [], []
+        for text in texts:
+            tokens = self.tokenizer(text, add_special_tokens=False).input_ids
+            inputs.append(torch.tensor(self.prompt + tokens))
+            # the prompt is given, not learned
+            labels.append(torch.tensor([IGNORED_LABEL] * (len(self.prompt) - 1) + tokens + [self.tokenizer.eos_token_id]))
+        pad = torch.nn.utils.rnn.pad_sequence
+        return self.model(
+            input_features=self._batch(features),
+            decoder_input_ids=pad(inputs, batch_first=True).to(self.device),
+            labels=pad(labels, batch_first=True, padding_value=IGNORED_LABEL).to(self.device),
+        ).loss
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
@@ -75,3 +89,17 @@ class WhisperRecognizer:
         with torch.inference_mode():
             tokens = self.model.generate(encoder_outputs=BaseModelOutput(encoded), **options)
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+
+def _set_prompt(config: Any, language: str | None) -> list[int]:
+    """Fix language and task in a generation config; the tokens that every transcript then begins with."""
+    prompt = [config.decoder_start_token_id]
+    if getattr(config, "is_multilingual", False):
+        config.language = language or getattr(config, "language", None)
+        token = config.lang_to_id.get(f"<|{config.language}|>")
+        if token is None:
+            known = " ".join(sorted(name.strip("<|>") for name in config.lang_to_id))
+            raise ModelError(f"model.language: got {config.language!r}; this Whisper knows: {known}")
+        config.task = "transcribe"
+        prompt += [token, config.task_to_id[config.task]]
+    return [*prompt, config.no_timestamps_token_id]

@@ -1,0 +1,173 @@
+import collections
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soundraft import models
+from soundraft.models.base import ModelError
+from soundraft.models.ctc import CTCRecognizer, Frames, collapse
+from tests.conftest import tiny_recognizer, tone
+
+WAVES = [tone(0.3), tone(0.8, frequency_hz=700.0), tone(0.5, frequency_hz=300.0)]
+
+
+@given(st.lists(st.integers(0, 3), max_size=12))
+def test_collapse_is_the_rule_of_ctc(path: list[int]) -> None:
+    expected: list[int] = []
+    for index, token in enumerate(path):
+        if token != 0 and (index == 0 or path[index - 1] != token):
+            expected.append(token)
+    assert collapse(np.array(path, dtype=np.int64), 0) == tuple(expected)
+
+
+def test_double_letters_survive_the_tokenizer() -> None:
+    recognizer = tiny_recognizer()
+    ids = recognizer.tokenizer("three hello").input_ids
+    path = [token for pair in ids for token in (pair, pair, recognizer.blank_id)]
+    assert recognizer._text(np.array(path)) == "three hello"
+
+
+def test_padding_does_not_change_a_clip() -> None:
+    recognizer = tiny_recognizer()
+    recognizer.model.eval()
+    features = [recognizer.extract(wave) for wave in WAVES]
+    together = recognizer.encode(features)
+    for index, feature in enumerate(features):
+        alone = recognizer.encode([feature])
+        length = int(alone.lengths[0])
+        assert int(together.lengths[index]) == length
+        torch.testing.assert_close(together.log_probs[index, :length], alone.log_probs[0, :length], atol=1e-4, rtol=1e-4)
+
+
+def test_the_loss_is_that_of_transformers() -> None:
+    recognizer = tiny_recognizer()
+    recognizer.model.eval()
+    texts = ["one", "turn on", "two"]
+    features = [recognizer.extract(wave) for wave in WAVES]
+    for feature, text in zip(features, texts, strict=True):
+        labels = torch.tensor([recognizer.tokenizer(text).input_ids])
+        mask = torch.ones(1, len(feature), dtype=torch.bool)
+        theirs = recognizer.model(input_features=feature[None], attention_mask=mask, labels=labels).loss
+        torch.testing.assert_close(recognizer.loss([feature], [text]), theirs)
+    singly = torch.stack([recognizer.loss([f], [t]) for f, t in zip(features, texts, strict=True)]).mean()
+    torch.testing.assert_close(recognizer.loss(features, texts), singly, atol=1e-4, rtol=1e-4)
+
+
+def test_samples_follow_the_distribution_and_the_seed() -> None:
+    recognizer = tiny_recognizer()
+    a, b = recognizer.tokenizer("ab").input_ids
+    probabilities = torch.full((1, 1, 30), 1e-9)
+    probabilities[0, 0, [recognizer.blank_id, a, b]] = torch.tensor([0.5, 0.3, 0.2])
+    frames = Frames(torch.log(probabilities), torch.tensor([1]))
+    (drawn,) = recognizer.sample(frames, 4000, temperature=1.0, seeds=[5])
+    counts = collections.Counter(drawn)
+    assert counts["a"] / 4000 == pytest.approx(0.3, abs=0.03)
+    assert counts["b"] / 4000 == pytest.approx(0.2, abs=0.03)
+    (colder,) = recognizer.sample(frames, 4000, temperature=0.5, seeds=[5])
+    assert collections.Counter(colder)["a"] / 4000 == pytest.approx(0.09 / 0.38, abs=0.03)
+    assert recognizer.sample(frames, 4000, temperature=1.0, seeds=[5])[0] == drawn
+    assert recognizer.sample(frames, 4000, temperature=1.0, seeds=[6])[0] != drawn
+
+
+def test_a_clips_samples_do_not_depend_on_its_batch() -> None:
+    recognizer = tiny_recognizer()
+    recognizer.model.eval()
+    features = [recognizer.extract(wave) for wave in WAVES]
+    together = recognizer.encode(features)
+    texts = recognizer.sample(together, 8, temperature=1.0, seeds=[1, 2, 3])
+    order = [2, 0, 1]
+    shuffled = Frames(together.log_probs[order], together.lengths[order])
+    again = recognizer.sample(shuffled, 8, temperature=1.0, seeds=[3, 1, 2])
+    assert [again[order.index(index)] for index in range(3)] == texts
+
+
+def test_greedy_and_samples_share_one_run_of_the_encoder() -> None:
+    recognizer = tiny_recognizer()
+    calls = []
+    recognizer.model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    encoded = recognizer.encode([recognizer.extract(wave) for wave in WAVES])
+    recognizer.greedy(encoded)
+    recognizer.sample(encoded, 64, temperature=1.0, seeds=[1, 2, 3])
+    assert len(calls) == 1
+
+
+def test_saved_and_loaded_it_is_the_same_and_so_are_the_bytes(tmp_path: Path) -> None:
+    recognizer = tiny_recognizer()
+    recognizer.model.eval()
+    for name in ("a", "b"):
+        recognizer.save(tmp_path / name)
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+    loaded = models.load_recognizer(tmp_path / "a")
+    loaded.model.eval()
+    features = [recognizer.extract(wave) for wave in WAVES]
+    torch.testing.assert_close(loaded.extract(WAVES[0]), features[0])
+    torch.testing.assert_close(loaded.encode(features).log_probs, recognizer.encode(features).log_probs)
+
+
+def hub_like(folder: Path, model_type: str) -> Path:
+    """A tiny random checkpoint of a raw-waveform family, as a hub repository has it."""
+    from transformers import (
+        HubertConfig,
+        HubertForCTC,
+        Wav2Vec2Config,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForCTC,
+        Wav2Vec2Processor,
+        WavLMConfig,
+        WavLMForCTC,
+    )
+
+    classes = {
+        "wav2vec2": (Wav2Vec2Config, Wav2Vec2ForCTC),
+        "hubert": (HubertConfig, HubertForCTC),
+        "wavlm": (WavLMConfig, WavLMForCTC),
+    }
+    config_class, model_class = classes[model_type]
+    tokenizer = tiny_recognizer().tokenizer
+    config = config_class(
+        vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, hidden_size=16, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=16, conv_dim=(8, 8), conv_stride=(10, 8), conv_kernel=(10, 8),
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, feat_extract_norm="layer", mask_time_prob=0.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model_class(config).save_pretrained(folder)
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=8000, return_attention_mask=True)
+    Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("model_type", ["wav2vec2", "hubert", "wavlm"])
+def test_raw_waveform_families_load_learn_and_save(tmp_path: Path, model_type: str) -> None:
+    recognizer = models.load_recognizer(hub_like(tmp_path / "hub", model_type))
+    assert isinstance(recognizer, CTCRecognizer)
+    recognizer.model.eval()
+    features = [recognizer.extract(wave) for wave in WAVES]
+    encoded = recognizer.encode(features)
+    assert [len(texts) for texts in recognizer.sample(encoded, 4, temperature=1.0, seeds=[1, 2, 3])] == [4, 4, 4]
+    optimizer = torch.optim.Adam(recognizer.model.parameters(), 1e-2)
+    losses = []
+    for _ in range(15):
+        loss = recognizer.loss(features, ["one", "two", "six"])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    recognizer.save(tmp_path / "saved")
+    assert models.load_recognizer(tmp_path / "saved").sample_rate_hz == 8000
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import BertConfig
+
+    BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="no adapter for model type 'bert'; there are: hubert, lasr_ctc, parakeet_ctc"):
+        models.load_recognizer(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="cannot load 'no-such/model'"):
+        models.load_recognizer("no-such/model")

@@ -1,0 +1,117 @@
+"""Whisper's path, on a tiny random checkpoint with a byte tokenizer; nothing is downloaded."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from soundraft import models
+from soundraft.models.base import ModelError
+from soundraft.models.whisper import WhisperRecognizer
+from tests.conftest import tone
+
+SPECIAL = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
+WAVES = [tone(0.3, 16000), tone(0.8, 16000, frequency_hz=700.0), tone(0.5, 16000, frequency_hz=300.0)]
+TEXTS = ["one", "turn on", "two"]
+
+
+def checkpoint(folder: Path) -> Path:
+    from transformers import (
+        GenerationConfig,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+        WhisperProcessor,
+        WhisperTokenizer,
+    )
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    folder.mkdir()
+    vocabulary = {token: index for index, token in enumerate([*bytes_to_unicode().values(), *SPECIAL])}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = WhisperTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), unk_token=SPECIAL[0], bos_token=SPECIAL[0],
+        eos_token=SPECIAL[0], pad_token=SPECIAL[0], additional_special_tokens=SPECIAL[1:],
+    )  # fmt: skip
+    ids = {token: vocabulary[token] for token in SPECIAL}
+    config = WhisperConfig(
+        vocab_size=len(vocabulary), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=80, max_source_positions=50,
+        max_target_positions=48, decoder_start_token_id=ids[SPECIAL[1]], eos_token_id=ids[SPECIAL[0]],
+        pad_token_id=ids[SPECIAL[0]], bos_token_id=ids[SPECIAL[0]],
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = WhisperForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=ids[SPECIAL[1]], eos_token_id=ids[SPECIAL[0]], pad_token_id=ids[SPECIAL[0]],
+        no_timestamps_token_id=ids[SPECIAL[4]], is_multilingual=True, lang_to_id={"<|en|>": ids[SPECIAL[2]]},
+        task_to_id={"transcribe": ids[SPECIAL[3]]}, max_length=24,
+    )  # fmt: skip
+    model.save_pretrained(folder)
+    extractor = WhisperFeatureExtractor(feature_size=80, chunk_length=1)
+    WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recognizer(tmp_path_factory: pytest.TempPathFactory) -> WhisperRecognizer:
+    loaded = models.load_recognizer(checkpoint(tmp_path_factory.mktemp("hub") / "whisper"), language="en")
+    assert isinstance(loaded, WhisperRecognizer)
+    return loaded
+
+
+def test_one_run_of_the_encoder_serves_greedy_and_all_samples(recognizer: WhisperRecognizer) -> None:
+    recognizer.model.eval()
+    calls = []
+    hook = recognizer.model.get_encoder().register_forward_hook(lambda *_: calls.append(1))
+    encoded = recognizer.encode([recognizer.extract(wave) for wave in WAVES])
+    greedy = recognizer.greedy(encoded)
+    sampled = recognizer.sample(encoded, 5, temperature=1.0, seeds=[1, 2, 3])
+    hook.remove()
+    assert len(calls) == 1
+    assert len(greedy) == 3
+    assert [len(texts) for texts in sampled] == [5, 5, 5]
+    assert len({text for texts in sampled for text in texts}) > 5
+    assert recognizer.sample(encoded, 5, temperature=1.0, seeds=[1, 2, 3]) == sampled
+    assert recognizer.sample(encoded, 5, temperature=1.0, seeds=[1, 2, 4]) != sampled
+
+
+def test_greedy_is_what_plain_generate_says(recognizer: WhisperRecognizer) -> None:
+    recognizer.model.eval()
+    features = [recognizer.extract(wave) for wave in WAVES]
+    with torch.inference_mode():
+        tokens = recognizer.model.generate(input_features=torch.stack(features).transpose(1, 2))
+    theirs = [text.strip() for text in recognizer.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+    assert recognizer.greedy(recognizer.encode(features)) == theirs
+
+
+def test_it_learns_and_keeps_what_it_learned(recognizer: WhisperRecognizer, tmp_path: Path) -> None:
+    features = [recognizer.extract(wave) for wave in WAVES]
+    optimizer = torch.optim.Adam(recognizer.model.parameters(), 1e-2)
+    for _ in range(120):
+        loss = recognizer.loss(features, TEXTS)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert float(loss.detach()) < 0.1
+    recognizer.model.eval()
+    assert recognizer.greedy(recognizer.encode(features)) == TEXTS
+    recognizer.save(tmp_path / "saved")
+    again = models.load_recognizer(tmp_path / "saved")
+    again.model.eval()
+    assert again.greedy(again.encode(features)) == TEXTS
+
+
+def test_a_clip_longer_than_the_window_is_refused(recognizer: WhisperRecognizer) -> None:
+    with pytest.raises(ModelError, match=r"clip of 1.5 s; this model's window is 1 s"):
+        recognizer.extract(tone(1.5, 16000))
+
+
+def test_a_multilingual_model_needs_a_language_it_knows(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "whisper")
+    with pytest.raises(ModelError, match=r"model.language: got None; this Whisper knows: en"):
+        models.load_recognizer(folder)
+    with pytest.raises(ModelError, match="got 'xx'"):
+        models.load_recognizer(folder, language="xx")
