@@ -16,12 +16,12 @@ OUT = Path("data/plan")
 
 
 def main() -> None:
-    active = load_params().train.cycles
+    params = load_params()
     cycles = [item["cycle"] for item in yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"].values()]
     with files.building(OUT) as out:
         for cycle in cycles:
-            files.write_json(out / f"{cycle}.json", {"active": int(cycle) <= active})
-    print(f"plan: {active} of {len(cycles)} cycles are active")
+            files.write_json(out / f"{cycle}.json", {"active": int(cycle) <= params.train.cycles})
+    print(f"plan: {params.train.cycles} of {len(cycles)} cycles are active")
 
 
 if __name__ == "__main__":

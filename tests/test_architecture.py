@@ -45,7 +45,9 @@ def test_training_and_evaluation_know_protocols_not_models() -> None:
 
 def test_stages_do_not_import_stages() -> None:
     for path in Path("stages").glob("*.py"):
-        assert "stages" not in {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        assert "stages" not in {
+            node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+        }
 
 
 def test_only_stages_print() -> None:
@@ -55,9 +57,9 @@ def test_only_stages_print() -> None:
 
 
 def test_only_tracking_imports_mlflow() -> None:
-    assert [path.name for path in modules() if "mlflow import" in path.read_text() or "import mlflow" in path.read_text()] == [
-        "tracking.py"
-    ]
+    assert [
+        path.name for path in modules() if "mlflow import" in path.read_text() or "import mlflow" in path.read_text()
+    ] == ["tracking.py"]
 
 
 def test_files_and_functions_stay_small() -> None:

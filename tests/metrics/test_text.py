@@ -52,7 +52,13 @@ def test_the_interval_covers_the_rate_about_as_often_as_it_says() -> None:
 
 
 def test_confusions_count_substitutions_deletions_and_insertions() -> None:
-    pairs = [("one two three", "one too three"), ("one two", "one too"), ("one two", "one"), ("one", "one uh"), ("", "x")]
+    pairs = [
+        ("one two three", "one too three"),
+        ("one two", "one too"),
+        ("one two", "one"),
+        ("one", "one uh"),
+        ("", "x"),
+    ]
     assert metric.confusions(pairs, top=10) == [("two", "too", 2), ("", "uh", 1), ("two", "", 1)]
     assert metric.confusions(pairs, top=1) == [("two", "too", 2)]
 

@@ -40,7 +40,9 @@ def test_padding_does_not_change_a_clip() -> None:
         alone = recognizer.encode([feature])
         length = int(alone.lengths[0])
         assert int(together.lengths[index]) == length
-        torch.testing.assert_close(together.log_probs[index, :length], alone.log_probs[0, :length], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            together.log_probs[index, :length], alone.log_probs[0, :length], atol=1e-4, rtol=1e-4
+        )
 
 
 def test_the_loss_is_that_of_transformers() -> None:

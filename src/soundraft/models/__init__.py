@@ -10,9 +10,7 @@ from soundraft.models.whisper import WhisperRecognizer
 ADAPTERS: dict[str, type] = {**dict.fromkeys(CTC_MODEL_TYPES, CTCRecognizer), "whisper": WhisperRecognizer}
 
 
-def load_recognizer(
-    checkpoint: str | Path, *, revision: str | None = None, language: str | None = None
-) -> Recognizer:
+def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, language: str | None = None) -> Recognizer:
     """A recogniser from a local folder (relative to the main repository) or a hub id, at a revision.
 
     Args:

@@ -67,7 +67,9 @@ class WhisperRecognizer:
             tokens = self.tokenizer(text, add_special_tokens=False).input_ids
             inputs.append(torch.tensor(self.prompt + tokens))
             # the prompt is given, not learned
-            labels.append(torch.tensor([IGNORED_LABEL] * (len(self.prompt) - 1) + tokens + [self.tokenizer.eos_token_id]))
+            labels.append(
+                torch.tensor([IGNORED_LABEL] * (len(self.prompt) - 1) + tokens + [self.tokenizer.eos_token_id])
+            )
         pad = torch.nn.utils.rnn.pad_sequence
         return self.model(
             input_features=self._batch(features),

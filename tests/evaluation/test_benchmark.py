@@ -1,0 +1,14 @@
+from soundraft.evaluation.benchmark import measure
+from tests.conftest import tiny_recognizer, tone
+
+
+def test_speed_counts_the_repeats_and_not_the_warm_up() -> None:
+    recognizer = tiny_recognizer()
+    calls = []
+    recognizer.model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    waves = [tone(0.3), tone(0.5), tone(0.4)]
+    speed = measure(recognizer, waves, warmup=1, repeats=2)
+    assert len(calls) == 3 * (3 + 1)
+    assert 0 < speed.latency_p50_s <= speed.latency_p95_s
+    assert 0 < speed.batched_real_time_factor
+    assert speed.real_time_factor >= 3 * speed.latency_p50_s / 1.2 * 0.3

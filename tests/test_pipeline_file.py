@@ -1,0 +1,102 @@
+"""dvc.yaml is code: each stage names the modules it runs and the params it reads, no more and no less."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from soundraft.params import load_params
+from tests.closure import closure
+
+STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+CYCLES = yaml.safe_load(Path("cycles.yaml").read_text())
+NAMES = sorted(set(STAGES) - {"check"})  # check reads params.yaml as a whole
+
+LEAVES = set(load_params().leaves())
+# what the text of a stage does not show: sections taken through getattr, and parts of a section taken whole
+EXTRA_READS = {"stages/fetch.py": {leaf for leaf in LEAVES if leaf.startswith("corpus.")}}
+NOT_READ: dict[str, set[str]] = {
+    "stages/raft_train.py": {
+        "train.epochs", "train.cycles", "train.supervised.batch_size", "train.supervised.learning_rate",
+    },
+}  # fmt: skip
+
+
+def body(name: str) -> dict:
+    return STAGES[name].get("do", STAGES[name])
+
+
+def script(name: str) -> str:
+    return next(word for word in body(name)["cmd"].split() if word.startswith("stages/"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_code_dependencies_are_the_import_closure(name: str) -> None:
+    listed = sorted(dep for dep in body(name)["deps"] if dep.endswith(".py"))
+    assert listed == sorted([script(name), *closure(script(name))])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_params_are_the_leaves_that_the_script_reads(name: str) -> None:
+    listed = set(body(name).get("params", []))
+    assert listed <= LEAVES, "only leaf keys"
+    sections = read_sections(script(name))
+    if name == "controls":  # a control chooses for itself what to learn
+        sections -= {"train.algorithm", "train.reward_threshold", "train.keep_top_percent"}
+    unlisted = sections - listed
+    assert unlisted == set()
+    assert listed - sections == set()
+
+
+def read_sections(path: str) -> set[str]:
+    """Leaf keys that a stage reads: each `params.a.b` in its text, all leaves of a section that it takes whole."""
+    read: set[str] = set()
+    for function in ast.walk(ast.parse(Path(path).read_text())):
+        if isinstance(function, ast.FunctionDef):
+            for chain in chains(function):
+                read |= {leaf for leaf in LEAVES if leaf == chain or leaf.startswith(f"{chain}.")}
+    return (read | EXTRA_READS.get(path, set())) - NOT_READ.get(path, set())
+
+
+def chains(function: ast.FunctionDef) -> set[str]:
+    """Dotted names after `params`, also through `options = params.section`; the alias itself reads nothing."""
+    aliases = {"params": ""}
+    naming = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and re.fullmatch(r"params\.[a-z_.]+", dotted(node.value)):
+            aliases[ast.unparse(node.targets[0])] = dotted(node.value).removeprefix("params.") + "."
+            naming.add(id(node.value))
+    inner = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+    found = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute) and id(node) not in inner | naming:
+            head, _, rest = dotted(node).partition(".")
+            if head in aliases:
+                found.add(aliases[head] + rest.removesuffix(".model_dump"))
+    return found - {"leaves"}
+
+
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def test_every_cycle_goes_on_from_the_one_before() -> None:
+    chains_of: dict[str, list[tuple[str, str]]] = {}
+    for item in CYCLES["cycles"].values():
+        chains_of.setdefault("models/raft", []).append((item["cycle"], item["previous"]))
+    for item in CYCLES["controls"].values():
+        chains_of.setdefault(f"models/controls/{item['control']}", []).append((item["cycle"], item["previous"]))
+    assert len(chains_of) == 4
+    for folder, links in chains_of.items():
+        assert [cycle for cycle, _ in links] == [f"{number:02d}" for number in range(1, len(links) + 1)]
+        assert len(links) == 12
+        assert [before for _, before in links] == ["models/base", *(f"{folder}/{cycle}" for cycle, _ in links[:-1])]
+
+
+def test_every_param_is_read_by_some_stage() -> None:
+    read = {key for name in NAMES for key in body(name).get("params", [])}
+    assert LEAVES - read == set()

@@ -1,0 +1,109 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from soundraft import tracking
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty repository of its own, with tracking into its `mlflow.db`."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOUNDRAFT_TRACKING")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def runs(repository: Path) -> dict[str, object]:
+    client = MlflowClient(f"sqlite:///{repository / tracking.DATABASE}")
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    return {run.info.run_name.split()[0]: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def test_one_parent_with_curves_and_a_child_per_stage(repository: Path) -> None:
+    for cycle in (1, 2):
+        with tracking.stage_run(f"raft {cycle:02d}", {"train.cycles": 2}) as tracker:
+            tracker.metrics({"reward": 0.1 * cycle, "nothing": None}, step=cycle)
+    with tracking.stage_run("evaluate", {"train.cycles": 2}, last=True) as tracker:
+        for cycle in (0, 1, 2):
+            tracker.missing_metrics({"raft/reward": -1.0}, step=cycle)
+        tracker.files(Path(".git/info"))
+    client = MlflowClient(f"sqlite:///{repository / tracking.DATABASE}")
+    found = runs(repository)
+    parent = found["repro"]
+    assert parent.info.status == "FINISHED"  # type: ignore[attr-defined]
+    assert parent.data.params == {"train.cycles": "2"}  # type: ignore[attr-defined]
+    assert found["evaluate"].data.tags["mlflow.parentRunId"] == parent.info.run_id  # type: ignore[attr-defined]
+    curve = client.get_metric_history(parent.info.run_id, "raft/reward")  # type: ignore[attr-defined]
+    assert sorted((point.step, round(point.value, 3)) for point in curve) == [(0, -1.0), (1, 0.1), (2, 0.2)]
+    assert (repository / tracking.ARTIFACTS).is_dir()
+
+
+def test_a_failed_stage_is_marked(repository: Path) -> None:
+    with pytest.raises(RuntimeError), tracking.stage_run("train", {}):
+        raise RuntimeError
+    assert {run.info.status for run in runs(repository).values()} == {"FAILED"}  # type: ignore[attr-defined]
+
+
+def test_a_killed_run_is_closed_by_the_next_start(repository: Path) -> None:
+    code = """
+import os, signal
+from soundraft.tracking import stage_run
+with stage_run("killed 01", {}):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert {run.info.status for run in runs(repository).values()} == {"RUNNING"}  # type: ignore[attr-defined]
+    with tracking.stage_run("train", {}):
+        pass
+    assert runs(repository)["killed"].info.status == "KILLED"  # type: ignore[attr-defined]
+
+
+def test_the_pipeline_is_the_nearest_dvc_above(tmp_path: Path) -> None:
+    fake = tmp_path / "dvc"
+    fake.write_text(
+        f"#!{sys.executable}\nimport subprocess, sys\n"
+        "subprocess.run([sys.executable, '-c', "
+        "'from soundraft.tracking import _pipeline_process as p; print(p().pid)'], check=True)\n"
+    )
+    fake.chmod(0o755)
+    process = subprocess.Popen([str(fake)], stdout=subprocess.PIPE, text=True)
+    printed, _ = process.communicate()
+    assert int(printed) == process.pid
+    assert tracking._pipeline_process() == psutil.Process(os.getpid())
+
+
+def test_an_unreachable_server_is_told_once_and_costs_seconds(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with tracking.stage_run("train", {}) as tracker:
+        tracker.metrics({"loss": 1.0})
+        tracker.metrics({"loss": 2.0})
+    told = capsys.readouterr().err
+    assert told.count("train: tracking stops here, results are not affected") == 1
+    assert not (repository / tracking.DATABASE).exists()
+
+
+def test_off_writes_nothing(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOUNDRAFT_TRACKING", "off")
+    with tracking.stage_run("train", {}) as tracker:
+        tracker.metrics({"loss": 1.0})
+    assert sorted(path.name for path in repository.iterdir()) == [".git", "dvc.yaml"]
+
+
+def test_four_first_uses_at_once_share_one_database(repository: Path) -> None:
+    code = "from soundraft.tracking import stage_run\nwith stage_run('fetch', {}) as t: t.metrics({'a': 1.0})"
+    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [process.communicate()[1] for process in processes] == [b""] * 4
+    client = MlflowClient(f"sqlite:///{repository / tracking.DATABASE}")
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
+    assert names.count("fetch") == 4

@@ -1,0 +1,143 @@
+import dataclasses
+import random
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from soundraft.dataset.loader import Utterances
+from soundraft.metrics import text as metric
+from soundraft.models.ctc import CTCRecognizer
+from soundraft.models.decoding import transcribe
+from soundraft.rewards.asr import TranscriptReward
+from soundraft.rewards.base import Reward, Verdict
+from soundraft.runtime import UserError
+from soundraft.training import raft
+from soundraft.training.raft import CycleResult, CycleSettings, run_cycle
+from tests.training import toy
+
+REWARD = TranscriptReward(normalizer="basic", wer_threshold=0.3)
+TARGET = toy.clips(80, seed=2, lean=0.45)
+UNSEEN = toy.clips(80, seed=3, lean=0.45)
+
+
+def wer(recognizer: CTCRecognizer) -> float:
+    texts = transcribe(recognizer, UNSEEN)
+    pairs = zip(UNSEEN.texts, texts, strict=True)
+    return metric.pooled_rate([metric.word_counts(reference=said, hypothesis=heard) for said, heard in pairs])
+
+
+def cycle(
+    recognizer: CTCRecognizer,
+    number: int = 1,
+    *,
+    algorithm: str = "raft",
+    reward: Reward = REWARD,
+    settings: CycleSettings = toy.SETTINGS,
+    seed: int = 0,
+    target: Utterances = TARGET,
+) -> CycleResult:
+    replay = toy.clips(settings.replayed, seed=100 + number) if settings.replayed else None
+    return run_cycle(
+        recognizer, algorithm=algorithm, cycle=number, target=target, replay=replay, reward=reward,
+        settings=settings, masking=None, seed=seed,
+    )  # fmt: skip
+
+
+def wer_after(cycles: int, **options: object) -> float:
+    recognizer = toy.start_model()
+    for number in range(1, cycles + 1):
+        cycle(recognizer, number, **options)  # type: ignore[arg-type]
+    return wer(recognizer)
+
+
+def noise_reward(*, reference: str, hypothesis: str) -> Verdict:
+    value = random.Random(f"{reference} {hypothesis}").random()
+    return Verdict(value, value > 0.7, {"wer": 1 - value})
+
+
+def test_every_parameter_moves_in_every_cycle() -> None:
+    recognizer = toy.start_model()
+    for number in (1, 2, 3):
+        before = {name: weights.clone() for name, weights in recognizer.model.named_parameters()}
+        cycle(recognizer, number)
+        still = [name for name, weights in recognizer.model.named_parameters() if torch.equal(before[name], weights)]
+        assert still == []
+
+
+def test_kept_samples_have_a_higher_reward_than_all() -> None:
+    result = cycle(toy.start_model())
+    rewards = [sample.reward or 0.0 for sample in result.samples]
+    kept = [sample.reward or 0.0 for sample in result.samples if sample.kept]
+    assert len(result.samples) == len(TARGET) * toy.SETTINGS.samples_per_prompt
+    assert sum(kept) / len(kept) > sum(rewards) / len(rewards) + 0.1
+
+
+def test_raft_improves_and_with_a_reward_of_noise_the_gain_disappears() -> None:
+    start = wer(toy.start_model())
+    with_reward = [wer_after(3, seed=seed) for seed in (0, 1)]
+    with_noise = [wer_after(3, seed=seed, reward=noise_reward) for seed in (0, 1)]
+    assert 0.2 < start < 0.9
+    assert max(with_reward) < 0.75 * start
+    assert min(with_noise) > max(with_reward) + 0.3 * (start - max(with_reward))
+
+
+def test_replay_keeps_what_the_start_model_knew() -> None:
+    plain = toy.clips(80, seed=4)
+    far = toy.clips(80, seed=5, lean=0.55)
+
+    def forgotten(fraction: float) -> float:
+        recognizer = toy.start_model()
+        for number in (1, 2, 3):
+            cycle(recognizer, number, settings=dataclasses.replace(toy.SETTINGS, replay_fraction=fraction), target=far)
+        pairs = zip(plain.texts, transcribe(recognizer, plain), strict=True)
+        return metric.pooled_rate([metric.word_counts(reference=a, hypothesis=b) for a, b in pairs])
+
+    assert forgotten(0.25) < 0.5 * forgotten(0.0)
+
+
+def test_the_same_seed_gives_the_same_cycle_and_another_does_not() -> None:
+    def once(seed: int) -> tuple[list[str], dict[str, torch.Tensor]]:
+        recognizer = toy.start_model()
+        samples = cycle(recognizer, seed=seed).samples
+        return [sample.text for sample in samples], recognizer.model.state_dict()
+
+    texts, weights = once(5)
+    texts_again, weights_again = once(5)
+    assert texts == texts_again
+    assert all(torch.equal(weights[name], weights_again[name]) for name in weights)
+    assert once(6)[0] != texts
+
+
+@pytest.mark.parametrize("algorithm", ["supervised", "self_training", "random"])
+def test_controls_see_as_many_presentations(algorithm: str) -> None:
+    result = cycle(toy.start_model(), algorithm=algorithm)
+    assert result.fit.presentations == toy.SETTINGS.presentations_per_cycle
+    kept = [sample for sample in result.samples if sample.kept]
+    assert sorted(sample.clip for sample in kept) == list(range(len(TARGET)))
+    if algorithm == "supervised":
+        assert [sample.text for sample in kept] == TARGET.texts
+    if algorithm == "self_training":
+        assert [sample.text for sample in kept] == transcribe(toy.start_model(), TARGET)
+
+
+def test_the_learning_rate_decays_to_its_floor() -> None:
+    settings = dataclasses.replace(toy.SETTINGS, learning_rate=1e-3, lr_decay_per_cycle=0.5, min_lr=2e-4)
+    assert [settings.lr(number) for number in (1, 2, 3, 4, 9)] == [1e-3, 5e-4, 2.5e-4, 2e-4, 2e-4]
+
+
+def test_nothing_to_learn_is_an_error_that_says_what_to_change() -> None:
+    settings = dataclasses.replace(toy.SETTINGS, reward_threshold=1.0, samples_per_prompt=1, temperature=50.0)
+    with pytest.raises(UserError, match=r"none of 80 samples was kept \(best reward .*lower train.reward_threshold"):
+        cycle(toy.start_model(), settings=settings)
+
+
+def test_replay_draws_other_clips_each_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raft, "open_split", lambda *_: range(100))
+    draw: Callable[[int], list[int]] = lambda number: raft.draw_replay(None, toy.SETTINGS, seed=0, cycle=number)  # type: ignore[arg-type]  # noqa: E731
+    first = draw(1)
+    assert len(first) == len(set(first)) == toy.SETTINGS.replayed
+    assert first == draw(1)
+    assert sorted(first) != sorted(draw(2))
+    monkeypatch.setattr(raft, "open_split", lambda *_: range(25))
+    assert sorted(draw(1))[:6] == [0, 0, 1, 1, 2, 2]
