@@ -42,7 +42,7 @@ def main() -> None:
         f"benchmark: WER start {quality['wer_start_validation']:.1%}, target {quality['wer_target_validation']:.1%} "
         f"(validation); real-time factor {machine['real_time_factor']:.4f} one by one, "
         f"{machine['batched_real_time_factor']:.4f} batched; latency p50 {1000 * machine['latency_p50_s']:.0f} ms, "
-        f"p95 {1000 * machine['latency_p95_s']:.0f} ms; peak memory {machine['peak_memory_gib']:.1f} GiB"
+        f"p95 {1000 * machine['latency_p95_s']:.0f} ms"
     )
 
 

@@ -9,14 +9,22 @@ a marker and ends, before anything heavy is imported.
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 BASE = Path("models/base")
+PLAN = Path("data/plan")
 DATASET = Path("data/dataset")
+FOLDERS = {
+    "raft": Path("models/raft"),
+    "supervised": Path("models/controls/supervised"),
+    "self_training": Path("models/controls/self_training"),
+    "random": Path("models/controls/random"),
+}
 
 
-def main() -> None:
-    from soundraft import files, models, runtime
+def main(cycle: int, control: str | None) -> None:
+    from soundraft import files, models
     from soundraft.params import load_params
     from soundraft.rewards import REWARDS
     from soundraft.tasks import asr
@@ -24,14 +32,16 @@ def main() -> None:
     from soundraft.training import raft, rollouts
     from soundraft.training.supervised import Masking
 
-    cycle, algorithm, out_path = int(arguments.cycle), arguments.control, folder_of(arguments.cycle)
     params = load_params()
-    algorithm = algorithm or params.train.algorithm
     options = params.train.model_dump()
+    algorithm = control or params.train.algorithm
     settings = raft.CycleSettings(**{name: options[name] for name in raft.CycleSettings.__dataclass_fields__})
-    reward = REWARDS[params.task](**params.reward.model_dump())
-    with stage_run(f"{algorithm} {cycle:02d}", params.leaves()) as tracker, files.building(out_path) as out:
-        recognizer = models.load_recognizer(BASE if cycle == 1 else folder_of(f"{cycle - 1:02d}"))
+    previous = BASE if cycle == 1 else folder_of(cycle - 1, control)
+    with (
+        stage_run(f"{algorithm} {cycle:02d}", params.leaves()) as tracker,
+        files.building(folder_of(cycle, control)) as out,
+    ):
+        recognizer = models.load_recognizer(previous)
         target = asr.load_clips(DATASET / "target", "train", recognizer)
         drawn = raft.draw_replay(DATASET / "start", settings, seed=params.seed, cycle=cycle)
         replay = asr.load_clips(DATASET / "start", "train", recognizer, indices=drawn) if drawn else None
@@ -41,30 +51,33 @@ def main() -> None:
             cycle=cycle,
             target=target,
             replay=replay,
-            reward=reward,
+            reward=REWARDS[params.task](**params.reward.model_dump()),
             settings=settings,
             masking=Masking(**options["masking"]),
             seed=params.seed,
         )
-        validated = {}
+        metrics = rollouts.summarize(result)
         for corpus in ("target", "start"):
             clips = asr.load_clips(DATASET / corpus, "validation", recognizer)
-            validated[corpus] = asr.recognize(recognizer, clips, normalizer=params.reward.normalizer, title="validate")
-        metrics = rollouts.summarize(result) | {f"wer_{name}_validation": s.wer for name, s in validated.items()}
+            scored = asr.recognize(recognizer, clips, normalizer=params.reward.normalizer, title=f"validate {corpus}")
+            metrics[f"wer_{corpus}_validation"] = scored.wer
         recognizer.save(out)
         rollouts.write(out / "rollouts.parquet", result.samples, target)
         files.write_json(out / "metrics.json", metrics)
         tracker.metrics(metrics | {f"{phase}_s": seconds for phase, seconds in result.seconds.items()}, step=cycle)
     print(
         f"{algorithm} {cycle:02d}: kept {metrics['kept']} of {len(target)} clips (reward {metrics['reward_kept']:.2f}, "
-        f"of all samples {metrics['reward_mean']:.2f}); validation WER target {validated['target'].wer:.1%}, "
-        f"start {validated['start'].wer:.1%}; peak memory {runtime.peak_memory_bytes() / 2**30:.1f} GiB"
+        f"of all samples {metrics['reward_mean']:.2f}); validation WER target {metrics['wer_target_validation']:.1%}, "
+        f"start {metrics['wer_start_validation']:.1%}"
     )
 
 
-def folder_of(cycle: str) -> Path:
-    root = Path("models/controls") / arguments.control if arguments.control else Path("models/raft")
-    return root / cycle
+def folder_of(cycle: int, control: str | None) -> Path:
+    return FOLDERS[control or "raft"] / f"{cycle:02d}"
+
+
+def is_active(cycle: int) -> bool:
+    return json.loads((PLAN / f"{cycle:02d}.json").read_text(encoding="utf-8"))["active"]
 
 
 def write_marker(folder: Path) -> None:
@@ -75,12 +88,12 @@ def write_marker(folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cycle", required=True, help="01, 02, …")
-    parser.add_argument("--control", choices=("supervised", "self_training", "random"), help="default: RAFT itself")
+    parser.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
+    parser.add_argument("--control", choices=[name for name in FOLDERS if name != "raft"], help="default: RAFT itself")
     arguments = parser.parse_args()
-    if json.loads(Path(f"data/plan/{arguments.cycle}.json").read_text(encoding="utf-8"))["active"]:
+    if is_active(arguments.cycle):
         from soundraft import stage
 
-        stage.run(main)
+        stage.run(partial(main, arguments.cycle, arguments.control))
     else:
-        write_marker(folder_of(arguments.cycle))
+        write_marker(folder_of(arguments.cycle, arguments.control))

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -76,7 +76,7 @@ def progress(total: int, *, title: str, unit: str) -> tqdm:
     return tqdm(total=total, desc=title, unit=unit, mininterval=interval_s, maxinterval=interval_s, dynamic_ncols=True)
 
 
-def progress_over(items, *, total: int, title: str, unit: str):  # type: ignore[no-untyped-def]
+def progress_over(items: Iterable[Item], *, total: int, title: str, unit: str) -> Iterator[Item]:
     """Pass `items` through and show a progress bar."""
     with progress(total, title=title, unit=unit) as bar:
         for item in items:

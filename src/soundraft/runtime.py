@@ -50,8 +50,8 @@ def jobs() -> int:
 
 
 def peak_memory_bytes() -> int:
-    """The most resident memory this process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The most resident memory that this process, or one of its finished workers, has had."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return peak if sys.platform == "darwin" else peak * 1024
 
 

@@ -57,7 +57,7 @@ def stage_run(stage: str, params: Mapping[str, Any], *, last: bool = False) -> I
     if os.environ.get("SOUNDRAFT_TRACKING") == "off":
         yield NoTracker()
         return
-    tracker = _Guard(stage)
+    tracker = MlflowTracker(stage)
     tracker.call(lambda: tracker.start(params))
     try:
         yield tracker
@@ -67,7 +67,7 @@ def stage_run(stage: str, params: Mapping[str, Any], *, last: bool = False) -> I
     tracker.call(lambda: tracker.finish("FINISHED", pipeline=last))
 
 
-class _Guard:
+class MlflowTracker:
     """MLflow behind a guard: the first failure is told on stderr, then tracking is over for this stage."""
 
     def __init__(self, stage: str) -> None:

@@ -68,7 +68,7 @@ def test_each_bad_file_has_its_own_reason(tmp_path: Path, name: str, reason: str
 def test_containers_and_channels(tmp_path: Path, suffix: str, channels: int) -> None:
     path = tmp_path / f"x_120.0{suffix}"
     soundfile.write(path, np.tile(tone(rate_hz=44100)[:, None], channels), 44100)
-    samples, rate_hz = io.read(path)
+    samples, _rate_hz = io.read(path)
     assert samples.shape == (22050, channels)
     np.testing.assert_allclose(io.to_mono(samples), tone(rate_hz=44100), atol=0.02)
 

@@ -41,7 +41,7 @@ def test_good_clips_go_through_and_every_bad_one_is_named(tmp_path: Path) -> Non
     clips = corpus(tmp_path / "raw")
     done = normalize(tmp_path / "raw", tmp_path / "out")
     assert (done.clips, done.rejected) == (8, 9)
-    quarantine = [line for line in (tmp_path / "out" / QUARANTINE_NAME).read_text().splitlines()]
+    quarantine = list((tmp_path / "out" / QUARANTINE_NAME).read_text().splitlines())
     assert len(quarantine) == 9
     reasons = "\n".join(quarantine)
     for reason in ("silent: loudest window", "too short: 0.050 s", "NaN", "truncated", "empty file", "not readable"):

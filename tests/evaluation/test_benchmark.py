@@ -10,5 +10,4 @@ def test_speed_counts_the_repeats_and_not_the_warm_up() -> None:
     speed = measure(recognizer, waves, warmup=1, repeats=2)
     assert len(calls) == 3 * (3 + 1)
     assert 0 < speed.latency_p50_s <= speed.latency_p95_s
-    assert 0 < speed.batched_real_time_factor
-    assert speed.real_time_factor >= 3 * speed.latency_p50_s / 1.2 * 0.3
+    assert speed.batched_real_time_factor > 0

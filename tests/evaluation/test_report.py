@@ -12,7 +12,7 @@ from soundraft.evaluation.report import Bootstrap, Row
 from soundraft.metrics.text import VocabularySnapper, basic
 
 REFERENCES = ["one two three", "four five", "six seven eight nine"]
-SNAPPER = VocabularySnapper("one two three four five six seven eight nine".split())
+SNAPPER = VocabularySnapper(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 BOOTSTRAP = Bootstrap(samples=200, seed=0)
 
 

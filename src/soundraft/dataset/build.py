@@ -75,7 +75,7 @@ def _with_text(clips: list[Clip]) -> tuple[list[Clip], list[Rejected]]:
     return good, bad
 
 
-def _features(*, audio: bool):  # type: ignore[no-untyped-def]
+def _features(*, audio: bool) -> Any:
     """The schema. Writing goes through the plain struct: `Audio` would ask for torchcodec even for ready bytes."""
     from datasets import Audio, Features, Value
 

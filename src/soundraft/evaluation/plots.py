@@ -43,7 +43,7 @@ def plot_reward(path: Path, cycles: Mapping[int, Mapping[str, Any]]) -> None:
     _finish(figure, axes, path)
 
 
-def _figure():  # type: ignore[no-untyped-def]
+def _figure() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")

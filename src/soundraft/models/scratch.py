@@ -3,6 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from soundraft.models.ctc import CTCRecognizer
 
@@ -57,7 +58,7 @@ def build(
     return CTCRecognizer(ParakeetForCTC(config), ParakeetProcessor(extractor, tokenizer, decoder_type="ctc"))
 
 
-def character_tokenizer():  # type: ignore[no-untyped-def]
+def character_tokenizer() -> Any:
     """A CTC tokenizer over lower-case letters and the apostrophe; `|` separates words."""
     from transformers import Wav2Vec2CTCTokenizer
 
