@@ -42,7 +42,8 @@ lint: setup ## ruff and mypy
 	mypy
 
 ui: setup ## MLflow on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} --host 127.0.0.1 --port $${PORT:-5000}
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --host 127.0.0.1 --port $${PORT:-5000} \
+		--backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
 
 bench: setup ## speed against the baselines in benchmarks/
 	for script in benchmarks/bench_*.py; do python $$script || exit 1; done

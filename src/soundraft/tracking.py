@@ -144,7 +144,8 @@ def _experiment(client: Any, root: Path) -> str:
     if found is not None:
         return str(found.experiment_id)
     location = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / ARTIFACTS).as_uri()
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    training = {"mlflow.experimentKind": "custom_model_development"}  # the page of curves, not the one of traces
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=training))
 
 
 def _close_orphans(client: Any, experiment: str) -> None:

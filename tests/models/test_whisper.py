@@ -16,7 +16,8 @@ WAVES = [tone(0.3, 16000), tone(0.8, 16000, frequency_hz=700.0), tone(0.5, 16000
 TEXTS = ["one", "turn on", "two"]
 
 
-def checkpoint(folder: Path) -> Path:
+def checkpoint(folder: Path, window_s: int = 1) -> Path:
+    """A random Whisper that listens to windows of so many seconds."""
     from transformers import (
         GenerationConfig,
         WhisperConfig,
@@ -38,7 +39,8 @@ def checkpoint(folder: Path) -> Path:
     ids = {token: vocabulary[token] for token in SPECIAL}
     config = WhisperConfig(
         vocab_size=len(vocabulary), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=80, max_source_positions=50,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=80,
+        max_source_positions=50 * window_s,
         max_target_positions=48, decoder_start_token_id=ids[SPECIAL[1]], eos_token_id=ids[SPECIAL[0]],
         pad_token_id=ids[SPECIAL[0]], bos_token_id=ids[SPECIAL[0]],
     )  # fmt: skip
@@ -50,7 +52,7 @@ def checkpoint(folder: Path) -> Path:
         task_to_id={"transcribe": ids[SPECIAL[3]]}, max_length=24,
     )  # fmt: skip
     model.save_pretrained(folder)
-    extractor = WhisperFeatureExtractor(feature_size=80, chunk_length=1)
+    extractor = WhisperFeatureExtractor(feature_size=80, chunk_length=window_s)
     WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
     return folder
 

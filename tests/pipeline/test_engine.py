@@ -32,9 +32,11 @@ def test_more_cycles_train_only_the_new_ones_and_fewer_train_none(finished: Work
     shop = pulled(finished, tmp_path / "clone")
     before = shop.lock()
     assert active(shop, exp_run(shop, "-S", "train.cycles=3")) == ["02", "03"]
-    assert exp_run(shop, "-S", "train.cycles=1") == []
+    assert active(shop, exp_run(shop, "-S", "train.cycles=1")) == []
     assert shop.lock() == before
+    # what has run once, markers included, comes from DVC's cache
     assert exp_run(shop, "-S", "train.cycles=3") == []
+    assert exp_run(shop, "-S", "train.cycles=1") == []
 
 
 def test_a_fresh_clone_after_a_pull_runs_nothing(finished: Workshop, tmp_path: Path) -> None:
