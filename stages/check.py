@@ -20,7 +20,7 @@ def main() -> None:
     if params.train.cycles > listed:
         raise ParamsError(
             f"1 problem in params.yaml\n  train.cycles: got {params.train.cycles}; {CYCLES} lists {listed} cycles: "
-            "add more there, to `cycles` and to each control"
+            "add more there"
         )
     files.write_text(GATE, "params.yaml is valid\n")
     print("check: params.yaml is valid")

@@ -63,9 +63,9 @@ def evaluate_all(params: Params) -> Iterator[report.Row]:
 def model_folders() -> list[tuple[str, int, Path]]:
     """(algorithm, cycle, folder) of every model, the start model first; cycles that were not asked for have none."""
     found = [(report.START, 0, MODELS / "base")]
-    for pattern in ("raft", "controls/supervised", "controls/self_training", "controls/random"):
-        for config in sorted(MODELS.glob(f"{pattern}/*/config.json")):
-            found.append((Path(pattern).name, int(config.parent.name), config.parent))
+    found += [("raft", int(path.parent.name), path.parent) for path in sorted(MODELS.glob("raft/*/config.json"))]
+    controls = sorted(MODELS.glob("controls/*/*/config.json"))
+    found += [(path.parent.name, int(path.parents[1].name), path.parent) for path in controls]
     return found
 
 

@@ -8,20 +8,17 @@ from pathlib import Path
 
 import yaml
 
-from soundraft import files, stage
+from soundraft import cycles, stage
 from soundraft.params import load_params
 
 CYCLES = Path("cycles.yaml")
-OUT = Path("data/plan")
 
 
 def main() -> None:
     params = load_params()
-    cycles = [item["cycle"] for item in yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"].values()]
-    with files.building(OUT) as out:
-        for cycle in cycles:
-            files.write_json(out / f"{cycle}.json", {"active": int(cycle) <= params.train.cycles})
-    print(f"plan: {params.train.cycles} of {len(cycles)} cycles are active")
+    listed = [item["cycle"] for item in yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"].values()]
+    cycles.write_plan(listed, params.train.cycles)
+    print(f"plan: {params.train.cycles} of {len(listed)} cycles are active")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,13 @@ NAMES = sorted(set(STAGES) - {"check"})  # check reads params.yaml as a whole
 LEAVES = set(load_params().leaves())
 # what the text of a stage does not show: sections taken through getattr, and parts of a section taken whole
 EXTRA_READS = {"stages/fetch.py": {leaf for leaf in LEAVES if leaf.startswith("corpus.")}}
+OF_THE_START = {"train.epochs", "train.cycles", "train.supervised.batch_size", "train.supervised.learning_rate"}
+# a control chooses for itself what to learn
+OF_RAFT = {"train.algorithm", "train.reward_threshold", "train.keep_top_percent"}
 NOT_READ: dict[str, set[str]] = {
-    "stages/raft_train.py": {
-        "train.epochs", "train.cycles", "train.supervised.batch_size", "train.supervised.learning_rate",
-    },
-}  # fmt: skip
+    "stages/raft_train.py": OF_THE_START,
+    "stages/controls.py": OF_THE_START | OF_RAFT,
+}
 
 
 def body(name: str) -> dict:
@@ -42,12 +44,9 @@ def test_code_dependencies_are_the_import_closure(name: str) -> None:
 def test_params_are_the_leaves_that_the_script_reads(name: str) -> None:
     listed = set(body(name).get("params", []))
     assert listed <= LEAVES, "only leaf keys"
-    sections = read_sections(script(name))
-    if name == "controls":  # a control chooses for itself what to learn
-        sections -= {"train.algorithm", "train.reward_threshold", "train.keep_top_percent"}
-    unlisted = sections - listed
-    assert unlisted == set()
-    assert listed - sections == set()
+    read = read_sections(script(name))
+    assert read - listed == set(), "read but not listed"
+    assert listed - read == set(), "listed but not read"
 
 
 def read_sections(path: str) -> set[str]:
@@ -85,16 +84,11 @@ def dotted(node: ast.AST) -> str:
 
 
 def test_every_cycle_goes_on_from_the_one_before() -> None:
-    chains_of: dict[str, list[tuple[str, str]]] = {}
-    for item in CYCLES["cycles"].values():
-        chains_of.setdefault("models/raft", []).append((item["cycle"], item["previous"]))
-    for item in CYCLES["controls"].values():
-        chains_of.setdefault(f"models/controls/{item['control']}", []).append((item["cycle"], item["previous"]))
-    assert len(chains_of) == 4
-    for folder, links in chains_of.items():
-        assert [cycle for cycle, _ in links] == [f"{number:02d}" for number in range(1, len(links) + 1)]
-        assert len(links) == 12
-        assert [before for _, before in links] == ["models/base", *(f"{folder}/{cycle}" for cycle, _ in links[:-1])]
+    items = list(CYCLES["cycles"].values())
+    numbers = [item["cycle"] for item in items]
+    assert numbers == [f"{number:02d}" for number in range(1, 13)]
+    for key, chain in (("previous", "models/raft"), ("previous_controls", "models/controls")):
+        assert [item[key] for item in items] == ["models/base", *(f"{chain}/{number}" for number in numbers[:-1])]
 
 
 def test_every_param_is_read_by_some_stage() -> None:

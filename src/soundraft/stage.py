@@ -1,12 +1,14 @@
-"""How a stage script ends: what it cost on this machine, or a clear message and exit code 1."""
+"""How a stage script starts and ends: its cycle, what it cost on this machine, or a clear message and exit code 1."""
 
+import argparse
 import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from soundraft import runtime
+from soundraft import cycles, runtime
 from soundraft.runtime import UserError
 
 
@@ -21,3 +23,14 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"{name}: {error}")
     memory_gib = runtime.peak_memory_bytes() / 2**30
     sys.stdout.write(f"{name}: took {time.monotonic() - started:.0f} s and {memory_gib:.1f} GiB of memory\n")
+
+
+def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None) -> None:
+    """Call `main` with the number after `--cycle`; a cycle that the plan calls inactive leaves a marker in `chain`."""
+    parser = argparse.ArgumentParser(description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
+    cycle = parser.parse_args().cycle
+    if cycles.is_active(cycle):
+        run(partial(main, cycle))
+    else:
+        cycles.write_marker(chain / f"{cycle:02d}")
