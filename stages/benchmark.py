@@ -23,12 +23,13 @@ MACHINE_OUT = Path("reports/machine/benchmark.json")
 def main() -> None:
     params = load_params()
     options = params.benchmark
+    normalizer = params.reward.normalizer
     with stage_run("benchmark", params.leaves()) as tracker, files.building(OUT) as out:
         recognizer = models.load_recognizer(MODEL)
         quality: dict[str, float] = {}
         for corpus in ("start", "target"):
-            clips = asr.load_clips(DATASET / corpus, "validation", recognizer)
-            scored = asr.recognize(recognizer, clips, normalizer=params.reward.normalizer, title=f"validate {corpus}")
+            clips = asr.load_clips(DATASET / corpus, "validation", recognizer, normalizer=normalizer)
+            scored = asr.recognize(recognizer, clips, normalizer=normalizer, title=f"validate {corpus}")
             quality |= {f"wer_{corpus}_validation": scored.wer, f"cer_{corpus}_validation": scored.cer}
         table = open_split(DATASET / "target", "validation").select_columns("wav")
         rows = table.select(range(min(options.clips, len(table))))

@@ -8,20 +8,15 @@ from pathlib import Path
 import yaml
 
 from soundraft import files, stage
-from soundraft.params import ParamsError, load_params
+from soundraft.params import load_params
 
 GATE = Path(".gate/params")
 CYCLES = Path("cycles.yaml")
 
 
 def main() -> None:
-    params = load_params()
-    listed = len(yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"])
-    if params.train.cycles > listed:
-        raise ParamsError(
-            f"1 problem in params.yaml\n  train.cycles: got {params.train.cycles}; {CYCLES} lists {listed} cycles: "
-            "add more there"
-        )
+    listed = yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"]
+    load_params(listed_cycles=len(listed))
     files.write_text(GATE, "params.yaml is valid\n")
     print("check: params.yaml is valid")
 

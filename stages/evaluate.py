@@ -27,7 +27,9 @@ def main() -> None:
     bootstrap = report.Bootstrap(options.bootstrap_samples, params.seed)
     with stage_run("evaluate", params.leaves(), last=True) as tracker, files.building(OUT) as out:
         rows = list(evaluate_all(params))
-        cycles = {int(path.parent.name): files.read_json(path) for path in sorted(MODELS.glob("raft/*/metrics.json"))}
+        cycles = {
+            int(path.parent.name): files.read_json(path) for path in sorted(MODELS.glob("raft/[0-9][0-9]/metrics.json"))
+        }
         table = report.markdown_table(rows, bootstrap)
         files.write_text(out / "report.md", f"{table}\n")
         files.write_json(out / "metrics.json", report.summary(rows, bootstrap))
@@ -46,25 +48,27 @@ def main() -> None:
 def evaluate_all(params: Params) -> Iterator[report.Row]:
     """Score the start model, every cycle and every control; features are made once, for all models are akin."""
     words = {text for corpus in CORPORA for text in open_split(DATASET / corpus, "train")["text"]}
-    normalize = NORMALIZERS[params.reward.normalizer]
-    snapper = VocabularySnapper([word for text in words for word in normalize(text).split()])
+    normalizer = params.reward.normalizer
+    snapper = VocabularySnapper([word for text in words for word in NORMALIZERS[normalizer](text).split()])
     clips: dict[str, Utterances] = {}
     for algorithm, cycle, folder in model_folders():
         recognizer = models.load_recognizer(folder)
         scored = {}
         for corpus in CORPORA:
             if corpus not in clips:
-                clips[corpus] = asr.load_clips(DATASET / corpus, "test", recognizer)
+                clips[corpus] = asr.load_clips(DATASET / corpus, "test", recognizer, normalizer=normalizer)
             title = f"test {corpus}, {algorithm} {cycle}"
-            scored[corpus] = asr.recognize(recognizer, clips[corpus], normalizer=params.reward.normalizer, title=title)
+            scored[corpus] = asr.recognize(recognizer, clips[corpus], normalizer=normalizer, title=title)
         yield report.Row(algorithm, cycle, scored["target"], snapped(scored["target"], snapper), scored["start"])
 
 
 def model_folders() -> list[tuple[str, int, Path]]:
     """(algorithm, cycle, folder) of every model, the start model first; cycles that were not asked for have none."""
     found = [(report.START, 0, MODELS / "base")]
-    found += [("raft", int(path.parent.name), path.parent) for path in sorted(MODELS.glob("raft/*/config.json"))]
-    controls = sorted(MODELS.glob("controls/*/*/config.json"))
+    found += [
+        ("raft", int(path.parent.name), path.parent) for path in sorted(MODELS.glob("raft/[0-9][0-9]/config.json"))
+    ]
+    controls = sorted(MODELS.glob("controls/[0-9][0-9]/*/config.json"))
     found += [(path.parent.name, int(path.parents[1].name), path.parent) for path in controls]
     return found
 

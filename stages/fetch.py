@@ -21,7 +21,7 @@ def main() -> None:
             started = time.monotonic()
             name = getattr(params.corpus, role).name
             fetched = CORPORA[name](request(params, role), out / role)
-            check_bad_fraction(len(fetched.clips), fetched.rejected, params.limits.max_bad_fraction)
+            check_bad_fraction(fetched.usable, fetched.rejected, params.limits.max_bad_fraction)
             write_manifest(out / role, fetched.clips, fetched.rejected)
             hours = sum(clip.duration or 0.0 for clip in fetched.clips) / 3600
             speed = 3600 * hours / (time.monotonic() - started)

@@ -24,7 +24,7 @@ def main() -> None:
         runtime.seed_torch(params.seed)
         recognizer = open_model(params)
         report = train(params, recognizer) if params.train.epochs else None
-        clips = asr.load_clips(DATASET, "validation", recognizer)
+        clips = asr.load_clips(DATASET, "validation", recognizer, normalizer=params.reward.normalizer)
         scored = asr.recognize(recognizer, clips, normalizer=params.reward.normalizer, title="validate")
         metrics = {
             "wer_start_validation": scored.wer,
@@ -51,7 +51,7 @@ def open_model(params: Params) -> Recognizer:
 def train(params: Params, recognizer: Recognizer) -> FitReport:
     """Teach the recogniser the start corpus, `train.epochs` times."""
     options = params.train
-    clips = asr.load_clips(DATASET, "train", recognizer)
+    clips = asr.load_clips(DATASET, "train", recognizer, normalizer=params.reward.normalizer)
     batches = [
         batch
         for epoch in range(options.epochs)

@@ -39,6 +39,16 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     assert "limits.max_bad_fraction: got 2.0; allowed: less than or equal to 1" in message
 
 
+def test_too_many_cycles_are_told_with_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text = PARAMS.read_text().replace("  cycles: 4\n", "  cycles: 13\n").replace("seed: 0\n", "seed: x\n", 1)
+    path.write_text(text)
+    with pytest.raises(
+        ParamsError, match=r"2 problems(.|\n)*seed: got 'x'(.|\n)*cycles.yaml lists 12 cycles: add more"
+    ):
+        load_params(path, listed_cycles=12)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

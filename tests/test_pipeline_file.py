@@ -65,8 +65,10 @@ def chains(function: ast.FunctionDef) -> set[str]:
     naming = set()
     for node in ast.walk(function):
         if isinstance(node, ast.Assign) and re.fullmatch(r"params\.[a-z_.]+", dotted(node.value)):
-            aliases[ast.unparse(node.targets[0])] = dotted(node.value).removeprefix("params.") + "."
-            naming.add(id(node.value))
+            named = dotted(node.value).removeprefix("params.")
+            if named not in LEAVES:
+                aliases[ast.unparse(node.targets[0])] = f"{named}."
+                naming.add(id(node.value))
     inner = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
     found = set()
     for node in ast.walk(function):

@@ -107,3 +107,10 @@ def test_four_first_uses_at_once_share_one_database(repository: Path) -> None:
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
     assert names.count("fetch") == 4
+
+
+def test_a_damaged_database_does_not_stop_a_stage(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / tracking.DATABASE).write_text("this is not a database " * 100)
+    with tracking.stage_run("train", {}) as tracker:
+        tracker.metrics({"loss": 1.0})
+    assert "train: tracking stops here" in capsys.readouterr().err

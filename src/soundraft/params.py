@@ -205,8 +205,11 @@ class Params(Section):
         return self
 
 
-def load_params(path: Path = PARAMS_PATH) -> Params:
+def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -> Params:
     """Read and validate params.yaml.
+
+    Args:
+        listed_cycles: how many cycles cycles.yaml has; checked when given.
 
     Raises:
         ParamsError: naming every problem.
@@ -217,12 +220,24 @@ def load_params(path: Path = PARAMS_PATH) -> Params:
         raise ParamsError(f"cannot read {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is not YAML: {error}") from error
+    params, problems = None, []
     try:
-        return Params.model_validate(given)
+        params = Params.model_validate(given)
     except ValidationError as error:
         problems = [_explain(item) for item in error.errors()]
+    problems += _too_many_cycles(given, listed_cycles)
+    if params is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ParamsError("\n".join([f"{count} in {path}", *(f"  {line}" for line in problems)])) from error
+        raise ParamsError("\n".join([f"{count} in {path}", *(f"  {line}" for line in problems)]))
+    return params
+
+
+def _too_many_cycles(given: Any, listed: int | None) -> list[str]:
+    train = given.get("train") if isinstance(given, dict) else None
+    cycles = train.get("cycles") if isinstance(train, dict) else None
+    if listed is None or not isinstance(cycles, int) or cycles <= listed:
+        return []
+    return [f"train.cycles: got {cycles}; cycles.yaml lists {listed} cycles: add more there"]
 
 
 def _leaves(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -22,10 +22,15 @@ def derive_seed(*parts: object) -> int:
 
 
 def seed_torch(seed: int) -> None:
-    """Seed torch's global generator (dropout, initial weights) and ask for deterministic kernels."""
+    """Seed the global generators (torch's for weights and dropout, numpy's for wav2vec2's own masks).
+
+    Also asks torch for deterministic kernels.
+    """
+    import numpy as np
     import torch
 
     torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
 
 

@@ -84,11 +84,13 @@ class MlflowTracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             action()
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, CommandError, psutil.Error, OSError) as error:
             self.alive = False
             reason = str(error).splitlines()[0][:200]
             sys.stderr.write(f"{self.stage}: tracking stops here, results are not affected: {reason}\n")

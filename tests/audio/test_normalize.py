@@ -71,3 +71,15 @@ def test_same_bytes_from_one_worker_and_two(tmp_path: Path, monkeypatch: pytest.
         hashes.append(files.content_hash(*sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file())))
         shutil.rmtree(tmp_path / "out")
     assert hashes[0] == hashes[1]
+
+
+def test_two_sources_of_one_output_are_not_mixed_up(tmp_path: Path) -> None:
+    source = tmp_path / "raw"
+    source.mkdir()
+    soundfile.write(source / "a.flac", tone(0.3), 8000)
+    io.write_wav(source / "a.flac.wav", tone(0.9), 8000)
+    write_manifest(source, [Clip(id=name, audio_path=name) for name in ("a.flac", "a.flac.wav")], [])
+    done = normalize(source, tmp_path / "out")
+    assert (done.clips, done.rejected) == (1, 1)
+    assert "same file as clip a.flac" in (tmp_path / "out" / QUARANTINE_NAME).read_text()
+    assert len(io.read(tmp_path / "out/a.flac.wav")[0]) == 0.3 * 24000

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from soundraft import models
 from soundraft.models.base import ModelError
 from soundraft.models.ctc import CTCRecognizer, Frames, collapse
+from soundraft.runtime import seed_torch
 from tests.conftest import tiny_recognizer, tone
 
 WAVES = [tone(0.3), tone(0.8, frequency_hz=700.0), tone(0.5, frequency_hz=300.0)]
@@ -134,7 +135,7 @@ def hub_like(folder: Path, model_type: str) -> Path:
     config = config_class(
         vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, hidden_size=16, num_hidden_layers=1,
         num_attention_heads=2, intermediate_size=16, conv_dim=(8, 8), conv_stride=(10, 8), conv_kernel=(10, 8),
-        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, feat_extract_norm="layer", mask_time_prob=0.0,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, feat_extract_norm="layer", mask_time_length=2,
     )  # fmt: skip
     torch.manual_seed(0)
     model_class(config).save_pretrained(folder)
@@ -173,3 +174,32 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match="cannot load 'no-such/model'"):
         models.load_recognizer("no-such/model")
+
+
+def test_training_is_repeatable_also_with_the_models_own_masks(tmp_path: Path) -> None:
+    folder = hub_like(tmp_path / "hub", "wav2vec2")
+    losses = []
+    for _ in range(2):
+        recognizer = models.load_recognizer(folder)
+        recognizer.model.train()
+        seed_torch(3)
+        features = [recognizer.extract(wave) for wave in WAVES]
+        losses.append([float(recognizer.loss(features, ["one", "two", "six"]).detach()) for _ in range(4)])
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) > 1
+
+
+def test_text_is_written_in_the_case_of_the_vocabulary_or_refused() -> None:
+    recognizer = tiny_recognizer()
+    with pytest.raises(ModelError, match=r"cannot spell 'turn left!'"):
+        recognizer.loss([recognizer.extract(WAVES[0])], ["turn left!"])
+    recognizer._upper = True
+    with pytest.raises(ModelError, match="cannot spell 'ONE'"):
+        recognizer.loss([recognizer.extract(WAVES[0])], ["one"])
+
+
+def test_an_empty_text_can_be_learned() -> None:
+    recognizer = tiny_recognizer()
+    loss = recognizer.loss([recognizer.extract(wave) for wave in WAVES], ["", "", ""])
+    loss.backward()
+    assert float(loss.detach()) > 0

@@ -1,6 +1,7 @@
 import dataclasses
 import random
 from collections.abc import Callable
+from statistics import mean
 
 import pytest
 import torch
@@ -79,7 +80,8 @@ def test_raft_improves_and_with_a_reward_of_noise_the_gain_disappears() -> None:
     with_noise = [wer_after(3, seed=seed, reward=noise_reward) for seed in (0, 1)]
     assert 0.2 < start < 0.9
     assert max(with_reward) < 0.75 * start
-    assert min(with_noise) > max(with_reward) + 0.3 * (start - max(with_reward))
+    gain, gain_from_noise = start - mean(with_reward), start - mean(with_noise)
+    assert gain_from_noise < 0.1 * gain
 
 
 def test_replay_keeps_what_the_start_model_knew() -> None:

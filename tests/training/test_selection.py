@@ -11,7 +11,7 @@ REWARDS = st.lists(st.lists(st.one_of(st.none(), st.sampled_from([0.0, 0.2, 0.5,
 
 def samples(rewards: list[list[float | None]]) -> list[Sample]:
     return [
-        Sample(clip, number, f"{clip}/{number}", reward, {})
+        Sample(clip, number, f"{clip}/{number}", reward, {}, reason="" if reward is not None else "no text")
         for clip, drawn in enumerate(rewards)
         for number, reward in enumerate(drawn)
     ]
@@ -27,9 +27,9 @@ def test_each_sample_has_its_reason() -> None:
         (0, 2, selection.NOT_BEST),
         (1, 0, selection.NOT_BEST),
         (1, 1, selection.BELOW_THRESHOLD),
-        (2, 0, selection.NOT_SCORABLE),
+        (2, 0, "not scorable: no text"),
         (2, 1, selection.KEPT),
-        (3, 0, selection.NOT_SCORABLE),
+        (3, 0, "not scorable: no text"),
         (4, 0, selection.KEPT),
     ]
 

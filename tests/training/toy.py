@@ -48,7 +48,7 @@ def clips(count: int, *, seed: int, lean: float = 0.0) -> Utterances:
         frames = prototypes[[letters.index(letter) for letter in text for _ in range(FRAMES_PER_LETTER)]]
         features.append(frames + NOISE * torch.randn(frames.shape, generator=generator))
     names = [f"{lean}/{seed}/{index}" for index in range(count)]
-    return Utterances(names, texts, [""] * count, [0.01 * len(frames) for frames in features], features)
+    return Utterances(names, texts, features)
 
 
 @functools.cache

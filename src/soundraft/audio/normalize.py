@@ -58,7 +58,7 @@ class _Normalizer:
 
 
 def wav_path(audio_path: str) -> str:
-    """`a.wav` stays; `a.flac` and `a.WAV` become `a.flac.wav` and `a.WAV.wav`, so that no two names collide."""
+    """`a.wav` stays; `a.flac` and `a.WAV` become `a.flac.wav` and `a.WAV.wav`."""
     return audio_path if PurePosixPath(audio_path).name.endswith(".wav") else f"{audio_path}.wav"
 
 
@@ -80,22 +80,29 @@ def normalize_corpus(
     """
     clips = read_manifest(source / MANIFEST_NAME)
     normalizer = _Normalizer(source, target, sample_rate_hz, target_db, window_s, silence_db, min_duration_s)
+    clips, rejected = _one_per_output(clips)
+    good: list[tuple[Clip, bool]] = []
     results = map_clips(normalizer, clips, title=f"normalize {source.name}")
-    good, rejected = split_results(clips, results)
+    for clip, result in zip(clips, results, strict=True):
+        if isinstance(result, Failure):
+            rejected.append(Rejected(clip.id, clip.audio_path, result.reason))
+        else:
+            good.append(result)
     check_bad_fraction(len(good), rejected, max_bad_fraction)
     write_manifest(target, (clip for clip, _ in good), rejected)
     hours = sum(clip.duration or 0.0 for clip, _ in good) / 3600
     return NormalizeSummary(len(good), len(rejected), sum(limited for _, limited in good), hours)
 
 
-def split_results(
-    clips: Sequence[Clip], results: Sequence[tuple[Clip, bool] | Failure]
-) -> tuple[list[tuple[Clip, bool]], list[Rejected]]:
-    good: list[tuple[Clip, bool]] = []
-    rejected: list[Rejected] = []
-    for clip, result in zip(clips, results, strict=True):
-        if isinstance(result, Failure):
-            rejected.append(Rejected(clip.id, clip.audio_path, result.reason))
+def _one_per_output(clips: Sequence[Clip]) -> tuple[list[Clip], list[Rejected]]:
+    """`a.flac` beside `a.flac.wav` would write one file from two: the first by id is kept."""
+    owners: dict[str, Clip] = {}
+    kept, rejected = [], []
+    for clip in clips:
+        owner = owners.setdefault(wav_path(clip.audio_path), clip)
+        if owner.audio_path == clip.audio_path:
+            kept.append(clip)
         else:
-            good.append(result)
-    return good, rejected
+            reason = f"would be written to the same file as clip {owner.id}"
+            rejected.append(Rejected(clip.id, clip.audio_path, reason))
+    return kept, rejected

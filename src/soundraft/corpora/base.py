@@ -32,9 +32,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Clips whose audio lies in the folder that was asked for, and those that were set aside."""
+    """Clips whose audio lies in the folder that was asked for.
+
+    Attributes:
+        usable: how many items of the source were good; clips may be made of several, or be fewer by request.
+        rejected: the items of the source that were set aside.
+    """
 
     clips: list[Clip]
+    usable: int
     rejected: list[Rejected]
 
 

@@ -1,6 +1,7 @@
 """Synthetic speech without a network: espeak-ng, from the wheel `espeakng-loader`, plus noise.
 
-The target corpus uses voices, rates and pitches that the start corpus never has, and more noise.
+The target corpus uses voices that the start corpus never has, and, as params.yaml has it, other rates and pitches
+and more noise.
 espeak-ng seeds its breath noise from the clock, and keeps more hidden state from call to call that nothing resets.
 So the seed is set, the list of utterances is cut into a fixed number of parts, and a fresh process speaks each part
 in order: the same bytes from run to run and from any number of workers.
@@ -79,7 +80,8 @@ def fetch(request: Request, out: Path) -> Fetched:
     utterances = plan(request)
     parts = [(utterances[part::PARTS], out) for part in range(PARTS)]
     spoken = map_fresh(_speak_part, parts, title=f"speak {request.role}")
-    return Fetched([clip for clips in spoken for clip in clips], [])
+    clips = [clip for part in spoken for clip in part]
+    return Fetched(clips, len(clips), [])
 
 
 def plan(request: Request) -> list[Utterance]:

@@ -26,8 +26,8 @@ def fetch(request: Request, out: Path) -> Fetched:
         CorpusError: when the folder or its list is absent or unusable.
     """
     folder = require_folder(request, family="folder")
-    clips, rejected = _read_list(folder)
-    clips = _limit([_with_split(clip) for clip in clips], request)
+    listed, rejected = _read_list(folder)
+    clips = _limit([_with_split(clip) for clip in listed], request)
     kept = []
     for clip in progress_over(clips, total=len(clips), title=f"import {request.role}", unit="clip"):
         reason = _copy(folder, clip.audio_path, out)
@@ -35,7 +35,7 @@ def fetch(request: Request, out: Path) -> Fetched:
             kept.append(clip)
         else:
             rejected.append(Rejected(clip.id, clip.audio_path, reason))
-    return Fetched(kept, rejected)
+    return Fetched(kept, len(listed) - (len(clips) - len(kept)), rejected)
 
 
 def _read_list(folder: Path) -> tuple[list[Clip], list[Rejected]]:

@@ -51,7 +51,7 @@ def fetch(request: Request, out: Path) -> Fetched:
         names = (f"{split}/{index:05d}" for index in range(count))
         for name in progress_over(names, total=count, title=f"join {split}", unit="clip"):
             clips.append(_join(name, split, groups[split], request.seed, out))
-    return Fetched(clips, rejected)
+    return Fetched(clips, len(recordings), rejected)
 
 
 def load_recordings(folder: Path) -> tuple[list[Recording], list[Rejected]]:

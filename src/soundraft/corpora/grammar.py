@@ -1,4 +1,4 @@
-"""Texts of the synthetic corpus: digit strings and short commands to a home or a robot, 51 words in all."""
+"""Texts of the synthetic corpus: digit strings and short commands to a home or a robot, 52 words in all."""
 
 import hashlib
 import random

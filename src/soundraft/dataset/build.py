@@ -4,6 +4,7 @@ Columns: `id, wav (bytes, path), text, speaker, duration (s), sample_rate (Hz)`;
 and test. The bytes on disk depend on nothing but the clips.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def build_dataset(source: Path, out: Path, *, max_bad_fraction: float) -> dict[S
             if not chosen:
                 raise UserError(f"{source}: no clips in the {split} split; training and evaluation need all three")
             # named by content: the generator's own hash would follow paths and code
-            fingerprint = files.content_hash(*(files.inside(source, clip.audio_path) for clip in chosen))[:16]
+            fingerprint = _fingerprint(source, chosen)
             packed = Dataset.from_generator(
                 _rows,
                 _features(audio=False),
@@ -61,6 +62,12 @@ def build_dataset(source: Path, out: Path, *, max_bad_fraction: float) -> dict[S
         splits.save_to_disk(out, max_shard_size=MAX_SHARD_SIZE)
     files.write_jsonl(out / QUARANTINE_NAME, (vars(item) for item in rejected))
     return {split: len(table) for split, table in splits.items()}
+
+
+def _fingerprint(source: Path, clips: list[Clip]) -> str:
+    audio = files.content_hash(*(files.inside(source, clip.audio_path) for clip in clips))
+    rows = "\n".join(clip.model_dump_json() for clip in clips)
+    return hashlib.sha256(f"{audio}\n{rows}".encode()).hexdigest()[:16]
 
 
 def _with_text(clips: list[Clip]) -> tuple[list[Clip], list[Rejected]]:

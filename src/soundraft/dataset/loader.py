@@ -21,13 +21,10 @@ class Utterances:
 
     Attributes:
         features: per clip what the model's feature extractor made, `[T, F]` (or `[T]` for raw samples).
-        durations_s: seconds of audio per clip.
     """
 
     ids: list[str]
     texts: list[str]
-    speakers: list[str]
-    durations_s: list[float]
     features: list[torch.Tensor]
 
     def __len__(self) -> int:
@@ -53,14 +50,12 @@ def load_utterances(
     """
     table = open_split(folder, split)
     chosen = range(len(table)) if indices is None else indices
-    out = Utterances([], [], [], [], [])
+    out = Utterances([], [], [])
     title = f"features {folder.name}/{split}"
     for index in progress_over(chosen, total=len(chosen), title=title, unit="clip"):
         row = table[int(index)]
         out.ids.append(row["id"])
         out.texts.append(row["text"])
-        out.speakers.append(row["speaker"] or "")
-        out.durations_s.append(row["duration"])
         out.features.append(extract(io.decode(row["wav"]["bytes"], sample_rate_hz)))
     return out
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from soundraft import runtime
 from soundraft.models.base import ModelError, Recognizer
 from soundraft.models.ctc import CTC_MODEL_TYPES, CTCRecognizer
@@ -32,7 +34,7 @@ def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, lang
                 f"{name}: no adapter for model type {config.model_type!r}; there are: {', '.join(sorted(ADAPTERS))}"
             )
         loader = AutoModelForSpeechSeq2Seq if adapter is WhisperRecognizer else AutoModelForCTC
-        model = loader.from_pretrained(name, revision=revision)
+        model = loader.from_pretrained(name, revision=revision, dtype=torch.float32)
         processor = AutoProcessor.from_pretrained(name, revision=revision)
     except OSError as error:
         raise ModelError(f"cannot load {name!r} (a local folder or a hub id): {error}") from error

@@ -18,6 +18,7 @@ class Recognizer(Protocol):
 
     model: torch.nn.Module
     sample_rate_hz: int
+    takes_masking: bool  # whether SpecAugment of ours suits its features
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
         """Mono samples `[N]` at `sample_rate_hz` → the features of one clip, `[T, F]`, unpadded."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from soundraft import runtime
-from soundraft.models.base import length_mask, pad
+from soundraft.models.base import ModelError, length_mask, pad
 
 # transformers names the same thing, "frames out for frames in", differently per family
 _OUTPUT_LENGTHS = {
@@ -35,6 +35,8 @@ class Frames:
 class CTCRecognizer:
     """Adapter for `AutoModelForCTC`."""
 
+    takes_masking = True
+
     def __init__(self, model: Any, processor: Any) -> None:
         self.device = runtime.device()
         self.model = model.to(self.device)
@@ -46,6 +48,8 @@ class CTCRecognizer:
         encoder = model if hasattr(model, _OUTPUT_LENGTHS[model.config.model_type]) else model.encoder
         self._output_lengths: Callable = getattr(encoder, _OUTPUT_LENGTHS[model.config.model_type])
         self._silent = {self.tokenizer.unk_token_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id}
+        letters = {token for token in self.tokenizer.get_vocab() if len(token) == 1 and token.isalpha()}
+        self._upper = bool(letters) and all(letter == letter.upper() for letter in letters)
         self._texts: dict[tuple[int, ...], str] = {}
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
@@ -75,11 +79,11 @@ class CTCRecognizer:
 
     def loss(self, features: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
         log_probs, lengths = self._log_probs(features)
-        labels = [self.tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+        labels = [self._tokens(text) for text in texts]
         sizes = torch.tensor([len(label) for label in labels])
         per_clip = F.ctc_loss(
             log_probs.float().transpose(0, 1).cpu(),  # the CUDA kernel is not deterministic
-            torch.tensor([token for label in labels for token in label]),
+            torch.tensor([token for label in labels for token in label], dtype=torch.long),
             lengths.cpu(),
             sizes,
             blank=self.blank_id,
@@ -101,6 +105,18 @@ class CTCRecognizer:
             inputs["attention_mask"] = length_mask(lengths, padded.shape[1]).to(self.device)
         logits = self.model(**inputs).logits
         return torch.log_softmax(logits, dim=-1), self._output_lengths(lengths).clamp(max=logits.shape[1])
+
+    def _tokens(self, text: str) -> list[int]:
+        """Token ids of a text, in the letter case that the vocabulary has.
+
+        Raises:
+            ModelError: when the vocabulary lacks a character; learning `<unk>` for it would spoil the model.
+        """
+        cased = text.upper() if self._upper else text
+        tokens: list[int] = self.tokenizer(cased, add_special_tokens=False).input_ids
+        if self.tokenizer.unk_token_id in tokens:
+            raise ModelError(f"the model's vocabulary cannot spell {cased!r}; reward.normalizer: basic may help")
+        return tokens
 
     def _text(self, path: np.ndarray) -> str:
         """The text of one path `[T]` of token ids."""

@@ -10,6 +10,7 @@ import torch
 from soundraft import runtime
 from soundraft.models.base import ModelError
 
+GENERATED_ROWS = 32
 IGNORED_LABEL = -100  # what transformers' loss leaves out
 
 
@@ -22,6 +23,8 @@ class WhisperRecognizer:
     Raises:
         ModelError: when a multilingual model has no language yet, or does not know the one given.
     """
+
+    takes_masking = False  # its features are padded to a whole window, and 0 is not their mean
 
     def __init__(self, model: Any, processor: Any, language: str | None = None) -> None:
         self.device = runtime.device()
@@ -54,12 +57,17 @@ class WhisperRecognizer:
         return self._generate(encoded, do_sample=False)
 
     def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
-        """The batch shares one random stream, seeded by all its seeds: generation draws for all clips at once."""
-        repeated = encoded.repeat_interleave(count, dim=0)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(runtime.derive_seed(*seeds))
-            texts = self._generate(repeated, do_sample=True, temperature=temperature)
-        return [texts[start : start + count] for start in range(0, len(texts), count)]
+        """Clip by clip, each from its own seed; at most `GENERATED_ROWS` texts at a time, for the decoder's cache."""
+        texts = []
+        for hidden, seed in zip(encoded, seeds, strict=True):
+            drawn: list[str] = []
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                torch.manual_seed(seed)
+                while len(drawn) < count:
+                    rows = hidden.expand(min(GENERATED_ROWS, count - len(drawn)), -1, -1)
+                    drawn += self._generate(rows, do_sample=True, temperature=temperature, top_k=0)
+            texts.append(drawn)
+        return texts
 
     def loss(self, features: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
         inputs, labels = [], []

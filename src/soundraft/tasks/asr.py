@@ -1,6 +1,7 @@
 """Speech recognition: where its models, metrics and data meet."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from soundraft.dataset.loader import Utterances, load_utterances
@@ -12,12 +13,13 @@ from soundraft.models.decoding import transcribe
 
 
 def load_clips(
-    dataset: Path, split: Split, recognizer: Recognizer, *, indices: Sequence[int] | None = None
+    dataset: Path, split: Split, recognizer: Recognizer, *, normalizer: str, indices: Sequence[int] | None = None
 ) -> Utterances:
-    """Clips of a dataset with the features that this recogniser takes."""
-    return load_utterances(
+    """Clips of a dataset with the features that this recogniser takes, and their texts normalised."""
+    clips = load_utterances(
         dataset, split, sample_rate_hz=recognizer.sample_rate_hz, extract=recognizer.extract, indices=indices
     )
+    return replace(clips, texts=[NORMALIZERS[normalizer](text) for text in clips.texts])
 
 
 def recognize(recognizer: Recognizer, clips: Utterances, *, normalizer: str, title: str) -> Scored:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,11 @@ class Rules:
 
 def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: int) -> Inputs:
     drawn = raft.draw_replay(dataset / "start", rules.settings, seed=rules.seed, cycle=cycle)
+    load = partial(asr.load_clips, recognizer=recognizer, normalizer=rules.normalizer)
     return Inputs(
-        target=asr.load_clips(dataset / "target", "train", recognizer),
-        replay=asr.load_clips(dataset / "start", "train", recognizer, indices=drawn) if drawn else None,
-        validation={name: asr.load_clips(dataset / name, "validation", recognizer) for name in CORPORA},
+        target=load(dataset / "target", "train"),
+        replay=load(dataset / "start", "train", indices=drawn) if drawn else None,
+        validation={name: load(dataset / name, "validation") for name in CORPORA},
     )
 
 

@@ -208,7 +208,7 @@ def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
         verdicts = {text: rollouts.reward(reference=reference, hypothesis=text) for text in set(drawn)}
         for number, text in enumerate(drawn):
             verdict = verdicts[text]
-            samples.append(Sample(clip, number, text, verdict.reward, verdict.parts, verdict.success))
+            samples.append(Sample(clip, number, text, verdict.reward, verdict.parts, verdict.success, verdict.reason))
     return samples
 
 

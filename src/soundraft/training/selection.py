@@ -22,7 +22,7 @@ class Sample:
         clip: index of the clip in the training split.
         number: index among the clip's samples, in the order drawn.
         reward: the verifier's score; `None` when it had none.
-        reason: why the sample was or was not kept; one of the constants above.
+        reason: before selection, why there is no reward; after it, why the sample was or was not kept.
     """
 
     clip: int
@@ -62,7 +62,7 @@ def best_of_each(samples: Sequence[Sample], *, reward_threshold: float, keep_top
 
     def reason(index: int, sample: Sample) -> str:
         if sample.reward is None:
-            return NOT_SCORABLE
+            return f"{NOT_SCORABLE}: {sample.reason}"
         if index not in winners:
             return NOT_BEST
         if index not in above:

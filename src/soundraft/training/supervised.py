@@ -1,7 +1,7 @@
 """The one training loop: the supervised start, every RAFT cycle and every control go through it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,7 +83,6 @@ def fit(
     accumulation: int,
     masking: Masking | None,
     title: str,
-    on_step: Callable[[int, float], None] | None = None,
 ) -> FitReport:
     """Train on the batches in the order given; `accumulation` batches make one optimiser step (AdamW).
 
@@ -111,13 +110,12 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
             bar.update()
-            if on_step is not None:
-                on_step(number + 1, losses[-1])
     model.eval()
     tail = losses[-max(1, len(losses) // 10) :]
     return FitReport(len(steps), sum(map(len, batches)), sum(losses) / len(losses), sum(tail) / len(tail))
 
 
 def _loss(recognizer: Recognizer, examples: Sequence[Example], masking: Masking | None) -> torch.Tensor:
-    features = [masking(item.features) if masking else item.features for item in examples]
+    mask = masking if recognizer.takes_masking else None
+    features = [mask(item.features) if mask else item.features for item in examples]
     return recognizer.loss(features, [item.text for item in examples])
