@@ -29,6 +29,7 @@ ROWS = [
     row("start", 0, "oe to three", "for five", "six seven"),
     row("raft", 1, "one two three", "for five", "six seven eight"),
     row("raft", 2, "one two three", "four five", "six seven eight"),
+    row("random", 2, "one", "for", "six"),
     row("supervised", 1, "one", "four five", "six seven eight nine"),
     row("supervised", 2, "One, two three!", "four five", "six seven eight nine"),
 ]
@@ -42,6 +43,7 @@ def test_the_table_has_start_every_cycle_and_the_last_of_each_control() -> None:
         ["RAFT", "1"],
         ["RAFT", "2"],
         ["control: supervised on references", "2"],
+        ["control: a random one of K, no reward", "2"],
     ]
     assert cells[0][2].startswith("55.6% [")
     assert cells[0][4:7] == ["3", "2", "0"]
@@ -72,7 +74,7 @@ def test_files_hold_every_detail_and_the_same_bytes_twice(tmp_path: Path) -> Non
     for path in (tmp_path / "one").iterdir():
         assert files.content_hash(path) == files.content_hash(tmp_path / "two" / path.name)
     predictions = pq.read_table(tmp_path / "one/predictions.parquet").to_pylist()
-    assert len(predictions) == 15
+    assert len(predictions) == 18
     assert predictions[0] == {
         "algorithm": "start", "cycle": 0, "id": "a", "reference": "one two three", "prediction": "oe to three",
         "hits": 1, "substitutions": 2, "deletions": 0, "insertions": 0,

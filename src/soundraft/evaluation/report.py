@@ -85,8 +85,8 @@ def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
 def shown_rows(rows: Sequence[Row]) -> list[Row]:
     """Every row of start and RAFT; of a control only the last cycle."""
     last = {row.algorithm: row.cycle for row in sorted(rows, key=lambda row: row.cycle)}
-    main = [row for row in rows if row.algorithm in (START, "raft")]
-    return main + [row for row in rows if row not in main and row.cycle == last[row.algorithm]]
+    shown = [row for row in rows if row.algorithm in (START, "raft") or row.cycle == last[row.algorithm]]
+    return sorted(shown, key=lambda row: (list(LABELS).index(row.algorithm), row.cycle))
 
 
 def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
