@@ -41,7 +41,7 @@ def checkpoint(folder: Path, window_s: int = 1) -> Path:
         vocab_size=len(vocabulary), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=80,
         max_source_positions=50 * window_s,
-        max_target_positions=48, decoder_start_token_id=ids[SPECIAL[1]], eos_token_id=ids[SPECIAL[0]],
+        max_target_positions=96, decoder_start_token_id=ids[SPECIAL[1]], eos_token_id=ids[SPECIAL[0]],
         pad_token_id=ids[SPECIAL[0]], bos_token_id=ids[SPECIAL[0]],
     )  # fmt: skip
     torch.manual_seed(0)
