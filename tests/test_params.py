@@ -1,27 +1,20 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from soundraft.corpora import CORPORA
 from soundraft.metrics.text import NORMALIZERS
 from soundraft.params import ParamsError, load_params
 from soundraft.rewards import REWARDS
+from tests.pipeline.workshop import with_keys
 
 PARAMS = Path("params.yaml")
 
 
 def broken(tmp_path: Path, changes: dict[str, object]) -> str:
     """The message for params.yaml with these dotted keys changed."""
-    values = yaml.safe_load(PARAMS.read_text())
-    for key, value in changes.items():
-        *parents, leaf = key.split(".")
-        section = values
-        for parent in parents:
-            section = section[parent]
-        section[leaf] = value
     path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(with_keys(PARAMS.read_text(), changes))
     with pytest.raises(ParamsError) as caught:
         load_params(path)
     return str(caught.value)

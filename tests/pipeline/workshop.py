@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,18 @@ TOY = {
     "evaluate.bootstrap_samples": 100,
     "benchmark.clips": 2,
 }
+
+
+def with_keys(text: str, changes: Mapping[str, Any]) -> str:
+    """The YAML of a params file with these dotted keys changed."""
+    values = yaml.safe_load(text)
+    for key, value in changes.items():
+        *parents, leaf = key.split(".")
+        section = values
+        for parent in parents:
+            section = section[parent]
+        section[leaf] = value
+    return yaml.safe_dump(values, sort_keys=False)
 
 
 class Workshop:
@@ -56,14 +69,7 @@ class Workshop:
 
     def change(self, changes: dict[str, Any]) -> None:
         path = self.folder / "params.yaml"
-        values = yaml.safe_load(path.read_text())
-        for key, value in changes.items():
-            *parents, leaf = key.split(".")
-            section = values
-            for parent in parents:
-                section = section[parent]
-            section[leaf] = value
-        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        path.write_text(with_keys(path.read_text(), changes))
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
