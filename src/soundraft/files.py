@@ -61,6 +61,11 @@ def sorted_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
+def shard_of(relative: str, count: int) -> int:
+    """Which of `count` shards a relative path belongs to: stable over machines, all shards together are the whole."""
+    return int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8], "big") % count
+
+
 def inside(root: Path, relative: str) -> Path:
     """The path of a file named in a manifest.
 

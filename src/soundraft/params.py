@@ -20,6 +20,26 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 CorpusName = Literal["espeak", "fsdd", "folder"]
+FindingCode = Literal[
+    "bad_ecdc",
+    "missing_sidecar",
+    "bad_sidecar",
+    "bad_shape",
+    "frame_mismatch",
+    "dtype_mismatch",
+    "fps_mismatch",
+    "duplicate_names",
+    "names_length_mismatch",
+    "missing_features",
+    "missing_names",
+    "norm_invalid",
+    "norm_length_mismatch",
+    "norm_inverted",
+    "range_below_min",
+    "range_above_max",
+    "range_unverifiable",
+    "auditor_error",
+]
 
 
 class ParamsError(UserError):
@@ -104,6 +124,33 @@ class Normalize(Section):
     window_s: Positive
     silence_db: Annotated[float, Field(le=0)]
     min_duration_s: Positive
+    on_clipping: Literal["limit", "report"]
+
+
+class Encodec(Section):
+    checkpoint: Annotated[str, Field(min_length=1)]
+    revision: str
+    bandwidth_kbps: Literal[1.5, 3.0, 6.0, 12.0, 24.0]
+    container: Literal["esf", "encodec"]
+
+
+class Sidecar(Section):
+    dtype: Literal["float16", "float32"]
+    producers_dir: Annotated[str, Field(min_length=1)]
+    producers: list[Annotated[str, Field(min_length=1)]]
+    arguments: list[str]
+
+
+class Audit(Section):
+    require: list[str]
+    verify_ranges: bool
+    range_tolerance: Annotated[float, Field(ge=0)]
+    fail_on: list[FindingCode]
+    max_failing_fraction: Share
+
+
+class DatasetForm(Section):
+    materialize: Literal["copy", "link", "none", "embed"]
 
 
 class ScratchModel(Section):
@@ -189,6 +236,10 @@ class Params(Section):
     corpus: Corpus
     limits: Limits
     normalize: Normalize
+    encodec: Encodec
+    sidecar: Sidecar
+    audit: Audit
+    dataset: DatasetForm
     model: Model
     train: Train
     reward: RewardParams

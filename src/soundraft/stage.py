@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from soundraft import cycles, runtime
+from soundraft.params import PARAMS_PATH, Params, load_params
 from soundraft.runtime import UserError
 
 
@@ -23,6 +24,18 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"{name}: {error}")
     memory_gib = runtime.peak_memory_bytes() / 2**30
     sys.stdout.write(f"{name}: took {time.monotonic() - started:.0f} s and {memory_gib:.1f} GiB of memory\n")
+
+
+def run_either(
+    pipeline: Callable[[], None], alone: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser
+) -> None:
+    """Without arguments the stage of the pipeline, which takes everything from params.yaml; with arguments alone."""
+    run(pipeline if len(sys.argv) == 1 else partial(alone, parser.parse_args()))
+
+
+def defaults() -> Params:
+    """The numbers of the repository's params.yaml: what a script that runs alone takes where no option is given."""
+    return load_params(Path(__file__).resolve().parents[2] / PARAMS_PATH)
 
 
 def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None) -> None:

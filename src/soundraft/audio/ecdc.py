@@ -1,0 +1,230 @@
+"""The token file `.ecdc`: read without torch, and never unpickled into anything but numbers.
+
+Two containers carry that suffix:
+
+- `esf`: what `torch.save` writes for {"audio_codes": int64 [1, K, T], "audio_scales": None | tensor,
+  "audio_length": samples}. Codes of shape [K, T] and [1, 1, K, T] are read too.
+- `encodec`: the binary of the `encodec` package: the bytes `ECDC`, a version, a JSON header, then K codes a frame,
+  10 bits each, lowest bit first (its `binary.py` and `compress.py`). Streams packed by its language model are refused.
+
+K codebooks, T frames.
+"""
+
+import io
+import json
+import math
+import pickle
+import pickletools
+import struct
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from soundraft.parallel import BadClip
+
+SUFFIX = ".ecdc"
+Container = Literal["esf", "encodec"]
+
+BITS_PER_CODE = 10
+CODEBOOK_SIZE = 2**BITS_PER_CODE
+SAMPLE_RATE_HZ = 24000
+SAMPLES_PER_FRAME = 320
+FRAMES_PER_S = SAMPLE_RATE_HZ // SAMPLES_PER_FRAME
+
+_MAGIC = b"ECDC"
+_HEADER = struct.Struct("!4sBI")
+_MAX_HEADER_BYTES = 1 << 16
+_STORAGES = {
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "ByteStorage": "<u1",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+}
+# all that torch.save needs for a dict of tensors; whatever could build another object is missing
+_OPCODES = {
+    *("PROTO", "FRAME", "MARK", "STOP", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
+    *("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("SETITEM", "SETITEMS", "APPEND", "APPENDS", "BINUNICODE", "SHORT_BINUNICODE"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("GLOBAL", "STACK_GLOBAL", "BINPERSID", "REDUCE"),
+}
+_MAX_MEMO = 1000
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The codes of one clip.
+
+    Attributes:
+        codes: int64 `[K, T]`, each in 0…1023.
+        samples: length of the audio, at 24 kHz; the last frame may be part empty.
+    """
+
+    codes: np.ndarray
+    samples: int
+
+    @property
+    def frames(self) -> int:
+        return int(self.codes.shape[1])
+
+
+def frames_of(samples: int) -> int:
+    """Frames that cover so many samples."""
+    return math.ceil(samples / SAMPLES_PER_FRAME)
+
+
+def read(path: Path) -> Tokens:
+    """Read a token file of either container.
+
+    Raises:
+        BadClip: when the file is absent, cut short, corrupt, of a foreign shape, or holds codes outside the codebook.
+    """
+    if not path.is_file():
+        raise BadClip("no such file")
+    return parse(path.read_bytes())
+
+
+def parse(data: bytes) -> Tokens:
+    """The tokens in the bytes of a token file; raises as `read` does."""
+    try:
+        tokens = _parse_encodec(data) if data.startswith(_MAGIC) else _parse_esf(data)
+    except BadClip:
+        raise
+    except (
+        ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RecursionError, MemoryError,
+        NotImplementedError, OverflowError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, RuntimeError,
+    ) as error:  # fmt: skip
+        raise BadClip(f"not a token file: {type(error).__name__}: {error}") from error
+    if tokens.codes.size and not 0 <= tokens.codes.min() <= tokens.codes.max() < CODEBOOK_SIZE:
+        raise BadClip(f"codes outside 0…{CODEBOOK_SIZE - 1}")
+    return tokens
+
+
+def esf_bytes(tokens: Tokens) -> bytes:
+    """The file as `torch.save` writes it; from a buffer, because a path's name would get into the bytes."""
+    import torch
+
+    stream = io.BytesIO()
+    content = {
+        "audio_codes": torch.from_numpy(tokens.codes.astype(np.int64))[None].contiguous(),
+        "audio_scales": None,
+        "audio_length": tokens.samples,
+    }
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
+def encodec_bytes(tokens: Tokens, *, model_name: str = "encodec_24khz") -> bytes:
+    """The file as `encodec.compress(model, wav, use_lm=False)` writes it."""
+    meta = {"m": model_name, "al": tokens.samples, "nc": tokens.codes.shape[0], "lm": False}
+    header = json.dumps(meta).encode("utf-8")
+    values = tokens.codes.T.astype("<u2").reshape(-1, 1)  # frame by frame, all codebooks of each
+    bits = np.unpackbits(values.view(np.uint8), axis=1, bitorder="little")[:, :BITS_PER_CODE]
+    return _HEADER.pack(_MAGIC, 0, len(header)) + header + np.packbits(bits, bitorder="little").tobytes()
+
+
+def _parse_encodec(data: bytes) -> Tokens:
+    if len(data) < _HEADER.size:
+        raise BadClip("truncated: no whole header")
+    _, version, size = _HEADER.unpack_from(data)
+    if version != 0:
+        raise BadClip(f"version {version} of the encodec container is not known")
+    if len(data) < _HEADER.size + size:
+        raise BadClip("truncated: no whole header")
+    meta = json.loads(data[_HEADER.size : _HEADER.size + size].decode("utf-8"))
+    if meta.get("lm"):
+        raise BadClip("packed by the language model of the encodec package: unpack it with that package first")
+    samples, codebooks = meta["al"], meta["nc"]
+    if not (type(samples) is int and type(codebooks) is int and samples > 0 and 0 < codebooks <= 32):
+        raise BadClip(f"impossible header: {samples!r} samples, {codebooks!r} codebooks")
+    count = frames_of(samples) * codebooks
+    body = np.frombuffer(data, np.uint8, offset=_HEADER.size + size)
+    promised = math.ceil(count * BITS_PER_CODE / 8)
+    if len(body) != promised:
+        raise BadClip(f"header promises {promised} bytes of codes, {len(body)} are there")
+    bits = np.unpackbits(body, bitorder="little", count=count * BITS_PER_CODE).reshape(count, BITS_PER_CODE)
+    codes = bits.astype(np.int64) @ (1 << np.arange(BITS_PER_CODE, dtype=np.int64))
+    return Tokens(np.ascontiguousarray(codes.reshape(-1, codebooks).T), samples)
+
+
+def _parse_esf(data: bytes) -> Tokens:
+    content = _read_torch_zip(data)
+    if not isinstance(content, dict) or not {"audio_codes", "audio_length"} <= content.keys():
+        raise BadClip("no dict with audio_codes and audio_length")
+    codes, samples = content["audio_codes"], content["audio_length"]
+    if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iu":
+        raise BadClip("audio_codes is no tensor of whole numbers")
+    if type(samples) is not int or samples < 1:
+        raise BadClip(f"audio_length is {samples!r}")
+    if content.get("audio_scales") is not None:
+        raise BadClip("audio_scales is given: tokens of a normalising model are not supported")
+    while codes.ndim > 2 and codes.shape[0] == 1:
+        codes = codes[0]
+    if codes.ndim != 2 or 0 in codes.shape:
+        raise BadClip(f"audio_codes has shape {list(content['audio_codes'].shape)}; [K, T] is wanted")
+    return Tokens(np.ascontiguousarray(codes, dtype=np.int64), samples)
+
+
+def _read_torch_zip(data: bytes) -> Any:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {info.filename.split("/", 1)[-1]: info for info in archive.infolist()}
+        if "data.pkl" not in members:
+            raise BadClip("no data.pkl: not written by torch.save")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
+            raise BadClip("compressed members: not written by torch.save")
+        if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
+            raise BadClip("not little-endian")
+        if members["data.pkl"].file_size > _MAX_HEADER_BYTES:
+            raise BadClip("the header is far larger than token files need")
+        program = archive.read(members["data.pkl"])
+        _check_opcodes(program)
+        return _TensorUnpickler(io.BytesIO(program), archive, members).load()
+
+
+def _check_opcodes(program: bytes) -> None:
+    """Refuse what token files do not need, before anything is executed; a huge memo index would eat all memory."""
+    for opcode, argument, _ in pickletools.genops(program):
+        if opcode.name not in _OPCODES:
+            raise BadClip(f"pickle opcode {opcode.name} has no place in a token file")
+        if "PUT" in opcode.name and argument > _MAX_MEMO:
+            raise BadClip("pickle memo out of bounds")
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Builds dicts, numbers and numpy arrays; knows no other name."""
+
+    def __init__(self, stream: io.BytesIO, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> None:
+        super().__init__(stream)
+        self._archive, self._members = archive, members
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch" and name in _STORAGES:
+            return _STORAGES[name]
+        raise BadClip(f"names {module}.{name}, which has no place in a token file")
+
+    def persistent_load(self, reference: Any) -> np.ndarray:
+        kind, dtype, key, _device, count = reference
+        storage = np.frombuffer(self._archive.read(self._members[f"data/{key}"]), dtype)
+        if kind != "storage" or len(storage) != count:
+            raise BadClip("a tensor's storage has another size than promised")
+        return storage
+
+
+def _rebuild(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
+    """The tensor as an array; only dense row-major tensors, so that every index is inside the storage."""
+    count = math.prod(size)
+    dense = tuple(math.prod(size[axis + 1 :]) for axis in range(len(size)))
+    strides_fit = all(length == 1 or step == wanted for length, step, wanted in zip(size, stride, dense, strict=True))
+    if offset < 0 or any(length < 0 for length in size) or not strides_fit or offset + count > len(storage):
+        raise BadClip("a tensor's shape does not fit its storage")
+    return storage[offset : offset + count].reshape(size)
