@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from soundraft.runtime import UserError
 
@@ -20,6 +20,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 CorpusName = Literal["espeak", "fsdd", "folder"]
+BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
 FindingCode = Literal[
     "bad_ecdc",
     "missing_sidecar",
@@ -130,8 +131,15 @@ class Normalize(Section):
 class Encodec(Section):
     checkpoint: Annotated[str, Field(min_length=1)]
     revision: str
-    bandwidth_kbps: Literal[1.5, 3.0, 6.0, 12.0, 24.0]
+    bandwidth_kbps: float
     container: Literal["esf", "encodec"]
+
+    @field_validator("bandwidth_kbps")
+    @classmethod
+    def _is_a_step(cls, value: float) -> float:
+        if value not in BANDWIDTHS_KBPS:
+            raise ValueError(f"got {value}; allowed: {', '.join(map(str, BANDWIDTHS_KBPS))}")
+        return value
 
 
 class Sidecar(Section):
