@@ -1,9 +1,17 @@
-"""s1_normalize: any rate, level and channel count → mono WAV at one rate and loudness, in data/normalized/."""
+"""s1_normalize: any rate, depth and channel count → mono WAV at one rate and one loudness.
 
+Without arguments: data/raw/{start,target} → data/normalized, as params.yaml says. With arguments: any two folders.
+Files that are there already, from the same recordings by the same code, stay; all others in OUT are removed.
+
+    python stages/s1_normalize.py IN OUT --target-rms 0.1 --window-ms 250
+"""
+
+import argparse
 from pathlib import Path
 
-from soundraft import files, stage
-from soundraft.audio.normalize import normalize_corpus
+from soundraft import stage
+from soundraft.audio import io, loudness
+from soundraft.audio.normalize import Leveling, NormalizeSummary, find_clips, normalize_clips, normalize_corpus
 from soundraft.params import load_params
 from soundraft.tracking import stage_run
 
@@ -13,18 +21,53 @@ OUT = Path("data/normalized")
 
 def main() -> None:
     params = load_params()
-    options = params.normalize.model_dump()
-    with stage_run("s1_normalize", params.leaves()) as tracker, files.building(OUT) as out:
+    leveling = Leveling(**params.normalize.model_dump())
+    with stage_run("s1_normalize", params.leaves()) as tracker:
         for source in sorted(path for path in SOURCE.iterdir() if path.is_dir()):
-            done = normalize_corpus(
-                source, out / source.name, max_bad_fraction=params.limits.max_bad_fraction, **options
-            )
+            limit = params.limits.max_bad_fraction
+            done = normalize_corpus(source, OUT / source.name, leveling, max_bad_fraction=limit)
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
-            print(
-                f"s1_normalize: {source.name}: {done.clips} clips, {done.hours:.2f} h; {done.rejected} set aside, "
-                f"gain limited on {done.limited}"
-            )
+            tell(source.name, done)
+
+
+def alone(given: argparse.Namespace) -> None:
+    leveling = Leveling(
+        sample_rate_hz=given.sample_rate,
+        target_db=loudness.gain_to_db(given.target_rms),
+        window_s=given.window_ms / 1000,
+        silence_db=given.silence_db,
+        min_duration_s=given.min_duration,
+        on_clipping=given.on_clipping,
+    )
+    clips = find_clips(given.source, [f".{suffix.lstrip('.')}" for suffix in given.extensions])
+    tell(str(given.source), normalize_clips(clips, given.source, given.out, leveling, given.max_bad_fraction))
+    print(f"s1_normalize: next: python stages/s2_encodec.py {given.out} TOKENS_DIR")
+
+
+def tell(name: str, done: NormalizeSummary) -> None:
+    print(
+        f"s1_normalize: {name}: {done.clips} clips, {done.hours:.2f} h, {done.made} made anew; {done.rejected} set "
+        f"aside, gain limited on {done.limited}, {done.clipped} clipped"
+    )
+
+
+def options() -> argparse.ArgumentParser:
+    params = stage.defaults()
+    level = params.normalize
+    parser = stage.parser(__doc__)
+    parser.add_argument("source", type=Path, metavar="IN", help="folder of recordings, or of a manifest.jsonl")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the normalised files; made when absent")
+    rms = round(loudness.db_to_gain(level.target_db), 6)
+    parser.add_argument("--target-rms", type=float, default=rms, help="RMS of the loudest window, full scale is 1")
+    parser.add_argument("--window-ms", type=float, default=1000 * level.window_s, help="sliding window, milliseconds")
+    parser.add_argument("--extensions", nargs="+", default=[*io.AUDIO_SUFFIXES], help="file endings, in any case")
+    parser.add_argument("--sample-rate", type=int, default=level.sample_rate_hz, help="Hz of the output")
+    parser.add_argument("--silence-db", type=float, default=level.silence_db, help="quieter clips are set aside, dBFS")
+    parser.add_argument("--min-duration", type=float, default=level.min_duration_s, help="shorter clips, seconds")
+    parser.add_argument("--on-clipping", choices=["limit", "report"], default=level.on_clipping)
+    parser.add_argument("--max-bad-fraction", type=float, default=params.limits.max_bad_fraction)
+    return parser
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run_either(main, alone, options)

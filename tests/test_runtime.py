@@ -43,10 +43,10 @@ def halve(number: int) -> int:
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_the_map_keeps_order_and_a_failure_is_one_clips_own(monkeypatch: pytest.MonkeyPatch, jobs: str) -> None:
     monkeypatch.setenv("SOUNDRAFT_JOBS", jobs)
-    results = map_clips(halve, range(100), title="halve")
+    results = list(map_clips(halve, range(100), title="halve"))
     expected: list[int | Failure] = [number // 2 for number in range(100)]
     expected[13] = Failure("unlucky")
     expected[40] = Failure("ZeroDivisionError: surprise")
     assert results == expected
-    assert map_clips(halve, [], title="nothing") == []
+    assert list(map_clips(halve, [], title="nothing")) == []
     assert parallel.map_fresh(halve, [2, 4], title="fresh") == [1, 2]

@@ -9,16 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from soundraft.runtime import UserError
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: a temporary neighbour, then one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
+        try:
+            temporary.write_bytes(data)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
         os.replace(temporary, path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,6 +67,13 @@ def sorted_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
+def check_apart(source: Path, out: Path) -> None:
+    """Raise UserError when one folder is, or lies in, the other: results would mix with what they are made of."""
+    one, other = source.resolve(), out.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise UserError(f"{source} and {out} must be two folders, neither inside the other")
+
+
 def shard_of(relative: str, count: int) -> int:
     """Which of `count` shards a relative path belongs to: stable over machines, all shards together are the whole."""
     return int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8], "big") % count
@@ -75,6 +88,10 @@ def inside(root: Path, relative: str) -> Path:
     if PurePosixPath(relative).is_absolute() or not (root / relative).resolve().is_relative_to(root.resolve()):
         raise ValueError(f"path leaves its folder: {relative!r}")
     return root / relative
+
+
+def bytes_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def content_hash(*paths: Path) -> str:

@@ -1,15 +1,18 @@
 """One map over clips: worker processes, results in input order, a clip's failure is that clip's."""
 
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
 from soundraft import runtime
+from soundraft.runtime import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,23 +43,66 @@ class _Guarded(Generic[Item, Result]):
             return self.function(item)
         except BadClip as error:
             return Failure(str(error))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
+            if runtime.is_machine_fault(error):
+                raise
             return Failure(f"{type(error).__name__}: {error}")
 
 
-def map_clips(function: Callable[[Item], Result], items: Sequence[Item], *, title: str) -> list[Result | Failure]:
-    """`function` of each item, in input order, by `SOUNDRAFT_JOBS` processes."""
+def map_clips(
+    function: Callable[[Item], Result], items: Sequence[Item], *, title: str, chunk: int | None = None
+) -> Iterator[Result | Failure]:
+    """`function` of each item, in input order, by the workers that `SOUNDRAFT_BACKEND` and `SOUNDRAFT_JOBS` name.
+
+    A full disk is not the clip's fault: it ends the work.
+
+    Args:
+        chunk: so many items travel to a worker together.
+    """
     from joblib import Parallel, delayed
 
     guarded = _Guarded(function)
-    chunks = [items[start : start + CHUNK_CLIPS] for start in range(0, len(items), CHUNK_CLIPS)]
-    workers = min(runtime.jobs(), max(1, len(chunks)))
-    results: list[Result | Failure] = []
-    with progress(len(items), title=title, unit="clip") as bar:
-        for done in Parallel(n_jobs=workers, return_as="generator")(delayed(guarded)(c) for c in chunks):
-            results.extend(done)
+    chunk = chunk or CHUNK_CLIPS
+    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
+    with progress(len(items), title=title, unit="clip") as bar, _workers(len(chunks)):
+        for done in Parallel(return_as="generator")(delayed(guarded)(part) for part in chunks):
+            yield from done
             bar.update(len(done))
-    return results
+
+
+@contextmanager
+def _workers(chunks: int) -> Iterator[None]:
+    """Where `map_clips` works: processes of this machine, or a dask cluster."""
+    from joblib import parallel_config
+
+    name = os.environ.get("SOUNDRAFT_BACKEND", "processes")
+    if name == "processes":
+        with parallel_config(backend="loky", n_jobs=max(1, min(runtime.jobs(), chunks))):
+            yield
+    elif name == "dask":
+        with _dask_client(), parallel_config(backend="dask", n_jobs=-1):
+            yield
+    else:
+        raise UserError(f"SOUNDRAFT_BACKEND must be processes or dask, not {name!r}")
+
+
+@contextmanager
+def _dask_client() -> Iterator[Any]:
+    """A client of the cluster at `SOUNDRAFT_CLUSTER`, else of one made here for as long as the work takes."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise UserError(
+            "SOUNDRAFT_BACKEND=dask needs the package distributed: pip install 'soundraft[dask]'"
+        ) from error
+    address = os.environ.get("SOUNDRAFT_CLUSTER")
+    if address:
+        with Client(address) as client:
+            yield client
+    else:
+        cluster = LocalCluster(n_workers=runtime.jobs(), threads_per_worker=1, dashboard_address=None)
+        with cluster, Client(cluster) as client:
+            yield client
 
 
 def map_fresh(function: Callable[[Item], Result], items: Sequence[Item], *, title: str) -> list[Result]:

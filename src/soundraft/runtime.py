@@ -1,5 +1,6 @@
 """Seeds, device, threads, memory: what depends on the machine or must not."""
 
+import errno
 import hashlib
 import os
 import resource
@@ -11,8 +12,16 @@ if TYPE_CHECKING:
     import torch
 
 
+_MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+
+
 class UserError(ValueError):
     """Something the user can mend: the message says what, without a stack trace."""
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether the machine failed, not the file at hand: a full or read-only disk, too many open files."""
+    return isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS
 
 
 def derive_seed(*parts: object) -> int:

@@ -22,15 +22,34 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(f"{name}: {error}")
+    except OSError as error:
+        if not runtime.is_machine_fault(error):
+            raise
+        sys.exit(f"{name}: {error.strerror}: {error.filename}; nothing half-written is left: mend it and run again")
     memory_gib = runtime.peak_memory_bytes() / 2**30
     sys.stdout.write(f"{name}: took {time.monotonic() - started:.0f} s and {memory_gib:.1f} GiB of memory\n")
 
 
 def run_either(
-    pipeline: Callable[[], None], alone: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser
+    pipeline: Callable[[], None],
+    alone: Callable[[argparse.Namespace], None],
+    options: Callable[[], argparse.ArgumentParser],
 ) -> None:
     """Without arguments the stage of the pipeline, which takes everything from params.yaml; with arguments alone."""
-    run(pipeline if len(sys.argv) == 1 else partial(alone, parser.parse_args()))
+    if len(sys.argv) == 1:
+        run(pipeline)
+    else:
+        run(lambda: alone(options().parse_args()))
+
+
+def parser(help_text: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows the script's own docstring, and the default of each option."""
+    return argparse.ArgumentParser(description=help_text, formatter_class=_Help)
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return super()._get_help_string(action) or "" if action.default not in (None, []) else action.help or ""
 
 
 def defaults() -> Params:
@@ -40,9 +59,9 @@ def defaults() -> Params:
 
 def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None) -> None:
     """Call `main` with the number after `--cycle`; a cycle that the plan calls inactive leaves a marker in `chain`."""
-    parser = argparse.ArgumentParser(description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
-    cycle = parser.parse_args().cycle
+    options = parser(help_text)
+    options.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
+    cycle = options.parse_args().cycle
     if cycles.is_active(cycle):
         run(partial(main, cycle))
     else:

@@ -1,23 +1,39 @@
-import shutil
+import dataclasses
+import errno
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from soundraft import files
+from soundraft import parallel
 from soundraft.audio import io
-from soundraft.audio.normalize import NormalizeSummary, normalize_corpus
+from soundraft.audio.normalize import (
+    LEVELS_NAME,
+    Leveling,
+    NormalizeSummary,
+    find_clips,
+    normalize_clips,
+    normalize_corpus,
+)
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, Clip, TooManyBad, read_manifest, write_manifest
+from soundraft.runtime import UserError
 from tests.audio.test_io import bad_files
 from tests.audio.test_loudness import naive_peak_rms
 from tests.conftest import tone
 
-OPTIONS = {"sample_rate_hz": 24000, "target_db": -20.0, "window_s": 0.25, "silence_db": -60.0, "min_duration_s": 0.1}
+LEVELING = Leveling(24000, -20.0, 0.25, -60.0, 0.1, "limit")
 
 
-def normalize(source: Path, target: Path, max_bad_fraction: float = 1.0) -> NormalizeSummary:
-    return normalize_corpus(source, target, max_bad_fraction=max_bad_fraction, **OPTIONS)
+def normalize(
+    source: Path, target: Path, max_bad_fraction: float = 1.0, leveling: Leveling = LEVELING
+) -> NormalizeSummary:
+    return normalize_corpus(source, target, leveling, max_bad_fraction=max_bad_fraction)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def corpus(folder: Path) -> list[Clip]:
@@ -62,15 +78,120 @@ def test_above_the_limit_the_stage_fails_and_says_so(tmp_path: Path) -> None:
         normalize(tmp_path / "raw", tmp_path / "out", max_bad_fraction=0.01)
 
 
-def test_same_bytes_from_one_worker_and_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["processes", "dask"])
+def test_same_bytes_from_any_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     corpus(tmp_path / "raw")
-    hashes = []
-    for jobs in ("1", "2"):
-        monkeypatch.setenv("SOUNDRAFT_JOBS", jobs)
+    monkeypatch.setenv("SOUNDRAFT_JOBS", "1")
+    normalize(tmp_path / "raw", tmp_path / "one")
+    monkeypatch.setenv("SOUNDRAFT_JOBS", "2")
+    monkeypatch.setenv("SOUNDRAFT_BACKEND", backend)
+    monkeypatch.setattr(parallel, "CHUNK_CLIPS", 2)
+    normalize(tmp_path / "raw", tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_only_what_changed_is_made_anew(tmp_path: Path) -> None:
+    source, kept = tmp_path / "raw", tmp_path / "kept"
+    clips = corpus(source)
+    assert normalize(source, kept).made == 8
+    assert normalize(source, kept).made == 0
+    soundfile.write(source / "a.wav", tone(0.7, 16000), 16000)  # an input changed
+    (kept / "d.wav").write_bytes(b"damaged")  # an output was touched
+    (kept / "stray.wav").write_bytes(b"somebody left this")
+    write_manifest(source, [clip for clip in clips if clip.id != "e.wav"], [])  # a clip is gone
+    assert normalize(source, kept).made == 2
+    normalize(source, tmp_path / "anew")
+    assert contents(kept) == contents(tmp_path / "anew")
+    louder = dataclasses.replace(LEVELING, target_db=-23.0)
+    assert normalize(source, kept, leveling=louder).made == 7
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    corpus(tmp_path / "raw")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "final.txt").write_text("do not lose me")
+    with pytest.raises(UserError, match=r"holds files and no ledger\.jsonl"):
+        normalize(tmp_path / "raw", tmp_path / "thesis")
+    with pytest.raises(UserError, match="neither inside the other"):
+        normalize(tmp_path / "raw", tmp_path / "raw" / "out")
+    assert (tmp_path / "thesis" / "final.txt").read_text() == "do not lose me"
+
+
+def test_a_full_disk_ends_the_work_and_blames_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus(tmp_path / "raw")
+    normalize(tmp_path / "raw", tmp_path / "undisturbed")
+    written = 0
+    honest = Path.write_bytes
+
+    def quota(path: Path, data: bytes) -> int:
+        nonlocal written
+        written += len(data)
+        if written > 100_000:
+            honest(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return honest(path, data)
+
+    monkeypatch.setenv("SOUNDRAFT_JOBS", "1")
+    monkeypatch.setattr(Path, "write_bytes", quota)
+    with pytest.raises(OSError, match="No space left"):
         normalize(tmp_path / "raw", tmp_path / "out")
-        hashes.append(files.content_hash(*sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file())))
-        shutil.rmtree(tmp_path / "out")
-    assert hashes[0] == hashes[1]
+    monkeypatch.setattr(Path, "write_bytes", honest)
+    whole = contents(tmp_path / "undisturbed")
+    left = contents(tmp_path / "out")
+    assert all(whole[name] == data for name, data in left.items() if name.endswith(".wav"))
+    normalize(tmp_path / "raw", tmp_path / "out")
+    assert contents(tmp_path / "out") == whole
+
+
+def test_a_paired_target_shares_the_gain_of_its_input(tmp_path: Path) -> None:
+    source = tmp_path / "raw"
+    source.mkdir()
+    io.write_wav(source / "noisy.wav", tone(0.5, level=0.05), 8000)
+    io.write_wav(source / "clean.wav", tone(0.5, level=0.02), 8000)
+    soundfile.write(source / "other.flac", tone(0.5, level=0.1), 8000)
+    clips = [
+        Clip(id="a", audio_path="noisy.wav", target_path="clean.wav"),
+        Clip(id="b", audio_path="other.flac", target_path="clean.wav"),
+    ]
+    write_manifest(source, clips, [])
+    assert normalize(source, tmp_path / "out").clips == 2
+    a, b = read_manifest(tmp_path / "out" / MANIFEST_NAME)
+    for clip, level in ((a, 0.05), (b, 0.1)):
+        assert clip.target_path is not None
+        wave = io.read(tmp_path / "out" / clip.audio_path)[0]
+        target = io.read(tmp_path / "out" / clip.target_path)[0]
+        assert np.abs(target).max() / np.abs(wave).max() == pytest.approx(0.02 / level, rel=2e-3)
+
+
+@pytest.mark.parametrize("on_clipping", ["limit", "report"])
+def test_clipping_is_never_silent(tmp_path: Path, on_clipping: str) -> None:
+    source = tmp_path / "raw"
+    source.mkdir()
+    wave = tone(0.5, level=0.02)
+    wave[2000] = 0.9
+    io.write_wav(source / "click.wav", wave, 8000)
+    io.write_wav(source / "fine.wav", tone(0.5, level=0.2), 8000)
+    write_manifest(source, [Clip(id=name, audio_path=f"{name}.wav") for name in ("click", "fine")], [])
+    done = normalize(source, tmp_path / "out", leveling=dataclasses.replace(LEVELING, on_clipping=on_clipping))
+    click, fine = map(json.loads, (tmp_path / "out" / LEVELS_NAME).read_text().splitlines())
+    assert (done.limited, done.clipped) == ((1, 0) if on_clipping == "limit" else (0, 1))
+    assert click["limited"] == (on_clipping == "limit")
+    assert (click["clipped_samples"] > 0) == (on_clipping == "report")
+    assert (fine["limited"], fine["clipped_samples"]) == (False, 0)
+    peak = np.abs(io.read(tmp_path / "out" / "click.wav")[0]).max()
+    assert peak == pytest.approx(1.0, abs=1e-4)
+
+
+def test_two_runs_of_sox_is_not_how_it_works(tmp_path: Path) -> None:
+    """The public step one rounds the gain to 0.01 dB and lets `a.wav` and `a.WAV` overwrite each other."""
+    source = tmp_path / "raw"
+    source.mkdir()
+    for name, level in (("a.wav", 0.0317), ("a.WAV", 0.0713)):
+        io.write_wav(source / name, tone(0.5, 24000, level), 24000)
+    out = tmp_path / "out"
+    normalize_clips(find_clips(source, io.AUDIO_SUFFIXES), source, out, LEVELING, 0.0)
+    for name in ("a.wav", "a.WAV.wav"):
+        assert naive_peak_rms(io.read(out / name)[0][:, 0], 24000, 0.25) == pytest.approx(0.1, rel=1e-4)
 
 
 def test_two_sources_of_one_output_are_not_mixed_up(tmp_path: Path) -> None:

@@ -16,42 +16,53 @@ PCM16_SCALE = 32768
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:
-    """Decode a file whole: float32 `[N, C]` in −1…1, and its rate in Hz.
+    """Decode a file whole: float32 `[N, C]` in −1…1, and its rate in Hz; raises as `parse` does."""
+    return parse(read_file(path))
+
+
+def read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadClip("no such file") from None
+    except IsADirectoryError:
+        raise BadClip("a folder, not a file") from None
+
+
+def parse(data: bytes) -> tuple[np.ndarray, int]:
+    """Decode the bytes of an audio file: float32 `[N, C]` in −1…1, and its rate in Hz.
 
     Raises:
-        BadClip: when the file is absent, empty, not audio, cut short, or holds NaN or infinite samples.
+        BadClip: when they are empty, not audio, cut short, or hold NaN or infinite samples.
     """
-    if not path.is_file():
-        raise BadClip("no such file")
-    if path.stat().st_size == 0:
+    if not data:
         raise BadClip("empty file")
-    _check_riff_is_whole(path)
+    _check_riff_is_whole(data)
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise BadClip(f"not readable as audio: {error.error_string}") from error
     if len(samples) == 0:
         raise BadClip("no samples")
     if not np.isfinite(samples).all():
         raise BadClip("NaN or infinite samples")
-    return samples, rate
+    return samples, rate_hz
 
 
-def _check_riff_is_whole(path: Path) -> None:
+def _check_riff_is_whole(data: bytes) -> None:
     """libsndfile reads a truncated WAV without a word; its `data` chunk says how long it should be."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        head = stream.read(12)
-        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return
+    place = 12
+    while place + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, place)
+        place += 8
+        if name == b"data":
+            streamed = length in (0, 0xFFFFFFFF)  # a writer that could not seek back
+            if not streamed and place + length > len(data):
+                raise BadClip(f"truncated: header promises {length} bytes, {len(data) - place} are there")
             return
-        while len(chunk := stream.read(8)) == 8:
-            name, length = struct.unpack("<4sI", chunk)
-            if name == b"data":
-                streamed = length in (0, 0xFFFFFFFF)  # a writer that could not seek back
-                if not streamed and stream.tell() + length > size:
-                    raise BadClip(f"truncated: header promises {length} bytes, {size - stream.tell()} are there")
-                return
-            stream.seek(length + length % 2, 1)
+        place += length + length % 2
     raise BadClip("truncated: no data chunk")
 
 
@@ -86,5 +97,5 @@ def write_wav(path: Path, samples: np.ndarray, rate_hz: int) -> None:
 
 def decode(data: bytes, rate_hz: int) -> np.ndarray:
     """Mono samples `[N]` at `rate_hz` from the bytes of an audio file."""
-    samples, source_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    samples, source_hz = parse(data)
     return resample(to_mono(samples), source_hz, rate_hz)

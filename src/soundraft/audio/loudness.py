@@ -1,5 +1,6 @@
 """Loudness as the peak of a sliding-window RMS, and the gain that brings it to a target."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,16 +33,29 @@ def peak_rms(samples: np.ndarray, rate_hz: int, window_s: float) -> float:
 
 
 @dataclass(frozen=True)
-class Leveled:
-    samples: np.ndarray
-    gain_db: float
+class Gain:
+    """A factor on the samples.
+
+    Attributes:
+        limited: whether it was lowered to keep every sample within full scale.
+        clipped_samples: how many samples it drives beyond full scale.
+    """
+
+    factor: float
     limited: bool
+    clipped_samples: int
 
 
-def level(samples: np.ndarray, rate_hz: int, *, target_db: float, window_s: float) -> Leveled:
-    """Scale `[N]` so that its peak window RMS is `target_db` dBFS; a gain that would clip is limited to full scale."""
-    gain = db_to_gain(target_db) / peak_rms(samples, rate_hz, window_s)
-    ceiling = 1.0 / float(np.abs(samples).max())
-    limited = gain > ceiling
-    gain = min(gain, ceiling)
-    return Leveled(samples * np.float32(gain), gain_to_db(gain), limited)
+def gain_for(waves: Sequence[np.ndarray], loudest_rms: float, *, target_db: float, limit: bool) -> Gain:
+    """The gain that brings a window of `loudest_rms` to `target_db` dBFS, for all of the waves `[N]` together.
+
+    Args:
+        limit: whether a gain that would clip stops at full scale.
+    """
+    factor = db_to_gain(target_db) / loudest_rms
+    ceiling = 1.0 / max(float(np.abs(wave).max()) for wave in waves)
+    if factor <= ceiling:
+        return Gain(factor, False, 0)
+    if limit:
+        return Gain(ceiling, True, 0)
+    return Gain(factor, False, sum(int(np.count_nonzero(np.abs(wave) > 1 / factor)) for wave in waves))

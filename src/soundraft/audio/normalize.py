@@ -1,13 +1,19 @@
 """s1: recordings of any rate and level → mono WAV at one rate and one loudness."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
 
 from soundraft import files
 from soundraft.audio import io, loudness
+from soundraft.ledger import Entry, Ledger, code_key, holds, item_key
 from soundraft.manifest import (
     MANIFEST_NAME,
+    QUARANTINE_NAME,
     Clip,
     Rejected,
     check_bad_fraction,
@@ -16,13 +22,95 @@ from soundraft.manifest import (
 )
 from soundraft.parallel import BadClip, Failure, map_clips
 
+LEVELS_NAME = "levels.jsonl"
+_PACKAGES = ("numpy", "soundfile", "soxr")
+OnClipping = Literal["limit", "report"]
+
+
+@dataclass(frozen=True)
+class Leveling:
+    """What s1 does to a clip.
+
+    Attributes:
+        sample_rate_hz: rate of the output.
+        target_db: level of the loudest window, dBFS RMS.
+        window_s: length of the sliding window.
+        silence_db: a clip whose loudest window is below this is set aside.
+        min_duration_s: a shorter clip is set aside.
+        on_clipping: `limit` the gain to full scale, or keep it and `report` the samples that were cut.
+    """
+
+    sample_rate_hz: int
+    target_db: float
+    window_s: float
+    silence_db: float
+    min_duration_s: float
+    on_clipping: OnClipping
+
 
 @dataclass(frozen=True)
 class NormalizeSummary:
     clips: int
+    made: int
     rejected: int
     limited: int
+    clipped: int
     hours: float
+
+
+def normalize_corpus(source: Path, target: Path, leveling: Leveling, *, max_bad_fraction: float) -> NormalizeSummary:
+    """Normalise every clip of `source/manifest.jsonl` into `target`; bad clips go to `target/quarantine.jsonl`."""
+    return normalize_clips(read_manifest(source / MANIFEST_NAME), source, target, leveling, max_bad_fraction)
+
+
+def normalize_clips(
+    clips: Sequence[Clip], source: Path, target: Path, leveling: Leveling, max_bad_fraction: float
+) -> NormalizeSummary:
+    """Normalise clips of the folder `source` into `target`, which afterwards holds just them.
+
+    Clips that are there from an earlier run, from the same bytes by the same code, stay.
+
+    Raises:
+        TooManyBad: when the share of bad clips is above `max_bad_fraction`.
+    """
+    files.check_apart(source, target)
+    clips, rejected = _one_per_output(clips)
+    stage_key = code_key((io, loudness, sys.modules[__name__]), _PACKAGES, asdict(leveling))
+    good: list[tuple[Clip, Entry]] = []
+    made = 0
+    with Ledger(target) as ledger:
+        normalizer = _Normalizer(source.resolve(), target.resolve(), leveling, stage_key)
+        jobs = [(clip, ledger.known(clip.id)) for clip in clips]
+        results = map_clips(normalizer, jobs, title=f"normalize {source.name}")
+        for clip, result in zip(clips, results, strict=True):
+            if isinstance(result, Failure):
+                rejected.append(Rejected(clip.id, clip.audio_path, result.reason))
+            else:
+                entry, is_new = result
+                ledger.add(entry)
+                good.append((clip, entry))
+                made += is_new
+        check_bad_fraction(len(good), rejected, max_bad_fraction)
+        levels = [{"id": clip.id} | _level(entry) for clip, entry in sorted(good, key=lambda pair: pair[0].id)]
+        files.write_jsonl(target / LEVELS_NAME, levels)
+        write_manifest(target, [_normalized(clip, entry, leveling) for clip, entry in good], rejected)
+        ledger.finish(keep=[LEVELS_NAME, MANIFEST_NAME, QUARANTINE_NAME])
+    return NormalizeSummary(
+        clips=len(good),
+        made=made,
+        rejected=len(rejected),
+        limited=sum(level["limited"] for level in levels),
+        clipped=sum(level["clipped_samples"] > 0 for level in levels),
+        hours=sum(entry.result["duration"] for _, entry in good) / 3600,
+    )
+
+
+def find_clips(folder: Path, suffixes: Sequence[str]) -> list[Clip]:
+    """The clips of a folder: those of its manifest, else every audio file in it and below, named by its path."""
+    if (folder / MANIFEST_NAME).is_file():
+        return read_manifest(folder / MANIFEST_NAME)
+    paths = [path.relative_to(folder).as_posix() for path in files.sorted_files(folder, suffixes)]
+    return [Clip(id=path, audio_path=path) for path in paths]
 
 
 @dataclass(frozen=True)
@@ -31,78 +119,92 @@ class _Normalizer:
 
     source: Path
     target: Path
-    sample_rate_hz: int
-    target_db: float
-    window_s: float
-    silence_db: float
-    min_duration_s: float
+    leveling: Leveling
+    stage_key: str
 
-    def __call__(self, clip: Clip) -> tuple[Clip, bool]:
-        samples, rate_hz = io.read(files.inside(self.source, clip.audio_path))
-        mono = io.resample(io.to_mono(samples), rate_hz, self.sample_rate_hz)
-        duration_s = len(mono) / self.sample_rate_hz
-        if duration_s < self.min_duration_s:
-            raise BadClip(f"too short: {duration_s:.3f} s; the least is {self.min_duration_s} s")
-        peak_db = loudness.gain_to_db(loudness.peak_rms(mono, self.sample_rate_hz, self.window_s))
-        if peak_db < self.silence_db:
-            raise BadClip(f"silent: loudest window {peak_db:.1f} dBFS; the least is {self.silence_db} dBFS")
-        leveled = loudness.level(mono, self.sample_rate_hz, target_db=self.target_db, window_s=self.window_s)
-        path = wav_path(clip.audio_path)
-        io.write_wav(self.target / path, leveled.samples, self.sample_rate_hz)
-        changes = {
-            "audio_path": path,
-            "duration": round(duration_s, 6),
-            "sample_rate": self.sample_rate_hz,
+    def __call__(self, job: tuple[Clip, Entry | None]) -> tuple[Entry, bool]:
+        """The clip's entry, and whether it had to be made."""
+        clip, known = job
+        names = _output_names(clip)
+        inputs = [io.read_file(files.inside(self.source, name)) for name in _input_names(clip)]
+        key = item_key(self.stage_key, *inputs, "\n".join(names).encode())
+        if known is not None and holds(known, key, self.target):
+            return known, False
+        waves = [self._mono(data) for data in inputs]
+        duration_s = len(waves[0]) / self.leveling.sample_rate_hz
+        result = {"duration": round(duration_s, 6)} | self._level(waves)
+        hashes = {}
+        for name, wave in zip(names, waves, strict=True):
+            gain = np.float32(loudness.db_to_gain(result["gain_db"]))
+            data = io.wav_bytes(wave * gain, self.leveling.sample_rate_hz)
+            files.write_bytes(self.target / name, data)
+            hashes[name] = files.bytes_hash(data)
+        return Entry(clip.id, key, result, hashes), True
+
+    def _mono(self, data: bytes) -> np.ndarray:
+        samples, rate_hz = io.parse(data)
+        mono = io.resample(io.to_mono(samples), rate_hz, self.leveling.sample_rate_hz)
+        duration_s = len(mono) / self.leveling.sample_rate_hz
+        if duration_s < self.leveling.min_duration_s:
+            raise BadClip(f"too short: {duration_s:.3f} s; the least is {self.leveling.min_duration_s} s")
+        return mono
+
+    def _level(self, waves: Sequence[np.ndarray]) -> dict[str, Any]:
+        """One gain for the input and its paired target, from the input's level."""
+        options = self.leveling
+        loudest = loudness.peak_rms(waves[0], options.sample_rate_hz, options.window_s)
+        if loudness.gain_to_db(loudest) < options.silence_db:
+            level_db = loudness.gain_to_db(loudest)
+            raise BadClip(f"silent: loudest window {level_db:.1f} dBFS; the least is {options.silence_db} dBFS")
+        gain = loudness.gain_for(waves, loudest, target_db=options.target_db, limit=options.on_clipping == "limit")
+        return {
+            "gain_db": loudness.gain_to_db(gain.factor),
+            "limited": gain.limited,
+            "clipped_samples": gain.clipped_samples,
         }
-        return clip.model_copy(update=changes), leveled.limited
+
+
+def _level(entry: Entry) -> dict[str, Any]:
+    return {key: entry.result[key] for key in ("gain_db", "limited", "clipped_samples")}
+
+
+def _normalized(clip: Clip, entry: Entry, leveling: Leveling) -> Clip:
+    """The row of a clip after s1."""
+    names = list(entry.outputs)
+    changes = {
+        "audio_path": names[0],
+        "target_path": names[1] if len(names) > 1 else None,
+        "duration": entry.result["duration"],
+        "sample_rate": leveling.sample_rate_hz,
+    }
+    return clip.model_copy(update=changes)
+
+
+def _input_names(clip: Clip) -> list[str]:
+    return [clip.audio_path] + ([clip.target_path] if clip.target_path else [])
+
+
+def _output_names(clip: Clip) -> list[str]:
+    """Where a clip goes, and its paired target: beside each other in name, because one target may serve many inputs."""
+    path = wav_path(clip.audio_path)
+    return [path] + ([f"targets/{path}"] if clip.target_path else [])
 
 
 def wav_path(audio_path: str) -> str:
     """`a.wav` stays; `a.flac` and `a.WAV` become `a.flac.wav` and `a.WAV.wav`."""
-    return audio_path if PurePosixPath(audio_path).name.endswith(".wav") else f"{audio_path}.wav"
-
-
-def normalize_corpus(
-    source: Path,
-    target: Path,
-    *,
-    sample_rate_hz: int,
-    target_db: float,
-    window_s: float,
-    silence_db: float,
-    min_duration_s: float,
-    max_bad_fraction: float,
-) -> NormalizeSummary:
-    """Normalise every clip of `source/manifest.jsonl` into `target`; bad clips go to `target/quarantine.jsonl`.
-
-    Raises:
-        TooManyBad: when the share of bad clips is above `max_bad_fraction`.
-    """
-    clips = read_manifest(source / MANIFEST_NAME)
-    normalizer = _Normalizer(source, target, sample_rate_hz, target_db, window_s, silence_db, min_duration_s)
-    clips, rejected = _one_per_output(clips)
-    good: list[tuple[Clip, bool]] = []
-    results = map_clips(normalizer, clips, title=f"normalize {source.name}")
-    for clip, result in zip(clips, results, strict=True):
-        if isinstance(result, Failure):
-            rejected.append(Rejected(clip.id, clip.audio_path, result.reason))
-        else:
-            good.append(result)
-    check_bad_fraction(len(good), rejected, max_bad_fraction)
-    write_manifest(target, (clip for clip, _ in good), rejected)
-    hours = sum(clip.duration or 0.0 for clip, _ in good) / 3600
-    return NormalizeSummary(len(good), len(rejected), sum(limited for _, limited in good), hours)
+    return audio_path if audio_path.endswith(".wav") else f"{audio_path}.wav"
 
 
 def _one_per_output(clips: Sequence[Clip]) -> tuple[list[Clip], list[Rejected]]:
     """`a.flac` beside `a.flac.wav` would write one file from two: the first by id is kept."""
     owners: dict[str, Clip] = {}
     kept, rejected = [], []
-    for clip in clips:
-        owner = owners.setdefault(wav_path(clip.audio_path), clip)
-        if owner.audio_path == clip.audio_path:
-            kept.append(clip)
-        else:
-            reason = f"would be written to the same file as clip {owner.id}"
+    for clip in sorted(clips, key=lambda clip: clip.id):
+        taken = [owners[name] for name in _output_names(clip) if name in owners]
+        if taken:
+            reason = f"would be written to the same file as clip {taken[0].id}"
             rejected.append(Rejected(clip.id, clip.audio_path, reason))
+        else:
+            kept.append(clip)
+            owners |= dict.fromkeys(_output_names(clip), clip)
     return kept, rejected

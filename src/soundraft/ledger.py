@@ -1,0 +1,127 @@
+"""What a kept folder holds and what each file was made from, so that a rerun makes only what changed.
+
+A stage with a kept out (`persist: true`) writes beside its files a `ledger.jsonl`: per item the key of its input (a
+hash over input bytes, options and code) and the hashes of its outputs. An item is taken over only when both still hold.
+The ledger holds nothing else, so a folder that was brought up to date is, byte for byte, the folder made from nothing.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from soundraft import files
+from soundraft.runtime import UserError
+
+LEDGER_NAME = "ledger.jsonl"
+_SAVE_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item: its name, the key of its input, what was found out while making it, its files and their hashes."""
+
+    item: str
+    key: str
+    result: dict[str, Any]
+    outputs: dict[str, str]
+
+
+def code_key(modules: Iterable[ModuleType], packages: Iterable[str], options: Any) -> str:
+    """A hash of everything but the input that decides the output: source files, package versions, options."""
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    for name in packages:
+        digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())
+    digest.update(json.dumps(options, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def item_key(stage_key: str, *inputs: bytes) -> str:
+    """The key of one item, from its stage's key and its input bytes."""
+    digest = hashlib.sha256(stage_key.encode())
+    for data in inputs:
+        digest.update(hashlib.sha256(data).digest())
+    return digest.hexdigest()
+
+
+def holds(entry: Entry | None, key: str, folder: Path) -> bool:
+    """Whether an item can stay as it is: made from this input, and its files untouched since."""
+    if entry is None or entry.key != key:
+        return False
+    for name, expected in entry.outputs.items():
+        try:
+            data = (folder / name).read_bytes()
+        except OSError:
+            return False
+        if files.bytes_hash(data) != expected:
+            return False
+    return True
+
+
+class Ledger:
+    """Use as a context around the work: reads what is there, saves what was done even when the work breaks off."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known = _read(folder / LEDGER_NAME)
+        self._entries: dict[str, Entry] = {}
+        self._saved_at = time.monotonic()
+
+    def __enter__(self) -> "Ledger":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / LEDGER_NAME).exists():
+            if any(self.folder.iterdir()):
+                raise UserError(f"{self.folder} holds files and no {LEDGER_NAME}: name a new or an empty folder")
+            self._save({})
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is not None:
+            self._save(self._known | self._entries)
+
+    def known(self, item: str) -> Entry | None:
+        return self._known.get(item)
+
+    def add(self, entry: Entry) -> None:
+        self._entries[entry.item] = entry
+        if time.monotonic() - self._saved_at > _SAVE_EVERY_S:  # a kill then costs seconds, not hours
+            self._save(self._known | self._entries)
+
+    def finish(self, keep: Iterable[str]) -> None:
+        """Write the ledger of exactly what was added, and remove every other file except those named in `keep`."""
+        self._save(self._entries)
+        wanted = {LEDGER_NAME, *keep}
+        wanted.update(name for entry in self._entries.values() for name in entry.outputs)
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path.relative_to(self.folder).as_posix() not in wanted:
+                path.unlink()
+
+    def _save(self, entries: dict[str, Entry]) -> None:
+        rows = (asdict(entries[item]) for item in sorted(entries))
+        files.write_jsonl(self.folder / LEDGER_NAME, rows)
+        self._saved_at = time.monotonic()
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    """The entries of a ledger; a line that is not one is left out, and its item made again."""
+    entries: dict[str, Entry] = {}
+    if not path.is_file():
+        return entries
+    for line in path.read_bytes().splitlines():
+        try:
+            entry = Entry(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        if isinstance(entry.outputs, dict):
+            entries[str(entry.item)] = entry
+    return entries
