@@ -6,11 +6,10 @@ espeak-ng repeats itself only in a fresh process. The baseline therefore speaks 
 speaks 1/16 of the corpus in each.
 """
 
-import tempfile
 from pathlib import Path
 
 import yaml
-from timing import report, seconds
+from timing import report, scratch, seconds
 
 from soundraft.corpora import espeak
 from soundraft.corpora.base import Request
@@ -23,11 +22,11 @@ BASELINE_CLIPS = 32
 def main() -> None:
     options = yaml.safe_load(Path("params.yaml").read_text())["corpus"]["espeak"]
     request = Request("start", None, {"train": CLIPS, "validation": 1, "test": 1}, 0, options)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         made = []
-        ours_s = seconds(lambda: made.extend(espeak.fetch(request, Path(folder)).clips))
+        ours_s = seconds(lambda: made.extend(espeak.fetch(request, folder).clips))
         audio_s = sum(clip.duration or 0.0 for clip in made)
-        singles = [([utterance], Path(folder)) for utterance in espeak.plan(request)[:BASELINE_CLIPS]]
+        singles = [([utterance], folder) for utterance in espeak.plan(request)[:BASELINE_CLIPS]]
         baseline_s = seconds(lambda: map_fresh(espeak._speak_part, singles, title="baseline"))
     report("synthetic corpus", audio_s / ours_s, "× real time", 200)
     report("synthetic corpus, against one process a clip", baseline_s / BASELINE_CLIPS * len(made) / ours_s, "×", 5)

@@ -85,7 +85,8 @@ def inside(root: Path, relative: str) -> Path:
     Raises:
         ValueError: when the path is absolute or leaves `root`, also through a link.
     """
-    if PurePosixPath(relative).is_absolute() or not (root / relative).resolve().is_relative_to(root.resolve()):
+    home, place = os.path.realpath(root), os.path.realpath(root / relative)
+    if PurePosixPath(relative).is_absolute() or not place.startswith(home + os.sep):
         raise ValueError(f"path leaves its folder: {relative!r}")
     return root / relative
 

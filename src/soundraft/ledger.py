@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -45,9 +45,9 @@ def code_key(modules: Iterable[ModuleType], packages: Iterable[str], options: An
 
 def item_key(stage_key: str, *inputs: bytes) -> str:
     """The key of one item, from its stage's key and its input bytes."""
-    digest = hashlib.sha256(stage_key.encode())
+    digest = hashlib.sha256(f"{stage_key} {' '.join(str(len(data)) for data in inputs)} ".encode())
     for data in inputs:
-        digest.update(hashlib.sha256(data).digest())
+        digest.update(data)
     return digest.hexdigest()
 
 
@@ -107,7 +107,7 @@ class Ledger:
                 path.unlink()
 
     def _save(self, entries: dict[str, Entry]) -> None:
-        rows = (asdict(entries[item]) for item in sorted(entries))
+        rows = (vars(entries[item]) for item in sorted(entries))
         files.write_jsonl(self.folder / LEDGER_NAME, rows)
         self._saved_at = time.monotonic()
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK_CLIPS = 32  # a clip costs about a millisecond; a chunk keeps the cost of sending it far below that
+
+
+WORKERS_PAY_AFTER_S = 2.0  # starting two processes, each with its imports, takes about a second
 
 
 class BadClip(ValueError):
@@ -54,30 +58,53 @@ def map_clips(
 ) -> Iterator[Result | Failure]:
     """`function` of each item, in input order, by the workers that `SOUNDRAFT_BACKEND` and `SOUNDRAFT_JOBS` name.
 
+    Processes are started once the work has shown, on its first items, that it outlasts their start.
     A full disk is not the clip's fault: it ends the work.
 
     Args:
         chunk: so many items travel to a worker together.
     """
-    from joblib import Parallel, delayed
-
     guarded = _Guarded(function)
     chunk = chunk or CHUNK_CLIPS
     chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
-    with progress(len(items), title=title, unit="clip") as bar, _workers(len(chunks)):
-        for done in Parallel(return_as="generator")(delayed(guarded)(part) for part in chunks):
+    with progress(len(items), title=title, unit="clip") as bar:
+        for done in _map_chunks(guarded, chunks):
             yield from done
             bar.update(len(done))
 
 
+def _map_chunks(
+    guarded: Callable[[Sequence[Item]], list[Result | Failure]], chunks: Sequence[Sequence[Item]]
+) -> Iterator[list[Result | Failure]]:
+    local = os.environ.get("SOUNDRAFT_BACKEND", "processes") == "processes"
+    workers = min(runtime.jobs(), len(chunks))
+    started = time.monotonic()
+    for number, part in enumerate(chunks):
+        left = len(chunks) - number
+        expected_s = left * (time.monotonic() - started) / number if number else 0.0
+        if not local or (workers > 1 and expected_s > WORKERS_PAY_AFTER_S) or WORKERS_PAY_AFTER_S == 0:
+            yield from _in_workers(guarded, chunks[number:], workers)
+            return
+        yield guarded(part)
+
+
+def _in_workers(
+    guarded: Callable[[Sequence[Item]], list[Result | Failure]], chunks: Sequence[Sequence[Item]], workers: int
+) -> Iterator[list[Result | Failure]]:
+    from joblib import Parallel, delayed
+
+    with _backend(workers):
+        yield from Parallel(return_as="generator")(delayed(guarded)(part) for part in chunks)
+
+
 @contextmanager
-def _workers(chunks: int) -> Iterator[None]:
+def _backend(workers: int) -> Iterator[None]:
     """Where `map_clips` works: processes of this machine, or a dask cluster."""
     from joblib import parallel_config
 
     name = os.environ.get("SOUNDRAFT_BACKEND", "processes")
     if name == "processes":
-        with parallel_config(backend="loky", n_jobs=max(1, min(runtime.jobs(), chunks))):
+        with parallel_config(backend="loky", n_jobs=workers):
             yield
     elif name == "dask":
         with _dask_client(), parallel_config(backend="dask", n_jobs=-1):

@@ -86,6 +86,7 @@ def test_same_bytes_from_any_workers(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SOUNDRAFT_JOBS", "2")
     monkeypatch.setenv("SOUNDRAFT_BACKEND", backend)
     monkeypatch.setattr(parallel, "CHUNK_CLIPS", 2)
+    monkeypatch.setattr(parallel, "WORKERS_PAY_AFTER_S", 0)
     normalize(tmp_path / "raw", tmp_path / "two")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 

@@ -37,7 +37,10 @@ def parse(data: bytes) -> tuple[np.ndarray, int]:
     """
     if not data:
         raise BadClip("empty file")
-    _check_riff_is_whole(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        plain = _plain_wav(data)
+        if plain is not None:
+            return plain
     try:
         samples, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
@@ -49,21 +52,33 @@ def parse(data: bytes) -> tuple[np.ndarray, int]:
     return samples, rate_hz
 
 
-def _check_riff_is_whole(data: bytes) -> None:
-    """libsndfile reads a truncated WAV without a word; its `data` chunk says how long it should be."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        return
-    place = 12
+def _plain_wav(data: bytes) -> tuple[np.ndarray, int] | None:
+    """Decode a 16-bit PCM WAV, the common case, without libsndfile's 0.05 ms; `None` for every other kind of WAV.
+
+    It also notices what libsndfile reads without a word: a file that is shorter than its `data` chunk says.
+    """
+    place, layout = 12, None
     while place + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, place)
         place += 8
+        if name == b"fmt " and place + 16 <= len(data):
+            layout = struct.unpack_from("<HHIIHH", data, place)
         if name == b"data":
             streamed = length in (0, 0xFFFFFFFF)  # a writer that could not seek back
             if not streamed and place + length > len(data):
                 raise BadClip(f"truncated: header promises {length} bytes, {len(data) - place} are there")
-            return
+            return None if streamed or layout is None else _plain_pcm(data, place, length, *layout)
         place += length + length % 2
     raise BadClip("truncated: no data chunk")
+
+
+def _plain_pcm(
+    data: bytes, place: int, length: int, kind: int, channels: int, rate_hz: int, _rate: int, block: int, bits: int
+) -> tuple[np.ndarray, int] | None:
+    if (kind, bits) != (1, 16) or channels < 1 or block != 2 * channels or length < block or rate_hz < 1:
+        return None
+    pcm = np.frombuffer(data, "<i2", count=length // block * channels, offset=place)
+    return (pcm * np.float32(1 / PCM16_SCALE)).reshape(-1, channels), rate_hz
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:

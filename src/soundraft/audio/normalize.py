@@ -126,7 +126,7 @@ class _Normalizer:
         """The clip's entry, and whether it had to be made."""
         clip, known = job
         names = _output_names(clip)
-        inputs = [io.read_file(files.inside(self.source, name)) for name in _input_names(clip)]
+        inputs = [io.read_file(self.source / name) for name in _input_names(clip)]
         key = item_key(self.stage_key, *inputs, "\n".join(names).encode())
         if known is not None and holds(known, key, self.target):
             return known, False
