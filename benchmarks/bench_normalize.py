@@ -26,6 +26,7 @@ from soundraft.audio.normalize import Leveling, find_clips, normalize_clips
 
 SHORT, LONG = 3000, 60
 REPEATS = 3
+STAGE = Path("stages/s1_normalize.py")
 
 
 def main() -> None:

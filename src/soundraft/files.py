@@ -91,10 +91,6 @@ def inside(root: Path, relative: str) -> Path:
     return root / relative
 
 
-def bytes_hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def content_hash(*paths: Path) -> str:
     """SHA-256 over the bytes of the files, in the order given."""
     digest = hashlib.sha256()

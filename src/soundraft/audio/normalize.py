@@ -10,7 +10,7 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio import io, loudness
-from soundraft.ledger import Entry, Ledger, code_key, holds, item_key
+from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
 from soundraft.manifest import (
     MANIFEST_NAME,
     QUARANTINE_NAME,
@@ -138,7 +138,7 @@ class _Normalizer:
             gain = np.float32(loudness.db_to_gain(result["gain_db"]))
             data = io.wav_bytes(wave * gain, self.leveling.sample_rate_hz)
             files.write_bytes(self.target / name, data)
-            hashes[name] = files.bytes_hash(data)
+            hashes[name] = output_hash(data)
         return Entry(clip.id, key, result, hashes), True
 
     def _mono(self, data: bytes) -> np.ndarray:
