@@ -22,7 +22,8 @@ from timing import report, scratch, seconds
 
 from soundraft import stage
 from soundraft.audio import io
-from soundraft.audio.normalize import Leveling, find_clips, normalize_clips
+from soundraft.audio.normalize import Leveling, normalize_clips
+from soundraft.manifest import find_clips
 
 SHORT, LONG = 3000, 60
 REPEATS = 3

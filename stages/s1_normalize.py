@@ -9,9 +9,10 @@ Files that are there already, from the same recordings by the same code, stay; a
 import argparse
 from pathlib import Path
 
-from soundraft import stage
+from soundraft import files, stage
 from soundraft.audio import io, loudness
-from soundraft.audio.normalize import Leveling, NormalizeSummary, find_clips, normalize_clips, normalize_corpus
+from soundraft.audio.normalize import Leveling, NormalizeSummary, normalize_clips, normalize_corpus
+from soundraft.manifest import find_clips
 from soundraft.params import load_params
 from soundraft.tracking import stage_run
 
@@ -23,7 +24,7 @@ def main() -> None:
     params = load_params()
     leveling = Leveling(**params.normalize.model_dump())
     with stage_run("s1_normalize", params.leaves()) as tracker:
-        for source in sorted(path for path in SOURCE.iterdir() if path.is_dir()):
+        for source in files.folders(SOURCE):
             limit = params.limits.max_bad_fraction
             done = normalize_corpus(source, OUT / source.name, leveling, max_bad_fraction=limit)
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})

@@ -14,7 +14,7 @@ OUT = Path("data/dataset")
 def main() -> None:
     params = load_params()
     with stage_run("s5_build_dataset", params.leaves()) as tracker, files.building(OUT) as out:
-        for source in sorted(path for path in SOURCE.iterdir() if path.is_dir()):
+        for source in files.folders(SOURCE):
             counts = build_dataset(source, out / source.name, max_bad_fraction=params.limits.max_bad_fraction)
             tracker.metrics({f"{source.name}_{split}": count for split, count in counts.items()})
             sizes = ", ".join(f"{split} {count}" for split, count in counts.items())

@@ -60,10 +60,19 @@ def building(directory: Path) -> Iterator[Path]:
     os.replace(scratch, directory)
 
 
-def sorted_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
-    """All files below `root` with one of the suffixes (any case), in an order that no file system changes."""
+def folders(root: Path) -> list[Path]:
+    """The folders in `root`, sorted by name."""
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+def sorted_files(root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> list[Path]:
+    """All files in (and below) `root` with one of the suffixes (any case), in an order that no file system changes."""
     wanted = tuple(suffix.lower() for suffix in suffixes)
-    found = (path for path in root.rglob("*") if path.is_file() and path.name.lower().endswith(wanted))
+    found = (
+        path
+        for path in (root.rglob("*") if recursive else root.iterdir())
+        if path.is_file() and path.name.lower().endswith(wanted)
+    )
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import xxhash
@@ -34,11 +34,11 @@ class Entry:
     outputs: dict[str, str]
 
 
-def code_key(modules: Iterable[ModuleType], packages: Iterable[str], options: Any) -> str:
+def code_key(code: Iterable[Path], packages: Iterable[str], options: Any) -> str:
     """A hash of everything but the input that decides the output: source files, package versions, options."""
     digest = hashlib.sha256()
-    for module in modules:
-        digest.update(Path(str(module.__file__)).read_bytes())
+    for path in code:
+        digest.update(path.read_bytes())
     for name in packages:
         digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())
     digest.update(json.dumps(options, sort_keys=True, default=str).encode())
@@ -93,8 +93,9 @@ class Ledger:
         if kind is not None:
             self._save(self._known | self._entries)
 
-    def known(self, item: str) -> Entry | None:
-        return self._known.get(item)
+    def known_items(self) -> dict[str, Entry]:
+        """The entries of the earlier run, by item."""
+        return self._known
 
     def add(self, entry: Entry) -> None:
         self._entries[entry.item] = entry

@@ -1,7 +1,7 @@
 """The row that describes one clip, its JSONL form, and the list of clips that were set aside."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -122,6 +122,34 @@ def write_manifest(folder: Path, clips: Iterable[Clip], rejected: Iterable[Rejec
     files.write_jsonl(folder / MANIFEST_NAME, (clip.row() for clip in rows))
     bad = sorted(rejected, key=lambda item: (item.id, item.path))
     files.write_jsonl(folder / QUARANTINE_NAME, (vars(item) for item in bad))
+
+
+def find_clips(folder: Path, suffixes: Sequence[str], *, recursive: bool = True) -> list[Clip]:
+    """The clips of a folder: those of its manifest, else every audio file in it and below, named by its path."""
+    if (folder / MANIFEST_NAME).is_file():
+        return read_manifest(folder / MANIFEST_NAME)
+    if not folder.is_dir():
+        raise UserError(f"no such folder: {folder}")
+    paths = [path.relative_to(folder).as_posix() for path in files.sorted_files(folder, suffixes, recursive=recursive)]
+    return [Clip(id=path, audio_path=path) for path in paths]
+
+
+def one_per_output(
+    clips: Iterable[Clip], output_names: Callable[[Clip], list[str]]
+) -> tuple[list[Clip], list[Rejected]]:
+    """Of clips that would write the same file, such as `a.flac` beside `a.flac.wav`, the first by id is kept."""
+    owners: dict[str, Clip] = {}
+    kept, rejected = [], []
+    for clip in sorted(clips, key=lambda clip: clip.id):
+        names = output_names(clip)
+        taken = [owners[name] for name in names if name in owners]
+        if taken:
+            reason = f"would be written to the same file as clip {taken[0].id}"
+            rejected.append(Rejected(clip.id, clip.audio_path, reason))
+        else:
+            kept.append(clip)
+            owners |= dict.fromkeys(names, clip)
+    return kept, rejected
 
 
 class TooManyBad(UserError):

@@ -33,8 +33,8 @@ class Failure:
     reason: str
 
 
-class _Guarded(Generic[Item, Result]):
-    """The per-clip boundary: the one place where any exception becomes one clip's failure."""
+class Guarded(Generic[Item, Result]):
+    """A function of one clip as one of many: the one place where any exception becomes one clip's failure."""
 
     def __init__(self, function: Callable[[Item], Result]) -> None:
         self.function = function
@@ -64,37 +64,45 @@ def map_clips(
     Args:
         chunk: so many items travel to a worker together.
     """
-    guarded = _Guarded(function)
-    chunk = chunk or CHUNK_CLIPS
-    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
-    with progress(len(items), title=title, unit="clip") as bar:
-        for done in _map_chunks(guarded, chunks):
-            yield from done
+    size = chunk or CHUNK_CLIPS
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    for done in map_groups(Guarded(function), chunks, title=title):
+        yield from done
+
+
+def map_groups(
+    function: Callable[[Sequence[Item]], list[Result]], groups: Sequence[Sequence[Item]], *, title: str
+) -> Iterator[list[Result]]:
+    """`function` of each group of clips, in input order, by the same workers; what it raises ends the work."""
+    if not groups:
+        return
+    with progress(sum(map(len, groups)), title=title, unit="clip") as bar:
+        for done in _map_groups(function, groups):
+            yield done
             bar.update(len(done))
 
 
-def _map_chunks(
-    guarded: Callable[[Sequence[Item]], list[Result | Failure]], chunks: Sequence[Sequence[Item]]
-) -> Iterator[list[Result | Failure]]:
+def _map_groups(
+    function: Callable[[Sequence[Item]], list[Result]], groups: Sequence[Sequence[Item]]
+) -> Iterator[list[Result]]:
     local = os.environ.get("SOUNDRAFT_BACKEND", "processes") == "processes"
-    workers = min(runtime.jobs(), len(chunks))
+    workers = min(runtime.jobs(), len(groups))
     started = time.monotonic()
-    for number, part in enumerate(chunks):
-        left = len(chunks) - number
-        expected_s = left * (time.monotonic() - started) / number if number else 0.0
-        if not local or (workers > 1 and expected_s > WORKERS_PAY_AFTER_S) or WORKERS_PAY_AFTER_S == 0:
-            yield from _in_workers(guarded, chunks[number:], workers)
+    for number, group in enumerate(groups):
+        expected_s = (len(groups) - number) * (time.monotonic() - started) / number if number else 0.0
+        if not local or (workers > 1 and expected_s >= WORKERS_PAY_AFTER_S):
+            yield from _in_workers(function, groups[number:], workers)
             return
-        yield guarded(part)
+        yield function(group)
 
 
 def _in_workers(
-    guarded: Callable[[Sequence[Item]], list[Result | Failure]], chunks: Sequence[Sequence[Item]], workers: int
-) -> Iterator[list[Result | Failure]]:
+    function: Callable[[Sequence[Item]], list[Result]], groups: Sequence[Sequence[Item]], workers: int
+) -> Iterator[list[Result]]:
     from joblib import Parallel, delayed
 
     with _backend(workers):
-        yield from Parallel(return_as="generator")(delayed(guarded)(part) for part in chunks)
+        yield from Parallel(return_as="generator")(delayed(function)(group) for group in groups)
 
 
 @contextmanager

@@ -47,8 +47,19 @@ def device() -> "torch.device":
     """`SOUNDRAFT_DEVICE` when it is set, else the GPU when there is one, else the CPU."""
     import torch
 
-    default = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(os.environ.get("SOUNDRAFT_DEVICE", default))
+    return torch.device(device_name())
+
+
+def device_name() -> str:
+    """The name of that device; torch is asked only where a driver says that there is a GPU."""
+    given = os.environ.get("SOUNDRAFT_DEVICE")
+    if given is not None:
+        return given
+    if not Path("/proc/driver/nvidia").exists() and sys.platform == "linux":
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def jobs() -> int:

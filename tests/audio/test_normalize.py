@@ -13,11 +13,18 @@ from soundraft.audio.normalize import (
     LEVELS_NAME,
     Leveling,
     NormalizeSummary,
-    find_clips,
     normalize_clips,
     normalize_corpus,
 )
-from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, Clip, TooManyBad, read_manifest, write_manifest
+from soundraft.manifest import (
+    MANIFEST_NAME,
+    QUARANTINE_NAME,
+    Clip,
+    TooManyBad,
+    find_clips,
+    read_manifest,
+    write_manifest,
+)
 from soundraft.runtime import UserError
 from tests.audio.test_io import bad_files
 from tests.audio.test_loudness import naive_peak_rms

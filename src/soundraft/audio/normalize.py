@@ -1,6 +1,5 @@
 """s1: recordings of any rate and level → mono WAV at one rate and one loudness."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from soundraft.manifest import (
     Clip,
     Rejected,
     check_bad_fraction,
+    one_per_output,
     read_manifest,
     write_manifest,
 )
@@ -74,13 +74,15 @@ def normalize_clips(
         TooManyBad: when the share of bad clips is above `max_bad_fraction`.
     """
     files.check_apart(source, target)
-    clips, rejected = _one_per_output(clips)
-    stage_key = code_key((io, loudness, sys.modules[__name__]), _PACKAGES, asdict(leveling))
+    clips, rejected = one_per_output(clips, _output_names)
+    here = Path(__file__).parent
+    code = [here / name for name in ("io.py", "loudness.py", "normalize.py")]
+    stage_key = code_key(code, _PACKAGES, asdict(leveling))
     good: list[tuple[Clip, Entry]] = []
     made = 0
     with Ledger(target) as ledger:
         normalizer = _Normalizer(source.resolve(), target.resolve(), leveling, stage_key)
-        jobs = [(clip, ledger.known(clip.id)) for clip in clips]
+        jobs = [(clip, ledger.known_items().get(clip.id)) for clip in clips]
         results = map_clips(normalizer, jobs, title=f"normalize {source.name}")
         for clip, result in zip(clips, results, strict=True):
             if isinstance(result, Failure):
@@ -103,14 +105,6 @@ def normalize_clips(
         clipped=sum(level["clipped_samples"] > 0 for level in levels),
         hours=sum(entry.result["duration"] for _, entry in good) / 3600,
     )
-
-
-def find_clips(folder: Path, suffixes: Sequence[str]) -> list[Clip]:
-    """The clips of a folder: those of its manifest, else every audio file in it and below, named by its path."""
-    if (folder / MANIFEST_NAME).is_file():
-        return read_manifest(folder / MANIFEST_NAME)
-    paths = [path.relative_to(folder).as_posix() for path in files.sorted_files(folder, suffixes)]
-    return [Clip(id=path, audio_path=path) for path in paths]
 
 
 @dataclass(frozen=True)
@@ -193,18 +187,3 @@ def _output_names(clip: Clip) -> list[str]:
 def wav_path(audio_path: str) -> str:
     """`a.wav` stays; `a.flac` and `a.WAV` become `a.flac.wav` and `a.WAV.wav`."""
     return audio_path if audio_path.endswith(".wav") else f"{audio_path}.wav"
-
-
-def _one_per_output(clips: Sequence[Clip]) -> tuple[list[Clip], list[Rejected]]:
-    """`a.flac` beside `a.flac.wav` would write one file from two: the first by id is kept."""
-    owners: dict[str, Clip] = {}
-    kept, rejected = [], []
-    for clip in sorted(clips, key=lambda clip: clip.id):
-        taken = [owners[name] for name in _output_names(clip) if name in owners]
-        if taken:
-            reason = f"would be written to the same file as clip {taken[0].id}"
-            rejected.append(Rejected(clip.id, clip.audio_path, reason))
-        else:
-            kept.append(clip)
-            owners |= dict.fromkeys(_output_names(clip), clip)
-    return kept, rejected

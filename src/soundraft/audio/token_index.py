@@ -60,7 +60,7 @@ def list_tokens(
     if not 0 <= shard_index < shard_count:
         raise UserError(f"there is no shard {shard_index} of {shard_count}; they count from 0")
     known = {row.path: row for row in read_index(folder)}
-    found = files.sorted_files(folder, [suffix]) if recursive else sorted(folder.glob(f"*{suffix}"))
+    found = files.sorted_files(folder, [suffix], recursive=recursive)
     rows = []
     for path in found:
         relative = path.relative_to(folder).as_posix()

@@ -1,0 +1,198 @@
+"""EnCodec: audio to codes and back, many clips at once and yet the very codes that each clip gets alone.
+
+Letters: B clips of a batch, C channels, L samples or steps, T frames, K codebooks.
+
+Where the time goes that transformers' `encode` of one clip takes, and what is done instead:
+
+- Weight normalisation is computed anew at every call: it is folded into the weights once.
+- The first layers' activations of a long clip do not fit the cache. They are causal, and up to the LSTM an output frame
+  depends on a few frames of input, so a clip goes through in chunks that overlap by that context:
+
+      frames   0 ─────────────── 152
+                              150 ─────────────── 302     the first two frames of a later chunk are context: dropped
+                                               300 ── end
+
+- An LSTM with one clip is a chain of small products: a batch of clips goes through it together.
+
+Every sum is made in the same order as for one clip, up to the LSTM; its batched products differ in the last bit.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from soundraft.audio.ecdc import CODEBOOK_SIZE, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from soundraft.runtime import UserError
+
+_CHUNK_FRAMES = 150  # 5 MB of activations in the first layer; twice that is slower
+_QUANTIZED_FRAMES = 4096  # frames quantised at once: a distance to each of 1024 codes is held for every one
+
+
+class CodecError(UserError):
+    """The checkpoint cannot be used for 24 kHz tokens."""
+
+
+def load(folder: Path, *, device: str = "cpu") -> "Codec":
+    """Load an EnCodec checkpoint from its folder.
+
+    Raises:
+        CodecError: when it cannot be read, or is not a causal 24 kHz model without normalisation.
+    """
+    from transformers import EncodecModel
+
+    try:
+        model = EncodecModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CodecError(f"cannot load a codec from {folder}: {error}") from error
+    return Codec(model.to(device).eval())
+
+
+class Codec:
+    """A 24 kHz EnCodec model."""
+
+    def __init__(self, model: Any) -> None:
+        _check(model)
+        self.model = model
+        self._front = _Front(model.encoder)
+
+    @torch.inference_mode()
+    def encode_one(self, wave: np.ndarray, bandwidth_kbps: float) -> np.ndarray:
+        """Codes int64 `[K, T]` of samples `[L]`, by the model's own method: the reference for `encode`."""
+        values = torch.from_numpy(wave)[None, None].to(self.model.device)
+        return self.model.encode(values, bandwidth=bandwidth_kbps).audio_codes[0, 0].cpu().numpy()
+
+    @torch.inference_mode()
+    def encode(self, waves: Sequence[np.ndarray], bandwidth_kbps: float) -> list[np.ndarray]:
+        """Codes int64 `[K, T]` of each wave `[L]`; clips of similar length go best together."""
+        least = self.model.encoder.layers[-1].kernel_size.item()  # below it the last layer mirrors padding
+        batch = [index for index, wave in enumerate(waves) if len(wave) >= least * SAMPLES_PER_FRAME]
+        codes: dict[int, np.ndarray] = {}
+        if batch:
+            found = self._encode_batch([waves[index] for index in batch], bandwidth_kbps)
+            codes = dict(zip(batch, found, strict=True))
+        return [
+            codes[index] if index in codes else self.encode_one(wave, bandwidth_kbps)
+            for index, wave in enumerate(waves)
+        ]
+
+    @torch.inference_mode()
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Samples float32 `[320 · T]` of codes `[K, T]`."""
+        values = torch.from_numpy(codes)[None, None].to(self.model.device)
+        return self.model.decode(values, [None]).audio_values[0, 0].cpu().numpy()
+
+    def _encode_batch(self, waves: Sequence[np.ndarray], bandwidth_kbps: float) -> list[np.ndarray]:
+        fronts = [self._chunked_front(torch.from_numpy(wave).to(self.model.device)) for wave in waves]
+        frames = [len(front) for front in fronts]
+        steps = nn.utils.rnn.pad_sequence(fronts)  # [T, B, C]
+        *_, lstm, elu, last = self.model.encoder.layers
+        hidden = lstm.lstm(steps)[0] + steps
+        latents = last(elu(hidden.permute(1, 2, 0)))  # [B, D, T]
+        rows = torch.cat([latents[index, :, :count] for index, count in enumerate(frames)], dim=1)  # [D, ΣT]
+        blocks = rows[None].split(_QUANTIZED_FRAMES, dim=2)
+        codes = torch.cat([self.model.quantizer.encode(block, bandwidth_kbps)[:, 0] for block in blocks], dim=1)
+        return [part.contiguous().cpu().numpy() for part in codes.split(frames, dim=1)]
+
+    def _chunked_front(self, wave: torch.Tensor) -> torch.Tensor:
+        """The convolutions before the LSTM: `[T, C]` of a wave `[L]`."""
+        context = self._front.context_frames
+        chunk = (_CHUNK_FRAMES + context) * SAMPLES_PER_FRAME
+        parts = []
+        for start in range(0, max(1, len(wave) - context * SAMPLES_PER_FRAME), _CHUNK_FRAMES * SAMPLES_PER_FRAME):
+            piece = wave[start : start + chunk]
+            frames = self._front(piece[None, None])[0].T
+            parts.append(frames[context:] if start else frames)
+        return torch.cat(parts)
+
+
+class _Front:
+    """The convolutions of the encoder before its LSTM: `[1, 1, L]` → `[1, C, T]`."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.layers = [_layer(module) for module in encoder.layers[:-3]]
+        look_back, step = 0, 1
+        for layer in self.layers:
+            look_back += layer.look_back * step
+            step *= layer.stride
+        self.context_frames = math.ceil(look_back / step)
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return hidden
+
+
+class _Elu:
+    look_back, stride = 0, 1
+
+    def __init__(self, *, in_place: bool) -> None:
+        self.in_place = in_place
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        return functional.elu(hidden, inplace=self.in_place)
+
+
+class _Conv:
+    """A causal convolution `[1, C, L]` → `[1, C', L / stride, rounded up]`, its weight normalisation folded in."""
+
+    def __init__(self, module: Any) -> None:
+        conv = module.conv
+        self.stride: int = conv.stride[0]
+        self.dilation: int = conv.dilation[0]
+        self.look_back: int = module.padding_total.item()
+        self.weight = conv.weight.detach()
+        self.bias = conv.bias.detach()
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        beyond = -hidden.shape[-1] % self.stride  # the model mirrors both ends: c b │ a b c … x y z │ y
+        if self.look_back or beyond:
+            hidden = functional.pad(hidden, (self.look_back, beyond), mode="reflect")
+        return functional.conv1d(hidden, self.weight, self.bias, stride=self.stride, dilation=self.dilation)
+
+
+class _Residual:
+    """Two convolutions beside a shortcut."""
+
+    stride = 1
+
+    def __init__(self, module: Any) -> None:
+        # the first ELU must leave its input to the shortcut
+        self.path = [_Elu(in_place=False), *map(_layer, module.block[1:])]
+        self.shortcut = None if isinstance(module.shortcut, nn.Identity) else _layer(module.shortcut)
+        self.look_back = sum(layer.look_back for layer in self.path)
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        beside = hidden if self.shortcut is None else self.shortcut(hidden)
+        for layer in self.path:
+            hidden = layer(hidden)
+        return hidden.add_(beside)
+
+
+def _layer(module: Any) -> Any:
+    if isinstance(module, nn.ELU):
+        return _Elu(in_place=True)
+    return {"EncodecConv1d": _Conv, "EncodecResnetBlock": _Residual}[type(module).__name__](module)
+
+
+def _check(model: Any) -> None:
+    config = model.config
+    wrong = {
+        "sampling_rate": (config.sampling_rate, SAMPLE_RATE_HZ),
+        "hop_length": (config.hop_length, SAMPLES_PER_FRAME),
+        "codebook_size": (config.codebook_size, CODEBOOK_SIZE),
+        "audio_channels": (config.audio_channels, 1),
+        "normalize": (config.normalize, False),
+        "chunk_length_s": (config.chunk_length_s, None),
+        "use_causal_conv": (config.use_causal_conv, True),
+        "pad_mode": (config.pad_mode, "reflect"),
+        "norm_type": (config.norm_type, "weight_norm"),
+    }
+    problems = [f"{key} is {got}, not {wanted}" for key, (got, wanted) in wrong.items() if got != wanted]
+    if problems:
+        raise CodecError("not a 24 kHz EnCodec like facebook/encodec_24khz: " + "; ".join(problems))

@@ -1,0 +1,294 @@
+"""s2: normalised clips → EnCodec token files, and the index of how many frames each has."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from soundraft import files
+from soundraft.audio import ecdc, io, token_index
+from soundraft.audio.token_index import INDEX_NAME, TokenFile
+from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
+from soundraft.manifest import QUARANTINE_NAME, Clip, Rejected, check_bad_fraction, one_per_output
+from soundraft.parallel import BadClip, Failure, Guarded, map_clips, map_groups
+from soundraft.params import BANDWIDTHS_KBPS
+from soundraft.runtime import UserError
+
+if TYPE_CHECKING:
+    from soundraft.audio.codec import Codec
+
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).resolve().parents[3] / "checkpoints" / "encodec_tiny"
+
+# An LSTM likes many clips at once; latents of so many seconds take 80 MB
+_GROUP_CLIPS = 64
+_GROUP_S = 480
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What s2 does to a clip.
+
+    Attributes:
+        checkpoint: `tiny`, a hub id, or a local folder.
+        revision: commit, tag or branch of a hub id.
+        bandwidth_kbps: 1.5, 3, 6, 12 or 24, for 2 to 32 codebooks.
+        container: see `ecdc`.
+        suffix: of the token files.
+        device: cpu or cuda; it may flip a code in a million, and is not part of a file's key.
+    """
+
+    checkpoint: str
+    revision: str
+    bandwidth_kbps: float
+    container: ecdc.Container
+    suffix: str = ecdc.SUFFIX
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class EncodeSummary:
+    clips: int
+    made: int
+    rejected: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What encoding a folder would do: clips to write and to skip, token files without a clip, clips without tokens."""
+
+    write: list[Clip]
+    skip: list[Clip]
+    missing: list[str]
+    orphans: list[str]
+
+
+def checkpoint_folder(checkpoint: str, revision: str) -> Path:
+    """The folder of a checkpoint; a hub id is downloaded, or found in the cache of earlier downloads.
+
+    Raises:
+        UserError: when there is none.
+    """
+    folder = TINY_FOLDER if checkpoint == TINY else Path(checkpoint)
+    if folder.is_dir():
+        return folder.resolve()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = snapshot_download(checkpoint, revision=revision or None, allow_patterns=["*.json", "*.safetensors"])
+    except (OSError, HFValidationError) as error:
+        raise UserError(
+            f"cannot get the codec {checkpoint!r}: {error}. It is no local folder either; encodec.checkpoint: tiny "
+            "needs no download"
+        ) from error
+    return Path(found)
+
+
+def encode_clips(
+    clips: Sequence[Clip],
+    source: Path,
+    target: Path,
+    encoding: Encoding,
+    *,
+    max_bad_fraction: float,
+    overwrite: bool = False,
+) -> EncodeSummary:
+    """Encode clips of the folder `source` into `target`, which afterwards holds just their token files.
+
+    Token files that are there from an earlier run, from the same audio by the same model and code, stay.
+
+    Raises:
+        TooManyBad: when the share of bad clips is above `max_bad_fraction`.
+        UserError: when the checkpoint cannot be used.
+    """
+    files.check_apart(source, target)
+    clips, rejected = one_per_output(clips, lambda clip: [token_path(clip, encoding)])
+    worker = _Encoder.prepare(source, target, encoding)
+    entries: dict[str, Entry] = {}
+    made = 0
+    with Ledger(target) as ledger:
+        looked = worker.look(clips, {} if overwrite else ledger.known_items())
+        for clip, found in zip(clips, looked, strict=True):
+            if isinstance(found, Entry):
+                entries[clip.id] = found
+                ledger.add(found)
+        groups = _groups([(clip, found) for clip, found in zip(clips, looked, strict=True) if isinstance(found, int)])
+        reasons = {clip.id: found for clip, found in zip(clips, looked, strict=True) if isinstance(found, Failure)}
+        for group, results in zip(groups, map_groups(worker, groups, title=f"encode {source.name}"), strict=True):
+            for clip, result in zip(group, results, strict=True):
+                if isinstance(result, Failure):
+                    reasons[clip.id] = result
+                else:
+                    entries[clip.id] = result
+                    ledger.add(result)
+                    made += 1
+        rejected += [Rejected(c.id, c.audio_path, reasons[c.id].reason) for c in clips if c.id in reasons]
+        check_bad_fraction(len(entries), rejected, max_bad_fraction)
+        token_index.write_index(target, [_row(entry) for entry in entries.values()])
+        files.write_jsonl(target / QUARANTINE_NAME, (vars(item) for item in rejected))
+        ledger.finish(keep=[INDEX_NAME, QUARANTINE_NAME])
+    return EncodeSummary(len(entries), made, len(rejected), sum(entry.result["frames"] for entry in entries.values()))
+
+
+def plan(clips: Sequence[Clip], source: Path, target: Path, encoding: Encoding, *, overwrite: bool = False) -> Plan:
+    """What `encode_clips` would do; nothing is written."""
+    worker = _Encoder.prepare(source, target, encoding)
+    known = {} if overwrite or not target.is_dir() else Ledger(target).known_items()
+    looked = list(worker.look(clips, known))
+    write = [clip for clip, found in zip(clips, looked, strict=True) if not isinstance(found, Entry)]
+    skip = [clip for clip, found in zip(clips, looked, strict=True) if isinstance(found, Entry)]
+    wanted = {token_path(clip, encoding) for clip in clips}
+    present: set[str] = set()
+    if target.is_dir():
+        present = {path.relative_to(target).as_posix() for path in files.sorted_files(target, [encoding.suffix])}
+    return Plan(write, skip, sorted(wanted - present), sorted(present - wanted))
+
+
+def verify(source: Path, target: Path, encoding: Encoding, *, samples: int) -> int:
+    """Encode every so many-th clip again, alone and by the model's own method, and compare.
+
+    Returns:
+        The number of clips compared, at most `samples`.
+
+    Raises:
+        UserError: naming the token files that differ or cannot be read.
+    """
+    rows = token_index.read_index(target)
+    chosen = rows[:: max(1, len(rows) // max(1, samples))][:samples]
+    codec = _codec(checkpoint_folder(encoding.checkpoint, encoding.revision), encoding.device)
+    wrong = []
+    for row in chosen:
+        path = target / row.path
+        try:
+            stored = ecdc.read(path)
+        except BadClip as error:
+            wrong.append(f"{path}: {error}")
+            continue
+        wave = _wave(io.read_file(source / row.wav))
+        if stored.samples != len(wave) or not np.array_equal(
+            stored.codes, codec.encode_one(wave, encoding.bandwidth_kbps)
+        ):
+            wrong.append(f"{path}: not what the codec gives for {row.wav}")
+    if wrong:
+        raise UserError("\n".join([f"{len(wrong)} of {len(chosen)} token files are wrong", *wrong]))
+    return len(chosen)
+
+
+def token_path(clip: Clip, encoding: Encoding) -> str:
+    return token_index.token_path(clip.audio_path, encoding.suffix)
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """Encodes groups of clips; picklable, so that worker processes can have it."""
+
+    source: Path
+    target: Path
+    encoding: Encoding
+    folder: Path
+    stage_key: str
+
+    @classmethod
+    def prepare(cls, source: Path, target: Path, encoding: Encoding) -> "_Encoder":
+        folder = checkpoint_folder(encoding.checkpoint, encoding.revision)
+        weights = {
+            path.name: output_hash(path.read_bytes()) for path in files.sorted_files(folder, [".json", ".safetensors"])
+        }
+        options = {"weights": weights} | {
+            key: value for key, value in asdict(encoding).items() if key in ("bandwidth_kbps", "container", "suffix")
+        }
+        _check_bandwidth(folder, encoding)
+        key = code_key(_code_files(), ("torch", "transformers"), options)
+        return cls(source.resolve(), target.resolve(), encoding, folder, key)
+
+    def look(self, clips: Sequence[Clip], known: dict[str, Entry]) -> list[Entry | int | Failure]:
+        """Per clip: its entry when its token file can stay, else the number of its samples."""
+        jobs = [(clip, known.get(clip.id)) for clip in clips]
+        return list(map_clips(self._look, jobs, title=f"look at {self.source.name}"))
+
+    def _look(self, job: tuple[Clip, Entry | None]) -> Entry | int:
+        clip, known = job
+        data = io.read_file(self.source / clip.audio_path)
+        if known is not None and holds(known, item_key(self.stage_key, data), self.target):
+            return known
+        return len(_wave(data))
+
+    def __call__(self, clips: Sequence[Clip]) -> list[Entry | Failure]:
+        codec = _codec(self.folder, self.encoding.device)
+        results: list[Any] = Guarded(self._read)(clips)
+        good = [index for index, result in enumerate(results) if not isinstance(result, Failure)]
+        codes = codec.encode([results[index][0] for index in good], self.encoding.bandwidth_kbps)
+        for index, found in zip(good, codes, strict=True):
+            wave, key = results[index]
+            results[index] = self._write(clips[index], ecdc.Tokens(found, len(wave)), key)
+        return results
+
+    def _read(self, clip: Clip) -> tuple[np.ndarray, str]:
+        data = io.read_file(self.source / clip.audio_path)
+        return _wave(data), item_key(self.stage_key, data)
+
+    def _write(self, clip: Clip, tokens: ecdc.Tokens, key: str) -> Entry:
+        if self.encoding.container == "esf":
+            data = ecdc.esf_bytes(tokens)
+        else:
+            data = ecdc.encodec_bytes(tokens, model_name=self.encoding.checkpoint)
+        path = token_path(clip, self.encoding)
+        files.write_bytes(self.target / path, data)
+        row = TokenFile(path, clip.audio_path, tokens.frames, tokens.codes.shape[0], tokens.samples)
+        return Entry(clip.id, key, asdict(row), {path: output_hash(data)})
+
+
+def _check_bandwidth(folder: Path, encoding: Encoding) -> None:
+    try:
+        config = files.read_json(folder / "config.json")
+    except (OSError, ValueError) as error:
+        raise UserError(f"no codec in {folder}: {error}") from error
+    known = config.get("target_bandwidths", BANDWIDTHS_KBPS)
+    if encoding.bandwidth_kbps not in known:
+        has = ", ".join(map(str, known))
+        raise UserError(f"the codec {encoding.checkpoint} has no {encoding.bandwidth_kbps} kbps; it has {has}")
+
+
+def _row(entry: Entry) -> TokenFile:
+    return TokenFile(**entry.result)
+
+
+def _code_files() -> list[Path]:
+    here = Path(__file__).parent
+    return [here / name for name in ("codec.py", "ecdc.py", "io.py", "tokenize.py")]
+
+
+def _groups(stale: Sequence[tuple[Clip, int]]) -> list[list[Clip]]:
+    """Clips of similar length together; every group is full, or as long as fits the memory."""
+    groups: list[list[Clip]] = []
+    room_s = 0.0
+    for clip, samples in sorted(stale, key=lambda pair: (pair[1], pair[0].id)):
+        length_s = samples / ecdc.SAMPLE_RATE_HZ
+        if not groups or len(groups[-1]) == _GROUP_CLIPS or room_s < length_s:
+            groups.append([])
+            room_s = _GROUP_S
+        groups[-1].append(clip)
+        room_s -= length_s
+    return groups
+
+
+def _wave(data: bytes) -> np.ndarray:
+    samples, rate_hz = io.parse(data)
+    if rate_hz != ecdc.SAMPLE_RATE_HZ or samples.shape[1] != 1:
+        raise BadClip(f"{rate_hz} Hz and {samples.shape[1]} channels; the codec takes 24000 Hz mono, as s1 makes it")
+    return np.ascontiguousarray(samples[:, 0])
+
+
+@functools.lru_cache(maxsize=1)
+def _codec(folder: Path, device: str) -> "Codec":
+    import torch
+
+    from soundraft.audio import codec
+
+    torch.set_num_threads(1)  # a clip is too small for two threads: the workers share the clips
+    return codec.load(folder, device=device)
