@@ -192,7 +192,7 @@ def _check_opcodes(program: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(program):
         if opcode.name not in _OPCODES:
             raise BadClip(f"pickle opcode {opcode.name} has no place in a token file")
-        if "PUT" in opcode.name and argument > _MAX_MEMO:
+        if "PUT" in opcode.name and (argument or 0) > _MAX_MEMO:
             raise BadClip("pickle memo out of bounds")
 
 

@@ -39,6 +39,11 @@ def token_path(wav: str, suffix: str = ecdc.SUFFIX) -> str:
     return wav.removesuffix(".wav") + suffix
 
 
+def wav_of(token_file: str) -> str:
+    """`a.ecdc` → `a.wav`: the audio's name where no index tells it."""
+    return token_file.removesuffix(PurePosixPath(token_file).suffix) + ".wav"
+
+
 def write_index(folder: Path, rows: Iterable[TokenFile]) -> None:
     good = sorted(rows, key=lambda row: row.path)
     files.write_jsonl(folder / INDEX_NAME, ({k: v for k, v in asdict(row).items() if k != "problem"} for row in good))
@@ -71,7 +76,7 @@ def list_tokens(
 
 def open_token_file(folder: Path, relative: str) -> TokenFile:
     """What the file itself says; a file that cannot be read has a `problem`."""
-    wav = relative.removesuffix(PurePosixPath(relative).suffix) + ".wav"
+    wav = wav_of(relative)
     try:
         tokens = ecdc.read(folder / relative)
     except BadClip as error:
