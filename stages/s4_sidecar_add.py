@@ -13,6 +13,7 @@ from pathlib import Path
 from soundraft import files, stage
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, check_bad_fraction
 from soundraft.params import load_params
+from soundraft.runtime import UserError
 from soundraft.sidecar import features, listing, plugins
 from soundraft.tracking import stage_run
 
@@ -52,7 +53,7 @@ def alone() -> None:
     elif args.show_producer:
         print(plugins.described(plugins.load(args.show_producer, args.producers_dir)))
     elif not args.producer:
-        raise features.UserError("no --producer is named; --list-producers shows what there is")
+        raise UserError("no --producer is named; --list-producers shows what there is")
     else:
         tokens_root, cond_root = listing.folders(args)
         done = features.add_features(features.Task(

@@ -88,11 +88,11 @@ def spectral_centroid(samples: np.ndarray, frames: int) -> np.ndarray:
 
 def onset_strength(samples: np.ndarray, frames: int) -> np.ndarray:
     import librosa
-    import librosa.onset
+    from librosa.onset import onset_strength as rise
 
     power = _spectrum(samples, frames) ** 2
     mel = librosa.feature.melspectrogram(S=power, sr=SAMPLE_RATE_HZ, n_fft=WINDOW_SAMPLES, n_mels=MEL_BANDS)
-    return librosa.onset.onset_strength(S=librosa.power_to_db(mel), sr=SAMPLE_RATE_HZ, center=False)
+    return rise(S=librosa.power_to_db(mel), sr=SAMPLE_RATE_HZ, center=False)
 
 
 def _spectrum(samples: np.ndarray, frames: int) -> np.ndarray:
