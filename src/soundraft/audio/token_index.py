@@ -1,9 +1,10 @@
 """What a folder of token files holds: `tokens.jsonl`, written at encode time, so that nobody opens files to count."""
 
 import json
+import posixpath
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from soundraft import files
 from soundraft.audio import ecdc
@@ -31,7 +32,7 @@ class TokenFile:
     @property
     def name(self) -> str:
         """The path without the suffix: what its sidecar and the clip share."""
-        return self.path.removesuffix(PurePosixPath(self.path).suffix)
+        return posixpath.splitext(self.path)[0]
 
 
 def token_path(wav: str, suffix: str = ecdc.SUFFIX) -> str:
@@ -41,7 +42,7 @@ def token_path(wav: str, suffix: str = ecdc.SUFFIX) -> str:
 
 def wav_of(token_file: str) -> str:
     """`a.ecdc` → `a.wav`: the audio's name where no index tells it."""
-    return token_file.removesuffix(PurePosixPath(token_file).suffix) + ".wav"
+    return posixpath.splitext(token_file)[0] + ".wav"
 
 
 def write_index(folder: Path, rows: Iterable[TokenFile]) -> None:

@@ -98,15 +98,15 @@ class _Auditor:
             yield "bad_ecdc", clip.problem
         elif frames is not None and frames != clip.frames:
             yield "frame_mismatch", f"the index says {clip.frames} frames, the token file has {frames}"
-        path = self.cond_root / (clip.name + self.suffix)
+        path = listing.place(self.cond_root, clip, self.suffix)
         npy, meta = format.exists(path)
         if not npy:
-            half = f"; {format.json_path(path).name} is there alone" if meta else ""
-            yield "missing_sidecar", f"no {path.name}{half}"
+            half = "; its json is there alone" if meta else ""
+            yield "missing_sidecar", f"no {format.name_of(path)}{half}"
         else:
             yield from self._pair(path, frames)
 
-    def _pair(self, path: Path, frames: int | None) -> Iterator[tuple[FindingCode, str]]:
+    def _pair(self, path: str, frames: int | None) -> Iterator[tuple[FindingCode, str]]:
         values = meta = None
         try:
             values = format.read_values(path)

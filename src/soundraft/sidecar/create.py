@@ -55,7 +55,7 @@ def create_sidecars(
     for clip in clips:
         if not clip.problem and not overwrite and not in_building:
             try:
-                columns |= _columns_there(clip, cond_root / (clip.name + suffix))
+                columns |= _columns_there(clip, listing.place(cond_root, clip, suffix))
             except BadClip as error:
                 bad.append(listing.rejected(clip, f"{error}; --overwrite makes it anew"))
     if bad and (not skip_errors or len(bad) == len(clips)):
@@ -66,11 +66,11 @@ def create_sidecars(
     listing.make_folders(cond_root, [clip.path for clip in new])
     for clip in new:
         empty = Sidecar(np.empty((clip.frames, 0), dtype), ())
-        format.write(cond_root / (clip.name + suffix), empty, in_building=in_building)
+        format.write(listing.place(cond_root, clip, suffix), empty, in_building=in_building)
     return Created(len(new), len(good) - len(new), bad, [(clip, columns.get(clip.path, 0)) for clip in good])
 
 
-def _columns_there(clip: TokenFile, path: Path) -> dict[str, int]:
+def _columns_there(clip: TokenFile, path: str) -> dict[str, int]:
     """How many features the clip's sidecar has already; nothing when it has to be made.
 
     Raises:
@@ -81,9 +81,9 @@ def _columns_there(clip: TokenFile, path: Path) -> dict[str, int]:
         return {}
     shape = format.read_values(path).shape
     if len(shape) != 2:
-        raise BadClip(f"{path.name} has shape {list(shape)}")
+        raise BadClip(f"{format.name_of(path)} has shape {list(shape)}")
     if not meta and shape[1]:
-        raise BadClip(f"{path.name} has features, but {format.json_path(path).name} is gone")
+        raise BadClip(f"{format.name_of(path)} has features, but its json is gone")
     return {clip.path: shape[1]} if meta else {}
 
 

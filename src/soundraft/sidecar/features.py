@@ -154,18 +154,17 @@ def _work(
 def _add(
     task: Task, producers: Sequence[plugins.Producer], args: argparse.Namespace, clip: TokenFile
 ) -> tuple[str, ...]:
-    relative = clip.name + task.suffix
-    before = _before(task, clip, task.source_root / relative)
+    before = _before(task, clip, listing.place(task.source_root, clip, task.suffix))
     made = plugins.ask(producers, task.tokens_root / clip.path, clip.frames, args)
     columns = {name: ("the sidecar", before.values[:, index]) for index, name in enumerate(before.names)}
     columns = made if task.mode == "overwrite" else columns | made
     values = _stack(columns, clip.frames, np.dtype(task.dtype or before.values.dtype))
     sidecar = Sidecar(values, tuple(columns), before.extra)
-    format.write(task.out_root / relative, sidecar, in_building=task.in_building)
+    format.write(listing.place(task.out_root, clip, task.suffix), sidecar, in_building=task.in_building)
     return sidecar.names
 
 
-def _before(task: Task, clip: TokenFile, path: Path) -> Sidecar:
+def _before(task: Task, clip: TokenFile, path: str) -> Sidecar:
     """The sidecar as it is; an empty one where there is none and it may be made."""
     if not os.path.lexists(path):
         if task.create_missing is None:
@@ -173,7 +172,7 @@ def _before(task: Task, clip: TokenFile, path: Path) -> Sidecar:
         return Sidecar(np.empty((clip.frames, 0), task.create_missing), ())
     sidecar = format.read(path)
     if len(sidecar.values) != clip.frames:
-        raise BadClip(f"{path.name} has {len(sidecar.values)} frames, the token file has {clip.frames}")
+        raise BadClip(f"{format.name_of(path)} has {len(sidecar.values)} frames, the token file has {clip.frames}")
     return sidecar
 
 

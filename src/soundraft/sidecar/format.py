@@ -63,12 +63,12 @@ def check_suffix(suffix: str) -> str:
     return suffix
 
 
-def json_path(npy: Path) -> Path:
-    """`x.cond.npy` → `x.cond.json`, by name: `x_120.0.npy` has its dot."""
-    return npy.with_name(npy.name.removesuffix(".npy") + ".json")
+def json_path(npy: str) -> str:
+    """`x.cond.npy` → `x.cond.json`, by name: `x_120.0.cond.npy` keeps its dots."""
+    return npy.removesuffix(".npy") + ".json"
 
 
-def write(path: Path, sidecar: Sidecar, *, in_building: bool = False) -> None:
+def write(path: str, sidecar: Sidecar, *, in_building: bool = False) -> None:
     """Write both files of a sidecar.
 
     Args:
@@ -77,12 +77,12 @@ def write(path: Path, sidecar: Sidecar, *, in_building: bool = False) -> None:
     meta = meta_bytes(sidecar)
     data = npy_bytes(sidecar.values)
     if in_building:
-        _write_new(str(path), data)
-        _write_new(str(json_path(path)), meta)
+        _write_new(path, data)
+        _write_new(json_path(path), meta)
         return
-    json_path(path).unlink(missing_ok=True)
-    files.write_bytes(path, data)
-    files.write_bytes(json_path(path), meta)
+    Path(json_path(path)).unlink(missing_ok=True)
+    files.write_bytes(Path(path), data)
+    files.write_bytes(Path(json_path(path)), meta)
 
 
 def npy_bytes(values: np.ndarray) -> bytes:
@@ -116,12 +116,12 @@ def statistics(values: np.ndarray) -> dict[str, list[float]]:
     return {"min": low.tolist(), "max": high.tolist(), "mean": mean.tolist(), "std": std.tolist()}
 
 
-def exists(path: Path) -> tuple[bool, bool]:
+def exists(path: str) -> tuple[bool, bool]:
     """Whether the npy and the json are there."""
     return os.path.lexists(path), os.path.lexists(json_path(path))
 
 
-def read(path: Path) -> Sidecar:
+def read(path: str) -> Sidecar:
     """Read a sidecar that must be in order.
 
     Raises:
@@ -129,12 +129,16 @@ def read(path: Path) -> Sidecar:
     """
     values, meta = read_values(path), read_meta(json_path(path))
     if values.ndim != 2 or values.dtype.name not in DTYPES:
-        raise BadClip(f"{path.name} is {values.dtype.name} {list(values.shape)}; float16 or float32 [T, D] is wanted")
+        raise BadClip(
+            f"{name_of(path)} is {values.dtype.name} {list(values.shape)}; float16 or float32 [T, D] is wanted"
+        )
     names: Any = meta.get("names")
     if not is_names(names) or len(names) != values.shape[1] or len(set(names)) != len(names):
-        raise BadClip(f"{json_path(path).name}: names is {_short(names)}; {values.shape[1]} different ones are wanted")
+        raise BadClip(
+            f"{name_of(json_path(path))}: names is {_short(names)}; {values.shape[1]} different ones are wanted"
+        )
     if meta.get("fps") != FRAMES_PER_S:
-        raise BadClip(f"{json_path(path).name}: fps is {_short(meta.get('fps'))}; {FRAMES_PER_S} is wanted")
+        raise BadClip(f"{name_of(json_path(path))}: fps is {_short(meta.get('fps'))}; {FRAMES_PER_S} is wanted")
     known = {"schema_version", "fps", "source_rate", "names", "norm"}
     return Sidecar(values, tuple(names), {key: value for key, value in meta.items() if key not in known})
 
@@ -143,7 +147,7 @@ def is_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
 
 
-def read_values(path: Path) -> np.ndarray:
+def read_values(path: str) -> np.ndarray:
     """The array of an npy file of plain numbers; its size is compared with the header before anything is allocated.
 
     Raises:
@@ -152,18 +156,20 @@ def read_values(path: Path) -> np.ndarray:
     try:
         with open(path, "rb", buffering=0) as stream:
             head = stream.read(_FIRST_READ_BYTES)
-            dtype, fortran, shape, offset = _parse_header(head, path.name)
+            dtype, fortran, shape, offset = _parse_header(head)
             promised = math.prod(shape) * dtype.itemsize
             there = os.fstat(stream.fileno()).st_size - offset
             if promised != there:
-                raise BadClip(f"{path.name}: header promises {promised} bytes of numbers, {there} are there")
+                raise BadClip(f"header promises {promised} bytes of numbers, {there} are there")
             values = np.frombuffer(head[offset:] + stream.read(), dtype)
+            return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
     except OSError as error:
-        raise BadClip(f"{path.name}: {error.strerror}") from error
-    return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+        raise BadClip(f"{name_of(path)}: {error.strerror}") from error
+    except ValueError as error:  # BadClip too; numpy's where a shape with a 0 has a product beyond all bounds
+        raise BadClip(f"{name_of(path)}: {error}") from error
 
 
-def read_meta(path: Path) -> dict[str, Any]:
+def read_meta(path: str) -> dict[str, Any]:
     """The object in a sidecar's json.
 
     Raises:
@@ -172,19 +178,24 @@ def read_meta(path: Path) -> dict[str, Any]:
     try:
         with open(path, "rb", buffering=0) as stream:
             if os.fstat(stream.fileno()).st_size > _MAX_META_BYTES:
-                raise BadClip(f"{path.name}: far larger than sidecars need")
+                raise BadClip(f"{name_of(path)}: far larger than sidecars need")
             data = stream.read()
-        meta = _parse_meta(data)
     except OSError as error:
-        raise BadClip(f"{path.name}: {error.strerror}") from error
+        raise BadClip(f"{name_of(path)}: {error.strerror}") from error
+    try:
+        meta = _parse_meta(data)
     except (ValueError, RecursionError) as error:
-        raise BadClip(f"{path.name}: not strict JSON: {error}") from error
+        raise BadClip(f"{name_of(path)}: not strict JSON: {error}") from error
     if not isinstance(meta, dict):
-        raise BadClip(f"{path.name}: not a JSON object")
+        raise BadClip(f"{name_of(path)}: not a JSON object")
     version = meta.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
-        raise BadClip(f"{path.name}: schema_version is {_short(version)}; {SCHEMA_VERSION} is known")
+        raise BadClip(f"{name_of(path)}: schema_version is {_short(version)}; {SCHEMA_VERSION} is known")
     return meta
+
+
+def name_of(path: str) -> str:
+    return os.path.basename(path)
 
 
 def _write_new(path: str, data: bytes) -> None:
@@ -206,27 +217,27 @@ def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
     return _MAGIC + struct.pack("<BBH", 1, 0, len(header)) + header
 
 
-def _parse_header(head: bytes, name: str) -> tuple[np.dtype, bool, tuple[int, ...], int]:
+def _parse_header(head: bytes) -> tuple[np.dtype, bool, tuple[int, ...], int]:
     """(dtype, Fortran order, shape, offset of the numbers)."""
     if not head.startswith(_MAGIC) or len(head) < 12:
-        raise BadClip(f"{name}: not an npy file")
+        raise BadClip("not an npy file")
     start, length = (10, "<H") if head[6] == 1 else (12, "<I")
     offset = start + struct.unpack_from(length, head, 8)[0]
     if head[6] not in (1, 2, 3) or offset > len(head):
-        raise BadClip(f"{name}: npy header is cut short or of an unknown version")
-    return *_parse_header_text(head[start:offset], name), offset
+        raise BadClip("npy header is cut short or of an unknown version")
+    return *_parse_header_text(head[start:offset]), offset
 
 
 @lru_cache(maxsize=4096)
-def _parse_header_text(text: bytes, name: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
+def _parse_header_text(text: bytes) -> tuple[np.dtype, bool, tuple[int, ...]]:
     match = _HEADER.fullmatch(text)
     if match is None:
-        raise BadClip(f"{name}: npy header is malformed, or its content is no array of plain little-endian numbers")
+        raise BadClip("npy header is malformed, or its content is no array of plain little-endian numbers")
     order, kind, size, fortran, shape = (part.decode() for part in match.groups())
     try:
         dtype = np.dtype(f"{order}{kind}{size}")
     except TypeError as error:
-        raise BadClip(f"{name}: npy header names an unknown number format") from error
+        raise BadClip("npy header names an unknown number format") from error
     return dtype, fortran == "True", tuple(int(length) for length in shape.replace(",", " ").split())
 
 

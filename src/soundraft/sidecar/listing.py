@@ -44,6 +44,11 @@ def list_clips(tokens_root: Path, suffix: str, shard: Shard = WHOLE) -> list[Tok
     return clips
 
 
+def place(root: Path, clip: TokenFile, suffix: str) -> str:
+    """The npy file of a clip's sidecar: the token file's path, its ending replaced by name."""
+    return f"{root}/{clip.name}{suffix}"
+
+
 def make_folders(root: Path, relative: Sequence[str]) -> None:
     """The folders of all these files, each made once."""
     for folder in sorted({os.path.dirname(path) for path in relative}):
