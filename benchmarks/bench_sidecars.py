@@ -5,8 +5,8 @@
 Counted for ours: both stages as the pipeline calls them, token index read, 3,000 pairs of files written by s3, read and
 written by s4, in a process that has them imported. Counted for the baseline: two fresh processes, since the public
 scripts of s3 and s4 are two; each imports torch and loads every token file, and does nothing else: it writes no sidecar
-and computes no feature. Both work in memory where the system has /dev/shm: to create a file cost 0.02–0.7 ms on the
-disk of the machine this was written on, whatever is written into it. Last line: ours as two fresh processes too, imports and options included.
+and computes no feature. Both work in memory where the system has /dev/shm: creating a file took 0.02–0.7 ms on the disk
+of the machine this was written on, whatever is written. Last line: ours as two fresh processes too, with all imports.
 """
 
 import argparse

@@ -1,0 +1,33 @@
+"""How fast the level changes, dB per second: `slope_db_s`, from the normalised audio.
+
+    python stages/s4_sidecar_add.py --audio-root data/tokens/start --cond-root data/sidecars/start \\
+        --producer slope --slope-wav-root data/normalized/start --slope-smooth 9
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from soundraft.audio.ecdc import FRAMES_PER_S
+from soundraft.sidecar.lookup import WavNames
+from soundraft.sidecar.producers import from_audio
+
+
+def add_cli_args(parser):
+    parser.add_argument("--slope-wav-root", type=Path, help="the normalised audio (that of from_audio)")
+    parser.add_argument("--slope-smooth", type=int, default=5, help="frames of the running mean (5)")
+
+
+def init(args):
+    """Once in each process: open here what all clips share, and keep it in args."""
+    args.wav_root = args.slope_wav_root or args.wav_root
+    args.audio_wavs = WavNames(args.audio_root)
+
+
+def produce(ecdc_path, T, *, args):  # noqa: N803
+    level_db = from_audio.rms_db(from_audio.from_wav(ecdc_path, args), T)
+    window = np.ones(args.slope_smooth)
+    smooth_db = np.convolve(level_db, window, "same") / np.convolve(np.ones(T), window, "same")
+    if T == 1:
+        return {"slope_db_s": np.zeros(1, np.float32)}
+    return {"slope_db_s": (np.gradient(smooth_db) * FRAMES_PER_S).astype(np.float32)}
