@@ -26,8 +26,14 @@ def init(args):
 
 def produce(ecdc_path, T, *, args):  # noqa: N803
     level_db = from_audio.rms_db(from_audio.from_wav(ecdc_path, args), T)
-    window = np.ones(args.slope_smooth)
-    smooth_db = np.convolve(level_db, window, "same") / np.convolve(np.ones(T), window, "same")
+    smooth_db = running_mean(level_db, args.slope_smooth)
     if T == 1:
         return {"slope_db_s": np.zeros(1, np.float32)}
     return {"slope_db_s": (np.gradient(smooth_db) * FRAMES_PER_S).astype(np.float32)}
+
+
+def running_mean(values, width):
+    """Mean over `width` frames around each one, fewer at the ends."""
+    middle = slice(width // 2, width // 2 + len(values))
+    window = np.ones(width)
+    return np.convolve(values, window)[middle] / np.convolve(np.ones(len(values)), window)[middle]

@@ -55,7 +55,11 @@ def from_wav(ecdc_path: Path, args: argparse.Namespace) -> np.ndarray:
     """The samples, float32 `[N]` at 24 kHz, of the wav under `--wav-root`."""
     from soundraft.audio import io
 
-    samples, rate_hz = io.read(files.inside(args.wav_root, args.audio_wavs(ecdc_path)))
+    wav = args.audio_wavs(ecdc_path)
+    try:
+        samples, rate_hz = io.read(files.inside(args.wav_root, wav))
+    except ValueError as error:
+        raise BadClip(f"{args.wav_root}/{wav}: {error}") from error
     return io.resample(io.to_mono(samples), rate_hz, SAMPLE_RATE_HZ)
 
 
