@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from soundraft.audio.ecdc import FRAMES_PER_S
+from soundraft.runtime import UserError
 from soundraft.sidecar.lookup import WavNames
 from soundraft.sidecar.producers import from_audio
 
@@ -20,7 +21,9 @@ def add_cli_args(parser):
 
 def init(args):
     """Once in each process: open here what all clips share, and keep it in args."""
-    args.wav_root = args.slope_wav_root or args.wav_root
+    args.wav_root = args.slope_wav_root or getattr(args, "wav_root", None)
+    if args.wav_root is None:
+        raise UserError("slope needs --slope-wav-root FOLDER")
     args.audio_wavs = WavNames(args.audio_root)
 
 

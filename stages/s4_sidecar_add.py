@@ -32,7 +32,7 @@ def pipeline() -> None:
         for tokens in sorted(path for path in TOKENS.iterdir() if path.is_dir()):
             audio = AUDIO / tokens.name
             own = {"audio_root": tokens, "wav_root": audio, "manifest": audio / MANIFEST_NAME}
-            own |= {key: value for key, value in vars(args).items() if value is not None}
+            own = vars(args) | {key: value for key, value in own.items() if getattr(args, key, None) is None}
             done = features.add_features(features.Task(
                 tokens, SOURCE / tokens.name, out / tokens.name, tuple(options.producers), folder,
                 argparse.Namespace(**own), dtype=options.dtype, skip_errors=True, in_building=True,
