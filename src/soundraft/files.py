@@ -56,9 +56,21 @@ def building(directory: Path) -> Iterator[Path]:
 
 def sorted_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
     """All files below `root` with one of the suffixes (any case), in an order that no file system changes."""
+    return [root / relative for relative in sorted_names(root, suffixes)]
+
+
+def sorted_names(root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> list[str]:
+    """As `sorted_files`, relative to `root` and as text: paths are what listing thousands of files costs."""
     wanted = tuple(suffix.lower() for suffix in suffixes)
-    found = (path for path in root.rglob("*") if path.is_file() and path.name.lower().endswith(wanted))
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+    found = []
+    for folder, below, names in os.walk(root):
+        if not recursive:
+            below.clear()
+        start = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if start == "." else f"{start}/"
+        matching = (name for name in names if name.lower().endswith(wanted))
+        found += [prefix + name for name in matching if os.path.isfile(f"{folder}/{name}")]
+    return sorted(found)
 
 
 def shard_of(relative: str, count: int) -> int:

@@ -108,13 +108,13 @@ def test_missing_sidecars(tmp_path: Path) -> None:
 def test_too_large_for_float16_is_named_not_infinite(tmp_path: Path) -> None:
     tokens, cond = folders(tmp_path)
     with pytest.raises(
-        UserError, match=r"a.ecdc: producer const: feature 'big': 70000 in frame 0 does not fit into float16"
+        UserError, match=r"a.ecdc: producer const: feature 'big' is 70000 in frame 0: does not fit into float16"
     ):
         add_features(task(tokens, cond, "const", const=[("big", 7e4)], dtype="float16"))
     assert format.read(f"{cond}/a.cond.npy").names == ()
     add_features(task(tokens, cond, "const", const=[("big", 7e4)]))
     with pytest.raises(
-        UserError, match=r"a.ecdc: the sidecar: feature 'big': 70000 in frame 0 does not fit into float16"
+        UserError, match=r"a.ecdc: the sidecar: feature 'big' is 70000 in frame 0: does not fit into float16"
     ):
         add_features(task(tokens, cond, "const", const=[("a", 1.0)], dtype="float16"))
 

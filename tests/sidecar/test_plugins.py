@@ -9,7 +9,7 @@ import pytest
 
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
-from soundraft.sidecar import plugins
+from soundraft.sidecar import features, plugins
 from tests.sidecar.workshop import script
 
 GOOD = '''"""Ones.
@@ -32,7 +32,9 @@ def ask(folder: Path, text: str, frames: int = 3) -> dict:
     producer = plugins.load(str(plugin(folder, "mine.py", text)), folder)
     args = argparse.Namespace(audio_root=folder)
     with plugins.session([producer], args) as own:
-        return plugins.ask([producer], folder / "clip.ecdc", frames, own)
+        made = plugins.ask([producer], folder / "clip.ecdc", frames, own)
+    features.stack(made, frames, np.dtype("float32"))
+    return made
 
 
 def test_the_four_ways_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +108,8 @@ def test_a_plug_in_may_define_dataclasses(tmp_path: Path) -> None:
         ('{"x": np.array(["a"] * T)}', "feature 'x' is array of <U1"),
         ('{"x": np.ones(T, complex)}', "feature 'x' is array of complex128"),
         ('{"x": np.array([None] * T)}', "feature 'x' is array of object"),
-        ("{3: np.ones(T)}", "names are texts"),
-        ('{"": np.ones(T)}', "names are texts"),
+        ("{3: np.ones(T)}", "has no name"),
+        ('{"": np.ones(T)}', "has no name"),
         ("np.ones(T)", "gave ndarray, not a dict"),
         ("None", "gave NoneType, not a dict"),
         ("1 / 0", "ZeroDivisionError"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from soundraft.audio import io
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
-from soundraft.sidecar import plugins
+from soundraft.sidecar import features, plugins
 from soundraft.sidecar.producers import SHIPPED, from_audio
 from tests.sidecar.workshop import REPOSITORY, token_folder
 
@@ -27,6 +27,7 @@ def ask(name: str, path: str | Path, frames: int, *argv: object, **given: object
     producer = plugins.load(name, REPOSITORY / "paramproducers")
     with plugins.session([producer], options(name, *argv, **given)) as args:
         made = plugins.ask([producer], Path(path), frames, args)
+    features.stack(made, frames, np.dtype("float32"))
     return {feature: values for feature, (_, values) in made.items()}
 
 

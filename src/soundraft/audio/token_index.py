@@ -66,11 +66,9 @@ def list_tokens(
     if not 0 <= shard_index < shard_count:
         raise UserError(f"there is no shard {shard_index} of {shard_count}; they count from 0")
     known = {row.path: row for row in read_index(folder)}
-    found = files.sorted_files(folder, [suffix]) if recursive else sorted(folder.glob(f"*{suffix}"))
     rows = []
-    for path in found:
-        relative = path.relative_to(folder).as_posix()
-        if files.shard_of(relative, shard_count) == shard_index:
+    for relative in files.sorted_names(folder, [suffix], recursive=recursive):
+        if shard_count == 1 or files.shard_of(relative, shard_count) == shard_index:
             rows.append(known.get(relative) or open_token_file(folder, relative))
     return rows
 

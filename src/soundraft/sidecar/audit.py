@@ -247,8 +247,7 @@ def _orphans(root: Path, suffix: str, shard: listing.Shard, names: set[str]) -> 
     """Files of sidecars, of this shard, whose token file is gone."""
     endings = (suffix, suffix.removesuffix(".npy") + ".json")
     found = []
-    for path in files.sorted_files(root, endings):
-        relative = path.relative_to(root).as_posix()
+    for relative in files.sorted_names(root, endings):
         name = relative.removesuffix(endings[0]).removesuffix(endings[1])
         if name not in names and files.shard_of(name + ecdc.SUFFIX, shard.count) == shard.index:
             found.append(relative)

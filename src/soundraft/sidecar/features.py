@@ -158,7 +158,7 @@ def _add(
     made = plugins.ask(producers, task.tokens_root / clip.path, clip.frames, args)
     columns = {name: ("the sidecar", before.values[:, index]) for index, name in enumerate(before.names)}
     columns = made if task.mode == "overwrite" else columns | made
-    values = _stack(columns, clip.frames, np.dtype(task.dtype or before.values.dtype))
+    values = stack(columns, clip.frames, np.dtype(task.dtype or before.values.dtype))
     sidecar = Sidecar(values, tuple(columns), before.extra)
     format.write(listing.place(task.out_root, clip, task.suffix), sidecar, in_building=task.in_building)
     return sidecar.names
@@ -176,7 +176,7 @@ def _before(task: Task, clip: TokenFile, path: str) -> Sidecar:
     return sidecar
 
 
-def _stack(columns: dict[str, tuple[str, np.ndarray]], frames: int, dtype: np.dtype) -> np.ndarray:
+def stack(columns: dict[str, tuple[str, np.ndarray]], frames: int, dtype: np.dtype) -> np.ndarray:
     """The columns as one array `[T, D]` of the number format."""
     stored = np.empty((frames, len(columns)), dtype)
     with np.errstate(over="ignore"):
@@ -186,7 +186,8 @@ def _stack(columns: dict[str, tuple[str, np.ndarray]], frames: int, dtype: np.dt
         frame, index = map(int, np.argwhere(~np.isfinite(stored))[0])
         name, (owner, values) = list(columns.items())[index]
         owner = owner if owner == "the sidecar" else f"producer {owner}"
-        raise BadClip(f"{owner}: feature {name!r}: {values[frame]:g} in frame {frame} does not fit into {dtype.name}")
+        fits = "" if not np.isfinite(values[frame]) else f" does not fit into {dtype.name}"
+        raise BadClip(f"{owner}: feature {name!r} is {values[frame]:g} in frame {frame}:{fits or ' not finite'}")
     return stored
 
 

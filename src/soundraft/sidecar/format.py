@@ -74,7 +74,7 @@ def write(path: str, sidecar: Sidecar, *, in_building: bool = False) -> None:
     Args:
         in_building: the folder is one of `files.building`, which nobody sees before it is complete: no renames needed.
     """
-    meta = meta_bytes(sidecar)
+    meta = meta_bytes(sidecar) if sidecar.names or sidecar.extra else _meta_of_none(len(sidecar.values))
     data = npy_bytes(sidecar.values)
     if in_building:
         _write_new(path, data)
@@ -102,6 +102,12 @@ def meta_bytes(sidecar: Sidecar) -> bytes:
         "norm": statistics(sidecar.values),
     }
     return json.dumps(known | sidecar.extra, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+@lru_cache(maxsize=16384)
+def _meta_of_none(frames: int) -> bytes:
+    """The json without features: s3 writes nothing else."""
+    return meta_bytes(Sidecar(np.empty((frames, 0), np.float32), ()))
 
 
 def statistics(values: np.ndarray) -> dict[str, list[float]]:
@@ -241,7 +247,9 @@ def _parse_header_text(text: bytes) -> tuple[np.dtype, bool, tuple[int, ...]]:
     return dtype, fortran == "True", tuple(int(length) for length in shape.replace(",", " ").split())
 
 
+@lru_cache(maxsize=4)
 def _parse_meta(data: bytes) -> Any:
+    """Cached, since the sidecars that s3 made are all alike: nobody may change what it returns."""
     meta = json.loads(
         data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_twins
     )

@@ -156,8 +156,10 @@ def ask(
 ) -> dict[str, tuple[str, np.ndarray]]:
     """feature → (name of its producer, values `[T]`); of two with one name the last producer wins.
 
+    Whether the numbers are finite is looked at where they are stored, all at once.
+
     Raises:
-        BadClip: naming the producer that failed, or gave something else than T finite numbers.
+        BadClip: naming the producer that failed, or gave something else than T numbers.
     """
     features: dict[str, tuple[str, np.ndarray]] = {}
     for producer in producers:
@@ -167,22 +169,23 @@ def ask(
         if not isinstance(made, Mapping):
             raise BadClip(f"producer {producer.name} gave {type(made).__name__}, not a dict of arrays")
         for name, values in made.items():
-            _check(f"producer {producer.name}: feature {name!r}", name, values, frames)
+            fault = _fault(name, values, frames)
+            if fault:
+                raise BadClip(f"producer {producer.name}: feature {name!r} {fault}")
             features[name] = producer.name, values
     return features
 
 
-def _check(what: str, name: object, values: object, frames: int) -> None:
+def _fault(name: object, values: object, frames: int) -> str:
+    """Why this is no feature; empty when it is one."""
     if not isinstance(name, str) or not name:
-        raise BadClip(f"{what}: names are texts with a letter or more")
+        return "has no name: a text with a letter or more is wanted"
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         kind = f"array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
-        raise BadClip(f"{what} is {kind}, not a numpy array of float32")
+        return f"is {kind}, not a numpy array of float32"
     if values.shape != (frames,):
-        raise BadClip(f"{what} has shape {list(values.shape)}; the clip has {frames} frames")
-    if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise BadClip(f"{what} is {values[bad]} in frame {bad}")
+        return f"has shape {list(values.shape)}; the clip has {frames} frames"
+    return ""
 
 
 def _docstring(path: Path) -> str | None:
