@@ -66,5 +66,5 @@ def tell(title: str, done: audit.Audit) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    audit.add_options(parser, fail_on=stage.defaults().audit.fail_on)
+    audit.add_options(parser, stage.defaults().audit)
     stage.run_either(pipeline, alone, parser)

@@ -21,6 +21,25 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_pair(first: Path, first_data: bytes, second: Path, second_data: bytes) -> None:
+    """Write two files that belong together.
+
+    Both are on disk before either is moved to its place. A kill in between leaves the second one missing, which
+    readers see, and never an old one beside a new one.
+    """
+    first.parent.mkdir(parents=True, exist_ok=True)
+    temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (first, second)]
+    try:
+        temporary[0].write_bytes(first_data)
+        temporary[1].write_bytes(second_data)
+        second.unlink(missing_ok=True)
+        os.replace(temporary[0], first)
+        os.replace(temporary[1], second)
+    finally:
+        for path in temporary:
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 

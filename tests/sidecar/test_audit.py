@@ -1,8 +1,11 @@
 """Every finding has a defect that produces it, and a sound folder has none."""
 
 import csv
+import io
 import json
+import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -247,6 +250,7 @@ def test_every_option_on_the_command_line(folders: tuple[Path, Path], tmp_path: 
     assert script("audit", *common, "--expect-fps", 50, "--list", "all")[1].count("fps_mismatch: ") == 5
     meta(norm_min=[0, 3.01])(tokens, cond)
     assert "range_below_min 1" in script("audit", *common, "--verify-ranges")[1]
+    assert "no findings" in script("audit", *common, "--no-verify-ranges")[1]
     assert "no findings" in script("audit", *common, "--verify-ranges", "--range-tol", "0.1")[1]
     junk("x_120.0.cond.npy")(tokens, cond)
     code, said = script("audit", *common)
@@ -265,3 +269,24 @@ def test_token_files_are_opened_not_believed(folders: tuple[Path, Path], monkeyp
     monkeypatch.setattr(audit_module.ecdc, "read", lambda path: opened.append(path) or real(path))
     audit(*folders, STRICT)
     assert len(opened) == 5
+
+
+class Payload:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.place,))
+
+
+def test_a_token_file_is_never_unpickled_into_code(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """The public workflow loads token files without weights_only."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        content = {"audio_codes": Payload(tmp_path / "executed"), "audio_length": 1}
+        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
+    (folders[0] / CLIP).write_bytes(stream.getvalue())
+    assert audit(*folders, STRICT).counts == {"bad_ecdc": 1}
+    (folders[0] / "tokens.jsonl").unlink()
+    assert script("s3_sidecar_init", "--audio-root", folders[0], "--cond-root", tmp_path / "d")[0] == 1
+    assert not (tmp_path / "executed").exists()

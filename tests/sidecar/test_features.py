@@ -263,3 +263,20 @@ def test_arguments_of_the_params_file(tmp_path: Path) -> None:
     assert args.lin == [("a", 0.0, 1.0)]
     with pytest.raises(UserError, match=r"sidecar.arguments: unrecognized arguments: --const"):
         features.parse_arguments(["lin"], tmp_path, ["--const", "a=1"])
+
+
+def test_a_full_disk_is_no_clips_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens, cond = folders(tmp_path)
+    real, calls = files.write_pair, []
+
+    def full(*pair: object) -> None:
+        calls.append(pair)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        real(*pair)
+
+    monkeypatch.setattr(files, "write_pair", full)
+    with pytest.raises(UserError, match=r"cannot write .*cond.npy: No space left on device"):
+        add_features(task(tokens, cond, "const", const=[("a", 1.0)], skip_errors=True))
+    done = add_features(task(tokens, cond, "const", const=[("a", 1.0)]))
+    assert (done.clips, done.features) == (5, {"a": 5})

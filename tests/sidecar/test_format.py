@@ -1,5 +1,6 @@
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -143,28 +144,45 @@ def test_200_mutated_pairs_are_read_or_refused(tmp_path: Path) -> None:
     assert refused > 100
 
 
+@pytest.mark.parametrize("fatal", [1, 2])
 def test_a_writer_that_dies_leaves_half_a_pair_never_two_that_disagree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
 ) -> None:
     path = save(tmp_path)
-    real = files.write_bytes
-    for fatal in (1, 2):
-        save(tmp_path)
-        calls = []
+    real, calls = os.replace, []
 
-        def dying(place: Path, data: bytes, calls: list = calls, fatal: int = fatal) -> None:
-            calls.append(place)
-            if len(calls) == fatal:
-                raise KeyboardInterrupt
-            real(place, data)
+    def dying(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == fatal:
+            raise KeyboardInterrupt
+        real(source, target)
 
-        monkeypatch.setattr(files, "write_bytes", dying)
-        with pytest.raises(KeyboardInterrupt):
-            save(tmp_path, np.ones((6, 2), np.float32))
-        monkeypatch.undo()
-        assert format.exists(path) == (True, False)
-        with pytest.raises(BadClip, match=r"x.cond.json: No such file"):
-            format.read(path)
+    monkeypatch.setattr(os, "replace", dying)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, np.ones((6, 2), np.float32))
+    assert [place.name for place in tmp_path.iterdir()] == ["x.cond.npy"]
+    with pytest.raises(BadClip, match=r"x.cond.json: No such file"):
+        format.read(path)
+
+
+@pytest.mark.parametrize("fatal", [1, 2])
+def test_a_full_disk_leaves_the_old_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int) -> None:
+    path = save(tmp_path)
+    before = [place.read_bytes() for place in sorted(tmp_path.iterdir())]
+    real, calls = Path.write_bytes, []
+
+    def full(place: Path, data: bytes) -> None:
+        calls.append(place)
+        real(place, data[:10])
+        if len(calls) == fatal:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"cannot write .*x.cond.npy: No space left on device"):
+        save(tmp_path, np.ones((6, 2), np.float32))
+    monkeypatch.undo()
+    assert [place.read_bytes() for place in sorted(tmp_path.iterdir())] == before
+    assert format.read(path).names == ("a", "b")
 
 
 def test_no_frames_or_wrong_names_are_not_written(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from soundraft import files
 from soundraft.audio import ecdc, token_index
 from soundraft.audio.token_index import TokenFile
 from soundraft.parallel import BadClip, Failure, map_clips
+from soundraft.params import Audit as Limits
 from soundraft.params import FindingCode
 from soundraft.runtime import UserError
 from soundraft.sidecar import format, listing
@@ -55,7 +56,7 @@ class Expectations:
     dtype: Dtype | None = None
     require: tuple[str, ...] = ()
     verify_ranges: bool = False
-    range_tolerance: float = 1e-6
+    range_tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -309,16 +310,19 @@ def _list_length(text: str) -> int | None:
     return None if text == "all" else int(text)
 
 
-def add_options(parser: argparse.ArgumentParser, *, fail_on: Sequence[FindingCode]) -> None:
-    """The options of the audit alone; `fail_on` is the default."""
+def add_options(parser: argparse.ArgumentParser, defaults: Limits) -> None:
+    """The options of the audit alone, with the `audit` section of params.yaml where none is given."""
     listing.add_folder_options(parser)
     add = parser.add_argument
     add("--expect-fps", type=int, default=ecdc.FRAMES_PER_S, help="frames per second (%(default)s)")
     add("--expect-dtype", choices=DTYPES, help="number format (float16 or float32)")
-    add("--require", type=_words, default=[], metavar="A,B,C", help="features that each sidecar must have")
-    add("--verify-ranges", action="store_true", help="compare every number with the stated min and max")
-    add("--range-tol", type=float, default=1e-6, help="slack of that comparison (%(default)s)")
+    add("--require", type=_words, default=defaults.require, metavar="A,B,C", help="features all sidecars must have")
+    add(
+        "--verify-ranges", action=argparse.BooleanOptionalAction, default=defaults.verify_ranges,
+        help=f"compare every number with the stated min and max ({defaults.verify_ranges})",
+    )  # fmt: skip
+    add("--range-tol", type=float, default=defaults.range_tolerance, help="slack of that comparison (%(default)s)")
     add("--list", type=_list_length, default=50, metavar="N|all", help="findings to print (%(default)s)")
     add("--export-csv", type=Path, metavar="FILE", help=f"write all findings: {', '.join(COLUMNS)}")
-    help_text = f"finding types that make the exit code 1 ({','.join(fail_on)})"
-    add("--fail-on", type=code_list, default=list(fail_on), metavar="A,B,C", help=help_text)
+    help_text = f"finding types that make the exit code 1 ({','.join(defaults.fail_on)})"
+    add("--fail-on", type=code_list, default=defaults.fail_on, metavar="A,B,C", help=help_text)

@@ -141,9 +141,13 @@ def _work(
     producers = [plugins.load(name, task.producers_dir) for name in task.producers]
     outcomes: list[Outcome] = []
     with plugins.session(producers, task.args) as args:
-        add = partial(_add, task, producers, args)
+        make = partial(_make, task, producers, args)
         for clip in clips:
-            outcomes.append(attempt(add, clip))
+            made = attempt(make, clip)
+            if isinstance(made, Sidecar):  # written out here: a full disk is not the clip's fault
+                place = listing.place(task.out_root, clip, task.suffix)
+                format.write(place, made, in_building=task.in_building)
+            outcomes.append(made.names if isinstance(made, Sidecar) else made)
             if tick:
                 tick()
             if _stops(task, outcomes) or (leave and leave(len(outcomes))):
@@ -151,17 +155,13 @@ def _work(
     return outcomes
 
 
-def _add(
-    task: Task, producers: Sequence[plugins.Producer], args: argparse.Namespace, clip: TokenFile
-) -> tuple[str, ...]:
+def _make(task: Task, producers: Sequence[plugins.Producer], args: argparse.Namespace, clip: TokenFile) -> Sidecar:
     before = _before(task, clip, listing.place(task.source_root, clip, task.suffix))
     made = plugins.ask(producers, task.tokens_root / clip.path, clip.frames, args)
     columns = {name: ("the sidecar", before.values[:, index]) for index, name in enumerate(before.names)}
     columns = made if task.mode == "overwrite" else columns | made
     values = stack(columns, clip.frames, np.dtype(task.dtype or before.values.dtype))
-    sidecar = Sidecar(values, tuple(columns), before.extra)
-    format.write(listing.place(task.out_root, clip, task.suffix), sidecar, in_building=task.in_building)
-    return sidecar.names
+    return Sidecar(values, tuple(columns), before.extra)
 
 
 def _before(task: Task, clip: TokenFile, path: str) -> Sidecar:

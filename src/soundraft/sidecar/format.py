@@ -73,16 +73,20 @@ def write(path: str, sidecar: Sidecar, *, in_building: bool = False) -> None:
 
     Args:
         in_building: the folder is one of `files.building`, which nobody sees before it is complete: no renames needed.
+
+    Raises:
+        UserError: when the disk is full or the folder is not writable.
     """
     meta = meta_bytes(sidecar) if sidecar.names or sidecar.extra else _meta_of_none(len(sidecar.values))
     data = npy_bytes(sidecar.values)
-    if in_building:
-        _write_new(path, data)
-        _write_new(json_path(path), meta)
-        return
-    Path(json_path(path)).unlink(missing_ok=True)
-    files.write_bytes(Path(path), data)
-    files.write_bytes(Path(json_path(path)), meta)
+    try:
+        if in_building:
+            _write_new(path, data)
+            _write_new(json_path(path), meta)
+        else:
+            files.write_pair(Path(path), data, Path(json_path(path)), meta)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def npy_bytes(values: np.ndarray) -> bytes:
