@@ -69,9 +69,8 @@ def show_plan(plan: tokenize.Plan, given: argparse.Namespace) -> None:
 
 
 def tell(name: str, done: tokenize.EncodeSummary) -> None:
-    print(
-        f"s2_encodec: {name}: {done.clips} clips, {done.frames} frames, {done.made} made anew; {done.rejected} set aside"
-    )
+    counts = f"{done.clips} clips, {done.frames} frames, {done.made} made anew; {done.rejected} set aside"
+    print(f"s2_encodec: {name}: {counts}")
 
 
 def options() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ SOURCE = Path("src/soundraft")
 STOREYS = [
     {"files", "runtime", "params", "parallel", "tracking", "cycles", "ledger"},
     {"manifest", "audio", "metrics"},
-    {"models", "rewards", "dataset", "corpora"},
+    {"models", "rewards", "dataset", "corpora", "sidecar"},
     {"training", "evaluation"},
     {"tasks"},
     {"stage", "cli"},

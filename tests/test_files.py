@@ -49,3 +49,12 @@ def test_sorted_files_finds_any_case_and_dotted_names(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path).as_posix() for path in files.sorted_files(tmp_path, [".wav"])]
     assert found == ["a.wav", "b.WAV", "sub/ü.wav", "x_120.0.wav"]
+
+
+def test_sorted_names_of_one_folder_or_of_all(tmp_path: Path) -> None:
+    for name in ("b.wav", "sub/a.wav", "sub.wav/c.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "broken.wav").symlink_to(tmp_path / "nowhere")
+    assert files.sorted_names(tmp_path, [".wav"]) == ["b.wav", "sub.wav/c.wav", "sub/a.wav"]
+    assert files.sorted_names(tmp_path, [".wav"], recursive=False) == ["b.wav"]

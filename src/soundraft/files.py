@@ -27,6 +27,25 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
+def write_pair(first: Path, first_data: bytes, second: Path, second_data: bytes) -> None:
+    """Write two files that belong together.
+
+    Both are on disk before either is moved to its place. A kill in between leaves the second one missing, which
+    readers see, and never an old one beside a new one.
+    """
+    first.parent.mkdir(parents=True, exist_ok=True)
+    temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (first, second)]
+    try:
+        temporary[0].write_bytes(first_data)
+        temporary[1].write_bytes(second_data)
+        second.unlink(missing_ok=True)
+        os.replace(temporary[0], first)
+        os.replace(temporary[1], second)
+    finally:
+        for path in temporary:
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
@@ -67,13 +86,21 @@ def folders(root: Path) -> list[Path]:
 
 def sorted_files(root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> list[Path]:
     """All files in (and below) `root` with one of the suffixes (any case), in an order that no file system changes."""
+    return [root / relative for relative in sorted_names(root, suffixes, recursive=recursive)]
+
+
+def sorted_names(root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> list[str]:
+    """As `sorted_files`, relative to `root` and as text: paths are what listing thousands of files costs."""
     wanted = tuple(suffix.lower() for suffix in suffixes)
-    found = (
-        path
-        for path in (root.rglob("*") if recursive else root.iterdir())
-        if path.is_file() and path.name.lower().endswith(wanted)
-    )
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+    found = []
+    for folder, below, names in os.walk(root):
+        if not recursive:
+            below.clear()
+        start = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if start == "." else f"{start}/"
+        matching = (name for name in names if name.lower().endswith(wanted))
+        found += [prefix + name for name in matching if os.path.isfile(f"{folder}/{name}")]
+    return sorted(found)
 
 
 def check_apart(source: Path, out: Path) -> None:

@@ -33,24 +33,26 @@ class Failure:
     reason: str
 
 
+def attempt(function: Callable[[Item], Result], item: Item) -> Result | Failure:
+    """The per-clip boundary: the one place where any exception becomes one clip's failure."""
+    try:
+        return function(item)
+    except BadClip as error:
+        return Failure(str(error))
+    except Exception as error:
+        if runtime.is_machine_fault(error):
+            raise
+        return Failure(f"{type(error).__name__}: {error}")
+
+
 class Guarded(Generic[Item, Result]):
-    """A function of one clip as one of many: the one place where any exception becomes one clip's failure."""
+    """`attempt` for each item of a chunk; picklable, so that worker processes can have it."""
 
     def __init__(self, function: Callable[[Item], Result]) -> None:
         self.function = function
 
     def __call__(self, items: Sequence[Item]) -> list[Result | Failure]:
-        return [self._one(item) for item in items]
-
-    def _one(self, item: Item) -> Result | Failure:
-        try:
-            return self.function(item)
-        except BadClip as error:
-            return Failure(str(error))
-        except Exception as error:
-            if runtime.is_machine_fault(error):
-                raise
-            return Failure(f"{type(error).__name__}: {error}")
+        return [attempt(self.function, item) for item in items]
 
 
 def map_clips(

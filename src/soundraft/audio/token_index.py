@@ -1,9 +1,10 @@
 """What a folder of token files holds: `tokens.jsonl`, written at encode time, so that nobody opens files to count."""
 
 import json
+import posixpath
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from soundraft import files
 from soundraft.audio import ecdc
@@ -31,12 +32,17 @@ class TokenFile:
     @property
     def name(self) -> str:
         """The path without the suffix: what its sidecar and the clip share."""
-        return self.path.removesuffix(PurePosixPath(self.path).suffix)
+        return posixpath.splitext(self.path)[0]
 
 
 def token_path(wav: str, suffix: str = ecdc.SUFFIX) -> str:
     """`a.wav` becomes `a.ecdc`; any other ending stays, so that neighbours do not collide: `a.WAV` → `a.WAV.ecdc`."""
     return wav.removesuffix(".wav") + suffix
+
+
+def wav_of(token_file: str) -> str:
+    """`a.ecdc` → `a.wav`: the audio's name where no index tells it."""
+    return posixpath.splitext(token_file)[0] + ".wav"
 
 
 def write_index(folder: Path, rows: Iterable[TokenFile]) -> None:
@@ -60,18 +66,16 @@ def list_tokens(
     if not 0 <= shard_index < shard_count:
         raise UserError(f"there is no shard {shard_index} of {shard_count}; they count from 0")
     known = {row.path: row for row in read_index(folder)}
-    found = files.sorted_files(folder, [suffix], recursive=recursive)
     rows = []
-    for path in found:
-        relative = path.relative_to(folder).as_posix()
-        if files.shard_of(relative, shard_count) == shard_index:
+    for relative in files.sorted_names(folder, [suffix], recursive=recursive):
+        if shard_count == 1 or files.shard_of(relative, shard_count) == shard_index:
             rows.append(known.get(relative) or open_token_file(folder, relative))
     return rows
 
 
 def open_token_file(folder: Path, relative: str) -> TokenFile:
     """What the file itself says; a file that cannot be read has a `problem`."""
-    wav = relative.removesuffix(PurePosixPath(relative).suffix) + ".wav"
+    wav = wav_of(relative)
     try:
         tokens = ecdc.read(folder / relative)
     except BadClip as error:

@@ -1,0 +1,86 @@
+"""Which clips a folder of token files has, where their sidecars are, and what came of them."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from soundraft.audio import token_index
+from soundraft.audio.token_index import TokenFile
+from soundraft.manifest import Rejected
+from soundraft.runtime import UserError
+from soundraft.sidecar import format
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of the clips, by a stable hash of the path: all `count` shards together are the whole."""
+
+    index: int = 0
+    count: int = 1
+
+
+WHOLE = Shard()
+
+
+def list_clips(tokens_root: Path, suffix: str, shard: Shard = WHOLE) -> list[TokenFile]:
+    """The token files, sorted; one whose sidecar another one has already (`a.ECDC` beside `a.ecdc`) has a problem.
+
+    Raises:
+        UserError: when the suffix is none for sidecars, or there are no token files.
+    """
+    format.check_suffix(suffix)
+    found = token_index.list_tokens(tokens_root, shard_index=shard.index, shard_count=shard.count)
+    if not found and shard.count == 1:
+        raise UserError(f"{tokens_root}: no token files (*.ecdc) in there")
+    owners: dict[str, str] = {}
+    clips = []
+    for clip in found:
+        owner = owners.setdefault(clip.name, clip.path)
+        clips.append(clip if owner == clip.path else replace(clip, problem=f"shares its sidecar with {owner}"))
+    return clips
+
+
+def place(root: Path, clip: TokenFile, suffix: str) -> str:
+    """The npy file of a clip's sidecar: the token file's path, its ending replaced by name."""
+    return f"{root}/{clip.name}{suffix}"
+
+
+def make_folders(root: Path, relative: Sequence[str]) -> None:
+    """The folders of all these files, each made once."""
+    for folder in sorted({os.path.dirname(path) for path in relative}):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+
+
+def rejected(clip: TokenFile, reason: str) -> Rejected:
+    return Rejected(clip.name, clip.path, reason)
+
+
+def fail(what: str, bad: Sequence[Rejected], hint: str = "--skip-errors leaves them out") -> UserError:
+    """The error that names the clips."""
+    shown = "".join(f"\n  {item.path}: {item.reason}" for item in bad[:_SHOWN])
+    more = f"\n  … and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return UserError(f"{what} ({hint}):{shown}{more}")
+
+
+def add_folder_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """The options that s3, s4 and audit share."""
+    parser.add_argument(
+        "--audio-root", type=Path, required=required, metavar="FOLDER", help="where the .ecdc files are"
+    )
+    parser.add_argument("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are (beside the .ecdc)")
+    parser.add_argument("--suffix", default=format.SUFFIX, help="ending of the sidecars (%(default)s)")
+    parser.add_argument("--shard-index", type=int, default=0, metavar="I", help="take part I of the clips, from 0 (0)")
+    parser.add_argument("--shard-count", type=int, default=1, metavar="N", help="of so many parts (1)")
+
+
+def add_skip_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--skip-errors", action="store_true", help="name bad clips and go on with the others")
+
+
+def folders(args: argparse.Namespace) -> tuple[Path, Path]:
+    """The token folder and the sidecar folder that the options name."""
+    return args.audio_root, args.cond_root or args.audio_root

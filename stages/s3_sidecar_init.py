@@ -1,0 +1,57 @@
+"""s3_sidecar_init: an empty [T, 0] sidecar for every token file of data/tokens/ → data/sidecar_init/.
+
+Without arguments the stage of the pipeline; alone on any folder:
+
+    python stages/s3_sidecar_init.py --audio-root TOKENS [--cond-root SIDECARS]
+"""
+
+import argparse
+from pathlib import Path
+
+from soundraft import files, stage
+from soundraft.manifest import QUARANTINE_NAME, check_bad_fraction
+from soundraft.params import load_params
+from soundraft.sidecar import create, listing
+from soundraft.tracking import stage_run
+
+TOKENS = Path("data/tokens")
+OUT = Path("data/sidecar_init")
+
+
+def pipeline() -> None:
+    params = load_params()
+    with stage_run("s3_sidecar_init", params.leaves()) as tracker, files.building(OUT) as out:
+        for source in sorted(path for path in TOKENS.iterdir() if path.is_dir()):
+            done = create.create_sidecars(
+                source, out / source.name, dtype=params.sidecar.dtype, skip_errors=True, in_building=True
+            )
+            files.write_jsonl(out / source.name / QUARANTINE_NAME, map(vars, done.rejected))
+            check_bad_fraction(done.made, done.rejected, params.limits.max_bad_fraction)
+            tracker.metrics({f"{source.name}_clips": done.made, f"{source.name}_rejected": len(done.rejected)})
+            print(f"s3_sidecar_init: {source.name}: {done.made} sidecars, {len(done.rejected)} clips set aside")
+    print(f"s3_sidecar_init: made {OUT}/; s4_sidecar_add fills them")
+
+
+def alone(args: argparse.Namespace) -> None:
+    tokens_root, cond_root = listing.folders(args)
+    done = create.create_sidecars(
+        tokens_root, cond_root, dtype=args.dtype, suffix=args.suffix, overwrite=args.overwrite,
+        skip_errors=args.skip_errors, shard=listing.Shard(args.shard_index, args.shard_count),
+    )  # fmt: skip
+    for bad in done.rejected:
+        print(f"SKIPPED {bad.path}: {bad.reason}")
+    if args.manifest_csv:
+        create.write_table(args.manifest_csv, done, args.suffix)
+        print(f"s3_sidecar_init: {args.manifest_csv} lists them")
+    print(f"s3_sidecar_init: {done.made} made, {done.kept} kept, {len(done.rejected)} skipped, in {cond_root}")
+    print(f"next: python stages/s4_sidecar_add.py --audio-root {tokens_root} --cond-root {cond_root} --list-producers")
+
+
+def options() -> argparse.ArgumentParser:
+    parser = stage.parser(__doc__)
+    create.add_options(parser, dtype=stage.defaults().sidecar.dtype)
+    return parser
+
+
+if __name__ == "__main__":
+    stage.run_either(pipeline, alone, options)

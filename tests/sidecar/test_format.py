@@ -1,0 +1,197 @@
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soundraft import files
+from soundraft.parallel import BadClip
+from soundraft.runtime import UserError
+from soundraft.sidecar import format
+from soundraft.sidecar.format import Sidecar
+
+FEATURE_NAMES = st.lists(
+    st.text(min_size=1, max_size=8).filter(lambda text: text.isprintable()), max_size=4, unique=True
+)
+
+
+def save(folder: Path, values: np.ndarray | None = None, names: tuple[str, ...] = ("a", "b"), **extra: object) -> str:
+    given = np.arange(12, dtype=np.float32).reshape(6, 2) if values is None else values
+    format.write(f"{folder}/x.cond.npy", Sidecar(given, names, extra))
+    return f"{folder}/x.cond.npy"
+
+
+@given(
+    frames=st.integers(1, 9), names=FEATURE_NAMES, dtype=st.sampled_from(format.DTYPES), seed=st.integers(0, 99),
+    in_building=st.booleans(), version=st.integers(0, 9),
+)  # fmt: skip
+def test_what_is_written_is_read_and_the_statistics_are_those_of_the_stored_numbers(
+    tmp_path_factory: pytest.TempPathFactory, frames: int, names: list[str], dtype: str, seed: int, in_building: bool,
+    version: int,
+) -> None:  # fmt: skip
+    folder = tmp_path_factory.mktemp("s")
+    values = np.random.default_rng(seed).normal(0, 100, (frames, len(names))).astype(dtype)
+    format.write(f"{folder}/x.cond.npy", Sidecar(values, tuple(names), {"tool": version}), in_building=in_building)
+    back = format.read(f"{folder}/x.cond.npy")
+    assert back.values.dtype == dtype
+    assert np.array_equal(back.values, values)
+    assert (back.names, back.extra) == (tuple(names), {"tool": version})
+    norm = files.read_json(folder / "x.cond.json")["norm"]
+    wide = np.load(folder / "x.cond.npy", allow_pickle=False).astype(np.float64)
+    if names:
+        assert norm["min"] == wide.min(axis=0).tolist()
+        assert norm["max"] == wide.max(axis=0).tolist()
+        assert norm["mean"] == pytest.approx(wide.mean(axis=0).tolist(), abs=1e-9)
+        assert norm["std"] == pytest.approx(wide.std(axis=0).tolist(), abs=1e-9)
+    else:
+        assert norm == {"min": [], "max": [], "mean": [], "std": []}
+
+
+@given(shape=st.lists(st.integers(0, 30), min_size=2, max_size=2), dtype=st.sampled_from(format.DTYPES))
+def test_npy_bytes_are_those_of_numpy(shape: list[int], dtype: str) -> None:
+    values = np.ones(shape, dtype)
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
+    assert format.npy_bytes(values) == stream.getvalue()
+
+
+def test_the_json_has_the_keys_of_schema_1(tmp_path: Path) -> None:
+    save(tmp_path)
+    meta = files.read_json(tmp_path / "x.cond.json")
+    assert list(meta) == ["schema_version", "fps", "source_rate", "names", "norm"]
+    assert (meta["schema_version"], meta["fps"], meta["source_rate"], meta["names"]) == (1, 75, 75, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("npy", "meta"),
+    [("x.cond.npy", "x.cond.json"), ("x_120.0.cond.npy", "x_120.0.cond.json"), ("x.feat.npy", "x.feat.json")],
+)
+def test_cond_npy_and_cond_json_never_cond_cond_json(npy: str, meta: str) -> None:
+    assert format.json_path(npy) == meta
+
+
+@pytest.mark.parametrize("suffix", ["cond.npy", ".cond.npz", ".a/b.npy", ""])
+def test_a_suffix_that_no_sidecar_can_have(suffix: str) -> None:
+    with pytest.raises(UserError, match=r"ends in \.npy"):
+        format.check_suffix(suffix)
+
+
+def test_an_array_of_a_terabyte_is_not_allocated(tmp_path: Path) -> None:
+    path = Path(save(tmp_path))
+    path.write_bytes(path.read_bytes().replace(b"(6, 2)", b"(9999999999, 99)"))
+    with pytest.raises(BadClip, match="header"):
+        format.read(str(path))
+    path.write_bytes(path.read_bytes().replace(b"(9999999999, 99)", b"(99999999999, 0)"))
+    with pytest.raises(BadClip, match="header"):
+        format.read(str(path))
+
+
+def test_pickled_objects_are_not_unpickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.cond.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(BadClip, match="no array of plain"):
+        format.read_values(str(tmp_path / "x.cond.npy"))
+
+
+def test_fortran_order_is_read(tmp_path: Path) -> None:
+    values = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(3, 2))
+    np.save(tmp_path / "x.cond.npy", values)
+    assert np.array_equal(format.read_values(str(tmp_path / "x.cond.npy")), values)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"max": [10', '"max": [NaN', "NaN is no number"),
+        ('"max": [10', '"max": [1e999', "too large"),
+        ('"fps": 75', '"fps": 75, "fps": 75', "twice"),
+        ('"schema_version": 1', '"schema_version": 2', "schema_version is 2"),
+        ('"schema_version": 1', '"schema_version": true', "schema_version is True"),
+        ('"a", "b"', '"a"', "2 different ones"),
+        ('"a", "b"', '"a", "a"', "2 different ones"),
+        ('"a", "b"', '"a", "\\\\ud800"', "not strict JSON"),
+        ('"fps": 75', '"fps": 50', "fps is 50"),
+        ('{"schema', '[{"schema', "not strict JSON"),
+        ("{", "[" * 99999 + "{", "not strict JSON"),
+    ],
+)  # fmt: skip
+def test_a_json_that_is_not_strict_or_does_not_fit(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    path = save(tmp_path)
+    meta = Path(format.json_path(path))
+    meta.write_text(meta.read_text().replace(old, new.replace("\\\\", "\\"), 1))
+    with pytest.raises(BadClip, match=reason):
+        format.read(path)
+
+
+def test_200_mutated_pairs_are_read_or_refused(tmp_path: Path) -> None:
+    path = Path(save(tmp_path))
+    rng = np.random.default_rng(0)
+    originals = {which: which.read_bytes() for which in (path, Path(format.json_path(str(path))))}
+    refused = 0
+    for _ in range(200):
+        for which, data in originals.items():
+            mutated = bytearray(data)
+            for place in rng.integers(0, len(data), rng.integers(1, 4)):
+                mutated[place] = rng.integers(0, 256)
+            which.write_bytes(mutated[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else mutated)
+        try:
+            format.read(str(path))
+        except BadClip:
+            refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize("fatal", [1, 2])
+def test_a_writer_that_dies_leaves_half_a_pair_never_two_that_disagree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
+) -> None:
+    path = save(tmp_path)
+    real, calls = os.replace, []
+
+    def dying(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == fatal:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", dying)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, np.ones((6, 2), np.float32))
+    assert [place.name for place in tmp_path.iterdir()] == ["x.cond.npy"]
+    with pytest.raises(BadClip, match=r"x.cond.json: No such file"):
+        format.read(path)
+
+
+@pytest.mark.parametrize("fatal", [1, 2])
+def test_a_full_disk_leaves_the_old_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int) -> None:
+    path = save(tmp_path)
+    before = [place.read_bytes() for place in sorted(tmp_path.iterdir())]
+    real, calls = Path.write_bytes, []
+
+    def full(place: Path, data: bytes) -> None:
+        calls.append(place)
+        real(place, data[:10])
+        if len(calls) == fatal:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"cannot write .*x.cond.npy: No space left on device"):
+        save(tmp_path, np.ones((6, 2), np.float32))
+    monkeypatch.undo()
+    assert [place.read_bytes() for place in sorted(tmp_path.iterdir())] == before
+    assert format.read(path).names == ("a", "b")
+
+
+def test_no_frames_or_wrong_names_are_not_written(tmp_path: Path) -> None:
+    for values, names in ((np.ones((0, 1)), ("a",)), (np.ones((2, 2)), ("a",)), (np.ones((2, 2)), ("a", "a"))):
+        with pytest.raises(ValueError, match="no sidecar"):
+            format.write(f"{tmp_path}/x.cond.npy", Sidecar(values.astype(np.float32), names))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_utf8_and_one_object(tmp_path: Path) -> None:
+    save(tmp_path, names=("ä", "\\b"), note={"kept": [1]})
+    assert json.loads((tmp_path / "x.cond.json").read_text("utf-8"))["note"] == {"kept": [1]}

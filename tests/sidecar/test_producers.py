@@ -1,0 +1,257 @@
+"""What the shipped producers give, with their options as a person writes them."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soundraft.audio import io
+from soundraft.parallel import BadClip
+from soundraft.runtime import UserError
+from soundraft.sidecar import features, plugins
+from soundraft.sidecar.producers import SHIPPED, from_audio
+from tests.sidecar.workshop import REPOSITORY, token_folder
+
+
+def options(name: str, *argv: object, **given: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    plugins.add_options(parser, [plugins.load(name, REPOSITORY / "paramproducers")])
+    return argparse.Namespace(**vars(parser.parse_args([str(word) for word in argv])) | given)
+
+
+def ask(name: str, path: str | Path, frames: int, *argv: object, **given: object) -> dict[str, np.ndarray]:
+    producer = plugins.load(name, REPOSITORY / "paramproducers")
+    with plugins.session([producer], options(name, *argv, **given)) as args:
+        made = plugins.ask([producer], Path(path), frames, args)
+    features.stack(made, frames, np.dtype("float32"))
+    return {feature: values for feature, (_, values) in made.items()}
+
+
+def test_const_and_lin() -> None:
+    made = ask("const", "a.ecdc", 3, "--const", "a=1", "--const", "b=-.5")
+    assert {name: values.tolist() for name, values in made.items()} == {"a": [1, 1, 1], "b": [-0.5, -0.5, -0.5]}
+    made = ask("lin", "a.ecdc", 3, "--lin", "up=0:1", "--lin", "down=2:-2")
+    assert {name: values.tolist() for name, values in made.items()} == {"up": [0, 0.5, 1], "down": [2, 0, -2]}
+    assert ask("lin", "a.ecdc", 1, "--lin", "up=3:4")["up"].tolist() == [3]
+    assert all(values.dtype == np.float32 for values in made.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "argv"),
+    [("const", ["--const", "a"]), ("const", ["--const", "a=x"]), ("const", ["--const", "=1"]),
+     ("lin", ["--lin", "a=1"]), ("lin", ["--lin", "a=1:x"]), ("from_audio", ["--audio-features", "rms"])],
+)  # fmt: skip
+def test_options_that_say_nothing(name: str, argv: list[str]) -> None:
+    with pytest.raises(argparse.ArgumentError):
+        options(name, *argv)
+
+
+def test_an_infinite_constant_is_named() -> None:
+    for value in ("inf", "nan", "1e99"):
+        with pytest.raises(BadClip, match=r"producer const: feature 'a' is (inf|nan) in frame 0"):
+            ask("const", "a.ecdc", 3, "--const", f"a={value}")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("foo_pitch_64.00_amp_.75.ecdc", {"pitch": 64.0, "amp": 0.75}),
+        ("foo_pitch_64_amp_3.ecdc", {"pitch": 64.0, "amp": 3.0}),
+        ("x_low_cut_-80.5.ecdc", {"low_cut": -80.5}),
+        ("x_amp_1e-3.WAV.ecdc", {"amp": 1e-3}),
+        ("x_take_12b.ecdc", {}),
+        ("x_120.0.ecdc", {}),
+        ("pitch_3.ecdc", {}),
+        ("a_b_1_b_1.0.ecdc", {"b": 1.0}),
+    ],
+)
+def test_parameters_in_file_names(name: str, found: dict[str, float]) -> None:
+    """The public pattern misses `.75`, and takes `_pitch_64_amp_3` for one parameter called pitch_64_amp."""
+    made = ask("from_filename", f"/some_where_7/{name}", 2)
+    assert {feature: values.tolist() for feature, values in made.items()} == {
+        feature: [np.float32(value)] * 2 for feature, value in found.items()
+    }
+
+
+@given(
+    st.dictionaries(
+        st.from_regex("[a-z]{1,5}", fullmatch=True),
+        st.floats(-1000, 1000).map(lambda value: round(value, 3)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_every_parameter_of_a_name_is_found(values: dict[str, float]) -> None:
+    name = "clip" + "".join(f"_{key}_{value:.3f}" for key, value in values.items())
+    made = ask("from_filename", f"{name}.ecdc", 1)
+    assert {key: array[0] for key, array in made.items()} == {key: np.float32(value) for key, value in values.items()}
+
+
+def test_filename_options() -> None:
+    assert ask("from_filename", "a_b_1.ecdc", 1, "--no-from-filename") == {}
+    made = ask("from_filename", "a-hz440.ecdc", 1, "--from-filename", "--filename-regex", r"(?P<name>hz)(?P<value>\d+)")
+    assert made["hz"].tolist() == [440]
+    for regex, reason in (("(", "no regular expression"), (r"(?P<name>\w)", "needs the groups")):
+        with pytest.raises(UserError, match=reason):
+            ask("from_filename", "a.ecdc", 1, "--filename-regex", regex)
+    for name, reason in (("a_b_1_b_2", "b stands twice in the name, as 1 and as 2"), ("a_b_1e999", "is inf")):
+        with pytest.raises(BadClip, match=reason):
+            ask("from_filename", f"{name}.ecdc", 1)
+    with pytest.raises(BadClip, match="no number"):
+        ask("from_filename", "a-hzx.ecdc", 1, "--filename-regex", r"(?P<name>hz)(?P<value>\w)")
+
+
+def manifest(tmp_path: Path) -> tuple[Path, Path]:
+    rows = [
+        {"id": "1", "audio_path": "a.wav", "duration": 1.5, "metadata": {"snr_db": 7, "room": {"t60": 0.25}}},
+        {"id": "2", "audio_path": "x_120.0.wav", "label": "dog", "metadata": {"snr_db": "loud", "on": True}},
+    ]
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return token_folder(tmp_path / "t"), path
+
+
+def test_columns_of_the_manifest(tmp_path: Path) -> None:
+    tokens, path = manifest(tmp_path)
+    names = (
+        "--manifest-column",
+        "duration",
+        "--manifest-column",
+        "metadata.snr_db",
+        "--manifest-column",
+        "metadata.room.t60",
+    )
+    made = ask("from_manifest", tokens / "a.ecdc", 2, "--manifest", path, *names, audio_root=tokens)
+    assert {name: values.tolist() for name, values in made.items()} == {
+        "duration": [1.5, 1.5], "snr_db": [7, 7], "room.t60": [0.25, 0.25],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("clip", "column", "reason"),
+    [
+        ("x_120.0", "duration", "no duration for clip 2"),
+        ("x_120.0", "label", "label of clip 2 is 'dog', no number"),
+        ("x_120.0", "metadata.snr_db", "of clip 2 is 'loud', no number"),
+        ("x_120.0", "metadata.on", "of clip 2 is True, no number"),
+        ("x_120.0", "metadata.on.off", "no metadata.on.off for clip 2"),
+        ("x_120.5", "duration", "no clip with audio_path x_120.5.wav"),
+    ],
+)
+def test_numbers_that_the_manifest_does_not_have(tmp_path: Path, clip: str, column: str, reason: str) -> None:
+    tokens, path = manifest(tmp_path)
+    argv = ("--manifest", path, "--manifest-column", column)
+    with pytest.raises(BadClip, match=reason):
+        ask("from_manifest", tokens / f"{clip}.ecdc", 2, *argv, audio_root=tokens)
+
+
+def test_columns_that_no_manifest_has(tmp_path: Path) -> None:
+    tokens, path = manifest(tmp_path)
+    for column in ("loudness", "metadata", "metadata."):
+        with pytest.raises(UserError, match="there are id, audio_path"):
+            ask(
+                "from_manifest",
+                tokens / "a.ecdc",
+                2,
+                "--manifest",
+                path,
+                "--manifest-column",
+                column,
+                audio_root=tokens,
+            )
+    with pytest.raises(UserError, match="needs --manifest FILE"):
+        ask("from_manifest", tokens / "a.ecdc", 2, audio_root=tokens)
+    with pytest.raises(UserError, match="no such manifest"):
+        ask(
+            "from_manifest",
+            tokens / "a.ecdc",
+            2,
+            "--manifest",
+            tmp_path / "no",
+            "--manifest-column",
+            "id",
+            audio_root=tokens,
+        )
+
+
+def test_rms_of_each_frame_against_the_plain_formula() -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 1000).astype(np.float32)
+    samples[320:640] = 0
+    levels = from_audio.rms_db(samples, 4)
+    frames = [samples[start : start + 320].astype(np.float64) for start in range(0, 1000, 320)]
+    assert levels == pytest.approx([max(10 * np.log10(max(np.mean(f**2), 1e-12)), -120) for f in frames])
+    assert levels[1] == -120
+    assert from_audio.rms_db(samples[:960], 4)[3] == levels[2]
+    assert len(from_audio.rms_db(samples, 3)) == 3
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 40])
+@pytest.mark.parametrize("level", [0.0, 0.3])
+def test_every_feature_has_one_finite_number_a_frame(frames: int, level: float) -> None:
+    samples = (level * np.sin(2 * np.pi * 440 * np.arange(frames * 320 - 7) / 24000)).astype(np.float32)
+    for name, feature in from_audio.FEATURES.items():
+        values = feature(samples, frames)
+        assert values.shape == (frames,), name
+        assert np.isfinite(values).all(), name
+        if level == 0:
+            assert set(values.tolist()) == {-120.0 if name == "rms_db" else 0.0}
+
+
+def test_features_are_aligned_with_the_frames() -> None:
+    """Silence, then a tone of 440 Hz from frame 20 on: each feature changes there."""
+    samples = np.zeros(40 * 320, np.float32)
+    samples[20 * 320 :] = 0.3 * np.sin(2 * np.pi * 440 * np.arange(20 * 320) / 24000)
+    made = {name: feature(samples, 40) for name, feature in from_audio.FEATURES.items()}
+    assert (made["rms_db"][:20] == -120).all()
+    assert (made["rms_db"][20:] > -15).all()
+    assert (made["f0"][:18] == 0).all()
+    assert made["f0"][22:38] == pytest.approx(440, rel=1e-3)
+    assert made["spectral_centroid"][24:36] == pytest.approx(440, rel=0.05)
+    assert made["onset_strength"][2:30].argmax() + 2 in (19, 20)
+
+
+def test_from_audio_reads_the_wav_that_the_index_names(tmp_path: Path) -> None:
+    tokens = token_folder(tmp_path / "t")
+    wavs = tmp_path / "wav"
+    io.write_wav(wavs / "x_120.0.wav", np.full(6 * 320 - 9, 0.5, np.float32), 24000)
+    io.write_wav(wavs / "x_120.5.wav", np.full(3000, 0.5, np.float32), 24000)
+    given = {"audio_root": tokens, "wav_root": wavs}
+    made = ask("from_audio", tokens / "x_120.0.ecdc", 6, **given)
+    assert made["rms_db"] == pytest.approx([20 * np.log10(0.5)] * 6, abs=1e-5)
+    made = ask("from_audio", tokens / "x_120.0.ecdc", 6, "--audio-features", "f0, spectral_centroid", **given)
+    assert list(made) == ["f0", "spectral_centroid"]
+    with pytest.raises(BadClip, match=r"3000 samples, 7 frames need 2240: not its audio"):
+        ask("from_audio", tokens / "x_120.5.ecdc", 7, "--audio-source", "wav", **given)
+    with pytest.raises(BadClip, match=r"wav/a\.wav: no such file"):
+        ask("from_audio", tokens / "a.ecdc", 5, **given)
+    with pytest.raises(UserError, match="needs --wav-root"):
+        ask("from_audio", tokens / "a.ecdc", 5, audio_root=tokens)
+
+
+def test_another_rate_is_resampled(tmp_path: Path) -> None:
+    tokens = token_folder(tmp_path / "t", ("a.ecdc",))
+    io.write_wav(tmp_path / "a.wav", np.full(5 * 320 * 2 // 3, 0.5, np.float32), 16000)
+    made = ask("from_audio", tokens / "a.ecdc", 5, audio_root=tokens, wav_root=tmp_path)
+    assert made["rms_db"][2] == pytest.approx(20 * np.log10(0.5), abs=0.1)
+
+
+def test_the_worked_example_runs(tmp_path: Path) -> None:
+    tokens = token_folder(tmp_path / "t", ("a.ecdc",))
+    ramp_db = np.repeat(np.arange(-40.0, -15.0, 5.0), 320)
+    io.write_wav(tmp_path / "a.wav", 10 ** (ramp_db / 20), 24000)
+    argv = ("--slope-wav-root", tmp_path, "--slope-smooth", 1)
+    made = ask("slope", tokens / "a.ecdc", 5, *argv, audio_root=tokens)
+    assert made["slope_db_s"] == pytest.approx([5 * 75] * 5, rel=0.01)
+    for frames in (1, 2, 3):
+        io.write_wav(tmp_path / "a.wav", np.ones(320 * frames) / 2, 24000)
+        assert ask("slope", tokens / "a.ecdc", frames, *argv[:2], audio_root=tokens)["slope_db_s"].shape == (frames,)
+
+
+def test_all_shipped_producers_describe_themselves() -> None:
+    for name, module in SHIPPED.items():
+        assert callable(module.produce)
+        assert plugins.described(plugins.Producer(name, module)).startswith(f"{name}: ")
