@@ -40,8 +40,10 @@ def workspace(tmp_path: Path) -> Path:
         write_manifest(audio, clips, [])
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["sidecar"]["producers"] = ["from_audio", "const", "lin", "from_filename", "from_manifest", "slope"]
-    params["sidecar"]["arguments"] = ["--audio-features", "rms_db,onset_strength", "--const", "gain=2", "--lin", "at=0:1",
-                                      "--manifest-column", "duration"]  # fmt: skip
+    params["sidecar"]["arguments"] = [
+        *("--audio-features", "rms_db,onset_strength", "--const", "gain=2", "--lin", "at=0:1"),
+        *("--manifest-column", "duration"),
+    ]
     params["audit"]["require"] = ["rms_db", "onset_strength", "gain", "at", "duration", "slope_db_s"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copytree(REPOSITORY / "paramproducers", tmp_path / "paramproducers")

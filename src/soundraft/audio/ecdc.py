@@ -168,7 +168,7 @@ def _parse_esf(data: bytes) -> Tokens:
         codes = codes[0]
     if codes.ndim != 2 or 0 in codes.shape:
         raise BadClip(f"audio_codes has shape {list(content['audio_codes'].shape)}; [K, T] is wanted")
-    return Tokens(np.ascontiguousarray(codes, dtype=np.int64), samples)
+    return Tokens(np.array(codes, dtype=np.int64), samples)  # a copy: the storage is read-only
 
 
 def _read_torch_zip(data: bytes) -> Any:

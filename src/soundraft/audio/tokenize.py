@@ -160,7 +160,7 @@ def verify(source: Path, target: Path, encoding: Encoding, *, samples: int) -> i
     """
     rows = token_index.read_index(target)
     chosen = rows[:: max(1, len(rows) // max(1, samples))][:samples]
-    codec = _codec(checkpoint_folder(encoding.checkpoint, encoding.revision), encoding.device)
+    codec = load_codec(checkpoint_folder(encoding.checkpoint, encoding.revision), encoding.device)
     wrong = []
     for row in chosen:
         path = target / row.path
@@ -219,7 +219,7 @@ class _Encoder:
         return len(_wave(data))
 
     def __call__(self, clips: Sequence[Clip]) -> list[Entry | Failure]:
-        codec = _codec(self.folder, self.encoding.device)
+        codec = load_codec(self.folder, self.encoding.device)
         results: list[Any] = Guarded(self._read)(clips)
         good = [index for index, result in enumerate(results) if not isinstance(result, Failure)]
         codes = codec.encode([results[index][0] for index in good], self.encoding.bandwidth_kbps)
@@ -285,7 +285,8 @@ def _wave(data: bytes) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def _codec(folder: Path, device: str) -> "Codec":
+def load_codec(folder: Path, device: str = "cpu") -> "Codec":
+    """The codec in a folder, loaded once per process."""
     import torch
 
     from soundraft.audio import codec

@@ -1,4 +1,7 @@
-"""What is heard in each frame: rms_db, f0, spectral_centroid, onset_strength, of the audio the codes were made from.
+"""What is heard in each frame: rms_db, f0, spectral_centroid, onset_strength.
+
+It listens to the audio that the codes were made from (`--wav-root`), or decodes the codes themselves
+(`--audio-source codes`, with the codec that made them; this alone needs torch).
 
 Frame t is samples 320·t … 320·t + 319 at 24 kHz; wider windows are centred on it.
 
@@ -18,6 +21,7 @@ import numpy as np
 from filelock import FileLock
 
 from soundraft import files
+from soundraft.audio import ecdc, tokenize
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
@@ -37,12 +41,16 @@ def add_cli_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio-features", type=_features, default=["rms_db"], metavar="NAMES", help=help_text)
     help_text = "what is listened to (%(default)s)"
     parser.add_argument("--audio-source", choices=sorted(SOURCES), default="wav", help=help_text)
+    help_text = "codec that decodes the codes: tiny, a hub id or a folder (%(default)s)"
+    parser.add_argument("--audio-checkpoint", default=tokenize.TINY, metavar="CODEC", help=help_text)
 
 
 def init(args: argparse.Namespace) -> None:
     if args.audio_source == "wav" and args.wav_root is None:
         raise UserError("from_audio needs --wav-root FOLDER, the audio that the token files were made from")
     args.audio_wavs = WavNames(args.audio_root)
+    if args.audio_source == "codes":
+        args.audio_codec = tokenize.load_codec(tokenize.checkpoint_folder(args.audio_checkpoint, ""))
     _compile(args.audio_features)
 
 
@@ -78,6 +86,12 @@ def from_wav(ecdc_path: Path, args: argparse.Namespace) -> np.ndarray:
     except ValueError as error:
         raise BadClip(f"{args.wav_root}/{wav}: {error}") from error
     return io.resample(io.to_mono(samples), rate_hz, SAMPLE_RATE_HZ)
+
+
+def from_codes(ecdc_path: Path, args: argparse.Namespace) -> np.ndarray:
+    """The samples, float32 `[N]` at 24 kHz, that the codec makes of the codes."""
+    tokens = ecdc.read(ecdc_path)
+    return args.audio_codec.decode(tokens.codes)[: tokens.samples]
 
 
 def rms_db(samples: np.ndarray, frames: int) -> np.ndarray:
@@ -150,4 +164,4 @@ FEATURES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "spectral_centroid": spectral_centroid,
     "onset_strength": onset_strength,
 }
-SOURCES: dict[str, Callable[[Path, argparse.Namespace], np.ndarray]] = {"wav": from_wav}
+SOURCES: dict[str, Callable[[Path, argparse.Namespace], np.ndarray]] = {"wav": from_wav, "codes": from_codes}
