@@ -45,7 +45,9 @@ def load(folder: Path, *, device: str = "cpu") -> "Codec":
         CodecError: when it cannot be read, or is not a causal 24 kHz model without normalisation.
     """
     from transformers import EncodecModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # ours counts clips
     try:
         model = EncodecModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError) as error:
