@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/normalized"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("models/encodec_tiny"), help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=5000, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=4000, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args()
     others = {path.name for path in arguments.out.glob("*")} - WRITTEN
