@@ -29,12 +29,12 @@ def options(steps: int) -> codec.CodecOptions:
         batch_clips=8,
         segment_frames=48,
         full_depth_share=0.5,
-        schedule=Schedule(peak=1e-3, warmup_share=0.03, final_share=0.02),
+        schedule=Schedule(peak=2e-3, warmup_share=0.03, final_share=0.02),
         weight_decay=0.0,
         max_grad_norm=1.0,
-        wave_weight=1.0,
+        wave_weight=0.25,
         commitment_weight=0.1,
-        codebook_decay=0.98,
+        codebook_decay=0.99,
         dead_share=0.05,
         kmeans_frames=20_000,
         kmeans_rounds=8,
@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/normalized"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("models/encodec_tiny"), help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=4000, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=7000, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args()
     others = {path.name for path in arguments.out.glob("*")} - WRITTEN
@@ -73,7 +73,7 @@ def main() -> None:
     stdout.write(
         f"train: {report.steps} steps on {len(paths)} clips in {(time.monotonic() - started) / 60:.0f} min; "
         f"loss with codebooks {report.first_loss:.3f} → {report.final_loss:.3f}; wrote {arguments.out}\n"
-        f"next: python {Path(__file__).with_name('measure.py')} --codec {arguments.out}\n"
+        f"next: python checkpoints/encodec_tiny/measure.py --codec {arguments.out}\n"
     )
 
 

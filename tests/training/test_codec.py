@@ -169,6 +169,8 @@ def test_what_cannot_be_trained_on_is_named(tmp_path: Path) -> None:
     io.write_wav(tmp_path / "low.wav", tone(0.4, 8000), 8000)
     with pytest.raises(UserError, match="8000 Hz; the codec takes 24000 Hz"):
         codec.fit([tmp_path / "low.wav"], OPTIONS, seed=0, title="test")
+    with pytest.raises(UserError, match=r"gone\.wav: no such file"):
+        codec.fit([tmp_path / "gone.wav"], OPTIONS, seed=0, title="test")
     with pytest.raises(UserError, match="no clip to train on"):
         codec.fit([], OPTIONS, seed=0, title="test")
     with pytest.raises(UserError, match="continuous_share"):
