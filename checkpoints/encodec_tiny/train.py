@@ -73,7 +73,7 @@ def main() -> None:
     stdout.write(
         f"train: {report.steps} steps on {len(paths)} clips in {(time.monotonic() - started) / 60:.0f} min; "
         f"loss with codebooks {report.first_loss:.3f} → {report.final_loss:.3f}; wrote {arguments.out}\n"
-        f"next: python {Path(__file__).with_name('measure.py')} --codec {arguments.out}\n"
+        f"next: python checkpoints/encodec_tiny/measure.py --codec {arguments.out}\n"
     )
 
 
