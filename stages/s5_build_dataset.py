@@ -77,12 +77,7 @@ def options() -> argparse.ArgumentParser:
     add("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are; else beside the token files")
     add("--cond-suffix", type=format.check_suffix, default=format.SUFFIX, help="ending of the sidecars")
     add("--no-cond", action="store_true", help="make the dataset without sidecars")
-    add(
-        "--wav-root",
-        type=Path,
-        metavar="FOLDER",
-        help="the audio, to have it in the tables; else the manifest's folder",
-    )
+    add("--wav-root", type=Path, metavar="FOLDER", help="audio for the tables; else the manifest's folder")
     add("--manifest", type=Path, metavar="FILE", help="manifest.jsonl of the audio: texts, speakers, splits")
     add("--codec", default="", metavar="NAME", help="the codec's checkpoint, for the card")
     add("--max-bad-fraction", type=float, default=stage.defaults().limits.max_bad_fraction, help="share, 0–1")

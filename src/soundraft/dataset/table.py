@@ -63,11 +63,6 @@ def arrow_type(feature: Feature) -> pa.DataType:
     return pa.type_for_alias(feature["dtype"])
 
 
-def is_nested(feature: Feature) -> bool:
-    """Whether the column holds a matrix a row, and takes numpy arrays."""
-    return feature["_type"] == "List" and feature["feature"]["_type"] == "List"
-
-
 class SplitWriter:
     """Writes the rows of one split; what is left open when the work breaks off is no dataset."""
 
@@ -132,12 +127,7 @@ class SplitWriter:
             self._stream = None
         if self._stream is None:
             self._open()
-        arrays = [
-            _nested([row[name] for row in self._waiting], arrow_type(feature))
-            if is_nested(feature)
-            else pa.array([row[name] for row in self._waiting], arrow_type(feature))
-            for name, feature in self.features.items()
-        ]
+        arrays = [_array([row[name] for row in self._waiting], feature) for name, feature in self.features.items()]
         self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
         self._shards[-1] += self._waiting_bytes
         self.rows += len(self._waiting)
@@ -196,6 +186,12 @@ def matrices(column: pa.ListArray) -> list[np.ndarray]:
         flat = inner.flatten().to_numpy(zero_copy_only=False)
         found.append(flat.reshape(len(inner), -1) if len(flat) else np.empty((len(inner), 0), flat.dtype))
     return found
+
+
+def _array(values: Sequence[Any], feature: Feature) -> pa.Array:
+    """The values of one column; matrices come as numpy arrays."""
+    nested = feature["_type"] == "List" and feature["feature"]["_type"] == "List"
+    return _nested(values, arrow_type(feature)) if nested else pa.array(values, arrow_type(feature))
 
 
 def _nested(arrays: Sequence[np.ndarray], kind: pa.DataType) -> pa.ListArray:

@@ -1,6 +1,6 @@
 """Is a dataset what its tables and its card say? Every file is opened, every hash made again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,14 @@ def check(folder: Path, splits: Sequence[str] | None = None) -> int:
     Raises:
         UserError: naming what is wrong.
     """
-    done = verify(folder, splits)
+    return _all_well(verify(folder, splits), str(folder))
+
+
+def _all_well(done: Verified, where: str) -> int:
     if done.problems:
         shown = "".join(f"\n  {problem}" for problem in done.problems[:_SHOWN])
         more = f"\n  … and {len(done.problems) - _SHOWN} more" if len(done.problems) > _SHOWN else ""
-        raise UserError(f"{folder}: {len(done.problems)} problems in {done.clips} clips:{shown}{more}")
+        raise UserError(f"{where}: {len(done.problems)} problems in {done.clips} clips:{shown}{more}")
     return done.clips
 
 
@@ -133,3 +136,14 @@ def _misfit(row: dict[str, Any], codes: np.ndarray, cond: np.ndarray, names: lis
     if names != row["features"] or cond.shape[1] != len(names):
         return f"the sidecar has {cond.shape[1]} features {names}; {row['features']} are stated"
     return ""
+
+
+def check_items(count: int, read: Callable[[int], object]) -> int:
+    """Read each of so many items, such as those of folders of token files; the number of them, when all is well.
+
+    Raises:
+        UserError: naming those that cannot be read.
+    """
+    results = map_clips(read, range(count), title="verify")
+    problems = [result.reason for result in results if isinstance(result, Failure)]
+    return _all_well(Verified(count, problems), "the folders")
