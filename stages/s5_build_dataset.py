@@ -1,25 +1,88 @@
-"""s5_build_dataset: normalised clips with text → data/dataset/{start,target}, a Hugging Face DatasetDict each."""
+"""s5_build_dataset: audio, tokens and sidecars → data/dataset/{start,target}, a Hugging Face DatasetDict each.
 
+Without arguments the stage of the pipeline; alone on any folder of token files, here with sidecars beside them:
+
+    python stages/s5_build_dataset.py TOKENS OUT --materialize embed --verify
+"""
+
+import argparse
 from pathlib import Path
 
 from soundraft import files, stage
-from soundraft.dataset.build import build_dataset
+from soundraft.dataset import build, place, verify
+from soundraft.dataset.build import Form
+from soundraft.dataset.rows import Sources
+from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import load_params
+from soundraft.sidecar import format
 from soundraft.tracking import stage_run
 
-SOURCE = Path("data/normalized")
+AUDIO = Path("data/normalized")
+TOKENS = Path("data/tokens")
+SIDECARS = Path("data/sidecars")
+AUDIT = Path("reports/audit")
 OUT = Path("data/dataset")
+FORMS = ("link", "copy", "none", "embed")
 
 
-def main() -> None:
+def pipeline() -> None:
     params = load_params()
+    codec = "@".join(filter(None, (params.encodec.checkpoint, params.encodec.revision)))
     with stage_run("s5_build_dataset", params.leaves()) as tracker, files.building(OUT) as out:
-        for source in files.folders(SOURCE):
-            counts = build_dataset(source, out / source.name, max_bad_fraction=params.limits.max_bad_fraction)
-            tracker.metrics({f"{source.name}_{split}": count for split, count in counts.items()})
-            sizes = ", ".join(f"{split} {count}" for split, count in counts.items())
-            print(f"s5_build_dataset: {source.name}: {sizes}")
+        for audio in files.folders(AUDIO):
+            name = audio.name
+            sources = Sources(TOKENS / name, SIDECARS / name, audio, audio / MANIFEST_NAME)
+            form = Form(name, params.dataset.materialize, codec=codec, needs_text=params.task == "asr", all_splits=True)
+            done = build.build_dataset(
+                sources, out / name, form, max_bad_fraction=params.limits.max_bad_fraction,
+                home=OUT / name, audited=AUDIT / f"{name}.json",
+            )  # fmt: skip
+            tracker.metrics({f"{name}_{split}": facts.clips for split, facts in done.splits.items()})
+            tell(name, done)
+
+
+def alone(given: argparse.Namespace) -> None:
+    wavs = given.wav_root or (given.manifest and given.manifest.parent)
+    cond = None if given.no_cond else given.cond_root or given.tokens
+    sources = Sources(given.tokens, cond, wavs, given.manifest, given.cond_suffix, given.suffix, given.recursive)
+    form = Form(given.out.name, given.materialize, given.tokens_subdir, given.codec, split=given.split)
+    place.check_replaceable(given.out, sources)
+    with files.building(given.out) as out:
+        done = build.build_dataset(sources, out, form, max_bad_fraction=given.max_bad_fraction, home=given.out)
+        place.check_keeps_splits(given.out, list(done.splits))
+    for bad in done.rejected:
+        print(f"SKIPPED {bad.path}: {bad.reason}")
+    tell(str(given.out), done)
+    if given.verify:
+        print(f"s5_build_dataset: verified {verify.check(given.out)} clips: files, frames and hashes are as stated")
+    print(f"s5_build_dataset: next: soundraft inspect {given.out} --split {next(iter(done.splits))}")
+
+
+def tell(name: str, done: build.Built) -> None:
+    sizes = ", ".join(f"{split} {facts.clips}" for split, facts in done.splits.items())
+    print(f"s5_build_dataset: {name}: {sizes}; {len(done.rejected)} set aside")
+
+
+def options() -> argparse.ArgumentParser:
+    parser = stage.parser(__doc__)
+    add = parser.add_argument
+    add("tokens", type=Path, metavar="TOKENS_DIR", help="folder of token files, as s2 makes it")
+    add("out", type=Path, metavar="OUT_DIR", help="the dataset; one that is there is replaced")
+    add("--split", type=place.split_name, default="train", help="of all clips, or of those whose manifest names none")
+    add("--suffix", default=".ecdc", help="ending of the token files")
+    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too")
+    add("--tokens-subdir", default="tokens", metavar="NAME", help="folder in the dataset that takes the token files")
+    add("--materialize", choices=FORMS, default="link", help="how token files and sidecars come into the dataset")
+    add("--verify", action="store_true", help="afterwards compare every file with what the tables and the card say")
+    add("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are; else beside the token files")
+    add("--cond-suffix", type=format.check_suffix, default=format.SUFFIX, help="ending of the sidecars")
+    add("--no-cond", action="store_true", help="make the dataset without sidecars")
+    add("--wav-root", type=Path, metavar="FOLDER", help="audio for the tables; else the manifest's folder")
+    add("--manifest", type=Path, metavar="FILE", help="manifest.jsonl of the audio: texts, speakers, splits")
+    add("--codec", default="", metavar="NAME", help="the codec's checkpoint, for the card")
+    add("--max-bad-fraction", type=float, default=stage.defaults().limits.max_bad_fraction, help="share, 0–1")
+    return parser
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run_either(pipeline, alone, options)

@@ -1,4 +1,4 @@
-"""The house: imports point one way, only stages print, files and functions stay small."""
+"""The house: imports point one way, only stages and the command line print, files and functions stay small."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,7 @@ STOREYS = [
     {"models", "rewards", "dataset", "corpora", "sidecar"},
     {"training", "evaluation"},
     {"tasks"},
-    {"stage", "cli"},
+    {"stage", "cli", "__main__"},
 ]
 
 
@@ -50,8 +50,8 @@ def test_stages_do_not_import_stages() -> None:
         }
 
 
-def test_only_stages_print() -> None:
-    for path in modules():
+def test_only_stages_and_the_command_line_print() -> None:
+    for path in (path for path in modules() if path != SOURCE / "cli.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         assert "print" not in {node.func.id for node in calls if isinstance(node.func, ast.Name)}, path
 

@@ -21,6 +21,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 CorpusName = Literal["espeak", "fsdd", "folder"]
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
+Materialize = Literal["copy", "link", "none", "embed"]
 FindingCode = Literal[
     "bad_ecdc",
     "missing_sidecar",
@@ -158,7 +159,7 @@ class Audit(Section):
 
 
 class DatasetForm(Section):
-    materialize: Literal["copy", "link", "none", "embed"]
+    materialize: Materialize
 
 
 class ScratchModel(Section):

@@ -1,111 +1,164 @@
-"""s5: normalised recordings with text → a Hugging Face `DatasetDict` with the audio inside.
+"""s5: normalised audio, tokens and sidecars → a Hugging Face `DatasetDict`, with a card and a list of bad clips.
 
-Columns: `id, wav (bytes, path), text, speaker, duration (s), sample_rate (Hz)`; the splits are train, validation
-and test. The bytes on disk depend on nothing but the clips.
+Columns: `id, wav (bytes, path), audio (the token file's path), cond (the sidecar's npy), text, label, speaker,
+duration (s), sample_rate (Hz), frames, codebooks, features`; paths are relative to the dataset. With `embed` the codes
+and the conditioning stand in the tables instead: `codes [T][K], cond [T][D], meta`. The bytes on disk depend on nothing
+but the clips.
 """
 
-import hashlib
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from soundraft import files
-from soundraft.manifest import (
-    MANIFEST_NAME,
-    QUARANTINE_NAME,
-    SPLITS,
-    Clip,
-    Rejected,
-    Split,
-    check_bad_fraction,
-    read_manifest,
-)
-from soundraft.parallel import progress_over
+from soundraft.audio.token_index import TokenFile
+from soundraft.dataset import card, rows, table
+from soundraft.dataset.card import SplitFacts
+from soundraft.dataset.materialize import Found, Store
+from soundraft.dataset.rows import Part, Sources
+from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_fraction
+from soundraft.parallel import BadClip, Failure, map_clips, progress_over
+from soundraft.params import Materialize
 from soundraft.runtime import UserError
+from soundraft.sidecar import audit, content, listing
 
-MAX_SHARD_SIZE = "500MB"
+
+@dataclass(frozen=True)
+class Form:
+    """What the dataset looks like.
+
+    Attributes:
+        name: what its card calls it.
+        codec: what its card says of the codec's checkpoint; empty when nobody knows.
+        needs_text: clips without text are set aside.
+        split: of clips whose manifest names none; `None` sets them aside.
+        all_splits: train, validation and test must have clips.
+    """
+
+    name: str
+    materialize: Materialize
+    tokens_subdir: str = "tokens"
+    codec: str = ""
+    needs_text: bool = False
+    split: str | None = None
+    all_splits: bool = False
+
+    def __post_init__(self) -> None:
+        if Path(self.tokens_subdir).name != self.tokens_subdir or self.tokens_subdir in (*SPLITS, self.split, ".."):
+            raise UserError(
+                f"the token folder is a plain name that no split has, such as tokens: {self.tokens_subdir!r}"
+            )
 
 
-def build_dataset(source: Path, out: Path, *, max_bad_fraction: float) -> dict[Split, int]:
-    """Save the clips of `source/manifest.jsonl` as a dataset in `out`; clips without text go to its quarantine.
+@dataclass(frozen=True)
+class Built:
+    """What came of it."""
 
-    Returns:
-        The number of clips per split.
+    splits: dict[str, SplitFacts]
+    rejected: list[Rejected]
+
+
+def build_dataset(
+    sources: Sources, folder: Path, form: Form, *, max_bad_fraction: float, home: Path | None = None,
+    audited: Path | None = None,
+) -> Built:  # fmt: skip
+    """Make the dataset in `folder`, which is empty or absent.
+
+    Args:
+        home: where it will be read, when `folder` is moved there afterwards.
+        audited: summary of an audit that these tokens and sidecars must have passed.
 
     Raises:
-        TooManyBad: when the share of clips without text or split is above `max_bad_fraction`.
-        UserError: when a split has no clips at all.
+        TooManyBad: when the share of clips without text, split, token file or sidecar is above `max_bad_fraction`.
+        UserError: when a split that must be there has no clips, or the audit failed or is of something else.
     """
-    from datasets import Dataset, DatasetDict, DatasetInfo, NamedSplit, disable_progress_bars
-
-    disable_progress_bars()  # ours says which corpus and split
-    clips, rejected = _with_text(read_manifest(source / MANIFEST_NAME))
-    check_bad_fraction(len(clips), rejected, max_bad_fraction)
-    splits = DatasetDict()
-    with tempfile.TemporaryDirectory(prefix="soundraft-") as cache:
-        for split in SPLITS:
-            chosen = [clip for clip in clips if clip.split == split]
-            if not chosen:
-                raise UserError(f"{source}: no clips in the {split} split; training and evaluation need all three")
-            # named by content: the generator's own hash would follow paths and code
-            fingerprint = _fingerprint(source, chosen)
-            packed = Dataset.from_generator(
-                _rows,
-                _features(audio=False),
-                cache,
-                gen_kwargs={"source": source, "clips": chosen},
-                fingerprint=fingerprint,
-            )
-            info = DatasetInfo(features=_features(audio=True))
-            splits[split] = Dataset(packed.data, info, NamedSplit(split), fingerprint=fingerprint)
-        splits.save_to_disk(out, max_shard_size=MAX_SHARD_SIZE)
-    files.write_jsonl(out / QUARANTINE_NAME, (vars(item) for item in rejected))
-    return {split: len(table) for split, table in splits.items()}
-
-
-def _fingerprint(source: Path, clips: list[Clip]) -> str:
-    audio = files.content_hash(*(files.inside(source, clip.audio_path) for clip in clips))
-    rows = "\n".join(clip.model_dump_json() for clip in clips)
-    return hashlib.sha256(f"{audio}\n{rows}".encode()).hexdigest()[:16]
-
-
-def _with_text(clips: list[Clip]) -> tuple[list[Clip], list[Rejected]]:
-    good, bad = [], []
-    for clip in clips:
-        if not (clip.text or "").strip():
-            bad.append(Rejected(clip.id, clip.audio_path, "empty transcript"))
-        elif clip.split is None:
-            bad.append(Rejected(clip.id, clip.audio_path, "no split"))
-        else:
-            good.append(clip)
-    return good, bad
-
-
-def _features(*, audio: bool) -> Any:
-    """The schema. Writing goes through the plain struct: `Audio` would ask for torchcodec even for ready bytes."""
-    from datasets import Audio, Features, Value
-
-    return Features(
-        {
-            "id": Value("string"),
-            "wav": Audio(decode=False) if audio else {"bytes": Value("binary"), "path": Value("string")},
-            "text": Value("string"),
-            "speaker": Value("string"),
-            "duration": Value("float64"),
-            "sample_rate": Value("int32"),
-        }
+    tokens = listing.list_clips(
+        sources.tokens, sources.cond_suffix, tokens_suffix=sources.tokens_suffix, recursive=sources.recursive
     )
+    parts, rejected = rows.join(sources, tokens, needs_text=form.needs_text, split=form.split)
+    store = Store(
+        sources.tokens, sources.cond, sources.cond_suffix, folder, home or folder, form.materialize,
+        form.tokens_subdir, open_tokens=audited is None or form.materialize == "embed",
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    store.prepare(tokens[0])
+    found = _take(store, tokens, {part.token.path for part in parts}, title=f"tokens of {form.name}")
+    if audited is not None:
+        audit.check_passed(audited, content.folder_hash((path, item.stored) for path, item in found.items()))
+    problems = ((part, found[part.token.path].problem) for part in parts)
+    rejected += [Rejected(part.clip.id, part.token.path, problem) for part, problem in problems if problem]
+    good = [part for part in parts if not found[part.token.path].problem]
+    check_bad_fraction(len(good), rejected, max_bad_fraction)
+    splits = {}
+    for split in _splits(good, form):
+        chosen = [part for part in good if part.split == split]
+        splits[split] = _write_split(sources, store, split, chosen, found, title=f"pack {form.name}/{split}")
+    table.write_dict(folder, list(splits))
+    card.write(folder, form.name, form.materialize, splits, codec=form.codec)
+    bad = sorted(rejected, key=lambda item: (item.id, item.path))
+    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, bad))
+    return Built(splits, bad)
 
 
-def _rows(source: Path, clips: list[Clip]) -> Iterator[dict[str, Any]]:
-    title = f"pack {source.name}/{clips[0].split}"
-    for clip in progress_over(clips, total=len(clips), title=title, unit="clip"):
-        yield {
-            "id": clip.id,
-            "wav": {"bytes": files.inside(source, clip.audio_path).read_bytes(), "path": clip.audio_path},
-            "text": clip.text,
-            "speaker": clip.speaker,
-            "duration": clip.duration,
-            "sample_rate": clip.sample_rate,
-        }
+def _take(store: Store, tokens: Sequence[TokenFile], wanted: set[str], *, title: str) -> dict[str, Found]:
+    """Every clip's files, by the path of its token file; those of wanted clips are now in their place."""
+    jobs = [(token, token.path in wanted) for token in tokens]
+    results = map_clips(store.take, jobs, title=title)
+    return {
+        token.path: Found("", problem=result.reason) if isinstance(result, Failure) else result
+        for token, result in zip(tokens, results, strict=True)
+    }
+
+
+def _splits(parts: Sequence[Part], form: Form) -> list[str]:
+    """The splits that have clips: train, validation, test, then others by name."""
+    named = {part.split for part in parts}
+    absent = [split for split in SPLITS if split not in named]
+    if form.all_splits and absent:
+        raise UserError(
+            f"{form.name}: no clips in the {absent[0]} split; training and evaluation need train, validation and test"
+        )
+    return [*(split for split in SPLITS if split in named), *sorted(named - set(SPLITS))]
+
+
+def _write_split(
+    sources: Sources, store: Store, split: str, parts: Sequence[Part], found: dict[str, Found], *, title: str
+) -> SplitFacts:
+    facts = SplitFacts(table.columns(store.materialize))
+    whole = xxhash.xxh3_128()
+    with table.SplitWriter(store.folder / split, facts.columns) as writer:
+        for part in progress_over(parts, total=len(parts), title=title, unit="clip"):
+            item = found[part.token.path]
+            wav = rows.wav_of(sources, part.clip)
+            row = rows.plain_row(part, item.names) | {"wav": wav}
+            stored, size_bytes = _add_tokens(row, store, part, item)
+            audio = wav["bytes"] if wav else None
+            whole.update(rows.row_hash(row, audio, stored).encode())
+            writer.add(row, size_bytes + len(audio or b""))
+            facts.count(row, part.clip.task if sources.manifest else None)
+        facts.hash = whole.hexdigest()
+        writer.finish(split, fingerprint_of(facts.hash, store))
+    facts.bytes = writer.bytes
+    return facts
+
+
+def fingerprint_of(content_hash: str, store: Store) -> str:
+    """By content and by where the files are named to be: two forms of one dataset are not one for a cache."""
+    where = store.materialize, *store.prefixes()
+    return xxhash.xxh3_64_hexdigest(f"{content_hash} {' '.join(where)}".encode())
+
+
+def _add_tokens(row: dict[str, Any], store: Store, part: Part, item: Found) -> tuple[str, int]:
+    """Put codes and conditioning, or their paths, into a row; the hash of what is stored, and the bytes in the row."""
+    if store.materialize != "embed":
+        row["audio"], row["cond"] = (*store.relative(part.token), None)[:2]
+        return item.stored, 200
+    try:
+        inside = store.embedded(part.token)
+    except BadClip as error:  # it was in order a moment ago
+        raise UserError(f"{part.token.path} changed while the dataset was built: {error}") from error
+    row |= {"codes": inside.codes, "cond": inside.cond, "meta": inside.meta}
+    return inside.hash(), inside.codes.nbytes + inside.cond.nbytes + len(inside.meta) + 200

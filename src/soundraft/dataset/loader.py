@@ -60,7 +60,7 @@ def load_utterances(
     return out
 
 
-def open_split(folder: Path, split: Split) -> Any:
+def open_split(folder: Path, split: str) -> Any:
     """One split of a saved dataset, memory-mapped."""
     import datasets
 

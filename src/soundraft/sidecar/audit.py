@@ -27,7 +27,7 @@ from soundraft.parallel import BadClip, Failure, map_clips
 from soundraft.params import Audit as Limits
 from soundraft.params import FindingCode
 from soundraft.runtime import UserError
-from soundraft.sidecar import format, listing
+from soundraft.sidecar import content, format, listing
 from soundraft.sidecar.format import DTYPES, STATISTICS, Dtype
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode)
@@ -61,12 +61,13 @@ class Expectations:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; `orphans` are sidecar files without a token file."""
+    """What was found; `orphans` are sidecar files without a token file, `content` is the hash of what was looked at."""
 
     clips: int
     findings: list[Finding]
     orphans: list[str]
     expected: Expectations
+    content: str
     counts: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +136,9 @@ def audit(
     shard: listing.Shard = listing.WHOLE,
 ) -> Audit:
     """Open every token file and every sidecar; findings come sorted by clip."""
-    clips = _with_vanished(listing.list_clips(tokens_root, suffix, shard), tokens_root, shard)
+    there = listing.list_clips(tokens_root, suffix, shard)
+    seen = content.hash_folders(tokens_root, cond_root, there, suffix)
+    clips = _with_vanished(there, tokens_root, shard)
     results = map_clips(_Auditor(tokens_root, cond_root, suffix, expected), clips, title="audit")
     findings = []
     for clip, result in zip(clips, results, strict=True):
@@ -143,7 +146,8 @@ def audit(
             [("auditor_error", result.reason)] if isinstance(result, Failure) else result
         )
         findings += [Finding(code, clip.path, clip.name + suffix, detail) for code, detail in found]
-    return Audit(len(clips), findings, _orphans(cond_root, suffix, shard, {clip.name for clip in clips}), expected)
+    orphans = _orphans(cond_root, suffix, shard, {clip.name for clip in clips})
+    return Audit(len(clips), findings, orphans, expected, seen)
 
 
 def check_values(values: np.ndarray, frames: int | None, expected: Expectations) -> Iterator[tuple[FindingCode, str]]:
@@ -267,15 +271,27 @@ def write_summary(path: Path, audit: Audit, fail_on: Sequence[FindingCode], max_
     failing = audit.failing(fail_on)
     limits = {"fail_on": list(fail_on), "max_failing_fraction": max_failing_fraction}
     expected = vars(audit.expected) | {"require": list(audit.expected.require)}
-    content = {
+    summary = {
         "clips": audit.clips,
+        "content": audit.content,
         "findings": audit.counts,
         "orphans": audit.orphans,
         "limits": limits | expected,
         "failing_clips": failing,
         "verdict": "failed" if failing > max_failing_fraction * audit.clips else "passed",
     }
-    files.write_json(path, content)
+    files.write_json(path, summary)
+
+
+def check_passed(path: Path, seen: str) -> None:
+    """Raise UserError unless the summary in `path` says that content of this hash passed."""
+    if not path.is_file():
+        raise UserError(f"no {path}: run stages/audit.py first")
+    summary = files.read_json(path)
+    if summary.get("verdict") != "passed":
+        raise UserError(f"{path}: the audit failed: {summary.get('failing_clips')} of {summary.get('clips')} clips")
+    if summary.get("content") != seen:
+        raise UserError(f"{path} is of other tokens or sidecars than those there now: run stages/audit.py again")
 
 
 def check(audit: Audit, fail_on: Sequence[FindingCode], max_failing_fraction: float) -> None:

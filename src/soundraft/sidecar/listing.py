@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soundraft.audio import token_index
+from soundraft.audio import ecdc, token_index
 from soundraft.audio.token_index import TokenFile
 from soundraft.manifest import Rejected
 from soundraft.runtime import UserError
@@ -26,16 +26,20 @@ class Shard:
 WHOLE = Shard()
 
 
-def list_clips(tokens_root: Path, suffix: str, shard: Shard = WHOLE) -> list[TokenFile]:
+def list_clips(
+    tokens_root: Path, suffix: str, shard: Shard = WHOLE, *, tokens_suffix: str = ecdc.SUFFIX, recursive: bool = True
+) -> list[TokenFile]:
     """The token files, sorted; one whose sidecar another one has already (`a.ECDC` beside `a.ecdc`) has a problem.
 
     Raises:
         UserError: when the suffix is none for sidecars, or there are no token files.
     """
     format.check_suffix(suffix)
-    found = token_index.list_tokens(tokens_root, shard_index=shard.index, shard_count=shard.count)
+    found = token_index.list_tokens(
+        tokens_root, suffix=tokens_suffix, recursive=recursive, shard_index=shard.index, shard_count=shard.count
+    )
     if not found and shard.count == 1:
-        raise UserError(f"{tokens_root}: no token files (*.ecdc) in there")
+        raise UserError(f"{tokens_root}: no token files (*{tokens_suffix}) in there")
     owners: dict[str, str] = {}
     clips = []
     for clip in found:

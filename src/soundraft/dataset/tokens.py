@@ -1,0 +1,195 @@
+"""Codes and conditioning as a torch `Dataset`, and how items become a batch.
+
+Letters: B items of a batch, T frames, K codebooks, D features.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+import numpy as np
+import torch
+
+from soundraft.audio import ecdc
+from soundraft.audio.token_index import TokenFile
+from soundraft.dataset import loader, table
+from soundraft.parallel import BadClip
+from soundraft.runtime import UserError
+from soundraft.sidecar import content, format, listing
+
+
+class Item(TypedDict):
+    """One clip: codes int64 [T, K], cond float32 [T, D], the D names, the sidecar's json, and where it came from.
+
+    `path` is the token file's; of a dataset with embedded codes it is the clip's id.
+    """
+
+    codes: torch.Tensor
+    cond: torch.Tensor
+    names: list[str]
+    meta: dict[str, Any]
+    path: str
+
+
+class Batch(TypedDict):
+    """Several clips: codes int64 [B, T, K] and cond float32 [B, T, D], 0 beyond a clip's end.
+
+    `lengths` int64 [B] are frames; `mask` bool [B, T] is true where there are some.
+    """
+
+    codes: torch.Tensor
+    cond: torch.Tensor
+    lengths: torch.Tensor
+    mask: torch.Tensor
+    names: list[str]
+    meta: list[dict[str, Any]]
+    path: list[str]
+
+
+class _Clips(Protocol):
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Item: ...
+
+
+class TokenDataset(torch.utils.data.Dataset[Item]):
+    """Triplets of codes, conditioning and names.
+
+    dataset = TokenDataset.from_dataset(Path("data/dataset/start"), "train")
+    loader = torch.utils.data.DataLoader(dataset, batch_size=8, collate_fn=collate, num_workers=2)
+    """
+
+    def __init__(self, clips: _Clips) -> None:
+        self.clips = clips
+
+    @classmethod
+    def from_dataset(cls, folder: Path, split: str = "train") -> "TokenDataset":
+        """One split of a dataset that s5 built, however it was materialised.
+
+        Raises:
+            UserError: when there is no such dataset or split.
+        """
+        splits = table.read_splits(folder)
+        if split not in splits:
+            raise UserError(f"{folder} has no split {split}; it has {', '.join(splits)}")
+        embed = "codes" in table.read_features(folder / split)
+        return cls(_Embedded(folder / split) if embed else _Named(folder, split))
+
+    @classmethod
+    def from_folders(
+        cls,
+        tokens_root: Path,
+        cond_root: Path | None = None,
+        *,
+        recursive: bool = True,
+        suffix: str = ecdc.SUFFIX,
+        cond_suffix: str = format.SUFFIX,
+    ) -> "TokenDataset":
+        """Token files and sidecars as s2 to s4 leave them; the sidecars beside the token files when not named."""
+        tokens = listing.list_clips(tokens_root, cond_suffix, tokens_suffix=suffix, recursive=recursive)
+        return cls(_Raw(tokens_root, cond_root or tokens_root, cond_suffix, tokens))
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Item:
+        """Raises BadClip, naming the file, when it cannot be read or is of another length than its sidecar."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        return self.clips[index % len(self)]
+
+
+class _Named:
+    """Rows that name files."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder = folder
+        self.rows = loader.open_split(folder, split).select_columns(["audio", "cond"])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Item:
+        row = self.rows[index]
+        cond = None if row["cond"] is None else f"{self.folder}/{row['cond']}"
+        return _read(f"{self.folder}/{row['audio']}", cond)
+
+
+class _Raw:
+    """Files in folders."""
+
+    def __init__(self, tokens_root: Path, cond_root: Path, suffix: str, tokens: Sequence[TokenFile]) -> None:
+        self.tokens_root, self.cond_root, self.suffix, self.tokens = tokens_root, cond_root, suffix, tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> Item:
+        return _read(*content.paths_of(self.tokens_root, self.cond_root, self.tokens[index], self.suffix)[:2])
+
+
+class _Embedded:
+    """Rows that hold all."""
+
+    def __init__(self, folder: Path) -> None:
+        names = ["id", "codes", "cond", "features", "meta"]
+        self.rows = loader.open_split(folder.parent, folder.name).select_columns(names).with_format("arrow")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Item:
+        row = self.rows[index].to_batches()[0]
+        codes, cond = (table.matrices(row.column(name))[0] for name in ("codes", "cond"))
+        plain = row.select(["id", "features", "meta"]).to_pylist()[0]
+        return _item(codes, cond, plain["features"], json.loads(plain["meta"]), plain["id"])
+
+
+def _read(token_path: str, cond_path: str | None) -> Item:
+    try:
+        codes = ecdc.read(Path(token_path)).codes.T
+    except BadClip as error:
+        raise BadClip(f"{token_path}: {error}") from error
+    if cond_path is None:
+        return _item(codes, np.empty((len(codes), 0), np.float32), [], {}, token_path)
+    sidecar, meta = format.read(cond_path), format.read_meta(format.json_path(cond_path))
+    return _item(codes, sidecar.values, list(sidecar.names), meta, token_path)
+
+
+def _item(codes: np.ndarray, cond: np.ndarray, names: list[str], meta: dict[str, Any], path: str) -> Item:
+    """From codes [T, K] and cond [T, D]."""
+    if len(codes) != len(cond):
+        raise BadClip(f"{path}: {len(codes)} frames of codes, {len(cond)} of conditioning")
+    return Item(
+        codes=torch.from_numpy(codes.astype(np.int64)),
+        cond=torch.from_numpy(cond.astype(np.float32)),
+        names=names,
+        meta=meta,
+        path=path,
+    )
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Pad codes and cond with 0 to the longest item.
+
+    Raises:
+        ValueError: when the items differ in codebooks or in features.
+    """
+    first = items[0]
+    for item in items[1:]:
+        if item["codes"].shape[1] != first["codes"].shape[1] or item["names"] != first["names"]:
+            raise ValueError(
+                f"{item['path']} has {item['codes'].shape[1]} codebooks and features {item['names']}; "
+                f"{first['path']} has {first['codes'].shape[1]} and {first['names']}"
+            )
+    lengths = torch.tensor([len(item["codes"]) for item in items])
+    return Batch(
+        codes=torch.nn.utils.rnn.pad_sequence([item["codes"] for item in items], batch_first=True),
+        cond=torch.nn.utils.rnn.pad_sequence([item["cond"] for item in items], batch_first=True),
+        lengths=lengths,
+        mask=torch.arange(int(lengths.max()))[None] < lengths[:, None],
+        names=first["names"],
+        meta=[item["meta"] for item in items],
+        path=[item["path"] for item in items],
+    )
