@@ -58,7 +58,7 @@ def test_the_index_says_what_the_files_hold(source: Path, tmp_path: Path, encodi
     assert [row["wav"] for row in rows] == [
         "a.WAV", "a.wav", "sub/deep/c.wav", "sub/ü b.wav", "x_120.0.wav", "x_120.5.wav",
     ]  # fmt: skip
-    codec = tokenize._codec(Path(encoding.checkpoint).resolve(), "cpu")
+    codec = tokenize.load_codec(Path(encoding.checkpoint).resolve(), "cpu")
     for row in rows:
         tokens = ecdc.read(tmp_path / "out" / row["path"])
         wave = io.read(source / row["wav"])[0][:, 0]
