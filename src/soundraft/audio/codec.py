@@ -8,9 +8,8 @@ Where the time goes that transformers' `encode` of one clip takes, and what is d
 - The first layers' activations of a long clip do not fit the cache. They are causal, and up to the LSTM an output frame
   depends on a few frames of input, so a clip goes through in chunks that overlap by that context:
 
-      frames   0 ─────────────── 152
-                              150 ─────────────── 302     the first two frames of a later chunk are context: dropped
-                                               300 ── end
+      frames   0 ─────────────── 120
+                              118 ─────────────── 240     the first two frames of a later chunk are context: dropped
 
 - An LSTM with one clip is a chain of small products: a batch of clips goes through it together.
 
@@ -19,6 +18,7 @@ Every sum is made in the same order as for one clip, up to the LSTM; its batched
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ from torch.nn import functional
 from soundraft.audio.ecdc import CODEBOOK_SIZE, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from soundraft.runtime import UserError
 
-_CHUNK_FRAMES = 150  # 5 MB of activations in the first layer; twice that is slower
+_CHUNK_FRAMES = 100  # a chunk has one to two times as many: 4–8 MB of activations in the first layer
+# At or below so many numbers torch convolves with other code, which rounds otherwise (use_mkldnn in its
+# Convolution.cpp). A chunk stays above it in every layer, as the whole clip does.
+_SMALL_INPUT = 20480
 _QUANTIZED_FRAMES = 4096  # frames quantised at once: a distance to each of 1024 codes is held for every one
 
 
@@ -111,12 +114,14 @@ class Codec:
     def _chunked_front(self, wave: torch.Tensor) -> torch.Tensor:
         """The convolutions before the LSTM: `[T, C]` of a wave `[L]`."""
         context = self._front.context_frames
-        chunk = (_CHUNK_FRAMES + context) * SAMPLES_PER_FRAME
+        frames = math.ceil(len(wave) / SAMPLES_PER_FRAME)
+        chunks = max(1, frames // self._front.chunk_frames)
+        bounds = [round(index * frames / chunks) for index in range(chunks + 1)]
         parts = []
-        for start in range(0, max(1, len(wave) - context * SAMPLES_PER_FRAME), _CHUNK_FRAMES * SAMPLES_PER_FRAME):
-            piece = wave[start : start + chunk]
-            frames = self._front(piece[None, None])[0].T
-            parts.append(frames[context:] if start else frames)
+        for first, last in pairwise(bounds):
+            start = max(0, first - context)
+            piece = wave[start * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME]
+            parts.append(self._front(piece[None, None])[0, :, first - start :].T)
         return torch.cat(parts)
 
 
@@ -125,11 +130,13 @@ class _Front:
 
     def __init__(self, encoder: Any) -> None:
         self.layers = [_layer(module) for module in encoder.layers[:-3]]
-        look_back, step = 0, 1
+        look_back, step, least = 0, 1, math.inf
         for layer in self.layers:
+            least = min(least, layer.narrowest * SAMPLES_PER_FRAME / step)
             look_back += layer.look_back * step
             step *= layer.stride
         self.context_frames = math.ceil(look_back / step)
+        self.chunk_frames = max(_CHUNK_FRAMES, math.ceil(_SMALL_INPUT / least) + 1)
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         for layer in self.layers:
@@ -138,7 +145,7 @@ class _Front:
 
 
 class _Elu:
-    look_back, stride = 0, 1
+    look_back, stride, narrowest = 0, 1, math.inf
 
     def __init__(self, *, in_place: bool) -> None:
         self.in_place = in_place
@@ -155,6 +162,7 @@ class _Conv:
         self.stride: int = conv.stride[0]
         self.dilation: int = conv.dilation[0]
         self.look_back: int = module.padding_total.item()
+        self.narrowest: int = conv.in_channels
         self.weight = conv.weight.detach()
         self.bias = conv.bias.detach()
 
@@ -175,6 +183,7 @@ class _Residual:
         self.path = [_Elu(in_place=False), *map(_layer, module.block[1:])]
         self.shortcut = None if isinstance(module.shortcut, nn.Identity) else _layer(module.shortcut)
         self.look_back = sum(layer.look_back for layer in self.path)
+        self.narrowest = min(layer.narrowest for layer in self.path)
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         beside = hidden if self.shortcut is None else self.shortcut(hidden)
