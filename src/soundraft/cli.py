@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="soundraft",
-        description="Look at what the pipeline makes. The pipeline itself is run by `dvc repro`, its steps by stages/*.py.",
+        description="Look at what the pipeline makes. `dvc repro` runs the pipeline itself.",
         epilog="`soundraft COMMAND --help` shows the options of a command.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
