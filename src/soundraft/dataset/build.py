@@ -147,7 +147,7 @@ def _write_split(
 
 def fingerprint_of(content_hash: str, store: Store) -> str:
     """By content and by where the files are named to be: two forms of one dataset are not one for a cache."""
-    where = store.materialize, *store.prefixes()
+    where = store.materialize, *store.prefixes
     return xxhash.xxh3_64_hexdigest(f"{content_hash} {' '.join(where)}".encode())
 
 

@@ -18,7 +18,7 @@ from soundraft.params import Materialize
 from soundraft.runtime import UserError
 
 MAX_SHARD_BYTES = 500_000_000
-MAX_BATCH_BYTES = 16_000_000
+MAX_BATCH_BYTES = 4_000_000
 MAX_BATCH_ROWS = 1000
 DICT_NAME, STATE_NAME, INFO_NAME = "dataset_dict.json", "state.json", "dataset_info.json"
 
