@@ -19,16 +19,12 @@ CONTROLS = ("supervised", "self_training", "random")
 def main(cycle: int) -> None:
     from soundraft import models
     from soundraft.params import load_params
-    from soundraft.rewards import REWARDS
     from soundraft.tasks import asr_cycle
     from soundraft.tracking import stage_run
 
     params = load_params()
     rules = asr_cycle.Rules.of(
-        params.train.model_dump(),
-        reward=REWARDS[params.task](**params.reward.model_dump()),
-        normalizer=params.reward.normalizer,
-        seed=params.seed,
+        params.train.model_dump(), params.reward.model_dump(), task=params.task, seed=params.seed
     )
     with stage_run(f"controls {cycle:02d}", params.leaves()) as tracker, files.building(CHAIN / f"{cycle:02d}") as out:
         previous = {name: BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}" / name for name in CONTROLS}

@@ -17,16 +17,12 @@ DATASET = Path("data/dataset")
 def main(cycle: int) -> None:
     from soundraft import models
     from soundraft.params import load_params
-    from soundraft.rewards import REWARDS
     from soundraft.tasks import asr_cycle
     from soundraft.tracking import stage_run
 
     params = load_params()
     rules = asr_cycle.Rules.of(
-        params.train.model_dump(),
-        reward=REWARDS[params.task](**params.reward.model_dump()),
-        normalizer=params.reward.normalizer,
-        seed=params.seed,
+        params.train.model_dump(), params.reward.model_dump(), task=params.task, seed=params.seed
     )
     previous = BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}"
     with stage_run(f"raft {cycle:02d}", params.leaves()) as tracker, files.building(CHAIN / f"{cycle:02d}") as out:

@@ -59,14 +59,24 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("source", type=Path, metavar="IN", help="folder of recordings, or of a manifest.jsonl")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the normalised files; made when absent")
     rms = round(loudness.db_to_gain(level.target_db), 6)
-    parser.add_argument("--target-rms", type=float, default=rms, help="RMS of the loudest window, full scale is 1")
-    parser.add_argument("--window-ms", type=float, default=1000 * level.window_s, help="sliding window, milliseconds")
-    parser.add_argument("--extensions", nargs="+", default=[*io.AUDIO_SUFFIXES], help="file endings, in any case")
-    parser.add_argument("--sample-rate", type=int, default=level.sample_rate_hz, help="Hz of the output")
-    parser.add_argument("--silence-db", type=float, default=level.silence_db, help="quieter clips are set aside, dBFS")
-    parser.add_argument("--min-duration", type=float, default=level.min_duration_s, help="shorter clips, seconds")
-    parser.add_argument("--on-clipping", choices=["limit", "report"], default=level.on_clipping)
-    parser.add_argument("--max-bad-fraction", type=float, default=params.limits.max_bad_fraction)
+    parser.add_argument(
+        "--target-rms", type=float, default=rms, help="RMS of the loudest window, full scale is 1 (%(default)s)"
+    )
+    parser.add_argument("--window-ms", type=float, default=1000 * level.window_s, help="its length (%(default)s)")
+    parser.add_argument(
+        "--extensions", nargs="+", default=[*io.AUDIO_SUFFIXES], help="file endings, in any case (all that can be read)"
+    )
+    parser.add_argument("--sample-rate", type=int, default=level.sample_rate_hz, help="Hz of the output (%(default)s)")
+    parser.add_argument(
+        "--silence-db", type=float, default=level.silence_db, help="clips below it are set aside, dBFS (%(default)s)"
+    )
+    parser.add_argument(
+        "--min-duration", type=float, default=level.min_duration_s, help="shorter clips are set aside, s (%(default)s)"
+    )
+    help_text = "limit the gain, or keep it and report what was cut (%(default)s)"
+    parser.add_argument("--on-clipping", choices=["limit", "report"], default=level.on_clipping, help=help_text)
+    help_text = "fail when a larger share of clips is bad (%(default)s)"
+    parser.add_argument("--max-bad-fraction", type=float, default=params.limits.max_bad_fraction, help=help_text)
     return parser
 
 

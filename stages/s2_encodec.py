@@ -79,19 +79,28 @@ def options() -> argparse.ArgumentParser:
     parser = stage.parser(__doc__)
     parser.add_argument("source", type=Path, metavar="IN", help="folder of 24 kHz mono audio, as s1 makes it")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the token files; made when absent")
-    parser.add_argument("--checkpoint", default=default.checkpoint, help="tiny, a hub id, or a local folder")
+    parser.add_argument(
+        "--checkpoint", default=default.checkpoint, help="tiny, a hub id, or a local folder (%(default)s)"
+    )
     parser.add_argument("--revision", default=default.revision, help="commit, tag or branch of a hub id")
-    parser.add_argument("--bandwidth", type=float, choices=BANDWIDTHS_KBPS, default=default.bandwidth_kbps, help="kbps")
-    parser.add_argument("--container", choices=["esf", "encodec"], default=default.container, help="kind of .ecdc file")
-    parser.add_argument("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too")
+    parser.add_argument(
+        "--bandwidth", type=float, choices=BANDWIDTHS_KBPS, default=default.bandwidth_kbps, help="kbps (%(default)s)"
+    )
+    parser.add_argument(
+        "--container", choices=["esf", "encodec"], default=default.container, help="kind of .ecdc file (%(default)s)"
+    )
+    parser.add_argument(
+        "--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too (yes)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="encode everything again")
-    parser.add_argument("--suffix", default=".ecdc", help="ending of the token files")
+    parser.add_argument("--suffix", default=".ecdc", help="ending of the token files (%(default)s)")
     parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU if there is one")
     parser.add_argument("--dry-run", action="store_true", help="print SKIP or WRITE per file, and write nothing")
     parser.add_argument("--list-missing", action="store_true", help="print missing and orphan tokens; write nothing")
     parser.add_argument("--verify", action="store_true", help="afterwards encode some clips again, alone, and compare")
-    parser.add_argument("--verify-samples", type=int, default=20, help="so many of them")
-    parser.add_argument("--max-bad-fraction", type=float, default=params.limits.max_bad_fraction)
+    parser.add_argument("--verify-samples", type=int, default=20, help="so many of them (%(default)s)")
+    help_text = "fail when a larger share of clips is bad (%(default)s)"
+    parser.add_argument("--max-bad-fraction", type=float, default=params.limits.max_bad_fraction, help=help_text)
     return parser
 
 

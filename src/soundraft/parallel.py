@@ -111,11 +111,14 @@ def _in_workers(
 def _backend(workers: int) -> Iterator[None]:
     """Where `map_clips` works: processes of this machine, or a dask cluster."""
     from joblib import parallel_config
+    from joblib.externals.loky import get_reusable_executor
 
     name = os.environ.get("SOUNDRAFT_BACKEND", "processes")
     if name == "processes":
         with parallel_config(backend="loky", n_jobs=workers):
             yield
+        # joblib would keep them for the next map, then take a worker that imports torch in it for a leak, and kill it
+        get_reusable_executor().shutdown()
     elif name == "dask":
         with _dask_client(), parallel_config(backend="dask", n_jobs=-1):
             yield

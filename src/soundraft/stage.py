@@ -43,13 +43,8 @@ def run_either(
 
 
 def parser(help_text: str | None) -> argparse.ArgumentParser:
-    """A parser whose help shows the script's own docstring, and the default of each option."""
-    return argparse.ArgumentParser(description=help_text, formatter_class=_Help)
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    def _get_help_string(self, action: argparse.Action) -> str:
-        return super()._get_help_string(action) or "" if action.default not in (None, []) else action.help or ""
+    """A parser whose help shows the script's own docstring."""
+    return argparse.ArgumentParser(description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def defaults() -> Params:

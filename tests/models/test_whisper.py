@@ -117,3 +117,8 @@ def test_a_multilingual_model_needs_a_language_it_knows(tmp_path: Path) -> None:
         models.load_recognizer(folder)
     with pytest.raises(ModelError, match="got 'xx'"):
         models.load_recognizer(folder, language="xx")
+
+
+def test_a_text_longer_than_the_decoder_is_refused(recognizer: WhisperRecognizer) -> None:
+    with pytest.raises(ModelError, match=r"text of 200 tokens; this model takes \d+"):
+        recognizer.loss([recognizer.extract(WAVES[0])], ["x" * 200])

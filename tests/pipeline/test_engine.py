@@ -1,6 +1,7 @@
 """What DVC must and must not run again: more cycles and fewer, scratch copies, queues, pulls, kills, no tracker."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from soundraft.audio import io
+from tests.conftest import tone
 from tests.pipeline.workshop import Workshop, stages_run, trained
 
 pytestmark = pytest.mark.slow
@@ -111,6 +114,29 @@ def test_two_runs_from_nothing_have_one_lock_with_and_without_a_tracker(tmp_path
         assert (shop.folder / "mlflow.db").exists() == (number == 1)
     assert locks[0] == locks[1]
     assert locks[0] == locks[2]
+
+
+def test_an_incremental_run_has_the_lock_of_a_run_from_nothing(tmp_path: Path) -> None:
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    names = [f"{index:02d}.wav" for index in range(24)]
+    for index, name in enumerate(names):
+        io.write_wav(recordings / name, tone(0.4 + 0.02 * index, 16000), 16000)
+    splits = ("train", "validation", "test")
+    lines = [f"{name},hi,{splits[index % 3]}" for index, name in enumerate(names)]
+    (recordings / "metadata.csv").write_text("\n".join(["file_name,text,split", *lines[:-1]]))
+    folder = {"name": "folder", "path": str(recordings), "clips": dict.fromkeys(splits)}
+    kept = Workshop.build(tmp_path / "kept", {"corpus.target": folder})
+    kept.run("dvc", "repro", "s5_build_dataset")
+    io.write_wav(recordings / names[0], tone(0.9, 16000), 16000)
+    (recordings / "metadata.csv").write_text("\n".join(["file_name,text,split", *lines]))
+    kept.run("dvc", "repro", "--single-item", "--force", "fetch")
+    output = kept.run("dvc", "repro", "s5_build_dataset")
+    assert "s1_normalize: target: 24 clips, 0.00 h, 2 made anew" in output
+    assert re.search(r"s2_encodec: target: 24 clips, \d+ frames, 2 made anew", output)
+    anew = Workshop.build(tmp_path / "anew", {"corpus.target": folder})
+    anew.run("dvc", "repro", "s5_build_dataset")
+    assert kept.lock() == anew.lock()
 
 
 def pulled(shop: Workshop, folder: Path) -> Workshop:

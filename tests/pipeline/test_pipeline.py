@@ -20,8 +20,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def test_every_stage_ran_and_left_what_it_promises(shop: Workshop) -> None:
     ran = shop.ran  # type: ignore[attr-defined]
     assert {name.split("@")[0] for name in ran} == {
-        "check", "fetch", "s1_normalize", "s5_build_dataset", "train", "benchmark", "plan", "raft_train", "controls",
-        "evaluate",
+        "check", "fetch", "s1_normalize", "s2_encodec", "s3_sidecar_init", "s4_sidecar_add", "audit",
+        "s5_build_dataset", "train", "benchmark", "plan", "raft_train", "controls", "evaluate",
     }  # fmt: skip
     folder = shop.folder
     assert datasets.load_from_disk(str(folder / "data/dataset/target"))["test"].num_rows == 4
@@ -90,4 +90,4 @@ def test_bad_recordings_stop_the_pipeline_with_their_names(tmp_path: Path, shop:
     assert "s1_normalize: 9 of 9 clips are bad; limits.max_bad_fraction allows 1.0%" in output
     assert "0.wav: not readable as audio" in output
     assert "Traceback" not in output.split("s1_normalize:")[-1].split("ERROR")[0]
-    assert not (other.folder / "data/normalized").exists()
+    assert not (other.folder / "data/normalized/start/manifest.jsonl").exists()

@@ -193,7 +193,7 @@ def test_a_failure_in_a_worker_names_clip_and_plug_in(tmp_path: Path, monkeypatc
     monkeypatch.setattr(features, "_WORTH_S", -1.0)
     monkeypatch.setenv("SOUNDRAFT_JOBS", "2")
     with pytest.raises(UserError, match=r"bad.ecdc: producer slow: ValueError: no good"):
-        run_slow(tmp_path, "t", (*NAMES, "bad.ecdc"))
+        run_slow(tmp_path, "t", (*NAMES, "bad.ecdc", *(f"c{index}.ecdc" for index in range(9))))
 
 
 def test_one_process_as_long_as_the_work_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,6 +214,21 @@ def test_features_are_aligned_with_the_frames() -> None:
     assert made["onset_strength"][2:30].argmax() + 2 in (19, 20)
 
 
+def test_from_audio_decodes_the_codes_when_asked(tmp_path: Path) -> None:
+    from soundraft.audio import ecdc
+    from soundraft.audio.tokenize import Encoding, encode_clips
+    from soundraft.manifest import Clip
+
+    time_s = np.arange(24000) / 24000
+    wave = 0.3 * np.sin(2 * np.pi * 200 * time_s).astype(np.float32) * (time_s > 0.5)
+    io.write_wav(tmp_path / "wav" / "a.wav", wave, 24000)
+    encoding = Encoding("tiny", "", 6.0, "esf")
+    encode_clips([Clip(id="a", audio_path="a.wav")], tmp_path / "wav", tmp_path / "t", encoding, max_bad_fraction=0)
+    made = ask("from_audio", tmp_path / "t" / "a.ecdc", 75, "--audio-source", "codes", audio_root=tmp_path / "t")
+    assert ecdc.read(tmp_path / "t" / "a.ecdc").frames == 75
+    assert made["rms_db"][:30].mean() < made["rms_db"][45:70].mean() - 15
+
+
 def test_from_audio_reads_the_wav_that_the_index_names(tmp_path: Path) -> None:
     tokens = token_folder(tmp_path / "t")
     wavs = tmp_path / "wav"

@@ -40,9 +40,11 @@ def workspace(tmp_path: Path) -> Path:
         write_manifest(audio, clips, [])
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["sidecar"]["producers"] = ["from_audio", "const", "lin", "from_filename", "from_manifest", "slope"]
-    params["sidecar"]["arguments"] = ["--audio-features", "rms_db,f0", "--const", "gain=2", "--lin", "at=0:1",
-                                      "--manifest-column", "duration"]  # fmt: skip
-    params["audit"]["require"] = ["rms_db", "f0", "gain", "at", "duration", "slope_db_s"]
+    params["sidecar"]["arguments"] = [
+        *("--audio-features", "rms_db,onset_strength", "--const", "gain=2", "--lin", "at=0:1"),
+        *("--manifest-column", "duration"),
+    ]
+    params["audit"]["require"] = ["rms_db", "onset_strength", "gain", "at", "duration", "slope_db_s"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copytree(REPOSITORY / "paramproducers", tmp_path / "paramproducers")
     return tmp_path
@@ -68,7 +70,7 @@ def test_the_three_stages_without_torch(workspace: Path) -> None:
     assert "s5_build_dataset makes the dataset" in done.stdout
     for role in ("start", "target"):
         sidecar = format.read(f"{workspace}/data/sidecars/{role}/foo_pitch_64.00_amp_.75.cond.npy")
-        assert sidecar.names == ("rms_db", "f0", "gain", "at", "pitch", "amp", "duration", "slope_db_s")
+        assert sidecar.names == ("rms_db", "onset_strength", "gain", "at", "pitch", "amp", "duration", "slope_db_s")
         assert sidecar.values.dtype == np.float16
         assert sidecar.values[3].tolist() == pytest.approx([-6.02, 0, 2, 3 / 8, 64, 0.75, 5, 0], abs=3e-3)
         assert len(tree(workspace / "data/sidecar_init" / role)) == 11  # the pairs, and quarantine.jsonl

@@ -42,14 +42,23 @@ def load(folder: Path, *, device: str = "cpu") -> "Codec":
     """Load an EnCodec checkpoint from its folder.
 
     Raises:
-        CodecError: when it cannot be read, or is not a causal 24 kHz model without normalisation.
+        CodecError: when it cannot be read or lacks weights, or is not a causal 24 kHz model without normalisation.
     """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
     from transformers import EncodecModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # ours counts clips
     try:
-        model = EncodecModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError) as error:
+        model, info = EncodecModel.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise CodecError(f"cannot load a codec from {folder}: {error}") from error
+    absent = sorted(info["missing_keys"])  # transformers would fill them with random numbers
+    if absent:
+        raise CodecError(f"cannot load a codec from {folder}: {len(absent)} weights are missing, such as {absent[0]}")
     return Codec(model.to(device).eval())
 
 

@@ -168,7 +168,7 @@ def _parse_esf(data: bytes) -> Tokens:
         codes = codes[0]
     if codes.ndim != 2 or 0 in codes.shape:
         raise BadClip(f"audio_codes has shape {list(content['audio_codes'].shape)}; [K, T] is wanted")
-    return Tokens(np.ascontiguousarray(codes, dtype=np.int64), samples)
+    return Tokens(np.array(codes, dtype=np.int64), samples)  # a copy: the storage is read-only
 
 
 def _read_torch_zip(data: bytes) -> Any:
@@ -224,7 +224,9 @@ def _rebuild(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tu
     """The tensor as an array; only dense row-major tensors, so that every index is inside the storage."""
     count = math.prod(size)
     dense = tuple(math.prod(size[axis + 1 :]) for axis in range(len(size)))
-    strides_fit = all(length == 1 or step == wanted for length, step, wanted in zip(size, stride, dense, strict=True))
+    strides_fit = count == 0 or all(
+        length == 1 or step == wanted for length, step, wanted in zip(size, stride, dense, strict=True)
+    )
     if offset < 0 or any(length < 0 for length in size) or not strides_fit or offset + count > len(storage):
         raise BadClip("a tensor's shape does not fit its storage")
     return storage[offset : offset + count].reshape(size)

@@ -93,9 +93,17 @@ def read_index(folder: Path) -> list[TokenFile]:
     if not path.is_file():
         return []
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # split as bytes: names may hold U+2028 and others that end a line of text
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            rows.append(TokenFile(**json.loads(line)))
+            rows.append(_checked(TokenFile(**json.loads(line))))
         except (ValueError, TypeError) as error:
             raise UserError(f"{path}:{number}: not a row of the token index: {error}") from error
     return rows
+
+
+def _checked(row: TokenFile) -> TokenFile:
+    texts, counts = (row.path, row.wav, row.problem), (row.frames, row.codebooks, row.samples)
+    if not all(type(text) is str for text in texts) or not all(type(count) is int and count >= 0 for count in counts):
+        raise TypeError("path, wav are texts, and frames, codebooks, samples whole numbers from 0")
+    return row

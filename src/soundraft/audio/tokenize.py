@@ -82,8 +82,9 @@ def checkpoint_folder(checkpoint: str, revision: str) -> Path:
     try:
         found = snapshot_download(checkpoint, revision=revision or None, allow_patterns=["*.json", "*.safetensors"])
     except (OSError, HFValidationError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
-            f"cannot get the codec {checkpoint!r}: {error}. It is no local folder either; encodec.checkpoint: tiny "
+            f"cannot get the codec {checkpoint!r}: {reason}. It is no local folder either; encodec.checkpoint: tiny "
             "needs no download"
         ) from error
     return Path(found)
@@ -160,7 +161,7 @@ def verify(source: Path, target: Path, encoding: Encoding, *, samples: int) -> i
     """
     rows = token_index.read_index(target)
     chosen = rows[:: max(1, len(rows) // max(1, samples))][:samples]
-    codec = _codec(checkpoint_folder(encoding.checkpoint, encoding.revision), encoding.device)
+    codec = load_codec(checkpoint_folder(encoding.checkpoint, encoding.revision), encoding.device)
     wrong = []
     for row in chosen:
         path = target / row.path
@@ -199,7 +200,7 @@ class _Encoder:
         weights = {
             path.name: output_hash(path.read_bytes()) for path in files.sorted_files(folder, [".json", ".safetensors"])
         }
-        options = {"weights": weights} | {
+        options = {"weights": weights, "name": _model_name(encoding)} | {
             key: value for key, value in asdict(encoding).items() if key in ("bandwidth_kbps", "container", "suffix")
         }
         _check_bandwidth(folder, encoding)
@@ -219,7 +220,7 @@ class _Encoder:
         return len(_wave(data))
 
     def __call__(self, clips: Sequence[Clip]) -> list[Entry | Failure]:
-        codec = _codec(self.folder, self.encoding.device)
+        codec = load_codec(self.folder, self.encoding.device)
         results: list[Any] = Guarded(self._read)(clips)
         good = [index for index, result in enumerate(results) if not isinstance(result, Failure)]
         codes = codec.encode([results[index][0] for index in good], self.encoding.bandwidth_kbps)
@@ -236,19 +237,24 @@ class _Encoder:
         if self.encoding.container == "esf":
             data = ecdc.esf_bytes(tokens)
         else:
-            data = ecdc.encodec_bytes(tokens, model_name=self.encoding.checkpoint)
+            data = ecdc.encodec_bytes(tokens, model_name=_model_name(self.encoding))
         path = token_path(clip, self.encoding)
         files.write_bytes(self.target / path, data)
         row = TokenFile(path, clip.audio_path, tokens.frames, tokens.codes.shape[0], tokens.samples)
         return Entry(clip.id, key, asdict(row), {path: output_hash(data)})
 
 
+def _model_name(encoding: Encoding) -> str:
+    """What the `encodec` container calls the model: `encodec_24khz`, also from a folder of that name, not its path."""
+    return Path(encoding.checkpoint).name if encoding.container == "encodec" else ""
+
+
 def _check_bandwidth(folder: Path, encoding: Encoding) -> None:
     try:
         config = files.read_json(folder / "config.json")
-    except (OSError, ValueError) as error:
+        known = config.get("target_bandwidths", BANDWIDTHS_KBPS)
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"no codec in {folder}: {error}") from error
-    known = config.get("target_bandwidths", BANDWIDTHS_KBPS)
     if encoding.bandwidth_kbps not in known:
         has = ", ".join(map(str, known))
         raise UserError(f"the codec {encoding.checkpoint} has no {encoding.bandwidth_kbps} kbps; it has {has}")
@@ -285,7 +291,8 @@ def _wave(data: bytes) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def _codec(folder: Path, device: str) -> "Codec":
+def load_codec(folder: Path, device: str = "cpu") -> "Codec":
+    """The codec in a folder, loaded once per process."""
     import torch
 
     from soundraft.audio import codec

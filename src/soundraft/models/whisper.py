@@ -73,6 +73,9 @@ class WhisperRecognizer:
         inputs, labels = [], []
         for text in texts:
             tokens = self.tokenizer(text, add_special_tokens=False).input_ids
+            most = self.model.config.max_target_positions - len(self.prompt)
+            if len(tokens) > most:
+                raise ModelError(f"text of {len(tokens)} tokens; this model takes {most}: {text[:60]!r}")
             inputs.append(torch.tensor(self.prompt + tokens))
             # the prompt is given, not learned
             labels.append(

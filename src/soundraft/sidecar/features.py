@@ -112,19 +112,10 @@ def _run(task: Task, clips: Sequence[TokenFile]) -> list[Outcome]:
     outcomes: list[Outcome] = [Failure("not reached")] * len(rest)
     for worker, part in enumerate(done):
         outcomes[worker : worker + len(part) * workers : workers] = part
-    return first + _until_first_failure(task, outcomes)
-
-
-def _until_first_failure(task: Task, outcomes: list[Outcome]) -> list[Outcome]:
-    """Workers that stopped left clips unreached: keep what lies before, and the failure itself."""
-    if task.skip_errors:
-        return outcomes
-    real = [i for i, item in enumerate(outcomes) if isinstance(item, Failure) and item.reason != "not reached"]
-    return (
-        [*(item for item in outcomes[: real[0]] if not isinstance(item, Failure)), outcomes[real[0]]]
-        if real
-        else outcomes
-    )
+    bad = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Failure)]
+    if bad and not task.skip_errors:
+        del outcomes[bad[0] + 1 :]  # a worker leaves clips unreached only behind its failure, so this one is real
+    return first + outcomes
 
 
 def _stops(task: Task, outcomes: Sequence[Outcome]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from soundraft import files, models
 from soundraft.dataset.loader import Utterances
 from soundraft.models import Recognizer
+from soundraft.rewards import REWARDS
 from soundraft.rewards.base import Reward
 from soundraft.tasks import asr
 from soundraft.training import raft, rollouts
@@ -38,10 +39,10 @@ class Rules:
     seed: int
 
     @classmethod
-    def of(cls, train: Mapping[str, Any], *, reward: Reward, normalizer: str, seed: int) -> "Rules":
-        """From the `train` section of the params."""
+    def of(cls, train: Mapping[str, Any], reward: Mapping[str, Any], *, task: str, seed: int) -> "Rules":
+        """From the sections `train` and `reward` of the params."""
         settings = CycleSettings(**{field.name: train[field.name] for field in fields(CycleSettings)})
-        return cls(settings, Masking(**train["masking"]), reward, normalizer, seed)
+        return cls(settings, Masking(**train["masking"]), REWARDS[task](**reward), reward["normalizer"], seed)
 
 
 def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: int) -> Inputs:

@@ -1,21 +1,27 @@
-"""What is heard in each frame: rms_db, f0, spectral_centroid, onset_strength, of the audio the codes were made from.
+"""What is heard in each frame: rms_db, f0, spectral_centroid, onset_strength.
+
+It listens to the audio that the codes were made from (`--wav-root`), or decodes the codes themselves
+(`--audio-source codes`, with the codec that made them; this alone needs torch).
 
 Frame t is samples 320·t … 320·t + 319 at 24 kHz; wider windows are centred on it.
 
 - rms_db: level of the frame, dBFS, at least −120 (digital silence).
-- f0: fundamental frequency, Hz, by YIN, 60–1000; 0 where the frame is unvoiced.
+- f0: fundamental frequency, Hz, by librosa's pYIN, 60–1000; 0 where the frame is unvoiced. 0.1 s per second.
 - spectral_centroid: centre of gravity of the spectrum, Hz; 0 in silence.
 - onset_strength: rise of the mel spectrum, dB, mean over the bands; 0 in the first frame.
 """
 
 import argparse
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from soundraft import files
-from soundraft.audio import pitch
+from soundraft.audio import ecdc, tokenize
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
@@ -35,12 +41,17 @@ def add_cli_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio-features", type=_features, default=["rms_db"], metavar="NAMES", help=help_text)
     help_text = "what is listened to (%(default)s)"
     parser.add_argument("--audio-source", choices=sorted(SOURCES), default="wav", help=help_text)
+    help_text = "codec that decodes the codes: tiny, a hub id or a folder (%(default)s)"
+    parser.add_argument("--audio-checkpoint", default=tokenize.TINY, metavar="CODEC", help=help_text)
 
 
 def init(args: argparse.Namespace) -> None:
     if args.audio_source == "wav" and args.wav_root is None:
         raise UserError("from_audio needs --wav-root FOLDER, the audio that the token files were made from")
     args.audio_wavs = WavNames(args.audio_root)
+    if args.audio_source == "codes":
+        args.audio_codec = tokenize.load_codec(tokenize.checkpoint_folder(args.audio_checkpoint, ""))
+    _compile(args.audio_features)
 
 
 def produce(ecdc_path: Path, T: int, *, args: argparse.Namespace) -> dict[str, np.ndarray]:  # noqa: N803
@@ -49,6 +60,20 @@ def produce(ecdc_path: Path, T: int, *, args: argparse.Namespace) -> dict[str, n
     if abs(missing) >= 2 * SAMPLES_PER_FRAME:
         raise BadClip(f"the audio has {len(samples)} samples, {T} frames need {T * SAMPLES_PER_FRAME}: not its audio")
     return {name: FEATURES[name](samples, T).astype(np.float32) for name in args.audio_features}
+
+
+def _compile(features: Sequence[str]) -> None:
+    """Run the librosa features once, one process at a time.
+
+    They compile on first use into a cache on disk, and two processes that do so at once leave one there that crashes
+    every later process (numba issue 10128).
+    """
+    compiled = [name for name in features if name != "rms_db"]
+    if compiled:
+        silence = np.zeros(10 * SAMPLES_PER_FRAME, np.float32)
+        with FileLock(Path(tempfile.gettempdir()) / f"soundraft-librosa-{os.getuid()}.lock"):
+            for name in compiled:
+                FEATURES[name](silence, 10)
 
 
 def from_wav(ecdc_path: Path, args: argparse.Namespace) -> np.ndarray:
@@ -63,6 +88,12 @@ def from_wav(ecdc_path: Path, args: argparse.Namespace) -> np.ndarray:
     return io.resample(io.to_mono(samples), rate_hz, SAMPLE_RATE_HZ)
 
 
+def from_codes(ecdc_path: Path, args: argparse.Namespace) -> np.ndarray:
+    """The samples, float32 `[N]` at 24 kHz, that the codec makes of the codes."""
+    tokens = ecdc.read(ecdc_path)
+    return args.audio_codec.decode(tokens.codes)[: tokens.samples]
+
+
 def rms_db(samples: np.ndarray, frames: int) -> np.ndarray:
     """Of the samples that are there: the last frame is often part empty. A frame without any has the one before's."""
     starts = np.arange(0, min(len(samples), frames * SAMPLES_PER_FRAME), SAMPLES_PER_FRAME)
@@ -74,9 +105,13 @@ def rms_db(samples: np.ndarray, frames: int) -> np.ndarray:
 
 
 def f0(samples: np.ndarray, frames: int) -> np.ndarray:
-    padded = _windows_centred(samples, frames)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::SAMPLES_PER_FRAME]
-    return pitch.yin(windows, SAMPLE_RATE_HZ, low_hz=F0_LOW_HZ, high_hz=F0_HIGH_HZ)
+    import librosa
+
+    found_hz, _voiced, _probability = librosa.pyin(
+        _windows_centred(samples, frames), fmin=F0_LOW_HZ, fmax=F0_HIGH_HZ, sr=SAMPLE_RATE_HZ,
+        frame_length=WINDOW_SAMPLES, hop_length=SAMPLES_PER_FRAME, center=False,
+    )  # fmt: skip
+    return np.nan_to_num(found_hz, nan=0.0)
 
 
 def spectral_centroid(samples: np.ndarray, frames: int) -> np.ndarray:
@@ -129,4 +164,4 @@ FEATURES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "spectral_centroid": spectral_centroid,
     "onset_strength": onset_strength,
 }
-SOURCES: dict[str, Callable[[Path, argparse.Namespace], np.ndarray]] = {"wav": from_wav}
+SOURCES: dict[str, Callable[[Path, argparse.Namespace], np.ndarray]] = {"wav": from_wav, "codes": from_codes}

@@ -1,0 +1,303 @@
+"""Token files: both containers there and back, torch and the `encodec` package as second readers, what is refused."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import encodec.binary
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch._utils import _rebuild_tensor_v2
+
+from soundraft.audio import ecdc
+from soundraft.audio.ecdc import Tokens
+from soundraft.parallel import BadClip
+
+CODES = np.arange(12).reshape(2, 6)
+SAMPLES = 6 * 320 - 9
+
+
+@st.composite
+def any_tokens(draw: st.DrawFn) -> Tokens:
+    codebooks, frames = draw(st.integers(1, 32)), draw(st.integers(1, 200))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    codes = rng.integers(0, draw(st.sampled_from([1, 2, 1024])), (codebooks, frames))
+    codes[-1, -1] = 1023
+    return Tokens(codes, frames * 320 - draw(st.integers(0, 319)))
+
+
+def same(one: Tokens, other: Tokens) -> bool:
+    return one.samples == other.samples and one.codes.dtype == np.int64 and np.array_equal(one.codes, other.codes)
+
+
+@given(any_tokens())
+def test_both_containers_keep_everything(tokens: Tokens) -> None:
+    assert same(ecdc.parse(ecdc.esf_bytes(tokens)), tokens)
+    assert same(ecdc.parse(ecdc.encodec_bytes(tokens)), tokens)
+
+
+@given(any_tokens())
+def test_torch_reads_what_we_write(tokens: Tokens) -> None:
+    content = torch.load(io.BytesIO(ecdc.esf_bytes(tokens)), weights_only=True)
+    assert content.keys() == {"audio_codes", "audio_scales", "audio_length"}
+    assert content["audio_codes"].dtype == torch.int64
+    assert np.array_equal(content["audio_codes"][0].numpy(), tokens.codes)
+    assert (content["audio_scales"], content["audio_length"]) == (None, tokens.samples)
+
+
+@given(any_tokens())
+def test_the_encodec_package_reads_what_we_write(tokens: Tokens) -> None:
+    stream = io.BytesIO(ecdc.encodec_bytes(tokens))
+    assert encodec.binary.read_ecdc_header(stream) == {
+        "m": "encodec_24khz", "al": tokens.samples, "nc": len(tokens.codes), "lm": False,
+    }  # fmt: skip
+    bits = encodec.binary.BitUnpacker(10, stream)
+    assert [[bits.pull() for _ in tokens.codes] for _ in range(tokens.frames)] == tokens.codes.T.tolist()
+
+
+@given(any_tokens())
+def test_we_read_what_the_encodec_package_writes(tokens: Tokens) -> None:
+    stream = io.BytesIO()
+    meta = {"m": "encodec_24khz", "al": tokens.samples, "nc": len(tokens.codes), "lm": False}
+    encodec.binary.write_ecdc_header(stream, meta)
+    bits = encodec.binary.BitPacker(10, stream)
+    for value in tokens.codes.T.ravel().tolist():
+        bits.push(value)
+    bits.flush()
+    assert same(ecdc.parse(stream.getvalue()), tokens)
+    assert ecdc.encodec_bytes(tokens) == stream.getvalue()
+
+
+def saved(codes: Any, scales: Any = None, samples: Any = SAMPLES, **more: Any) -> bytes:
+    """What `torch.save` writes."""
+    stream = io.BytesIO()
+    torch.save({"audio_codes": codes, "audio_scales": scales, "audio_length": samples, **more}, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (1, 2, 6), (1, 1, 2, 6)])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16])
+def test_shapes_and_number_formats_that_others_write(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    tokens = ecdc.parse(saved(torch.from_numpy(CODES).to(dtype).reshape(shape), anything="else"))
+    assert same(tokens, Tokens(CODES, SAMPLES))
+
+
+def test_a_part_of_a_larger_tensor_is_read_at_its_place() -> None:
+    whole = torch.arange(40).reshape(1, 4, 10)
+    assert ecdc.parse(saved(whole[:, 1:3])).codes.tolist() == whole[0, 1:3].tolist()
+
+
+def test_bytes_do_not_depend_on_where_they_are_written(tmp_path: Path) -> None:
+    tokens = Tokens(CODES, SAMPLES)
+    assert ecdc.esf_bytes(tokens) == ecdc.esf_bytes(Tokens(np.asfortranarray(CODES), SAMPLES))
+    for name in ("a", "another.name"):
+        (tmp_path / name).write_bytes(ecdc.esf_bytes(tokens))
+        assert same(ecdc.read(tmp_path / name), tokens)
+    torch.save({"audio_codes": torch.from_numpy(CODES)}, tmp_path / "theirs")
+    assert b"theirs/data.pkl" in (tmp_path / "theirs").read_bytes()  # the trap
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a file says about a tensor's numbers."""
+
+    count: int
+    dtype: Any = torch.LongStorage
+    kind: str = "storage"
+    key: str = "0"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as `torch.save` pickles it, with every field open to lies."""
+
+    size: Any = (2, 6)
+    stride: Any = (6, 1)
+    offset: Any = 0
+    storage: Any = Storage(12)
+
+    def __reduce__(self) -> tuple:
+        return _rebuild_tensor_v2, (self.storage, self.offset, self.size, self.stride, False, OrderedDict())
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, thing: Any) -> Any:
+        if isinstance(thing, Storage):
+            return (thing.kind, thing.dtype, thing.key, "cpu", thing.count)
+        return None
+
+
+def archive(
+    program: bytes, *, numbers: bytes = CODES.tobytes(), order: bytes = b"little", method: int = zipfile.ZIP_STORED
+) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as made:
+        for name, data in (("data.pkl", program), ("byteorder", order), ("data/0", numbers), ("version", b"3\n")):
+            made.writestr(f"archive/{name}", data)
+    return stream.getvalue()
+
+
+def pickled(content: Any) -> bytes:
+    stream = io.BytesIO()
+    _Pickler(stream, protocol=2).dump(content)
+    return stream.getvalue()
+
+
+def crafted(codes: Any = Tensor(), samples: Any = SAMPLES, **options: Any) -> bytes:
+    return archive(pickled({"audio_codes": codes, "audio_scales": None, "audio_length": samples}), **options)
+
+
+def test_what_is_crafted_here_is_a_token_file() -> None:
+    assert same(ecdc.parse(crafted()), Tokens(CODES, SAMPLES))
+    assert torch.load(io.BytesIO(crafted()), weights_only=True)["audio_codes"].tolist() == CODES.tolist()
+
+
+def binary(meta: Any, body: bytes = b"\0" * 15, version: int = 0, size: int | None = None) -> bytes:
+    header = json.dumps(meta).encode()
+    return struct.pack("!4sBI", b"ECDC", version, len(header) if size is None else size) + header + body
+
+
+META = {"m": "encodec_24khz", "al": SAMPLES, "nc": 2, "lm": False}
+GOOD_ESF, GOOD_BINARY = ecdc.esf_bytes(Tokens(CODES, SAMPLES)), ecdc.encodec_bytes(Tokens(CODES, SAMPLES))
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "not a token file"),
+    "text": (b"no tokens here\n" * 50, "not a token file"),
+    "scales": (saved(torch.zeros(1, 2, 6).long(), torch.ones(1)), "audio_scales is given"),
+    "code 1024": (saved(torch.full((2, 6), 1024)), "codes outside 0…1023"),
+    "code −1": (saved(torch.full((2, 6), -1)), "codes outside 0…1023"),
+    "floats": (saved(torch.zeros(2, 6)), "no tensor of whole numbers"),
+    "no tensor": (saved([[1, 2]]), "no tensor of whole numbers"),
+    "a batch": (saved(torch.zeros(2, 2, 6).long()), "shape [2, 2, 6]; [K, T] is wanted"),
+    "no frames": (saved(torch.zeros(1, 2, 0).long()), "audio_codes has shape [1, 2, 0]; [K, T] is wanted"),
+    "one axis": (saved(torch.zeros(6).long()), "shape [6]; [K, T] is wanted"),
+    "length as text": (saved(torch.zeros(2, 6).long(), samples="long"), "audio_length is 'long'"),
+    "length 0": (saved(torch.zeros(2, 6).long(), samples=0), "audio_length is 0"),
+    "length of a truth": (saved(torch.zeros(2, 6).long(), samples=True), "audio_length is True"),
+    "a list": (archive(pickled([1])), "no dict with audio_codes and audio_length"),
+    "another dict": (archive(pickled({"codes": 1})), "no dict with audio_codes and audio_length"),
+    "truncated": (GOOD_ESF[: len(GOOD_ESF) // 2], "not a token file: BadZipFile"),
+    "compressed": (crafted(method=zipfile.ZIP_DEFLATED), "compressed members"),
+    "big-endian": (crafted(order=b"big"), "not little-endian"),
+    "no pickle": (b"PK\x05\x06" + b"\0" * 18, "no data.pkl"),
+    "huge pickle": (archive(pickled("x" * 70_000)), "header is far larger than token files need"),
+    "storage too small": (crafted(numbers=b"\0" * 8), "storage has another size than promised"),
+    "storage promises more": (crafted(Tensor(storage=Storage(10**12))), "storage has another size than promised"),
+    "storage of odd bytes": (crafted(numbers=b"\0" * 91), "not a token file: ValueError"),
+    "storage of another kind": (crafted(Tensor(storage=Storage(12, kind="module"))), "another size than promised"),
+    "storage that is not there": (crafted(Tensor(storage=Storage(12, key="7"))), "not a token file: KeyError"),
+    "storage of complex numbers": (
+        crafted(Tensor(storage=Storage(12, torch.ComplexFloatStorage))), "names torch.ComplexFloatStorage",
+    ),
+    "shape beyond the storage": (crafted(Tensor(size=(2, 7), stride=(7, 1))), "shape does not fit its storage"),
+    "shape of ages": (crafted(Tensor(size=(2**40, 2**40), stride=(2**40, 1))), "shape does not fit its storage"),
+    "negative shape": (crafted(Tensor(size=(-2, -6), stride=(-6, 1))), "shape does not fit its storage"),
+    "negative offset": (crafted(Tensor(offset=-1)), "shape does not fit its storage"),
+    "offset beyond": (crafted(Tensor(offset=1)), "shape does not fit its storage"),
+    "columns first": (crafted(Tensor(stride=(1, 2))), "shape does not fit its storage"),
+    "one number for all": (crafted(Tensor(stride=(0, 0))), "shape does not fit its storage"),
+    "fewer strides": (crafted(Tensor(stride=(1,))), "shape does not fit its storage"),
+    "shape of text": (crafted(Tensor(size=("a", "b"))), "not a token file"),
+    "no storage": (crafted(Tensor(storage="nothing")), "shape does not fit its storage"),
+    "huge memo": (archive(b"\x80\x02}r\xff\xff\xff\x7f."), "pickle memo out of bounds"),
+    "endless text": (archive(b"\x80\x02X\xff\xff\xff\x7fa."), "not a token file: ValueError"),
+    "endless frame": (archive(b"\x80\x04\x95" + b"\xff" * 8 + b"}."), "not a token file"),
+    "deep": (archive(b"\x80\x02" + b"(" * 30_000 + b"t" * 30_000 + b"."), "no dict with audio_codes"),
+    "stack empty": (archive(b"\x80\x02R."), "not a token file"),
+    "no stop": (archive(b"\x80\x02}"), "not a token file"),
+    "binary version": (binary(META, version=1), "version 1 of the encodec container is not known"),
+    "binary of a language model": (binary(META | {"lm": True}), "packed by the language model"),
+    "binary cut in its header": (GOOD_BINARY[:7], "truncated: no whole header"),
+    "binary cut in its meta": (GOOD_BINARY[:20], "truncated: no whole header"),
+    "binary cut in its codes": (GOOD_BINARY[:-1], "header promises 15 bytes of codes, 14 are there"),
+    "binary with a tail": (GOOD_BINARY + b"\0", "header promises 15 bytes of codes, 16 are there"),
+    "binary of ages": (binary(META | {"al": 2**62}), "15 are there"),
+    "binary of no length": (binary(META | {"al": 0}), "impossible header: 0 samples"),
+    "binary of a negative length": (binary(META | {"al": -5}), "impossible header: -5 samples"),
+    "binary of a fraction": (binary(META | {"al": 5.5}), "impossible header: 5.5 samples"),
+    "binary of many codebooks": (binary(META | {"nc": 10**9}), "1000000000 codebooks"),
+    "binary without length": (binary({"nc": 2}), "not a token file: KeyError"),
+    "binary of a list": (binary([1]), "not a token file"),
+    "binary with broken meta": (binary("{", size=1), "not a token file"),
+    "binary that promises its meta": (binary(META, size=2**32 - 1), "truncated: no whole header"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_a_reason(name: str) -> None:
+    data, reason = REFUSED[name]
+    with pytest.raises(BadClip) as refused:
+        ecdc.parse(data)
+    assert reason in str(refused.value)
+
+
+@given(st.integers(0, len(GOOD_ESF) - 1), st.integers(0, len(GOOD_BINARY) - 1))
+def test_every_truncation_is_refused(esf_bytes: int, binary_bytes: int) -> None:
+    for data in (GOOD_ESF[:esf_bytes], GOOD_BINARY[:binary_bytes]):
+        with pytest.raises(BadClip):
+            ecdc.parse(data)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadClip, match="no such file"):
+        ecdc.read(tmp_path / "a.ecdc")
+
+
+class Calls:
+    """Unpickled, it calls a function."""
+
+    def __init__(self, function: Callable, *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.function, self.arguments
+
+
+def evil_programs(marker: Path) -> dict[str, bytes]:
+    """Pickles that would make the file `marker`."""
+    command = f"touch '{marker}'"
+    text = b"X" + struct.pack("<I", len(command)) + command.encode()
+    call = Calls(os.system, command)
+    good = {"audio_codes": Tensor(), "audio_scales": None, "audio_length": SAMPLES}
+    return {
+        "alone": pickled(call),
+        "among the tokens": pickled(good | {"audio_scales": call}),
+        "as the codes": pickled(good | {"audio_codes": call}),
+        "as the storage": pickled(good | {"audio_codes": Tensor(storage=call)}),
+        "by eval": pickled(Calls(eval, f"open({str(marker)!r}, 'w')")),
+        "by open": pickled(Calls(open, str(marker), "w")),
+        "by opcode INST": b"(" + text + b"ios\nsystem\n.",
+        "by opcode OBJ": b"(cos\nsystem\n" + text + b"o.",
+        "by an attribute": b"\x80\x04\x8c\x0ctorch._utils\x8c\x0bsys.modules\x93.",
+        "by BUILD": b"\x80\x02ccollections\nOrderedDict\n)R}b.",
+    }  # fmt: skip
+
+
+WATCHED = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "open", "exec", "compile", "import",
+           "pickle.find_class"}  # fmt: skip
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
+    marker = tmp_path / "it ran"
+    events: list[str] = []
+    listening = True
+    sys.addaudithook(lambda event, _: events.append(event) if listening and event in WATCHED else None)
+    for name, program in evil_programs(marker).items():
+        with pytest.raises(BadClip, match=r"has no place in a token file"):
+            ecdc.parse(archive(program))
+        assert events == [], name
+    listening = False
+    assert not marker.exists()
+    pickle.loads(evil_programs(marker)["alone"])
+    assert marker.exists()  # it would have run

@@ -1,0 +1,294 @@
+"""s2: only what changed is made, the bytes never depend on how, and every option of the script does what it says."""
+
+import dataclasses
+import functools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from encodec.binary import read_ecdc_header
+from encodec.compress import MODELS
+
+from soundraft import files, parallel
+from soundraft.audio import ecdc, io, tokenize
+from soundraft.audio.tokenize import EncodeSummary, Encoding, encode_clips
+from soundraft.manifest import QUARANTINE_NAME, Clip, TooManyBad, find_clips
+from soundraft.runtime import UserError
+from tests.audio import codecs
+from tests.sidecar.workshop import script, tree
+
+SECONDS = {
+    "a.wav": 0.5, "a.WAV": 0.7, "x_120.0.wav": 0.31, "x_120.5.wav": 1.0, "sub/ü b.wav": 0.05, "sub/deep/c.wav": 2.1,
+}  # fmt: skip
+
+
+@functools.cache
+def _checkpoint(folder: Path) -> Path:
+    return codecs.save(folder, codecs.LIKE_TINY)
+
+
+@pytest.fixture
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _checkpoint(tmp_path_factory.getbasetemp() / "checkpoint")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return codecs.wav_folder(tmp_path / "normalized", SECONDS)
+
+
+@pytest.fixture
+def encoding(checkpoint: Path) -> Encoding:
+    return Encoding(str(checkpoint), "", 6.0, "esf")
+
+
+def encode(source: Path, target: Path, encoding: Encoding, **options: object) -> EncodeSummary:
+    limit = options.pop("max_bad_fraction", 0.0)
+    return encode_clips(
+        find_clips(source, io.AUDIO_SUFFIXES), source, target, encoding, max_bad_fraction=limit, **options
+    )
+
+
+def test_the_index_says_what_the_files_hold(source: Path, tmp_path: Path, encoding: Encoding) -> None:
+    done = encode(source, tmp_path / "out", encoding)
+    rows = [json.loads(line) for line in (tmp_path / "out/tokens.jsonl").read_text().splitlines()]
+    assert [row["wav"] for row in rows] == [
+        "a.WAV", "a.wav", "sub/deep/c.wav", "sub/ü b.wav", "x_120.0.wav", "x_120.5.wav",
+    ]  # fmt: skip
+    codec = tokenize.load_codec(Path(encoding.checkpoint).resolve(), "cpu")
+    for row in rows:
+        tokens = ecdc.read(tmp_path / "out" / row["path"])
+        wave = io.read(source / row["wav"])[0][:, 0]
+        assert np.array_equal(tokens.codes, codec.encode_one(wave, 6.0))
+        assert (tokens.codes.shape[0], tokens.frames) == (row["codebooks"], row["frames"]) == (8, row["frames"])
+        assert tokens.samples == row["samples"] == round(SECONDS[row["wav"]] * 24000)
+        assert row["frames"] == -(-row["samples"] // 320)
+    assert done == EncodeSummary(clips=6, made=6, rejected=0, frames=sum(row["frames"] for row in rows))
+
+
+def test_only_what_changed_is_made_anew(source: Path, tmp_path: Path, encoding: Encoding) -> None:
+    kept = tmp_path / "kept"
+    assert encode(source, kept, encoding).made == 6
+    before = tree(kept)
+    assert encode(source, kept, encoding).made == 0
+    assert tree(kept) == before
+    io.write_wav(source / "a.wav", codecs.noise(0.4, 99), 24000)  # an input changed
+    damaged = kept / "x_120.0.ecdc"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")  # an output was touched
+    (kept / "sub/deep/stray.ecdc").write_bytes(b"somebody left this")
+    (source / "sub/ü b.wav").unlink()  # a clip is gone
+    io.write_wav(source / "new.wav", codecs.noise(0.2, 98), 24000)
+    assert encode(source, kept, encoding).made == 3
+    encode(source, tmp_path / "anew", encoding)
+    assert tree(kept) == tree(tmp_path / "anew")
+    assert not (kept / "sub/ü b.ecdc").exists()
+
+
+@pytest.mark.parametrize("change", [{"bandwidth_kbps": 3.0}, {"container": "encodec"}, {"suffix": ".codes"}])
+def test_another_wish_makes_everything_anew(
+    source: Path, tmp_path: Path, encoding: Encoding, change: dict[str, object]
+) -> None:
+    kept, other = tmp_path / "kept", dataclasses.replace(encoding, **change)
+    encode(source, kept, encoding)
+    assert encode(source, kept, other).made == 6
+    encode(source, tmp_path / "anew", other)
+    assert tree(kept) == tree(tmp_path / "anew")
+
+
+def test_other_weights_make_everything_anew(source: Path, tmp_path: Path, encoding: Encoding) -> None:
+    kept = tmp_path / "kept"
+    encode(source, kept, encoding)
+    other = codecs.save(tmp_path / "checkpoint", codecs.LIKE_TINY, seed=1)
+    assert encode(source, kept, dataclasses.replace(encoding, checkpoint=str(other))).made == 6
+
+
+def test_the_place_of_the_checkpoint_is_not_in_the_bytes(source: Path, tmp_path: Path, encoding: Encoding) -> None:
+    moved = shutil.copytree(encoding.checkpoint, tmp_path / "elsewhere/checkpoint")
+    for container in ("esf", "encodec"):
+        wish = dataclasses.replace(encoding, container=container)
+        encode(source, tmp_path / container, wish)
+        encode(source, tmp_path / f"{container} moved", dataclasses.replace(wish, checkpoint=str(moved)))
+        assert tree(tmp_path / container) == tree(tmp_path / f"{container} moved")
+
+
+def test_the_encodec_package_knows_the_model_by_its_name(source: Path, tmp_path: Path, encoding: Encoding) -> None:
+    """It decodes no file of a model called facebook/encodec_24khz."""
+    folder = shutil.copytree(encoding.checkpoint, tmp_path / "facebook/encodec_24khz")
+    encode(source, tmp_path / "out", dataclasses.replace(encoding, checkpoint=str(folder), container="encodec"))
+    with (tmp_path / "out/a.ecdc").open("rb") as stream:
+        assert read_ecdc_header(stream)["m"] in MODELS
+
+
+@pytest.mark.parametrize("backend", ["processes", "dask"])
+def test_same_bytes_from_any_workers(
+    source: Path, tmp_path: Path, encoding: Encoding, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setenv("SOUNDRAFT_JOBS", "1")
+    encode(source, tmp_path / "one", encoding)
+    monkeypatch.setenv("SOUNDRAFT_JOBS", "2")
+    monkeypatch.setenv("SOUNDRAFT_BACKEND", backend)
+    monkeypatch.setattr(parallel, "CHUNK_CLIPS", 2)
+    monkeypatch.setattr(parallel, "WORKERS_PAY_AFTER_S", 0)
+    monkeypatch.setattr(tokenize, "_GROUP_CLIPS", 2)
+    encode(source, tmp_path / "two", encoding)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def spoil(source: Path) -> dict[str, str]:
+    """Clips that s2 cannot take, and why."""
+    io.write_wav(source / "cd.wav", codecs.noise(0.5), 44100)
+    soundfile.write(source / "stereo.wav", np.zeros((4800, 2)), 24000)
+    (source / "text.wav").write_text("no audio\n" * 9)
+    return {
+        "cd.wav": "44100 Hz and 1 channels; the codec takes 24000 Hz mono, as s1 makes it",
+        "stereo.wav": "24000 Hz and 2 channels",
+        "text.wav": "not readable as audio",
+    }
+
+
+def test_bad_clips_are_set_aside_with_their_reason(source: Path, tmp_path: Path, encoding: Encoding) -> None:
+    reasons = spoil(source)
+    done = encode(source, tmp_path / "out", encoding, max_bad_fraction=0.5)
+    assert (done.clips, done.rejected) == (6, 3)
+    rows = [json.loads(line) for line in (tmp_path / "out" / QUARANTINE_NAME).read_text().splitlines()]
+    assert {row["path"] for row in rows} == set(reasons)
+    assert [row for row in rows if reasons[row["path"]] not in row["reason"]] == []
+    again = encode(source, tmp_path / "out", encoding, max_bad_fraction=0.5)
+    assert (again.made, again.rejected) == (0, 3)
+    with pytest.raises(TooManyBad, match="3 of 9 clips are bad"):
+        encode(source, tmp_path / "other", encoding, max_bad_fraction=0.3)
+
+
+def test_two_clips_of_one_token_file_are_not_mixed_up(source: Path, tmp_path: Path, encoding: Encoding) -> None:
+    clips = [Clip(id="one", audio_path="a.wav"), Clip(id="two", audio_path="a.wav")]
+    done = encode_clips(clips, source, tmp_path / "out", encoding, max_bad_fraction=0.5)
+    assert (done.clips, done.rejected) == (1, 1)
+    assert "same file as clip one" in (tmp_path / "out" / QUARANTINE_NAME).read_text()
+
+
+def test_what_the_user_can_mend_is_told(
+    source: Path, tmp_path: Path, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    limited = shutil.copytree(encoding.checkpoint, tmp_path / "limited")
+    config = files.read_json(limited / "config.json")
+    files.write_json(limited / "config.json", config | {"target_bandwidths": [1.5, 3.0]})
+    for change, message in (
+        ({"checkpoint": str(limited)}, "has no 6.0 kbps; it has 1.5, 3.0"),
+        ({"checkpoint": str(empty)}, f"no codec in {empty}"),
+        ({"checkpoint": "nobody/nothing"}, "cannot get the codec 'nobody/nothing'"),
+        ({"checkpoint": "../no/such/folder"}, "cannot get the codec '../no/such/folder'"),
+    ):
+        with pytest.raises(UserError) as told:
+            encode(source, tmp_path / "out", dataclasses.replace(encoding, **change))
+        assert message in str(told.value)
+        assert "\n" not in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+# the script
+
+
+@pytest.fixture
+def s2(source: Path, tmp_path: Path, checkpoint: Path) -> functools.partial:
+    return functools.partial(script, "s2_encodec", source, tmp_path / "out", "--checkpoint", checkpoint)
+
+
+def test_the_script_and_its_next_step(s2: functools.partial, tmp_path: Path) -> None:
+    code, said = s2("--device", "cpu")
+    assert (code, "6 made anew; 0 set aside" in said) == (0, True)
+    assert f"next: python stages/s3_sidecar_init.py --audio-root {tmp_path / 'out'}" in said
+    assert script("s3_sidecar_init", "--audio-root", tmp_path / "out")[0] == 0
+
+
+def test_dry_run_and_list_missing_write_nothing(s2: functools.partial, source: Path, tmp_path: Path) -> None:
+    code, said = s2("--dry-run")
+    assert (code, said.count("WRITE "), said.count("SKIP ")) == (0, 6, 0)
+    assert "would write 6 and skip 0" in said
+    assert not (tmp_path / "out").exists()
+    s2()
+    (source / "a.wav").unlink()
+    (tmp_path / "out/x_120.0.ecdc").unlink()
+    before = tree(tmp_path / "out")
+    code, said = s2("--dry-run", "--list-missing")
+    assert code == 0
+    assert "SKIP x_120.5.wav\n" in said
+    assert "WRITE x_120.0.wav\n" in said
+    assert "would write 1 and skip 4" in said
+    assert "MISSING x_120.0.ecdc\nORPHAN a.ecdc\n" in said
+    assert "1 token files are missing, 1 have no audio" in said
+    assert "would write 5 and skip 0" in s2("--dry-run", "--overwrite")[1]
+    assert "would write 5 and skip 0" in s2("--dry-run", "--bandwidth", "3")[1]
+    assert tree(tmp_path / "out") == before
+
+
+def test_overwrite_encodes_all_again(s2: functools.partial, tmp_path: Path) -> None:
+    s2()
+    before = tree(tmp_path / "out")
+    assert "0 made anew" in s2()[1]
+    assert "6 made anew" in s2("--overwrite")[1]
+    assert tree(tmp_path / "out") == before
+
+
+def test_verify_finds_wrong_codes(s2: functools.partial, tmp_path: Path) -> None:
+    assert "encoded 6 clips again, one by one: the same codes" in s2("--verify")[1]
+    code, said = s2("--verify", "--verify-samples", "2")
+    assert (code, "encoded 2 clips again" in said) == (0, True)
+    # a wrong file that the ledger takes for right, as a flipped bit on another machine would be
+    path = tmp_path / "out/a.ecdc"
+    tokens = ecdc.read(path)
+    wrong = ecdc.esf_bytes(dataclasses.replace(tokens, codes=(tokens.codes + 1) % 1024))
+    ledger = tmp_path / "out/ledger.jsonl"
+    old = tokenize.output_hash(path.read_bytes())
+    path.write_bytes(wrong)
+    ledger.write_text(ledger.read_text().replace(old, tokenize.output_hash(wrong)))
+    code, said = s2("--verify")
+    assert code == 1
+    assert "1 of 6 token files are wrong" in said
+    assert "a.ecdc: not what the codec gives for a.wav" in said
+
+
+def test_container_suffix_and_bandwidth(s2: functools.partial, tmp_path: Path) -> None:
+    assert s2("--container", "encodec", "--suffix", ".tokens", "--bandwidth", "12")[0] == 0
+    made = sorted(path for path in tree(tmp_path / "out") if path.endswith(".tokens"))
+    assert len(made) == 6
+    data = (tmp_path / "out/a.tokens").read_bytes()
+    assert data.startswith(b"ECDC")
+    assert ecdc.parse(data).codes.shape == (16, 38)
+    code, said = s2("--bandwidth", "5")
+    assert (code, "invalid choice: 5.0" in said) == (2, True)
+
+
+def test_recursive_or_not(s2: functools.partial, tmp_path: Path) -> None:
+    assert "4 clips" in s2("--no-recursive")[1]
+    assert not (tmp_path / "out/sub").exists()
+    assert "6 clips" in s2("--recursive")[1]
+
+
+def test_exit_code_one_when_clips_fail(s2: functools.partial, source: Path) -> None:
+    """The public step two exits with 0 after failures."""
+    spoil(source)
+    code, said = s2()
+    assert code == 1
+    assert "s2_encodec: 3 of 9 clips are bad; limits.max_bad_fraction allows 1.0%" in said
+    assert "cd.wav: 44100 Hz and 1 channels" in said
+    assert s2("--max-bad-fraction", "0.5")[0] == 0
+
+
+def test_a_mistake_is_one_line(s2: functools.partial, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for arguments, message in (
+        (("--checkpoint", "nobody/nothing"), "cannot get the codec 'nobody/nothing'"),
+        (("--checkpoint", source), f"no codec in {source}"),
+    ):
+        code, said = s2(*arguments)
+        assert code == 1
+        assert said.startswith(f"s2_encodec: {message}")
+        assert "\n" not in said
+    code, said = script("s2_encodec", source / "absent", source / "out")
+    assert (code, "no such folder" in said) == (1, True)
