@@ -145,6 +145,7 @@ def pixels(path: Path) -> np.ndarray:
         ((), "name a DATASET or --tokens-root FOLDER, one of them"),
         (("ds", "--tokens-root", "in/tokens"), "one of them"),
         (("nowhere",), "nowhere is no dataset of ours"),
+        ((".",), "name one of those inside: ds"),
         (("--tokens-root", "nowhere"), "no such folder: nowhere"),
         (("--tokens-root", "in/tokens", "--split", "train"), "--split goes with a DATASET"),
         (("ds", "--cond-root", "in/sidecars"), "go with --tokens-root"),

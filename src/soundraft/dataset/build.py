@@ -88,9 +88,8 @@ def build_dataset(
     found = _take(store, tokens, {part.token.path for part in parts}, title=f"tokens of {form.name}")
     if audited is not None:
         audit.check_passed(audited, content.folder_hash((path, item.stored) for path, item in found.items()))
-    problems = ((part, found[part.token.path].problem) for part in parts)
-    rejected += [Rejected(part.clip.id, part.token.path, problem) for part, problem in problems if problem]
-    good = [part for part in parts if not found[part.token.path].problem]
+    good, bad = _usable(parts, found)
+    rejected = sorted(rejected + bad, key=lambda item: (item.id, item.path))
     check_bad_fraction(len(good), rejected, max_bad_fraction)
     splits = {}
     for split in _splits(good, form):
@@ -98,9 +97,8 @@ def build_dataset(
         splits[split] = _write_split(sources, store, split, chosen, found, title=f"pack {form.name}/{split}")
     table.write_dict(folder, list(splits))
     card.write(folder, form.name, form.materialize, splits, codec=form.codec)
-    bad = sorted(rejected, key=lambda item: (item.id, item.path))
-    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, bad))
-    return Built(splits, bad)
+    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, rejected))
+    return Built(splits, rejected)
 
 
 def _take(store: Store, tokens: Sequence[TokenFile], wanted: set[str], *, title: str) -> dict[str, Found]:
@@ -111,6 +109,13 @@ def _take(store: Store, tokens: Sequence[TokenFile], wanted: set[str], *, title:
         token.path: Found("", problem=result.reason) if isinstance(result, Failure) else result
         for token, result in zip(tokens, results, strict=True)
     }
+
+
+def _usable(parts: Sequence[Part], found: dict[str, Found]) -> tuple[list[Part], list[Rejected]]:
+    """Clips whose files are in order, and the others."""
+    problems = [(part, found[part.token.path].problem) for part in parts]
+    bad = [Rejected(part.clip.id, part.token.path, problem) for part, problem in problems if problem]
+    return [part for part, problem in problems if not problem], bad
 
 
 def _splits(parts: Sequence[Part], form: Form) -> list[str]:

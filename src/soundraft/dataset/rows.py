@@ -13,6 +13,7 @@ from soundraft.audio import ecdc
 from soundraft.audio.token_index import TokenFile
 from soundraft.manifest import Clip, Rejected, parse_rows, read_manifest
 from soundraft.runtime import UserError
+from soundraft.sidecar import format
 
 NOT_HASHED = ("wav", "audio", "cond", "codes", "meta")  # bytes are hashed as such; where files lie is not content
 
@@ -35,7 +36,7 @@ class Sources:
     cond: Path | None
     wavs: Path | None = None
     manifest: Path | None = None
-    cond_suffix: str = ".cond.npy"
+    cond_suffix: str = format.SUFFIX
     tokens_suffix: str = ecdc.SUFFIX
     recursive: bool = True
 
