@@ -1,5 +1,6 @@
 """stages/s5_build_dataset.py on any folders: each of its options."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def test_split_and_tokens_subdir_and_materialize(beside: Corpus, tmp_path: Path)
     assert "split dev, which this build does not make" in s5(beside.tokens, out, code=1)
     assert "is no name of a split" in s5(beside.tokens, out, "--split", "a/b", code=2)
     assert "invalid choice" in s5(beside.tokens, out, "--materialize", "symlink", code=2)
+    assert "no split can be called cond" in s5(beside.tokens, out, "--split", "cond", code=1)
     assert "plain name that no split has" in s5(beside.tokens, out, "--tokens-subdir", "train", code=1)
 
 
@@ -105,6 +107,14 @@ def test_bad_clips_are_named_and_limited(beside: Corpus, tmp_path: Path) -> None
     said = s5(beside.tokens, tmp_path / "out", "--max-bad-fraction", "0.5", "--verify")
     assert "SKIPPED test/2.ecdc: not a token file" in said
     assert verify.check(tmp_path / "out") == 5
+
+
+def test_a_name_that_is_no_text_is_set_aside(beside: Corpus, tmp_path: Path) -> None:
+    for ending in ("ecdc", "cond.npy", "cond.json"):
+        shutil.copy(beside.tokens / f"test/2.{ending}", os.fsencode(beside.tokens) + b"/\xff." + ending.encode())
+    said = s5(beside.tokens, tmp_path / "out", "--max-bad-fraction", "0.5", "--verify")
+    assert "SKIPPED \\udcff.ecdc: the name is not UTF-8" in said
+    assert "train 6; 1 set aside" in said
 
 
 def test_nothing_else_is_replaced(beside: Corpus, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from soundraft import files
 from soundraft.audio.token_index import TokenFile
 from soundraft.dataset import card, rows, table
 from soundraft.dataset.card import SplitFacts
-from soundraft.dataset.materialize import Found, Store
+from soundraft.dataset.materialize import COND_SUBDIR, Found, Store
 from soundraft.dataset.rows import Part, Sources
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_fraction
 from soundraft.parallel import BadClip, Failure, map_clips, progress_over
@@ -47,6 +47,8 @@ class Form:
     all_splits: bool = False
 
     def __post_init__(self) -> None:
+        if self.split == COND_SUBDIR:
+            raise UserError(f"no split can be called {COND_SUBDIR}: the sidecars have that folder")
         if Path(self.tokens_subdir).name != self.tokens_subdir or self.tokens_subdir in (*SPLITS, self.split, ".."):
             raise UserError(
                 f"the token folder is a plain name that no split has, such as tokens: {self.tokens_subdir!r}"
