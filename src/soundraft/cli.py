@@ -1,6 +1,7 @@
 """The command `soundraft`: a function and its options for each subcommand, all named in `COMMANDS`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         COMMANDS[given.command].run(given)
     except (UserError, BadClip) as error:
         sys.exit(f"soundraft {given.command}: {error}")
-    except BrokenPipeError:
-        sys.stderr.close()  # `soundraft inspect … | head` is no fault
+    except BrokenPipeError:  # `soundraft inspect … | head` is no fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if not (runtime.is_machine_fault(error) or isinstance(error, PermissionError)):
             raise
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="soundraft",
-        description="Look at what the pipeline makes. The pipeline itself is run by `dvc repro`, its steps by stages/*.py.",
+        description="Look at what the pipeline makes. `dvc repro` runs the pipeline itself.",
         epilog="`soundraft COMMAND --help` shows the options of a command.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -68,11 +69,11 @@ def inspect(given: argparse.Namespace) -> None:
     if given.plot is not None and given.plot.suffix.lower() != ".png":
         raise UserError(f"--plot writes a .png, not {given.plot}")
     view = _dataset_view(given) if given.dataset is not None else _folders_view(given)
-    print("\n".join(view.head))
     indices = list(range(min(given.show, len(view.tokens)))) if given.indices is None else given.indices
     beyond = [index for index in indices if index >= len(view.tokens)]
     if beyond:
         raise UserError(f"there is no clip {beyond[0]}: {len(view.tokens)} clips, counted from 0")
+    print("\n".join(view.head))
     for index in indices:
         print("\n" + "\n".join(view.lines(index)))
     if given.verify:
@@ -93,13 +94,16 @@ class _View:
 
 
 def _dataset_view(given: argparse.Namespace) -> _View:
-    from soundraft.dataset import describe, loader, table, verify
-    from soundraft.dataset.tokens import TokenDataset
+    from soundraft.dataset import table
 
     if given.cond_root is not None or given.recursive is not None:
         raise UserError("--cond-root and --recursive go with --tokens-root; a dataset knows where its files are")
     splits = table.read_splits(given.dataset)
     split = given.split or (splits[0] if len(splits) == 1 else "train")
+
+    from soundraft.dataset import describe, loader, verify  # torch, a second: after what can be told without
+    from soundraft.dataset.tokens import TokenDataset
+
     tokens = TokenDataset.from_dataset(given.dataset, split)
     rows = loader.open_split(given.dataset, split)
     shown = rows.select_columns(["id", "text", "label", "speaker"])

@@ -17,7 +17,7 @@ from soundraft import files
 from soundraft.audio.token_index import TokenFile
 from soundraft.dataset import card, rows, table
 from soundraft.dataset.card import SplitFacts
-from soundraft.dataset.materialize import Found, Store
+from soundraft.dataset.materialize import COND_SUBDIR, Found, Store
 from soundraft.dataset.rows import Part, Sources
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_fraction
 from soundraft.parallel import BadClip, Failure, map_clips, progress_over
@@ -47,6 +47,8 @@ class Form:
     all_splits: bool = False
 
     def __post_init__(self) -> None:
+        if self.split == COND_SUBDIR:
+            raise UserError(f"no split can be called {COND_SUBDIR}: the sidecars have that folder")
         if Path(self.tokens_subdir).name != self.tokens_subdir or self.tokens_subdir in (*SPLITS, self.split, ".."):
             raise UserError(
                 f"the token folder is a plain name that no split has, such as tokens: {self.tokens_subdir!r}"
@@ -88,9 +90,8 @@ def build_dataset(
     found = _take(store, tokens, {part.token.path for part in parts}, title=f"tokens of {form.name}")
     if audited is not None:
         audit.check_passed(audited, content.folder_hash((path, item.stored) for path, item in found.items()))
-    problems = ((part, found[part.token.path].problem) for part in parts)
-    rejected += [Rejected(part.clip.id, part.token.path, problem) for part, problem in problems if problem]
-    good = [part for part in parts if not found[part.token.path].problem]
+    good, bad = _usable(parts, found)
+    rejected = sorted(rejected + bad, key=lambda item: (item.id, item.path))
     check_bad_fraction(len(good), rejected, max_bad_fraction)
     splits = {}
     for split in _splits(good, form):
@@ -98,9 +99,8 @@ def build_dataset(
         splits[split] = _write_split(sources, store, split, chosen, found, title=f"pack {form.name}/{split}")
     table.write_dict(folder, list(splits))
     card.write(folder, form.name, form.materialize, splits, codec=form.codec)
-    bad = sorted(rejected, key=lambda item: (item.id, item.path))
-    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, bad))
-    return Built(splits, bad)
+    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, rejected))
+    return Built(splits, rejected)
 
 
 def _take(store: Store, tokens: Sequence[TokenFile], wanted: set[str], *, title: str) -> dict[str, Found]:
@@ -111,6 +111,13 @@ def _take(store: Store, tokens: Sequence[TokenFile], wanted: set[str], *, title:
         token.path: Found("", problem=result.reason) if isinstance(result, Failure) else result
         for token, result in zip(tokens, results, strict=True)
     }
+
+
+def _usable(parts: Sequence[Part], found: dict[str, Found]) -> tuple[list[Part], list[Rejected]]:
+    """Clips whose files are in order, and the others."""
+    problems = [(part, found[part.token.path].problem) for part in parts]
+    bad = [Rejected(part.clip.id, part.token.path, problem) for part, problem in problems if problem]
+    return [part for part, problem in problems if not problem], bad
 
 
 def _splits(parts: Sequence[Part], form: Form) -> list[str]:
@@ -147,7 +154,7 @@ def _write_split(
 
 def fingerprint_of(content_hash: str, store: Store) -> str:
     """By content and by where the files are named to be: two forms of one dataset are not one for a cache."""
-    where = store.materialize, *store.prefixes()
+    where = store.materialize, *store.prefixes
     return xxhash.xxh3_64_hexdigest(f"{content_hash} {' '.join(where)}".encode())
 
 

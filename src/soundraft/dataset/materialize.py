@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +75,15 @@ class Store:
 
     def relative(self, token: TokenFile) -> tuple[str, ...]:
         """The same files as the dataset names them, relative to its folder."""
-        roots = self.prefixes()
-        cond = f"{roots[1]}/{token.name}{self.suffix}"
-        paths = (f"{roots[0]}/{token.path}", cond, format.json_path(cond))
-        return paths[: len(self.sources(token))]
+        tokens, conds = self.prefixes
+        if self.cond_root is None:
+            return (f"{tokens}/{token.path}",)
+        cond = f"{conds}/{token.name}{self.suffix}"
+        return f"{tokens}/{token.path}", cond, format.json_path(cond)
 
+    @cached_property
     def prefixes(self) -> tuple[str, str]:
+        """The folders of token files and of sidecars, relative to the dataset."""
         if self.materialize != "none":
             return self.tokens_subdir, COND_SUBDIR
         return (_way(self.tokens_root, self.home), _way(self.cond_root or self.tokens_root, self.home))
@@ -108,15 +112,17 @@ class Store:
     def take(self, job: tuple[TokenFile, bool]) -> Found:
         """Look at a clip's files and, when the clip is wanted, place them."""
         token, wanted = job
-        data = [content.read(path) for path in self.sources(token)]
+        sources = self.sources(token)
+        data = [content.read(path) for path in sources]
         stored = content.files_hash(data)
         try:
-            names = self._check(token, data[0] or b"")
+            names = self._check(token, sources[1:], data[0] or b"")
         except BadClip as error:
             return Found(stored, problem=str(error))
-        place = {"copy": self._copy, "link": self._link}.get(self.materialize)
+        place = {"copy": _copy, "link": _link}.get(self.materialize)
         if wanted and place is not None:
-            self._place(token, data, place)
+            for source, found, relative in zip(sources, data, self.relative(token), strict=True):
+                _place(source, found or b"", f"{self.folder}/{relative}", place)
         return Found(stored, names)
 
     def embedded(self, token: TokenFile) -> Embedded:
@@ -129,40 +135,38 @@ class Store:
         meta = format.read_meta(format.json_path(path))
         return Embedded(codes, values, json.dumps(meta, ensure_ascii=False, allow_nan=False))
 
-    def _check(self, token: TokenFile, data: bytes) -> tuple[str, ...]:
+    def _check(self, token: TokenFile, sidecar_paths: tuple[str, ...], data: bytes) -> tuple[str, ...]:
         if token.problem:
             raise BadClip(token.problem)
         if self.open_tokens:
             check_codes(token, ecdc.parse(data).codes)
-        if self.cond_root is None:
+        if not sidecar_paths:
             return ()
-        path = self.sources(token)[1]
-        if not any(format.exists(path)):
+        if not any(format.exists(sidecar_paths[0])):
             raise BadClip(f"no sidecar {token.name}{self.suffix}")
-        sidecar = format.read(path)
+        sidecar = format.read(sidecar_paths[0])
         if len(sidecar.values) != token.frames:
             raise BadClip(f"the sidecar has {len(sidecar.values)} frames, the token file has {token.frames}")
         return sidecar.names
 
-    def _place(self, token: TokenFile, data: list[bytes | None], place: Callable[[str, bytes, str], None]) -> None:
-        for source, content_, relative in zip(self.sources(token), data, self.relative(token), strict=True):
-            target = f"{self.folder}/{relative}"
-            if content_ is None:
-                raise BadClip(f"{source} vanished")
-            try:
-                place(source, content_, target)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                place(source, content_, target)
 
-    @staticmethod
-    def _copy(_source: str, data: bytes, target: str) -> None:
-        with open(target, "wb") as stream:
-            stream.write(data)
+def _place(source: str, data: bytes, target: str, place: Callable[[str, bytes, str], None]) -> None:
+    try:
+        place(source, data, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        place(source, data, target)
 
-    @staticmethod
-    def _link(source: str, _data: bytes, target: str) -> None:
-        os.link(os.path.realpath(source), target)
+
+def _copy(_source: str, data: bytes, target: str) -> None:
+    with open(target, "wb", buffering=0) as stream:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[stream.write(rest) :]
+
+
+def _link(source: str, _data: bytes, target: str) -> None:
+    os.link(os.path.realpath(source), target)
 
 
 def check_codes(token: TokenFile, codes: np.ndarray) -> None:

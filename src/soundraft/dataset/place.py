@@ -14,6 +14,8 @@ from soundraft.runtime import UserError
 def check_replaceable(out: Path, sources: Sources) -> None:
     """Raise UserError when `out` holds something else than a dataset, or what the dataset is made of."""
     for source in filter(None, (sources.tokens, sources.cond)):
+        if not source.is_dir():
+            raise UserError(f"no such folder: {source}")
         files.check_apart(source, out)
     if sources.wavs is not None and sources.wavs.resolve().is_relative_to(out.resolve()):
         raise UserError(f"{sources.wavs} lies in {out}, which would be replaced")

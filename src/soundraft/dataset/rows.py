@@ -13,6 +13,7 @@ from soundraft.audio import ecdc
 from soundraft.audio.token_index import TokenFile
 from soundraft.manifest import Clip, Rejected, parse_rows, read_manifest
 from soundraft.runtime import UserError
+from soundraft.sidecar import format
 
 NOT_HASHED = ("wav", "audio", "cond", "codes", "meta")  # bytes are hashed as such; where files lie is not content
 
@@ -35,7 +36,7 @@ class Sources:
     cond: Path | None
     wavs: Path | None = None
     manifest: Path | None = None
-    cond_suffix: str = ".cond.npy"
+    cond_suffix: str = format.SUFFIX
     tokens_suffix: str = ecdc.SUFFIX
     recursive: bool = True
 
@@ -57,9 +58,12 @@ def join(
     Args:
         split: of clips whose manifest names none.
     """
-    clips, rejected = _clips(sources, tokens)
+    named = [token for token in tokens if _is_text(token.path)]
+    clips, rejected = _clips(sources, named)
+    unnamed = (token.path.encode(errors="backslashreplace").decode() for token in tokens if not _is_text(token.path))
+    rejected += [Rejected(name, name, "the name is not UTF-8") for name in unnamed]
     left: dict[str, list[TokenFile]] = {}
-    for token in tokens:
+    for token in named:
         left.setdefault(token.wav, []).append(token)
     parts = []
     for clip in sorted(clips, key=lambda clip: clip.id):
@@ -73,6 +77,11 @@ def join(
     for waiting in left.values():
         rejected += [Rejected(token.name, token.path, "no clip for this token file") for token in waiting]
     return parts, rejected
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name can stand in a table; the bytes of some are no UTF-8."""
+    return name.isascii() or name.encode(errors="replace").decode() == name
 
 
 def _clips(sources: Sources, tokens: Sequence[TokenFile]) -> tuple[list[Clip], list[Rejected]]:

@@ -18,7 +18,7 @@ from soundraft.params import Materialize
 from soundraft.runtime import UserError
 
 MAX_SHARD_BYTES = 500_000_000
-MAX_BATCH_BYTES = 16_000_000
+MAX_BATCH_BYTES = 4_000_000
 MAX_BATCH_ROWS = 1000
 DICT_NAME, STATE_NAME, INFO_NAME = "dataset_dict.json", "state.json", "dataset_info.json"
 
@@ -147,7 +147,9 @@ def read_splits(folder: Path) -> list[str]:
     try:
         return list(files.read_json(folder / DICT_NAME)["splits"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} is no dataset of ours: no readable {DICT_NAME} in it") from error
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{DICT_NAME}"))
+        hint = f"; name one of those inside: {', '.join(inside)}" if inside else ""
+        raise UserError(f"{folder} is no dataset of ours: no readable {DICT_NAME} in it{hint}") from error
 
 
 def read_features(folder: Path) -> dict[str, Feature]:

@@ -56,7 +56,7 @@ class _Clips(Protocol):
 class TokenDataset(torch.utils.data.Dataset[Item]):
     """Triplets of codes, conditioning and names.
 
-    dataset = TokenDataset.from_dataset(Path("data/dataset/start"), "train")
+    dataset = TokenDataset.from_dataset("data/dataset/start", "train")
     loader = torch.utils.data.DataLoader(dataset, batch_size=8, collate_fn=collate, num_workers=2)
     """
 
@@ -64,12 +64,13 @@ class TokenDataset(torch.utils.data.Dataset[Item]):
         self.clips = clips
 
     @classmethod
-    def from_dataset(cls, folder: Path, split: str = "train") -> "TokenDataset":
+    def from_dataset(cls, folder: Path | str, split: str = "train") -> "TokenDataset":
         """One split of a dataset that s5 built, however it was materialised.
 
         Raises:
             UserError: when there is no such dataset or split.
         """
+        folder = Path(folder)
         splits = table.read_splits(folder)
         if split not in splits:
             raise UserError(f"{folder} has no split {split}; it has {', '.join(splits)}")
@@ -79,16 +80,17 @@ class TokenDataset(torch.utils.data.Dataset[Item]):
     @classmethod
     def from_folders(
         cls,
-        tokens_root: Path,
-        cond_root: Path | None = None,
+        tokens_root: Path | str,
+        cond_root: Path | str | None = None,
         *,
         recursive: bool = True,
         suffix: str = ecdc.SUFFIX,
         cond_suffix: str = format.SUFFIX,
     ) -> "TokenDataset":
         """Token files and sidecars as s2 to s4 leave them; the sidecars beside the token files when not named."""
-        tokens = listing.list_clips(tokens_root, cond_suffix, tokens_suffix=suffix, recursive=recursive)
-        return cls(_Raw(tokens_root, cond_root or tokens_root, cond_suffix, tokens))
+        root = Path(tokens_root)
+        tokens = listing.list_clips(root, cond_suffix, tokens_suffix=suffix, recursive=recursive)
+        return cls(_Raw(root, Path(cond_root or root), cond_suffix, tokens))
 
     def __len__(self) -> int:
         return len(self.clips)

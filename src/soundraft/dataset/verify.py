@@ -78,15 +78,19 @@ def _verify_split(folder: Path, split: str) -> tuple[int, str, list[str]]:
     embed = "codes" in features
     stored = _embedded(folder / split) if embed else _in_files(folder, folder / split)
     digest, wrong, count = xxhash.xxh3_128(), [], 0
-    for batch in table.read_batches(folder / split, [*plain, "wav"]):
-        audio = batch.column("wav").field("bytes")
-        for row, wav in zip(batch.select(plain).to_pylist(), audio, strict=True):
-            found = next(stored)
-            digest.update(rows.row_hash(row, wav.as_py(), found.hash).encode())
-            count += 1
-            if found.problem:
-                wrong.append(f"{row['id']}: {found.problem}")
+    for (row, wav), found in zip(_rows_with_audio(folder / split, plain), stored, strict=True):
+        digest.update(rows.row_hash(row, wav, found.hash).encode())
+        count += 1
+        if found.problem:
+            wrong.append(f"{row['id']}: {found.problem}")
     return count, digest.hexdigest(), wrong
+
+
+def _rows_with_audio(folder: Path, plain: Sequence[str]) -> Iterator[tuple[dict[str, Any], bytes | None]]:
+    for batch in table.read_batches(folder, [*plain, "wav"]):
+        audio = batch.column("wav").field("bytes")
+        for row, wav in zip(batch.select(list(plain)).to_pylist(), audio, strict=True):
+            yield row, wav.as_py()
 
 
 def _embedded(folder: Path) -> Iterator[Stored]:

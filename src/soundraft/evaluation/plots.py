@@ -71,14 +71,15 @@ def plot_clip(
     seconds = len(codes) / FRAMES_PER_S
     heights = [1.2] * (audio is not None) + [0.9 + codes.shape[1] / 12] + [0.9] * len(names)
     figure, panels = _panels(heights)
-    figure.suptitle(f"{title}   {seconds:.2f} s, {len(codes)} frames", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(f"{title}   ·   {seconds:.2f} s, {len(codes)} frames", fontsize=11, parse_math=False)
     waiting = iter(panels)
     if audio is not None:
         _draw_wave(next(waiting), audio)
     _draw_codes(next(waiting), codes, seconds)
     for axes, name, values, color in zip(waiting, names, cond.T, cycle(CURVE_COLORS), strict=False):
         _draw_feature(axes, name, values, color)
-    panels[-1].set(xlabel="seconds", xlim=(0, seconds))
+    panels[-1].set_xlim(0, seconds)
+    panels[-1].set_xlabel("seconds", fontsize=9)
     _save(figure, path)
 
 
@@ -104,7 +105,8 @@ def _draw_wave(axes: Any, audio: bytes) -> None:
     mono = audio_io.to_mono(samples)
     peak = float(np.abs(mono).max()) or 1.0
     axes.plot(np.arange(len(mono)) / rate_hz, mono, color="#4c5c70", linewidth=0.4)
-    axes.set(ylabel="waveform", ylim=(-1.05 * peak, 1.05 * peak))
+    axes.set(ylim=(-1.05 * peak, 1.05 * peak))
+    _name(axes, "waveform")
 
 
 def _draw_codes(axes: Any, codes: np.ndarray, seconds: float) -> None:
@@ -114,15 +116,20 @@ def _draw_codes(axes: Any, codes: np.ndarray, seconds: float) -> None:
         codes.T, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0, vmax=CODEBOOK_SIZE - 1,
         extent=(0, seconds, books - 0.5, -0.5),
     )  # fmt: skip
-    axes.set(ylabel="codebook", yticks=range(0, books, max(1, books // 4)))
+    axes.set(yticks=range(0, books, max(1, books // 4)))
+    _name(axes, f"codes: one row a codebook, dark 0 to bright {CODEBOOK_SIZE - 1}")
 
 
 def _draw_feature(axes: Any, name: str, values: np.ndarray, color: str) -> None:
     """One value a frame, drawn at the middle of the frame."""
     middles = (np.arange(len(values)) + 0.5) / FRAMES_PER_S
     axes.plot(middles, values, color=color, linewidth=1.2)
-    axes.set_ylabel(name)
     axes.grid(alpha=0.3)
+    _name(axes, name)
+
+
+def _name(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=8, color="#555555", pad=3, parse_math=False)
 
 
 def _finish(figure: Any, axes: Any, path: Path) -> None:

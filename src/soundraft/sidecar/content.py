@@ -29,7 +29,7 @@ def folder_hash(clips: Iterable[tuple[str, str]]) -> str:
     """Of (path of the token file, hash of its files), in any order."""
     digest = xxhash.xxh3_128()
     for path, of_files in sorted(clips):
-        digest.update(f"{of_files} {path}\n".encode())
+        digest.update(f"{of_files} {path}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -1,0 +1,140 @@
+"""stages/s5_build_dataset.py on any folders: each of its options."""
+
+import os
+import shutil
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+
+from soundraft.dataset import verify
+from soundraft.dataset.tokens import TokenDataset
+from soundraft.manifest import MANIFEST_NAME
+from tests.dataset.workshop import Corpus, codes_of, corpus
+from tests.sidecar.workshop import script
+
+
+def s5(*argv: object, code: int = 0) -> str:
+    got, said = script("s5_build_dataset", *argv)
+    assert got == code, said
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Corpus:
+    """A corpus with its sidecars beside the token files, as the public workflow leaves it."""
+    made = corpus(tmp_path / "in")
+    shutil.copytree(made.cond, made.tokens, dirs_exist_ok=True)
+    return made
+
+
+def test_token_folders_alone_make_a_dataset_without_text(beside: Corpus, tmp_path: Path) -> None:
+    said = s5(beside.tokens, tmp_path / "out", "--verify")
+    assert "out: train 6; 0 set aside" in said
+    assert "verified 6 clips" in said
+    assert f"next: soundraft inspect {tmp_path / 'out'} --split train" in said
+    rows = datasets.load_from_disk(str(tmp_path / "out"))["train"]
+    assert [row["id"] for row in rows] == ["test/2", "test/5", "train/0", "train/3_x.0", "validation/1", "validation/4"]
+    row = rows[3]
+    assert (row["wav"], row["text"], row["duration"], row["sample_rate"]) == (None, None, 0.5, 24000)
+    assert (tmp_path / "out" / row["audio"]).samefile(beside.tokens / "train/3_x.0.ecdc"), "linked by default"
+
+
+def test_split_and_tokens_subdir_and_materialize(beside: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    s5(beside.tokens, out, "--split", "dev", "--tokens-subdir", "codes", "--materialize", "copy")
+    row = datasets.load_from_disk(str(out))["dev"][0]
+    assert row["audio"] == "codes/test/2.ecdc"
+    assert not (out / row["audio"]).samefile(beside.tokens / "test/2.ecdc")
+    assert "split dev, which this build does not make" in s5(beside.tokens, out, code=1)
+    assert "is no name of a split" in s5(beside.tokens, out, "--split", "a/b", code=2)
+    assert "invalid choice" in s5(beside.tokens, out, "--materialize", "symlink", code=2)
+    assert "no split can be called cond" in s5(beside.tokens, out, "--split", "cond", code=1)
+    assert "plain name that no split has" in s5(beside.tokens, out, "--tokens-subdir", "train", code=1)
+
+
+def test_none_and_embed(beside: Corpus, tmp_path: Path) -> None:
+    s5(beside.tokens, tmp_path / "none", "--materialize", "none", "--verify")
+    row = datasets.load_from_disk(str(tmp_path / "none"))["train"][0]
+    assert row["audio"] == "../in/tokens/test/2.ecdc"
+    s5(beside.tokens, tmp_path / "embed", "--materialize", "embed", "--verify")
+    np.testing.assert_array_equal(TokenDataset.from_dataset(tmp_path / "embed")[0]["codes"], codes_of(2).T)
+
+
+def test_suffixes_and_recursion(beside: Corpus, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    (flat / "deep").mkdir(parents=True)
+    for name, target in (("test/2", "a"), ("train/0", "deep/b")):
+        shutil.copy(beside.tokens / f"{name}.ecdc", flat / f"{target}.tok")
+        for ending in ("npy", "json"):
+            shutil.copy(beside.tokens / f"{name}.cond.{ending}", flat / f"{target}.feat.{ending}")
+    options = ("--suffix", ".tok", "--cond-suffix", ".feat.npy", "--verify", "--materialize", "copy")
+    assert "train 2; 0 set aside" in s5(flat, tmp_path / "all", *options)
+    assert "train 1; 0 set aside" in s5(flat, tmp_path / "top", *options, "--no-recursive")
+    row = datasets.load_from_disk(str(tmp_path / "top"))["train"][0]
+    assert (row["audio"], row["cond"]) == ("tokens/a.tok", "cond/a.feat.npy")
+    assert "no token files (*.ecdc) in there" in s5(flat, tmp_path / "x", code=1)
+    assert not (tmp_path / "x").exists()
+
+
+def test_sidecars_elsewhere_or_nowhere(tmp_path: Path) -> None:
+    made = corpus(tmp_path / "in")
+    assert "no sidecar test/2.cond.npy" in s5(made.tokens, tmp_path / "x", code=1)
+    s5(made.tokens, tmp_path / "cond", "--cond-root", made.cond, "--verify")
+    s5(made.tokens, tmp_path / "bare", "--no-cond", "--verify")
+    row = datasets.load_from_disk(str(tmp_path / "bare"))["train"][0]
+    assert (row["cond"], row["features"]) == (None, [])
+    assert not (tmp_path / "bare/cond").exists()
+
+
+def test_audio_and_manifest(tmp_path: Path) -> None:
+    made = corpus(tmp_path / "in")
+    s5(made.tokens, tmp_path / "wavs", "--no-cond", "--wav-root", made.wavs, "--codec", "me/mine")
+    row = datasets.load_from_disk(str(tmp_path / "wavs"))["train"][0]
+    assert row["wav"] == {"bytes": (made.wavs / "test/2.wav").read_bytes(), "path": "test/2.wav"}
+    assert row["text"] is None
+    assert "checkpoint `me/mine`" in (tmp_path / "wavs/README.md").read_text()
+    said = s5(made.tokens, tmp_path / "full", "--no-cond", "--manifest", made.wavs / MANIFEST_NAME, "--verify")
+    assert "train 2, validation 2, test 2; 0 set aside" in said
+    assert datasets.load_from_disk(str(tmp_path / "full"))["test"]["text"][:] == ["text 2", "text 5"]
+
+
+def test_bad_clips_are_named_and_limited(beside: Corpus, tmp_path: Path) -> None:
+    (beside.tokens / "test/2.ecdc").write_bytes(b"junk")
+    assert "1 of 6 clips are bad" in s5(beside.tokens, tmp_path / "out", code=1)
+    said = s5(beside.tokens, tmp_path / "out", "--max-bad-fraction", "0.5", "--verify")
+    assert "SKIPPED test/2.ecdc: not a token file" in said
+    assert verify.check(tmp_path / "out") == 5
+
+
+def test_a_name_that_is_no_text_is_set_aside(beside: Corpus, tmp_path: Path) -> None:
+    for ending in ("ecdc", "cond.npy", "cond.json"):
+        shutil.copy(beside.tokens / f"test/2.{ending}", os.fsencode(beside.tokens) + b"/\xff." + ending.encode())
+    said = s5(beside.tokens, tmp_path / "out", "--max-bad-fraction", "0.5", "--verify")
+    assert "SKIPPED \\udcff.ecdc: the name is not UTF-8" in said
+    assert "train 6; 1 set aside" in said
+
+
+def test_nothing_else_is_replaced(beside: Corpus, tmp_path: Path) -> None:
+    s5(beside.tokens, tmp_path / "out")
+    s5(beside.tokens, tmp_path / "out")  # a dataset is
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years")
+    assert "is there and is no dataset" in s5(beside.tokens, mine, code=1)
+    assert "neither inside the other" in s5(beside.tokens, beside.tokens / "out", code=1)
+    assert "neither inside the other" in s5(beside.tokens, tmp_path, code=1)
+    assert "would be replaced" in s5(beside.tokens, tmp_path / "w", "--wav-root", tmp_path / "w/wavs", code=1)
+    assert (mine / "thesis.txt").read_text() == "years"
+    assert "no such folder" in s5(tmp_path / "nope", tmp_path / "x", code=1)
+
+
+def test_publishing_never_happens_by_itself(beside: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("pushed")
+
+    monkeypatch.setattr(datasets.Dataset, "push_to_hub", never)
+    monkeypatch.setattr(datasets.DatasetDict, "push_to_hub", never)
+    s5(beside.tokens, tmp_path / "out", "--materialize", "embed", "--verify")

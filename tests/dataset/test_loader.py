@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from soundraft.dataset import loader
+from soundraft.dataset.splits import hashed_split
+from soundraft.manifest import SPLITS
+from soundraft.params import Materialize
+from tests.conftest import tone
+from tests.dataset.workshop import corpus
+
+
+@pytest.mark.parametrize("materialize", ["copy", "embed"])
+def test_loading_resamples_and_takes_the_clips_asked_for(tmp_path: Path, materialize: Materialize) -> None:
+    corpus(tmp_path / "in").build(tmp_path / "out", materialize)
+    clips = loader.load_utterances(
+        tmp_path / "out", "train", sample_rate_hz=8000, extract=torch.from_numpy, indices=[1, 0, 1]
+    )
+    assert clips.ids == ["3", "0", "3"]
+    assert clips.texts == ["text 3", "text 0", "text 3"]
+    assert clips.lengths == [4000, 1600, 4000]
+    np.testing.assert_allclose(clips.features[1][400:-400], tone(0.2)[400:-400], atol=2e-3)
+
+
+def test_batches_hold_every_clip_once_and_are_of_similar_length() -> None:
+    lengths = [int(value) for value in np.random.default_rng(0).integers(10, 1000, 103)]
+    for batches in (loader.length_batches(lengths, 8), loader.shuffled_batches(lengths, 8, seed=3)):
+        assert sorted(index for batch in batches for index in batch) == list(range(103))
+        padding = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches) / sum(lengths)
+        assert padding < 1.25
+    assert loader.shuffled_batches(lengths, 8, seed=3) == loader.shuffled_batches(lengths, 8, seed=3)
+    assert loader.shuffled_batches(lengths, 8, seed=3) != loader.shuffled_batches(lengths, 8, seed=4)
+
+
+def test_hashed_splits_are_stable_and_near_their_shares() -> None:
+    drawn = [hashed_split(f"speaker {index}") for index in range(3000)]
+    assert drawn[:8] == [hashed_split(f"speaker {index}") for index in range(8)]
+    assert {split: round(drawn.count(split) / 3000, 1) for split in SPLITS} == {
+        "train": 0.8,
+        "validation": 0.1,
+        "test": 0.1,
+    }

@@ -1,0 +1,129 @@
+"""What `--verify` must find."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundraft.audio import ecdc
+from soundraft.dataset import verify
+from soundraft.dataset.build import Form, build_dataset
+from soundraft.dataset.rows import Sources
+from soundraft.params import Materialize
+from soundraft.runtime import UserError
+from soundraft.sidecar import format
+from tests.dataset.workshop import codes_of, corpus
+
+
+def one_other_code(folder: Path) -> None:
+    path = folder / "tokens/test/5.ecdc"
+    tokens = ecdc.read(path)
+    codes = tokens.codes.copy()
+    codes[0, 0] ^= 1
+    path.write_bytes(ecdc.esf_bytes(ecdc.Tokens(codes, tokens.samples)))
+
+
+def cut(name: str, to: int) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:to])
+
+    return damage
+
+
+def shorter_sidecar(folder: Path) -> None:
+    path = f"{folder}/cond/test/5.cond.npy"
+    side = format.read(path)
+    format.write(path, format.Sidecar(side.values[:-1], side.names, side.extra))
+
+
+def other_codes(folder: Path) -> None:
+    (folder / "tokens/test/5.ecdc").write_bytes(ecdc.esf_bytes(ecdc.Tokens(codes_of(2), 30 * 320)))
+
+
+def renamed_feature(folder: Path) -> None:
+    path = folder / "cond/test/5.cond.json"
+    path.write_text(path.read_text().replace("pitch", "pitsch"))
+
+
+def rewritten_card(folder: Path) -> None:
+    path = folder / "README.md"
+    path.write_text(path.read_text().replace("test: ", "test: 0", 1))
+
+
+DAMAGES = [
+    (one_other_code, "test: content is [0-9a-f]{32}, the card says [0-9a-f]{32}"),
+    (cut("tokens/test/5.ecdc", 700), "test: 5: tokens/test/5.ecdc: not a token file"),
+    (cut("cond/test/5.cond.npy", 200), "test: 5: 5.cond.npy: header promises 212 bytes of numbers, 72 are there"),
+    (cut("cond/test/5.cond.json", 20), "test: 5: 5.cond.json: not strict JSON"),
+    (lambda folder: (folder / "tokens/test/5.ecdc").unlink(), "test: 5: tokens/test/5.ecdc: no such file"),
+    (lambda folder: (folder / "cond/test/5.cond.npy").unlink(), "test: 5: 5.cond.npy: No such file"),
+    (shorter_sidecar, "test: 5: the sidecar has 52 frames; 53 are stated"),
+    (other_codes, r"test: 5: codes are \[4, 30\]; 4 codebooks and 53 frames are stated"),
+    (renamed_feature, r"test: 5: the sidecar has 2 features \['rms_db', 'pitsch'\]"),
+    (rewritten_card, "the card says 0"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES)
+def test_damage_is_found_and_named(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
+    corpus(tmp_path / "in").build(tmp_path / "out")
+    assert verify.check(tmp_path / "out") == 6
+    damage(tmp_path / "out")
+    with pytest.raises(UserError, match=message):
+        verify.check(tmp_path / "out")
+    assert verify.verify(tmp_path / "out", ["train", "validation"]).problems == []
+
+
+@pytest.mark.parametrize("materialize", ["link", "none", "embed"])
+def test_every_form_can_be_verified(tmp_path: Path, materialize: Materialize) -> None:
+    made = corpus(tmp_path / "in")
+    made.build(tmp_path / "out", materialize)
+    assert verify.verify(tmp_path / "out") == verify.Verified(6, [])
+    moved = (tmp_path / "out").rename(tmp_path / "moved")
+    assert verify.check(moved) == 6
+    if materialize == "none":
+        (made.tokens / "train/0.ecdc").unlink()
+        with pytest.raises(UserError, match=r"train: 0: ../in/tokens/train/0.ecdc: no such file"):
+            verify.check(moved)
+
+
+def test_a_damaged_table_is_found(tmp_path: Path) -> None:
+    corpus(tmp_path / "in").build(tmp_path / "out", "embed")
+    shard = tmp_path / "out/train/data-00000-of-00001.arrow"
+    data = bytearray(shard.read_bytes())
+    place = data.find(codes_of(0).T.astype(np.int16).tobytes())
+    assert place > 0
+    data[place] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(UserError, match="train: content is"):
+        verify.check(tmp_path / "out")
+    shard.write_bytes(data[:-2000])
+    with pytest.raises(UserError, match=r"data-00000-of-00001\.arrow"):
+        verify.check(tmp_path / "out")
+    shard.unlink()
+    with pytest.raises(UserError, match=r"data-00000-of-00001\.arrow"):
+        verify.check(tmp_path / "out")
+
+
+def test_the_audio_is_part_of_the_content(tmp_path: Path) -> None:
+    corpus(tmp_path / "in").build(tmp_path / "out", "none")
+    shard = tmp_path / "out/train/data-00000-of-00001.arrow"
+    data = bytearray(shard.read_bytes())
+    data[data.find(b"RIFF") + 1000] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(UserError, match="train: content is"):
+        verify.check(tmp_path / "out")
+
+
+def test_folders_that_are_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no card"):
+        verify.check(tmp_path)
+    made = corpus(tmp_path / "in")
+    form = Form("bare", "copy", split="dev")
+    build_dataset(Sources(made.tokens, made.cond), tmp_path / "out", form, max_bad_fraction=0)
+    assert verify.check(tmp_path / "out") == 6
+    (tmp_path / "out/dataset_dict.json").write_text(json.dumps({"splits": ["dev", "gone"]}))
+    with pytest.raises(UserError, match=r"gone: no readable dataset_info.json"):
+        verify.check(tmp_path / "out")

@@ -1,0 +1,184 @@
+"""The command `soundraft`: what it prints, draws, and refuses."""
+
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundraft import cli
+from soundraft.dataset.build import Form, build_dataset
+from soundraft.dataset.rows import Sources
+from soundraft.evaluation import plots
+from tests.dataset.workshop import Corpus, cond_of, corpus
+
+LINES = """\
+split       clips  hours  frames  codebooks  features
+train           2  0.000      53          4  rms_db, pitch"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Corpus:
+    built = corpus(tmp_path / "in")
+    built.build(tmp_path / "ds")
+    return built
+
+
+def soundraft(capsys: pytest.CaptureFixture[str], *argv: object, code: int | str = 0) -> str:
+    """What the command prints; with `code` a text, how it must end."""
+    capsys.readouterr()
+    try:
+        cli.main([str(word) for word in argv])
+        ended: int | str | None = 0
+    except SystemExit as end:
+        ended = end.code
+    said = capsys.readouterr()
+    if isinstance(code, str):
+        assert isinstance(ended, str)
+        assert code in ended
+        assert "\n" not in ended
+        return ended
+    assert ended == code, said.err
+    return said.out + said.err
+
+
+def test_a_dataset_is_shown(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = soundraft(capsys, "inspect", tmp_path / "ds")
+    assert LINES in said
+    low, mean, high = (f"{number:.4g}" for number in (
+        f(cond_of(0)[:, 0].astype(np.float32)) for f in (np.min, np.mean, np.max)))  # fmt: skip
+    shown = [line.split() for line in said.splitlines()]
+    assert ["rms_db", low, mean, high] in shown
+    assert "[0] 0  0.20 s, 15 frames, 4 codebooks" in said
+    assert "text: text 3" in said
+    assert "speaker: s" in said
+
+
+def test_split_show_and_indices(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = soundraft(capsys, "inspect", tmp_path / "ds", "--split", "test", "--show", "1")
+    assert "[0] 2 " in said
+    assert "[1]" not in said
+    said = soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1,0")
+    assert said.index("[1] 3 ") < said.index("[0] 0 ")
+    assert "[0]" not in soundraft(capsys, "inspect", tmp_path / "ds", "--show", "0")
+    soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "0,9", code="there is no clip 9: 2 clips")
+    soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "x", code=2)
+    soundraft(capsys, "inspect", tmp_path / "ds", "--show", "-1", code=2)
+    soundraft(capsys, "inspect", tmp_path / "ds", "--split", "dev", code="has no split dev; it has train, validation")
+
+
+def test_the_only_split_needs_no_name(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    form = Form("bare", "embed", split="dev")
+    build_dataset(Sources(made.tokens, None), tmp_path / "bare", form, max_bad_fraction=0)
+    said = soundraft(capsys, "inspect", tmp_path / "bare", "--show", "1", "--plot", tmp_path / "p.png")
+    assert "dev:" in said
+    assert "no conditioning" in said
+
+
+def test_folders_are_shown(made: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    said = soundraft(capsys, "inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--indices", "3")
+    assert f"6 token files in {made.tokens}, sidecars in {made.cond}" in said
+    assert f"[3] {made.tokens}/train/3_x.0.ecdc  0.51 s, 38 frames, 4 codebooks" in said
+    soundraft(capsys, "inspect", "--tokens-root", made.tokens, "--no-recursive", code="no token files")
+    soundraft(capsys, "inspect", "--tokens-root", made.tokens, code="2.cond.npy: No such file")
+
+
+def test_verify(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ("--tokens-root", made.tokens, "--cond-root", made.cond)
+    for what in ((tmp_path / "ds",), folders):
+        assert "verified 6 clips: all is as stated" in soundraft(capsys, "inspect", *what, "--verify")
+    (tmp_path / "ds/tokens/test/5.ecdc").unlink()
+    (made.tokens / "test/5.ecdc").write_bytes(b"junk")
+    for what in ((tmp_path / "ds",), folders):
+        with pytest.raises(SystemExit, match=r"5\.ecdc: (no such|not a token) file"):
+            cli.main(["inspect", *map(str, what), "--show", "0", "--verify"])
+
+
+def test_a_picture(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "deep/clip.png"
+    said = soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1", "--plot", picture)
+    assert f"{picture}: clip 1" in said
+    tall = pixels(picture)
+    assert tall.std() > 20, "not one colour"
+    again = tmp_path / "again.png"
+    soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1", "--plot", again)
+    assert picture.read_bytes() == again.read_bytes()
+    soundraft(capsys, "inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--plot", again)
+    assert len(pixels(again)) < len(tall), "no waveform where there is no audio"
+    soundraft(capsys, "inspect", tmp_path / "ds", "--plot", tmp_path / "a.jpg", code="--plot writes a .png")
+    soundraft(capsys, "inspect", tmp_path / "ds", "--show", "0", "--plot", again, code="and none is")
+
+
+def test_a_picture_shows_each_code_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = {}
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.update(figure=figure))
+    codes = np.arange(12).reshape(6, 2)
+    plots.plot_clip(tmp_path / "x.png", codes, np.ones((6, 1)), ["$odd_name"], audio=None, title="a$b")
+    image = drawn["figure"].axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), codes.T)
+    assert image.get_extent() == [0, 6 / 75, 1.5, -0.5]
+    times = drawn["figure"].axes[1].lines[0].get_xdata()
+    np.testing.assert_allclose(times, (np.arange(6) + 0.5) / 75)
+
+
+def pixels(path: Path) -> np.ndarray:
+    """The raw bytes of a PNG's rows, filters included: enough to tell its height, and that it is not empty."""
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    width, height = struct.unpack_from(">II", data, 16)
+    place, packed = 8, b""
+    while place < len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        packed += data[place + 8 : place + 8 + length] if kind == b"IDAT" else b""
+        place += 12 + length
+    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, -1)
+    assert rows.shape[1] > width
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ((), "name a DATASET or --tokens-root FOLDER, one of them"),
+        (("ds", "--tokens-root", "in/tokens"), "one of them"),
+        (("nowhere",), "nowhere is no dataset of ours"),
+        ((".",), "name one of those inside: ds"),
+        (("--tokens-root", "nowhere"), "no such folder: nowhere"),
+        (("--tokens-root", "in/tokens", "--split", "train"), "--split goes with a DATASET"),
+        (("ds", "--cond-root", "in/sidecars"), "go with --tokens-root"),
+        (("ds", "--recursive"), "go with --tokens-root"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_a_line(
+    made: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert soundraft(capsys, "inspect", *argv, code=message).startswith("soundraft inspect: ")
+
+
+def test_help_names_every_command_and_every_option_reads_well(capsys: pytest.CaptureFixture[str]) -> None:
+    said = soundraft(capsys, "--help", code=0)
+    for name, command in cli.COMMANDS.items():
+        assert name in said
+        assert command.about in said
+        assert "usage: soundraft" in soundraft(capsys, name, "--help", code=0)
+    soundraft(capsys, code=2)
+    soundraft(capsys, "inspcet", code=2)
+
+
+@pytest.mark.parametrize("module", ["soundraft", "soundraft.cli"])
+def test_it_runs_as_a_module_with_an_exit_code(module: str) -> None:
+    command = [sys.executable, "-m", module, "inspect", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "soundraft inspect: nowhere is no dataset of ours: no readable dataset_dict.json in it"
+    ]
