@@ -1,5 +1,6 @@
 """One map over clips: worker processes, results in input order, a clip's failure is that clip's."""
 
+import math
 import multiprocessing
 import os
 import sys
@@ -21,6 +22,7 @@ Result = TypeVar("Result")
 CHUNK_CLIPS = 32  # a clip costs about a millisecond; a chunk keeps the cost of sending it far below that
 
 
+PROBE_CLIPS = 4  # the first ones tell how long a clip takes
 WORKERS_PAY_AFTER_S = 2.0  # starting two processes, each with its imports, takes about a second
 
 
@@ -40,7 +42,7 @@ def attempt(function: Callable[[Item], Result], item: Item) -> Result | Failure:
     except BadClip as error:
         return Failure(str(error))
     except Exception as error:
-        if runtime.is_machine_fault(error):
+        if runtime.is_machine_fault(error) or isinstance(error, UserError):
             raise
         return Failure(f"{type(error).__name__}: {error}")
 
@@ -55,56 +57,43 @@ class Guarded(Generic[Item, Result]):
         return [attempt(self.function, item) for item in items]
 
 
-def map_clips(
-    function: Callable[[Item], Result], items: Sequence[Item], *, title: str, chunk: int | None = None
-) -> Iterator[Result | Failure]:
+def map_clips(function: Callable[[Item], Result], items: Sequence[Item], *, title: str) -> Iterator[Result | Failure]:
     """`function` of each item, in input order, by the workers that `SOUNDRAFT_BACKEND` and `SOUNDRAFT_JOBS` name.
 
     Processes are started once the work has shown, on its first items, that it outlasts their start.
-    A full disk is not the clip's fault: it ends the work.
-
-    Args:
-        chunk: so many items travel to a worker together.
+    A full disk or a codec that is not there is no clip's fault: it ends the work.
     """
-    size = chunk or CHUNK_CLIPS
-    chunks = [items[start : start + size] for start in range(0, len(items), size)]
-    for done in map_groups(Guarded(function), chunks, title=title):
-        yield from done
-
-
-def map_groups(
-    function: Callable[[Sequence[Item]], list[Result]], groups: Sequence[Sequence[Item]], *, title: str
-) -> Iterator[list[Result]]:
-    """`function` of each group of clips, in input order, by the same workers; what it raises ends the work."""
-    if not groups:
+    if not items:
         return
-    with progress(sum(map(len, groups)), title=title, unit="clip") as bar:
-        for done in _map_groups(function, groups):
-            yield done
+    with progress(len(items), title=title, unit="clip") as bar:
+        for done in _map_chunks(Guarded(function), items):
+            yield from done
             bar.update(len(done))
 
 
-def _map_groups(
-    function: Callable[[Sequence[Item]], list[Result]], groups: Sequence[Sequence[Item]]
-) -> Iterator[list[Result]]:
+def _map_chunks(guarded: Guarded[Item, Result], items: Sequence[Item]) -> Iterator[list[Result | Failure]]:
     local = os.environ.get("SOUNDRAFT_BACKEND", "processes") == "processes"
-    workers = min(runtime.jobs(), len(groups))
-    started = time.monotonic()
-    for number, group in enumerate(groups):
-        expected_s = (len(groups) - number) * (time.monotonic() - started) / number if number else 0.0
+    started, done = time.monotonic(), 0
+    while done < len(items):
+        left = len(items) - done
+        expected_s = left * (time.monotonic() - started) / done if done else 0.0
+        workers = min(runtime.jobs(), math.ceil(left / CHUNK_CLIPS))
         if not local or (workers > 1 and expected_s >= WORKERS_PAY_AFTER_S):
-            yield from _in_workers(function, groups[number:], workers)
+            yield from _in_workers(guarded, items[done:], workers)
             return
-        yield function(group)
+        part = items[done : done + (CHUNK_CLIPS if done else PROBE_CLIPS)]
+        yield guarded(part)
+        done += len(part)
 
 
 def _in_workers(
-    function: Callable[[Sequence[Item]], list[Result]], groups: Sequence[Sequence[Item]], workers: int
-) -> Iterator[list[Result]]:
+    guarded: Guarded[Item, Result], items: Sequence[Item], workers: int
+) -> Iterator[list[Result | Failure]]:
     from joblib import Parallel, delayed
 
+    chunks = [items[start : start + CHUNK_CLIPS] for start in range(0, len(items), CHUNK_CLIPS)]
     with _backend(workers):
-        yield from Parallel(return_as="generator")(delayed(function)(group) for group in groups)
+        yield from Parallel(return_as="generator")(delayed(guarded)(chunk) for chunk in chunks)
 
 
 @contextmanager

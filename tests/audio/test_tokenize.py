@@ -132,7 +132,6 @@ def test_same_bytes_from_any_workers(
     monkeypatch.setenv("SOUNDRAFT_BACKEND", backend)
     monkeypatch.setattr(parallel, "CHUNK_CLIPS", 2)
     monkeypatch.setattr(parallel, "WORKERS_PAY_AFTER_S", 0)
-    monkeypatch.setattr(tokenize, "_GROUP_CLIPS", 2)
     encode(source, tmp_path / "two", encoding)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 

@@ -9,18 +9,18 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio import io, loudness
+from soundraft.audio.incremental import bring_up_to_date
 from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
 from soundraft.manifest import (
     MANIFEST_NAME,
     QUARANTINE_NAME,
     Clip,
-    Rejected,
     check_bad_fraction,
     one_per_output,
     read_manifest,
     write_manifest,
 )
-from soundraft.parallel import BadClip, Failure, map_clips
+from soundraft.parallel import BadClip
 
 LEVELS_NAME = "levels.jsonl"
 _PACKAGES = ("numpy", "soundfile", "soxr")
@@ -78,32 +78,22 @@ def normalize_clips(
     here = Path(__file__).parent
     code = [here / name for name in ("io.py", "loudness.py", "normalize.py")]
     stage_key = code_key(code, _PACKAGES, asdict(leveling))
-    good: list[tuple[Clip, Entry]] = []
-    made = 0
     with Ledger(target) as ledger:
         normalizer = _Normalizer(source.resolve(), target.resolve(), leveling, stage_key)
-        jobs = [(clip, ledger.known_items().get(clip.id)) for clip in clips]
-        results = map_clips(normalizer, jobs, title=f"normalize {source.name}")
-        for clip, result in zip(clips, results, strict=True):
-            if isinstance(result, Failure):
-                rejected.append(Rejected(clip.id, clip.audio_path, result.reason))
-            else:
-                entry, is_new = result
-                ledger.add(entry)
-                good.append((clip, entry))
-                made += is_new
-        check_bad_fraction(len(good), rejected, max_bad_fraction)
-        levels = [{"id": clip.id} | _level(entry) for clip, entry in sorted(good, key=lambda pair: pair[0].id)]
+        done = bring_up_to_date(clips, normalizer, ledger, title=f"normalize {source.name}")
+        rejected += done.rejected
+        check_bad_fraction(len(done.good), rejected, max_bad_fraction)
+        levels = [{"id": clip.id} | _level(entry) for clip, entry in done.good]
         files.write_jsonl(target / LEVELS_NAME, levels)
-        write_manifest(target, [_normalized(clip, entry, leveling) for clip, entry in good], rejected)
+        write_manifest(target, [_normalized(clip, entry, leveling) for clip, entry in done.good], rejected)
         ledger.finish(keep=[LEVELS_NAME, MANIFEST_NAME, QUARANTINE_NAME])
     return NormalizeSummary(
-        clips=len(good),
-        made=made,
+        clips=len(done.good),
+        made=done.made,
         rejected=len(rejected),
         limited=sum(level["limited"] for level in levels),
         clipped=sum(level["clipped_samples"] > 0 for level in levels),
-        hours=sum(entry.result["duration"] for _, entry in good) / 3600,
+        hours=sum(entry.result["duration"] for _, entry in done.good) / 3600,
     )
 
 

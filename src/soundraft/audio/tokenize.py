@@ -4,16 +4,17 @@ import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from soundraft import files
 from soundraft.audio import ecdc, io, token_index
+from soundraft.audio.incremental import bring_up_to_date
 from soundraft.audio.token_index import INDEX_NAME, TokenFile
 from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
-from soundraft.manifest import QUARANTINE_NAME, Clip, Rejected, check_bad_fraction, one_per_output
-from soundraft.parallel import BadClip, Failure, Guarded, map_clips, map_groups
+from soundraft.manifest import QUARANTINE_NAME, Clip, check_bad_fraction, one_per_output
+from soundraft.parallel import BadClip, map_clips
 from soundraft.params import BANDWIDTHS_KBPS
 from soundraft.runtime import UserError
 
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).resolve().parents[3] / "checkpoints" / "encodec_tiny"
-
-# An LSTM likes many clips at once; latents of so many seconds take 80 MB
-_GROUP_CLIPS = 64
-_GROUP_S = 480
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Encoding:
         bandwidth_kbps: 1.5, 3, 6, 12 or 24, for 2 to 32 codebooks.
         container: see `ecdc`.
         suffix: of the token files.
-        device: cpu or cuda; it may flip a code in a million, and is not part of a file's key.
+        device: cpu or cuda; a GPU rounds otherwise and may flip a code now and then; not part of a file's key.
     """
 
     checkpoint: str
@@ -110,39 +107,24 @@ def encode_clips(
     files.check_apart(source, target)
     clips, rejected = one_per_output(clips, lambda clip: [token_path(clip, encoding)])
     worker = _Encoder.prepare(source, target, encoding)
-    entries: dict[str, Entry] = {}
-    made = 0
     with Ledger(target) as ledger:
-        looked = worker.look(clips, {} if overwrite else ledger.known_items())
-        for clip, found in zip(clips, looked, strict=True):
-            if isinstance(found, Entry):
-                entries[clip.id] = found
-                ledger.add(found)
-        groups = _groups([(clip, found) for clip, found in zip(clips, looked, strict=True) if isinstance(found, int)])
-        reasons = {clip.id: found for clip, found in zip(clips, looked, strict=True) if isinstance(found, Failure)}
-        for group, results in zip(groups, map_groups(worker, groups, title=f"encode {source.name}"), strict=True):
-            for clip, result in zip(group, results, strict=True):
-                if isinstance(result, Failure):
-                    reasons[clip.id] = result
-                else:
-                    entries[clip.id] = result
-                    ledger.add(result)
-                    made += 1
-        rejected += [Rejected(c.id, c.audio_path, reasons[c.id].reason) for c in clips if c.id in reasons]
-        check_bad_fraction(len(entries), rejected, max_bad_fraction)
-        token_index.write_index(target, [_row(entry) for entry in entries.values()])
+        done = bring_up_to_date(clips, worker, ledger, title=f"encode {source.name}", anew=overwrite)
+        rejected += done.rejected
+        check_bad_fraction(len(done.good), rejected, max_bad_fraction)
+        rows = [TokenFile(**entry.result) for _, entry in done.good]
+        token_index.write_index(target, rows)
         files.write_jsonl(target / QUARANTINE_NAME, (vars(item) for item in rejected))
         ledger.finish(keep=[INDEX_NAME, QUARANTINE_NAME])
-    return EncodeSummary(len(entries), made, len(rejected), sum(entry.result["frames"] for entry in entries.values()))
+    return EncodeSummary(len(rows), done.made, len(rejected), sum(row.frames for row in rows))
 
 
 def plan(clips: Sequence[Clip], source: Path, target: Path, encoding: Encoding, *, overwrite: bool = False) -> Plan:
     """What `encode_clips` would do; nothing is written."""
     worker = _Encoder.prepare(source, target, encoding)
     known = {} if overwrite or not target.is_dir() else Ledger(target).known_items()
-    looked = list(worker.look(clips, known))
-    write = [clip for clip, found in zip(clips, looked, strict=True) if not isinstance(found, Entry)]
-    skip = [clip for clip, found in zip(clips, looked, strict=True) if isinstance(found, Entry)]
+    stays = list(map_clips(worker.stays, [(clip, known.get(clip.id)) for clip in clips], title="compare"))
+    write = [clip for clip, stay in zip(clips, stays, strict=True) if stay is not True]
+    skip = [clip for clip, stay in zip(clips, stays, strict=True) if stay is True]
     wanted = {token_path(clip, encoding) for clip in clips}
     present: set[str] = set()
     if target.is_dir():
@@ -171,9 +153,8 @@ def verify(source: Path, target: Path, encoding: Encoding, *, samples: int) -> i
             wrong.append(f"{path}: {error}")
             continue
         wave = _wave(io.read_file(source / row.wav))
-        if stored.samples != len(wave) or not np.array_equal(
-            stored.codes, codec.encode_one(wave, encoding.bandwidth_kbps)
-        ):
+        codes = codec.encode_one(wave, encoding.bandwidth_kbps)
+        if stored.samples != len(wave) or not np.array_equal(stored.codes, codes):
             wrong.append(f"{path}: not what the codec gives for {row.wav}")
     if wrong:
         raise UserError("\n".join([f"{len(wrong)} of {len(chosen)} token files are wrong", *wrong]))
@@ -186,7 +167,7 @@ def token_path(clip: Clip, encoding: Encoding) -> str:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """Encodes groups of clips; picklable, so that worker processes can have it."""
+    """Encodes one clip; picklable, so that worker processes can have it."""
 
     source: Path
     target: Path
@@ -207,31 +188,21 @@ class _Encoder:
         key = code_key(_code_files(), ("torch", "transformers"), options)
         return cls(source.resolve(), target.resolve(), encoding, folder, key)
 
-    def look(self, clips: Sequence[Clip], known: dict[str, Entry]) -> list[Entry | int | Failure]:
-        """Per clip: its entry when its token file can stay, else the number of its samples."""
-        jobs = [(clip, known.get(clip.id)) for clip in clips]
-        return list(map_clips(self._look, jobs, title=f"look at {self.source.name}"))
+    def stays(self, job: tuple[Clip, Entry | None]) -> bool:
+        """Whether a clip's token file is there, made from the same audio."""
+        clip, known = job
+        return holds(known, item_key(self.stage_key, io.read_file(self.source / clip.audio_path)), self.target)
 
-    def _look(self, job: tuple[Clip, Entry | None]) -> Entry | int:
+    def __call__(self, job: tuple[Clip, Entry | None]) -> tuple[Entry, bool]:
+        """The clip's entry, and whether it had to be made."""
         clip, known = job
         data = io.read_file(self.source / clip.audio_path)
-        if known is not None and holds(known, item_key(self.stage_key, data), self.target):
-            return known
-        return len(_wave(data))
-
-    def __call__(self, clips: Sequence[Clip]) -> list[Entry | Failure]:
-        codec = load_codec(self.folder, self.encoding.device)
-        results: list[Any] = Guarded(self._read)(clips)
-        good = [index for index, result in enumerate(results) if not isinstance(result, Failure)]
-        codes = codec.encode([results[index][0] for index in good], self.encoding.bandwidth_kbps)
-        for index, found in zip(good, codes, strict=True):
-            wave, key = results[index]
-            results[index] = self._write(clips[index], ecdc.Tokens(found, len(wave)), key)
-        return results
-
-    def _read(self, clip: Clip) -> tuple[np.ndarray, str]:
-        data = io.read_file(self.source / clip.audio_path)
-        return _wave(data), item_key(self.stage_key, data)
+        key = item_key(self.stage_key, data)
+        if known is not None and holds(known, key, self.target):
+            return known, False
+        wave = _wave(data)
+        codes = load_codec(self.folder, self.encoding.device).encode(wave, self.encoding.bandwidth_kbps)
+        return self._write(clip, ecdc.Tokens(codes, len(wave)), key), True
 
     def _write(self, clip: Clip, tokens: ecdc.Tokens, key: str) -> Entry:
         if self.encoding.container == "esf":
@@ -260,27 +231,9 @@ def _check_bandwidth(folder: Path, encoding: Encoding) -> None:
         raise UserError(f"the codec {encoding.checkpoint} has no {encoding.bandwidth_kbps} kbps; it has {has}")
 
 
-def _row(entry: Entry) -> TokenFile:
-    return TokenFile(**entry.result)
-
-
 def _code_files() -> list[Path]:
     here = Path(__file__).parent
     return [here / name for name in ("codec.py", "ecdc.py", "io.py", "tokenize.py")]
-
-
-def _groups(stale: Sequence[tuple[Clip, int]]) -> list[list[Clip]]:
-    """Clips of similar length together; every group is full, or as long as fits the memory."""
-    groups: list[list[Clip]] = []
-    room_s = 0.0
-    for clip, samples in sorted(stale, key=lambda pair: (pair[1], pair[0].id)):
-        length_s = samples / ecdc.SAMPLE_RATE_HZ
-        if not groups or len(groups[-1]) == _GROUP_CLIPS or room_s < length_s:
-            groups.append([])
-            room_s = _GROUP_S
-        groups[-1].append(clip)
-        room_s -= length_s
-    return groups
 
 
 def _wave(data: bytes) -> np.ndarray:
