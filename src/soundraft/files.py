@@ -22,8 +22,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(data)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say for which file
+            error.filename = str(path)
         raise
 
 

@@ -195,3 +195,12 @@ def test_no_frames_or_wrong_names_are_not_written(tmp_path: Path) -> None:
 def test_json_is_utf8_and_one_object(tmp_path: Path) -> None:
     save(tmp_path, names=("ä", "\\b"), note={"kept": [1]})
     assert json.loads((tmp_path / "x.cond.json").read_text("utf-8"))["note"] == {"kept": [1]}
+
+
+def test_a_long_row_of_digits_is_refused_at_once(tmp_path: Path) -> None:
+    """With a pattern that lets commas be left out, this header takes longer than anyone has."""
+    path = tmp_path / "x.cond.npy"
+    whole = format.npy_bytes(np.zeros((6, 2), np.float32))
+    path.write_bytes(whole.replace(b"(6, 2), }" + b" " * 40, b"(" + b"1" * 40 + b"6, 2), "))
+    with pytest.raises(BadClip, match="header is malformed"):
+        format.read_values(str(path))

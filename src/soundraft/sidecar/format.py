@@ -34,10 +34,11 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 _MAGIC = b"\x93NUMPY"
 _FIRST_READ_BYTES = 4096  # holds every header, and most sidecars whole
 _MAX_META_BYTES = 1 << 24
-# what numpy writes; one pattern instead of evaluating the text
+# what numpy writes; one pattern instead of evaluating the text. A comma ends each length but the last: were it
+# optional, a long row of digits could be cut in two in exponentially many ways, and all of them would be tried
 _HEADER = re.compile(
     rb"\s*\{\s*'descr':\s*'([<|])([biuf])(\d{1,2})'\s*,\s*'fortran_order':\s*(True|False)\s*,"
-    rb"\s*'shape':\s*\(((?:\s*\d{1,18}\s*,?)*)\)\s*,?\s*\}\s*"
+    rb"\s*'shape':\s*\(((?:\s*\d{1,18}\s*,)*(?:\s*\d{1,18})?\s*)\)\s*,?\s*\}\s*"
 )
 
 
