@@ -39,7 +39,7 @@ def main() -> None:
 def compare(codec: Codec, name: str, waves: list[np.ndarray], targets: dict[str, float]) -> None:
     pairs, equal = [], []
     for _ in range(REPEATS + 1):
-        ours, ours_s = cpu_timed(lambda: codec.encode(waves, BANDWIDTH_KBPS))
+        ours, ours_s = cpu_timed(lambda: [codec.encode(wave, BANDWIDTH_KBPS) for wave in waves])
         alone, alone_s = cpu_timed(lambda: [codec.encode_one(wave, BANDWIDTH_KBPS) for wave in waves])
         pairs.append((ours_s, alone_s))
         equal += [np.mean(one == other) for one, other in zip(ours, alone, strict=True)]
