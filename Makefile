@@ -46,7 +46,7 @@ ui: setup ## MLflow on http://127.0.0.1:5000
 		--backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
 
 bench: setup ## speed against the baselines in benchmarks/
-	for script in benchmarks/bench_*.py; do python $$script || exit 1; done
+	for script in benchmarks/bench_*.py; do PYTHONPATH=. python $$script || exit 1; done
 
 clean: ## remove the environment and scratch files; data, models and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis data/*.tmp models/*.tmp models/*/*.tmp reports/*.tmp
