@@ -69,13 +69,17 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def building(directory: Path) -> Iterator[Path]:
     """Build a directory beside its place and move it there when complete.
 
-    A stage that dies inside leaves `directory` as it was; the half-built neighbour ends in `.tmp`,
-    is ignored by git and DVC, and is removed by the next attempt.
+    What fails inside leaves `directory` as it was. After a kill the half-built neighbour stays; it ends in `.tmp`, is
+    ignored by git and DVC, and is removed by the next attempt.
     """
     scratch = directory.with_name(f"{directory.name}.tmp")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    yield scratch
+    try:
+        yield scratch
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
     if directory.exists():
         shutil.rmtree(directory)
     os.replace(scratch, directory)

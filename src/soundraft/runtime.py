@@ -76,8 +76,13 @@ def jobs() -> int:
 
 def peak_memory_bytes() -> int:
     """The most resident memory that this process, or one of its finished workers, has had."""
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return peak if sys.platform == "darwin" else peak * 1024
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    if sys.platform == "darwin":
+        return max(workers, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # not ru_maxrss, which begins with the peak of the process that started this one
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    return max(workers, own) * 1024
 
 
 def main_root(start: Path | None = None) -> Path:
