@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,9 +42,18 @@ def first_change_s(out: Path, name: str, *arguments: object) -> float:
     while not out.exists() and process.poll() is None:
         time.sleep(0.005)
     reached_s = time.monotonic() - started
+    kill(process)
+    return reached_s
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """With all its workers, and what they then leave in shared memory, where joblib names it by the process."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return reached_s
+    for path in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
+        path.unlink()
+    for path in Path("/dev/shm").glob(f"joblib_memmapping_folder_{process.pid}_*"):
+        shutil.rmtree(path)
 
 
 @pytest.mark.parametrize("name", ["s1_normalize", "s2_encodec"])
@@ -60,8 +70,7 @@ def test_killed_twenty_times_and_run_again(tmp_path: Path, name: str) -> None:
         out = tmp_path / f"out {number % 4}"  # four begin with nothing, the others where a kill left them
         process = start(name, source, out, *options)
         time.sleep(rng.uniform(0.9 * begin_s, whole_s))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
         left = tree(out) if out.exists() else {}
         half_done += 0 < len(left) < len(expected)
         assert [path for path, data in left.items() if path.endswith(MADE) and data != expected[path]] == []
