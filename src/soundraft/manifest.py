@@ -159,6 +159,8 @@ class TooManyBad(UserError):
 def check_bad_fraction(good: int, rejected: list[Rejected], max_bad_fraction: float) -> None:
     """Raise TooManyBad, with the first reasons, when the rejected share is above the limit or nothing is left."""
     total = good + len(rejected)
+    if total == 0:
+        raise TooManyBad("there are no clips")
     if good and len(rejected) <= max_bad_fraction * total:
         return
     shown = "\n".join(f"  {bad.path}: {bad.reason}" for bad in rejected[:10])
