@@ -1,6 +1,6 @@
 """What a kept folder holds and what each file was made from, so that a rerun makes only what changed.
 
-A stage with a kept out (`persist: true`) writes beside its files a `ledger.jsonl`: per item the key of its input (a
+A stage with a kept out (`persist: true`) writes beside its files a ledger of its name: per item the key of its input (a
 hash over input bytes, options and code) and the hashes of its outputs. An item is taken over only when both still hold.
 The ledger holds nothing else, so a folder that was brought up to date is, byte for byte, the folder made from nothing.
 """
@@ -20,7 +20,6 @@ import xxhash
 from soundraft import files
 from soundraft.runtime import UserError
 
-LEDGER_NAME = "ledger.jsonl"
 _SAVE_EVERY_S = 10.0
 
 
@@ -73,19 +72,26 @@ def holds(entry: Entry | None, key: str, folder: Path) -> bool:
 
 
 class Ledger:
-    """Use as a context around the work: reads what is there, saves what was done even when the work breaks off."""
+    """Use as a context around the work: reads what is there, saves what was done even when the work breaks off.
 
-    def __init__(self, folder: Path) -> None:
+    The folder belongs to the stage: a folder with files and without a ledger of this stage is refused.
+
+    Args:
+        maker: name of the stage.
+    """
+
+    def __init__(self, folder: Path, maker: str) -> None:
         self.folder = folder
-        self._known = _read(folder / LEDGER_NAME)
+        self.name = f"{maker}.ledger.jsonl"
+        self._known = _read(folder / self.name)
         self._entries: dict[str, Entry] = {}
         self._saved_at = time.monotonic()
 
     def __enter__(self) -> "Ledger":
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / LEDGER_NAME).exists():
+        if not (self.folder / self.name).exists():
             if any(self.folder.iterdir()):
-                raise UserError(f"{self.folder} holds files and no {LEDGER_NAME}: name a new or an empty folder")
+                raise UserError(f"{self.folder} holds files and no {self.name}: name a new or an empty folder")
             self._save({})
         return self
 
@@ -105,7 +111,7 @@ class Ledger:
     def finish(self, keep: Iterable[str]) -> None:
         """Write the ledger of exactly what was added, and remove every other file except those named in `keep`."""
         self._save(self._entries)
-        wanted = {LEDGER_NAME, *keep}
+        wanted = {self.name, *keep}
         wanted.update(name for entry in self._entries.values() for name in entry.outputs)
         for path in sorted(self.folder.rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():
@@ -116,7 +122,7 @@ class Ledger:
 
     def _save(self, entries: dict[str, Entry]) -> None:
         rows = (vars(entries[item]) for item in sorted(entries))
-        files.write_jsonl(self.folder / LEDGER_NAME, rows)
+        files.write_jsonl(self.folder / self.name, rows)
         self._saved_at = time.monotonic()
 
 

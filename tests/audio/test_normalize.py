@@ -118,8 +118,12 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     corpus(tmp_path / "raw")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "final.txt").write_text("do not lose me")
-    with pytest.raises(UserError, match=r"holds files and no ledger\.jsonl"):
+    with pytest.raises(UserError, match=r"holds files and no s1_normalize\.ledger\.jsonl"):
         normalize(tmp_path / "raw", tmp_path / "thesis")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "s2_encodec.ledger.jsonl").write_text("")
+    with pytest.raises(UserError, match="holds files"):
+        normalize(tmp_path / "raw", tmp_path / "tokens")
     with pytest.raises(UserError, match="neither inside the other"):
         normalize(tmp_path / "raw", tmp_path / "raw" / "out")
     assert (tmp_path / "thesis" / "final.txt").read_text() == "do not lose me"

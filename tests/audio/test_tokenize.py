@@ -242,7 +242,7 @@ def test_verify_finds_wrong_codes(s2: functools.partial, tmp_path: Path) -> None
     path = tmp_path / "out/a.ecdc"
     tokens = ecdc.read(path)
     wrong = ecdc.esf_bytes(dataclasses.replace(tokens, codes=(tokens.codes + 1) % 1024))
-    ledger = tmp_path / "out/ledger.jsonl"
+    ledger = tmp_path / "out/s2_encodec.ledger.jsonl"
     old = tokenize.output_hash(path.read_bytes())
     path.write_bytes(wrong)
     ledger.write_text(ledger.read_text().replace(old, tokenize.output_hash(wrong)))

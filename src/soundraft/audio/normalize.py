@@ -22,6 +22,7 @@ from soundraft.manifest import (
 )
 from soundraft.parallel import BadClip
 
+MAKER = "s1_normalize"
 LEVELS_NAME = "levels.jsonl"
 _PACKAGES = ("numpy", "soundfile", "soxr")
 OnClipping = Literal["limit", "report"]
@@ -78,7 +79,7 @@ def normalize_clips(
     here = Path(__file__).parent
     code = [here / name for name in ("io.py", "loudness.py", "normalize.py")]
     stage_key = code_key(code, _PACKAGES, asdict(leveling))
-    with Ledger(target) as ledger:
+    with Ledger(target, MAKER) as ledger:
         normalizer = _Normalizer(source.resolve(), target.resolve(), leveling, stage_key)
         done = bring_up_to_date(clips, normalizer, ledger, title=f"normalize {source.name}")
         rejected += done.rejected

@@ -21,6 +21,7 @@ from soundraft.runtime import UserError
 if TYPE_CHECKING:
     from soundraft.audio.codec import Codec
 
+MAKER = "s2_encodec"
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).resolve().parents[3] / "checkpoints" / "encodec_tiny"
 
@@ -107,7 +108,7 @@ def encode_clips(
     files.check_apart(source, target)
     clips, rejected = one_per_output(clips, lambda clip: [token_path(clip, encoding)])
     worker = _Encoder.prepare(source, target, encoding)
-    with Ledger(target) as ledger:
+    with Ledger(target, MAKER) as ledger:
         done = bring_up_to_date(clips, worker, ledger, title=f"encode {source.name}", anew=overwrite)
         rejected += done.rejected
         check_bad_fraction(len(done.good), rejected, max_bad_fraction)
@@ -121,7 +122,7 @@ def encode_clips(
 def plan(clips: Sequence[Clip], source: Path, target: Path, encoding: Encoding, *, overwrite: bool = False) -> Plan:
     """What `encode_clips` would do; nothing is written."""
     worker = _Encoder.prepare(source, target, encoding)
-    known = {} if overwrite or not target.is_dir() else Ledger(target).known_items()
+    known = {} if overwrite or not target.is_dir() else Ledger(target, MAKER).known_items()
     stays = list(map_clips(worker.stays, [(clip, known.get(clip.id)) for clip in clips], title="compare"))
     write = [clip for clip, stay in zip(clips, stays, strict=True) if stay is not True]
     skip = [clip for clip, stay in zip(clips, stays, strict=True) if stay is True]
