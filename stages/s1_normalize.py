@@ -11,7 +11,8 @@ from pathlib import Path
 
 from soundraft import files, stage
 from soundraft.audio import io, loudness
-from soundraft.audio.normalize import Leveling, NormalizeSummary, normalize_clips, normalize_corpus
+from soundraft.audio.normalize import MAKER, Leveling, NormalizeSummary, normalize_clips, normalize_corpus
+from soundraft.ledger import make_way
 from soundraft.manifest import find_clips
 from soundraft.params import load_params
 from soundraft.tracking import stage_run
@@ -26,6 +27,7 @@ def main() -> None:
     with stage_run("s1_normalize", params.leaves()) as tracker:
         for source in files.folders(SOURCE):
             limit = params.limits.max_bad_fraction
+            make_way(OUT / source.name, MAKER)
             done = normalize_corpus(source, OUT / source.name, leveling, max_bad_fraction=limit)
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
             tell(source.name, done)

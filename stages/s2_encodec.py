@@ -12,6 +12,7 @@ from pathlib import Path
 from soundraft import files, runtime, stage
 from soundraft.audio import io, tokenize
 from soundraft.audio.tokenize import Encoding
+from soundraft.ledger import make_way
 from soundraft.manifest import MANIFEST_NAME, find_clips, read_manifest
 from soundraft.params import BANDWIDTHS_KBPS, load_params
 from soundraft.tracking import stage_run
@@ -27,6 +28,7 @@ def main() -> None:
         for source in files.folders(SOURCE):
             clips = read_manifest(source / MANIFEST_NAME)
             limit = params.limits.max_bad_fraction
+            make_way(OUT / source.name, tokenize.MAKER)
             done = tokenize.encode_clips(clips, source, OUT / source.name, encoding, max_bad_fraction=limit)
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
             tell(source.name, done)

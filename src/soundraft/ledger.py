@@ -8,6 +8,7 @@ The ledger holds nothing else, so a folder that was brought up to date is, byte 
 import hashlib
 import importlib.metadata
 import json
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -124,6 +125,12 @@ class Ledger:
         rows = (vars(entries[item]) for item in sorted(entries))
         files.write_jsonl(self.folder / self.name, rows)
         self._saved_at = time.monotonic()
+
+
+def make_way(folder: Path, maker: str) -> None:
+    """Clear the pipeline's own folder of what another version of the stage left; never for a folder that a user names."""
+    if folder.is_dir() and not (folder / f"{maker}.ledger.jsonl").exists():
+        shutil.rmtree(folder)
 
 
 def _read(path: Path) -> dict[str, Entry]:

@@ -11,11 +11,13 @@ from soundraft import parallel
 from soundraft.audio import io
 from soundraft.audio.normalize import (
     LEVELS_NAME,
+    MAKER,
     Leveling,
     NormalizeSummary,
     normalize_clips,
     normalize_corpus,
 )
+from soundraft.ledger import make_way
 from soundraft.manifest import (
     MANIFEST_NAME,
     QUARANTINE_NAME,
@@ -127,6 +129,17 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither inside the other"):
         normalize(tmp_path / "raw", tmp_path / "raw" / "out")
     assert (tmp_path / "thesis" / "final.txt").read_text() == "do not lose me"
+
+
+def test_the_pipeline_replaces_what_an_older_version_left(tmp_path: Path) -> None:
+    corpus(tmp_path / "raw")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.wav").write_bytes(b"made by a version without a ledger")
+    make_way(tmp_path / "out", MAKER)
+    normalize(tmp_path / "raw", tmp_path / "out")
+    make_way(tmp_path / "out", MAKER)
+    assert normalize(tmp_path / "raw", tmp_path / "out").made == 0
+    assert not (tmp_path / "out" / "old.wav").exists()
 
 
 def test_a_full_disk_ends_the_work_and_blames_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
