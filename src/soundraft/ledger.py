@@ -128,7 +128,7 @@ class Ledger:
 
 
 def make_way(folder: Path, maker: str) -> None:
-    """Clear the pipeline's own folder of what another version of the stage left; never for a folder that a user names."""
+    """Clear the pipeline's own folder of what another version of the stage left; never a folder that a user names."""
     if folder.is_dir() and not (folder / f"{maker}.ledger.jsonl").exists():
         shutil.rmtree(folder)
 
