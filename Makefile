@@ -49,4 +49,4 @@ bench: setup ## speed against the baselines in benchmarks/
 	for script in benchmarks/bench_*.py; do PYTHONPATH=. python $$script || exit 1; done
 
 clean: ## remove the environment and scratch files; data, models and DVC's cache stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis data/*.tmp models/*.tmp models/*/*.tmp reports/*.tmp
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis data/.*.tmp models/.*.tmp models/*/.*.tmp reports/.*.tmp

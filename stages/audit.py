@@ -28,7 +28,7 @@ def pipeline() -> None:
     found = {}
     with stage_run("audit", params.leaves()) as tracker:
         with files.building(OUT) as out:
-            for tokens in sorted(path for path in TOKENS.iterdir() if path.is_dir()):
+            for tokens in files.folders(TOKENS):
                 done = found[tokens.name] = audit.audit(tokens, SIDECARS / tokens.name, expected)
                 audit.write_table(out / f"{tokens.name}.csv", done)
                 summary = out / f"{tokens.name}.json"

@@ -1,7 +1,8 @@
 """s1_normalize: any rate, depth and channel count → mono WAV at one rate and one loudness.
 
 Without arguments: data/raw/{start,target} → data/normalized, as params.yaml says. With arguments: any two folders.
-Files that are there already, from the same recordings by the same code, stay; all others in OUT are removed.
+Files that are there already, from the same recordings by the same code, stay; other files of an earlier run are
+removed from OUT.
 
     python stages/s1_normalize.py IN OUT --target-rms 0.1 --window-ms 250
 """
@@ -11,10 +12,9 @@ from pathlib import Path
 
 from soundraft import files, stage
 from soundraft.audio import io, loudness
-from soundraft.audio.normalize import MAKER, Leveling, NormalizeSummary, normalize_clips, normalize_corpus
-from soundraft.ledger import make_way
+from soundraft.audio.normalize import Leveling, NormalizeSummary, normalize_clips, normalize_corpus
 from soundraft.manifest import find_clips
-from soundraft.params import load_params
+from soundraft.params import Normalize, checked_section, load_params
 from soundraft.tracking import stage_run
 
 SOURCE = Path("data/raw")
@@ -27,14 +27,14 @@ def main() -> None:
     with stage_run("s1_normalize", params.leaves()) as tracker:
         for source in files.folders(SOURCE):
             limit = params.limits.max_bad_fraction
-            make_way(OUT / source.name, MAKER)
             done = normalize_corpus(source, OUT / source.name, leveling, max_bad_fraction=limit)
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
             tell(source.name, done)
 
 
 def alone(given: argparse.Namespace) -> None:
-    leveling = Leveling(
+    checked = checked_section(
+        Normalize,
         sample_rate_hz=given.sample_rate,
         target_db=loudness.gain_to_db(given.target_rms),
         window_s=given.window_ms / 1000,
@@ -42,6 +42,7 @@ def alone(given: argparse.Namespace) -> None:
         min_duration_s=given.min_duration,
         on_clipping=given.on_clipping,
     )
+    leveling = Leveling(**checked.model_dump())
     clips = find_clips(given.source, [f".{suffix.lstrip('.')}" for suffix in given.extensions])
     tell(str(given.source), normalize_clips(clips, given.source, given.out, leveling, given.max_bad_fraction))
     print(f"s1_normalize: next: python stages/s2_encodec.py {given.out} TOKENS_DIR")
@@ -49,8 +50,8 @@ def alone(given: argparse.Namespace) -> None:
 
 def tell(name: str, done: NormalizeSummary) -> None:
     print(
-        f"s1_normalize: {name}: {done.clips} clips, {done.hours:.2f} h, {done.made} made anew; {done.rejected} set "
-        f"aside, gain limited on {done.limited}, {done.clipped} clipped"
+        f"s1_normalize: {name}: {done.clips} clips, {done.hours:.2f} h, {done.made} made anew, {done.removed} removed; "
+        f"{done.rejected} set aside (quarantine.jsonl), gain limited on {done.limited}, {done.clipped} clipped"
     )
 
 

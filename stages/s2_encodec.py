@@ -1,7 +1,8 @@
 """s2_encodec: normalised audio → EnCodec tokens, 75 frames a second, and tokens.jsonl with the frames of each file.
 
 Without arguments: data/normalized/{start,target} → data/tokens, as params.yaml says. With arguments: any two folders.
-Token files that are there already, from the same audio by the same model, stay; all others in OUT are removed.
+Token files that are there already, from the same audio by the same model, stay; other files of an earlier run are
+removed from OUT.
 
     python stages/s2_encodec.py IN OUT --bandwidth 6.0
 """
@@ -12,7 +13,6 @@ from pathlib import Path
 from soundraft import files, runtime, stage
 from soundraft.audio import io, tokenize
 from soundraft.audio.tokenize import Encoding
-from soundraft.ledger import make_way
 from soundraft.manifest import MANIFEST_NAME, find_clips, read_manifest
 from soundraft.params import BANDWIDTHS_KBPS, load_params
 from soundraft.tracking import stage_run
@@ -28,8 +28,7 @@ def main() -> None:
         for source in files.folders(SOURCE):
             clips = read_manifest(source / MANIFEST_NAME)
             limit = params.limits.max_bad_fraction
-            make_way(OUT / source.name, tokenize.MAKER)
-            done = tokenize.encode_clips(clips, source, OUT / source.name, encoding, max_bad_fraction=limit)
+            done = tokenize.encode_clips(clips, source, OUT / source.name, encoding, max_bad_fraction=limit, owned=True)
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
             tell(source.name, done)
 
@@ -71,8 +70,10 @@ def show_plan(plan: tokenize.Plan, given: argparse.Namespace) -> None:
 
 
 def tell(name: str, done: tokenize.EncodeSummary) -> None:
-    counts = f"{done.clips} clips, {done.frames} frames, {done.made} made anew; {done.rejected} set aside"
-    print(f"s2_encodec: {name}: {counts}")
+    print(
+        f"s2_encodec: {name}: {done.clips} clips, {done.frames} frames, {done.made} made anew, {done.removed} removed; "
+        f"{done.rejected} set aside (quarantine.jsonl)"
+    )
 
 
 def options() -> argparse.ArgumentParser:

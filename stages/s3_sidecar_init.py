@@ -21,7 +21,7 @@ OUT = Path("data/sidecar_init")
 def pipeline() -> None:
     params = load_params()
     with stage_run("s3_sidecar_init", params.leaves()) as tracker, files.building(OUT) as out:
-        for source in sorted(path for path in TOKENS.iterdir() if path.is_dir()):
+        for source in files.folders(TOKENS):
             done = create.create_sidecars(
                 source, out / source.name, dtype=params.sidecar.dtype, skip_errors=True, in_building=True
             )

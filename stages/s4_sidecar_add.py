@@ -9,6 +9,7 @@ Without arguments the stage of the pipeline; alone on any folder, in place:
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from soundraft import files, stage
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, check_bad_fraction
@@ -29,9 +30,10 @@ def pipeline() -> None:
     folder = Path(options.producers_dir)
     args = features.parse_arguments(options.producers, folder, options.arguments)
     with stage_run("s4_sidecar_add", params.leaves()) as tracker, files.building(OUT) as out:
-        for tokens in sorted(path for path in TOKENS.iterdir() if path.is_dir()):
+        for tokens in files.folders(TOKENS):
             audio = AUDIO / tokens.name
-            own = {"audio_root": tokens, "wav_root": audio, "manifest": audio / MANIFEST_NAME}
+            own: dict[str, Any] = {"audio_root": tokens, "wav_root": audio, "manifest": audio / MANIFEST_NAME}
+            own |= {"audio_checkpoint": params.encodec.checkpoint, "audio_revision": params.encodec.revision}
             own = vars(args) | {key: value for key, value in own.items() if getattr(args, key, None) is None}
             done = features.add_features(features.Task(
                 tokens, SOURCE / tokens.name, out / tokens.name, tuple(options.producers), folder,

@@ -27,7 +27,11 @@ FORMS = ("link", "copy", "none", "embed")
 
 def pipeline() -> None:
     params = load_params()
-    codec = "@".join(filter(None, (params.encodec.checkpoint, params.encodec.revision)))
+    checkpoint = params.encodec.checkpoint
+    # of a local folder only the name: a card may be published
+    codec = "@".join(
+        filter(None, (Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint, params.encodec.revision))
+    )
     with stage_run("s5_build_dataset", params.leaves()) as tracker, files.building(OUT) as out:
         for audio in files.folders(AUDIO):
             name = audio.name

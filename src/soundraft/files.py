@@ -1,5 +1,6 @@
 """Atomic writes, hashes, sorted walks, and the rules that join names and paths."""
 
+import glob
 import hashlib
 import json
 import os
@@ -72,8 +73,9 @@ def building(directory: Path) -> Iterator[Path]:
     What fails inside leaves `directory` as it was. After a kill the half-built neighbour stays; it ends in `.tmp`, is
     ignored by git and DVC, and is removed by the next attempt.
     """
-    scratch = directory.with_name(f"{directory.name}.tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
+    for left in directory.parent.glob(f".{glob.escape(directory.name)}.building-*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    scratch = directory.with_name(f".{directory.name}.building-{os.getpid()}.tmp")
     scratch.mkdir(parents=True)
     try:
         yield scratch

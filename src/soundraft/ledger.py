@@ -8,7 +8,7 @@ The ledger holds nothing else, so a folder that was brought up to date is, byte 
 import hashlib
 import importlib.metadata
 import json
-import shutil
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -75,14 +75,15 @@ def holds(entry: Entry | None, key: str, folder: Path) -> bool:
 class Ledger:
     """Use as a context around the work: reads what is there, saves what was done even when the work breaks off.
 
-    The folder belongs to the stage: a folder with files and without a ledger of this stage is refused.
-
     Args:
         maker: name of the stage.
+        owned: the folder is the pipeline's, and whatever else lies there is removed. A folder that a user names is not
+            owned: only files that the earlier run made are removed, and one with files but no ledger is refused.
     """
 
-    def __init__(self, folder: Path, maker: str) -> None:
+    def __init__(self, folder: Path, maker: str, *, owned: bool = False) -> None:
         self.folder = folder
+        self.owned = owned
         self.name = f"{maker}.ledger.jsonl"
         self._known = _read(folder / self.name)
         self._entries: dict[str, Entry] = {}
@@ -91,7 +92,7 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / self.name).exists():
-            if any(self.folder.iterdir()):
+            if not self.owned and any(not _is_temporary(path.name) for path in self.folder.iterdir()):
                 raise UserError(f"{self.folder} holds files and no {self.name}: name a new or an empty folder")
             self._save({})
         return self
@@ -109,17 +110,28 @@ class Ledger:
         if time.monotonic() - self._saved_at > _SAVE_EVERY_S:  # a kill then costs seconds, not hours
             self._save(self._known | self._entries)
 
-    def finish(self, keep: Iterable[str]) -> None:
-        """Write the ledger of exactly what was added, and remove every other file except those named in `keep`."""
+    def finish(self, keep: Iterable[str]) -> int:
+        """Write the ledger of exactly what was added, and remove what the earlier run made beyond it.
+
+        Args:
+            keep: files of the stage that are no outputs of an item.
+
+        Returns:
+            The number of files removed.
+        """
         self._save(self._entries)
-        wanted = {self.name, *keep}
-        wanted.update(name for entry in self._entries.values() for name in entry.outputs)
+        wanted = {self.name, *keep, *_outputs(self._entries)}
+        former = set(_outputs(self._known))
+        removed = 0
         for path in sorted(self.folder.rglob("*"), reverse=True):
+            name = path.relative_to(self.folder).as_posix()
             if path.is_dir() and not path.is_symlink():
                 if not any(path.iterdir()):
                     path.rmdir()
-            elif path.relative_to(self.folder).as_posix() not in wanted:
+            elif name not in wanted and (self.owned or name in former or _is_temporary(path.name)):
                 path.unlink()
+                removed += not _is_temporary(path.name)
+        return removed
 
     def _save(self, entries: dict[str, Entry]) -> None:
         rows = (vars(entries[item]) for item in sorted(entries))
@@ -127,10 +139,13 @@ class Ledger:
         self._saved_at = time.monotonic()
 
 
-def make_way(folder: Path, maker: str) -> None:
-    """Clear the pipeline's own folder of what another version of the stage left; never a folder that a user names."""
-    if folder.is_dir() and not (folder / f"{maker}.ledger.jsonl").exists():
-        shutil.rmtree(folder)
+def _outputs(entries: dict[str, Entry]) -> list[str]:
+    return [name for entry in entries.values() for name in entry.outputs]
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether `files.write_bytes` was killed while it wrote this."""
+    return re.fullmatch(r"\..+\.\d+\.tmp", name) is not None
 
 
 def _read(path: Path) -> dict[str, Entry]:

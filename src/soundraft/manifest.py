@@ -131,6 +131,9 @@ def find_clips(folder: Path, suffixes: Sequence[str], *, recursive: bool = True)
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
     paths = [path.relative_to(folder).as_posix() for path in files.sorted_files(folder, suffixes, recursive=recursive)]
+    unnamed = [path for path in paths if not path.isascii() and path.encode(errors="replace").decode() != path]
+    if unnamed:
+        raise UserError(f"{folder}: rename {unnamed[0]!a}: its name is not UTF-8, and no table could hold it")
     return [Clip(id=path, audio_path=path) for path in paths]
 
 

@@ -7,7 +7,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -54,6 +54,9 @@ class Section(BaseModel):
     def leaves(self) -> dict[str, Any]:
         """Leaf keys, with dots, and their values."""
         return dict(_leaves(self, ""))
+
+
+SomeSection = TypeVar("SomeSection", bound=Section)
 
 
 class SplitSizes(Section):
@@ -290,6 +293,18 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ParamsError("\n".join([f"{count} in {path}", *(f"  {line}" for line in problems)]))
     return params
+
+
+def checked_section(section: type[SomeSection], **values: Any) -> SomeSection:
+    """A section from values that do not stand in params.yaml.
+
+    Raises:
+        ParamsError: naming every problem.
+    """
+    try:
+        return section(**values)
+    except ValidationError as error:
+        raise ParamsError("; ".join(_explain(item) for item in error.errors())) from error
 
 
 def _too_many_cycles(given: Any, listed: int | None) -> list[str]:

@@ -23,9 +23,10 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
-        if not runtime.is_machine_fault(error):
+        if error.filename is None:
             raise
-        sys.exit(f"{name}: {error.strerror}: {error.filename}; nothing half-written is left: mend it and run again")
+        left = "; nothing half-written is left: mend it and run again" if runtime.is_machine_fault(error) else ""
+        sys.exit(f"{name}: {error.strerror}: {error.filename}{left}")
     memory_gib = runtime.peak_memory_bytes() / 2**30
     sys.stdout.write(f"{name}: took {time.monotonic() - started:.0f} s and {memory_gib:.1f} GiB of memory\n")
 

@@ -11,13 +11,11 @@ from soundraft import parallel
 from soundraft.audio import io
 from soundraft.audio.normalize import (
     LEVELS_NAME,
-    MAKER,
     Leveling,
     NormalizeSummary,
     normalize_clips,
     normalize_corpus,
 )
-from soundraft.ledger import make_way
 from soundraft.manifest import (
     MANIFEST_NAME,
     QUARANTINE_NAME,
@@ -120,12 +118,13 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     corpus(tmp_path / "raw")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "final.txt").write_text("do not lose me")
+    clips = read_manifest(tmp_path / "raw" / MANIFEST_NAME)
     with pytest.raises(UserError, match=r"holds files and no s1_normalize\.ledger\.jsonl"):
-        normalize(tmp_path / "raw", tmp_path / "thesis")
+        normalize_clips(clips, tmp_path / "raw", tmp_path / "thesis", LEVELING, 1.0)
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens" / "s2_encodec.ledger.jsonl").write_text("")
     with pytest.raises(UserError, match="holds files"):
-        normalize(tmp_path / "raw", tmp_path / "tokens")
+        normalize_clips(clips, tmp_path / "raw", tmp_path / "tokens", LEVELING, 1.0)
     with pytest.raises(UserError, match="neither inside the other"):
         normalize(tmp_path / "raw", tmp_path / "raw" / "out")
     assert (tmp_path / "thesis" / "final.txt").read_text() == "do not lose me"
@@ -135,11 +134,22 @@ def test_the_pipeline_replaces_what_an_older_version_left(tmp_path: Path) -> Non
     corpus(tmp_path / "raw")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.wav").write_bytes(b"made by a version without a ledger")
-    make_way(tmp_path / "out", MAKER)
-    normalize(tmp_path / "raw", tmp_path / "out")
-    make_way(tmp_path / "out", MAKER)
+    assert normalize(tmp_path / "raw", tmp_path / "out").removed == 1
     assert normalize(tmp_path / "raw", tmp_path / "out").made == 0
     assert not (tmp_path / "out" / "old.wav").exists()
+
+
+def test_in_a_users_folder_only_what_an_earlier_run_made_is_removed(tmp_path: Path) -> None:
+    clips = corpus(tmp_path / "raw")[:8]
+
+    def alone(chosen: list[Clip]) -> NormalizeSummary:
+        return normalize_clips(chosen, tmp_path / "raw", tmp_path / "out", LEVELING, 0.0)
+
+    alone(clips)
+    (tmp_path / "out" / "a.cond.npy").write_bytes(b"features that another step put beside")
+    assert alone(clips[1:]).removed == 1
+    assert not (tmp_path / "out" / "a.wav").exists()
+    assert (tmp_path / "out" / "a.cond.npy").exists()
 
 
 def test_a_full_disk_ends_the_work_and_blames_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

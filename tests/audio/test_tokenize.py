@@ -66,7 +66,7 @@ def test_the_index_says_what_the_files_hold(source: Path, tmp_path: Path, encodi
         assert (tokens.codes.shape[0], tokens.frames) == (row["codebooks"], row["frames"]) == (8, row["frames"])
         assert tokens.samples == row["samples"] == round(SECONDS[row["wav"]] * 24000)
         assert row["frames"] == -(-row["samples"] // 320)
-    assert done == EncodeSummary(clips=6, made=6, rejected=0, frames=sum(row["frames"] for row in rows))
+    assert done == EncodeSummary(clips=6, made=6, removed=0, rejected=0, frames=sum(row["frames"] for row in rows))
 
 
 def test_only_what_changed_is_made_anew(source: Path, tmp_path: Path, encoding: Encoding) -> None:
@@ -78,7 +78,7 @@ def test_only_what_changed_is_made_anew(source: Path, tmp_path: Path, encoding: 
     io.write_wav(source / "a.wav", codecs.noise(0.4, 99), 24000)  # an input changed
     damaged = kept / "x_120.0.ecdc"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")  # an output was touched
-    (kept / "sub/deep/stray.ecdc").write_bytes(b"somebody left this")
+    (kept / "sub/deep/.a.ecdc.123.tmp").write_bytes(b"a killed run left this")
     (source / "sub/ü b.wav").unlink()  # a clip is gone
     io.write_wav(source / "new.wav", codecs.noise(0.2, 98), 24000)
     assert encode(source, kept, encoding).made == 3
@@ -200,7 +200,7 @@ def s2(source: Path, tmp_path: Path, checkpoint: Path) -> functools.partial:
 
 def test_the_script_and_its_next_step(s2: functools.partial, tmp_path: Path) -> None:
     code, said = s2("--device", "cpu")
-    assert (code, "6 made anew; 0 set aside" in said) == (0, True)
+    assert (code, "6 made anew, 0 removed; 0 set aside" in said) == (0, True)
     assert f"next: python stages/s3_sidecar_init.py --audio-root {tmp_path / 'out'}" in said
     assert script("s3_sidecar_init", "--audio-root", tmp_path / "out")[0] == 0
 

@@ -224,9 +224,20 @@ def test_from_audio_decodes_the_codes_when_asked(tmp_path: Path) -> None:
     io.write_wav(tmp_path / "wav" / "a.wav", wave, 24000)
     encoding = Encoding("tiny", "", 6.0, "esf")
     encode_clips([Clip(id="a", audio_path="a.wav")], tmp_path / "wav", tmp_path / "t", encoding, max_bad_fraction=0)
-    made = ask("from_audio", tmp_path / "t" / "a.ecdc", 75, "--audio-source", "codes", audio_root=tmp_path / "t")
+    made = ask(
+        "from_audio",
+        tmp_path / "t" / "a.ecdc",
+        75,
+        "--audio-source",
+        "codes",
+        "--audio-checkpoint",
+        "tiny",
+        audio_root=tmp_path / "t",
+    )
     assert ecdc.read(tmp_path / "t" / "a.ecdc").frames == 75
     assert made["rms_db"][:30].mean() < made["rms_db"][45:70].mean() - 15
+    with pytest.raises(UserError, match="needs --audio-checkpoint"):
+        ask("from_audio", tmp_path / "t" / "a.ecdc", 75, "--audio-source", "codes", audio_root=tmp_path / "t")
 
 
 def test_from_audio_reads_the_wav_that_the_index_names(tmp_path: Path) -> None:

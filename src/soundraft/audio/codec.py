@@ -54,7 +54,7 @@ def load(folder: Path, *, device: str = "cpu") -> "Codec":
     logging.disable_progress_bar()  # ours counts clips
     try:
         model, info = EncodecModel.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise CodecError(f"cannot load a codec from {folder}: {error}") from error

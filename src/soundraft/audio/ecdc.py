@@ -162,7 +162,7 @@ def _parse_esf(data: bytes) -> Tokens:
         raise BadClip("audio_codes is no tensor of whole numbers")
     if type(samples) is not int or samples < 1:
         raise BadClip(f"audio_length is {samples!r}")
-    if content.get("audio_scales") is not None:
+    if content.get("audio_scales") not in (None, [None]):  # transformers gives a list, one entry a chunk
         raise BadClip("audio_scales is given: tokens of a normalising model are not supported")
     while codes.ndim > 2 and codes.shape[0] == 1:
         codes = codes[0]

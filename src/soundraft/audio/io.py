@@ -64,7 +64,7 @@ def _plain_wav(data: bytes) -> tuple[np.ndarray, int] | None:
         if name == b"fmt " and place + 16 <= len(data):
             layout = struct.unpack_from("<HHIIHH", data, place)
         if name == b"data":
-            streamed = length in (0, 0xFFFFFFFF)  # a writer that could not seek back
+            streamed = length == 0 or length >= 0x7FFF0000  # a writer that could not seek back
             if not streamed and place + length > len(data):
                 raise BadClip(f"truncated: header promises {length} bytes, {len(data) - place} are there")
             return None if streamed or layout is None else _plain_pcm(data, place, length, *layout)

@@ -53,6 +53,7 @@ class Leveling:
 class NormalizeSummary:
     clips: int
     made: int
+    removed: int
     rejected: int
     limited: int
     clipped: int
@@ -61,15 +62,25 @@ class NormalizeSummary:
 
 def normalize_corpus(source: Path, target: Path, leveling: Leveling, *, max_bad_fraction: float) -> NormalizeSummary:
     """Normalise every clip of `source/manifest.jsonl` into `target`; bad clips go to `target/quarantine.jsonl`."""
-    return normalize_clips(read_manifest(source / MANIFEST_NAME), source, target, leveling, max_bad_fraction)
+    clips = read_manifest(source / MANIFEST_NAME)
+    return normalize_clips(clips, source, target, leveling, max_bad_fraction, owned=True)
 
 
 def normalize_clips(
-    clips: Sequence[Clip], source: Path, target: Path, leveling: Leveling, max_bad_fraction: float
+    clips: Sequence[Clip],
+    source: Path,
+    target: Path,
+    leveling: Leveling,
+    max_bad_fraction: float,
+    *,
+    owned: bool = False,
 ) -> NormalizeSummary:
-    """Normalise clips of the folder `source` into `target`, which afterwards holds just them.
+    """Normalise clips of the folder `source` into `target`.
 
-    Clips that are there from an earlier run, from the same bytes by the same code, stay.
+    Clips that are there from an earlier run, from the same bytes by the same code, stay; others of that run go.
+
+    Args:
+        owned: the folder is the pipeline's: whatever else lies there goes, too.
 
     Raises:
         TooManyBad: when the share of bad clips is above `max_bad_fraction`.
@@ -79,7 +90,7 @@ def normalize_clips(
     here = Path(__file__).parent
     code = [here / name for name in ("io.py", "loudness.py", "normalize.py")]
     stage_key = code_key(code, _PACKAGES, asdict(leveling))
-    with Ledger(target, MAKER) as ledger:
+    with Ledger(target, MAKER, owned=owned) as ledger:
         normalizer = _Normalizer(source.resolve(), target.resolve(), leveling, stage_key)
         done = bring_up_to_date(clips, normalizer, ledger, title=f"normalize {source.name}")
         rejected += done.rejected
@@ -87,10 +98,11 @@ def normalize_clips(
         levels = [{"id": clip.id} | _level(entry) for clip, entry in done.good]
         files.write_jsonl(target / LEVELS_NAME, levels)
         write_manifest(target, [_normalized(clip, entry, leveling) for clip, entry in done.good], rejected)
-        ledger.finish(keep=[LEVELS_NAME, MANIFEST_NAME, QUARANTINE_NAME])
+        removed = ledger.finish(keep=[LEVELS_NAME, MANIFEST_NAME, QUARANTINE_NAME])
     return NormalizeSummary(
         clips=len(done.good),
         made=done.made,
+        removed=removed,
         rejected=len(rejected),
         limited=sum(level["limited"] for level in levels),
         clipped=sum(level["clipped_samples"] > 0 for level in levels),

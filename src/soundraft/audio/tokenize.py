@@ -1,6 +1,7 @@
 """s2: normalised clips → EnCodec token files, and the index of how many frames each has."""
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,11 +47,16 @@ class Encoding:
     suffix: str = ecdc.SUFFIX
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\.[^/\\\0]+", self.suffix):
+            raise UserError(f"a suffix begins with a dot and has no slash: {self.suffix!r}")
+
 
 @dataclass(frozen=True)
 class EncodeSummary:
     clips: int
     made: int
+    removed: int
     rejected: int
     frames: int
 
@@ -96,10 +102,15 @@ def encode_clips(
     *,
     max_bad_fraction: float,
     overwrite: bool = False,
+    owned: bool = False,
 ) -> EncodeSummary:
-    """Encode clips of the folder `source` into `target`, which afterwards holds just their token files.
+    """Encode clips of the folder `source` into `target`.
 
-    Token files that are there from an earlier run, from the same audio by the same model and code, stay.
+    Token files that are there from an earlier run, from the same audio by the same model and code, stay; others of
+    that run go.
+
+    Args:
+        owned: the folder is the pipeline's: whatever else lies there goes, too.
 
     Raises:
         TooManyBad: when the share of bad clips is above `max_bad_fraction`.
@@ -108,19 +119,20 @@ def encode_clips(
     files.check_apart(source, target)
     clips, rejected = one_per_output(clips, lambda clip: [token_path(clip, encoding)])
     worker = _Encoder.prepare(source, target, encoding)
-    with Ledger(target, MAKER) as ledger:
+    with Ledger(target, MAKER, owned=owned) as ledger:
         done = bring_up_to_date(clips, worker, ledger, title=f"encode {source.name}", anew=overwrite)
         rejected += done.rejected
         check_bad_fraction(len(done.good), rejected, max_bad_fraction)
         rows = [TokenFile(**entry.result) for _, entry in done.good]
         token_index.write_index(target, rows)
         files.write_jsonl(target / QUARANTINE_NAME, (vars(item) for item in rejected))
-        ledger.finish(keep=[INDEX_NAME, QUARANTINE_NAME])
-    return EncodeSummary(len(rows), done.made, len(rejected), sum(row.frames for row in rows))
+        removed = ledger.finish(keep=[INDEX_NAME, QUARANTINE_NAME])
+    return EncodeSummary(len(rows), done.made, removed, len(rejected), sum(row.frames for row in rows))
 
 
 def plan(clips: Sequence[Clip], source: Path, target: Path, encoding: Encoding, *, overwrite: bool = False) -> Plan:
     """What `encode_clips` would do; nothing is written."""
+    clips, _ = one_per_output(clips, lambda clip: [token_path(clip, encoding)])
     worker = _Encoder.prepare(source, target, encoding)
     known = {} if overwrite or not target.is_dir() else Ledger(target, MAKER).known_items()
     stays = list(map_clips(worker.stays, [(clip, known.get(clip.id)) for clip in clips], title="compare"))
@@ -142,6 +154,8 @@ def verify(source: Path, target: Path, encoding: Encoding, *, samples: int) -> i
     Raises:
         UserError: naming the token files that differ or cannot be read.
     """
+    if samples < 1:
+        raise UserError(f"{samples} clips cannot be verified: name 1 or more")
     rows = token_index.read_index(target)
     chosen = rows[:: max(1, len(rows) // max(1, samples))][:samples]
     codec = load_codec(checkpoint_folder(encoding.checkpoint, encoding.revision), encoding.device)
@@ -180,7 +194,8 @@ class _Encoder:
     def prepare(cls, source: Path, target: Path, encoding: Encoding) -> "_Encoder":
         folder = checkpoint_folder(encoding.checkpoint, encoding.revision)
         weights = {
-            path.name: output_hash(path.read_bytes()) for path in files.sorted_files(folder, [".json", ".safetensors"])
+            path.name: output_hash(path.read_bytes())
+            for path in files.sorted_files(folder, [".json", ".safetensors"], recursive=False)
         }
         options = {"weights": weights, "name": _model_name(encoding)} | {
             key: value for key, value in asdict(encoding).items() if key in ("bandwidth_kbps", "container", "suffix")
@@ -192,18 +207,22 @@ class _Encoder:
     def stays(self, job: tuple[Clip, Entry | None]) -> bool:
         """Whether a clip's token file is there, made from the same audio."""
         clip, known = job
-        return holds(known, item_key(self.stage_key, io.read_file(self.source / clip.audio_path)), self.target)
+        return holds(known, self._key(clip, io.read_file(self.source / clip.audio_path)), self.target)
 
     def __call__(self, job: tuple[Clip, Entry | None]) -> tuple[Entry, bool]:
         """The clip's entry, and whether it had to be made."""
         clip, known = job
         data = io.read_file(self.source / clip.audio_path)
-        key = item_key(self.stage_key, data)
+        key = self._key(clip, data)
         if known is not None and holds(known, key, self.target):
             return known, False
         wave = _wave(data)
         codes = load_codec(self.folder, self.encoding.device).encode(wave, self.encoding.bandwidth_kbps)
         return self._write(clip, ecdc.Tokens(codes, len(wave)), key), True
+
+    def _key(self, clip: Clip, data: bytes) -> str:
+        """Of the audio and of its name, which the token file takes over."""
+        return item_key(self.stage_key, data, clip.audio_path.encode())
 
     def _write(self, clip: Clip, tokens: ecdc.Tokens, key: str) -> Entry:
         if self.encoding.container == "esf":

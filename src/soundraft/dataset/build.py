@@ -81,9 +81,10 @@ def build_dataset(
         sources.tokens, sources.cond_suffix, tokens_suffix=sources.tokens_suffix, recursive=sources.recursive
     )
     parts, rejected = rows.join(sources, tokens, needs_text=form.needs_text, split=form.split)
+    unseen = audited is None or not audit.found_nothing(audited)
     store = Store(
         sources.tokens, sources.cond, sources.cond_suffix, folder, home or folder, form.materialize,
-        form.tokens_subdir, open_tokens=audited is None or form.materialize == "embed",
+        form.tokens_subdir, open_tokens=unseen or form.materialize == "embed",
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     store.prepare(tokens[0])

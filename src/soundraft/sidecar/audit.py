@@ -283,6 +283,11 @@ def write_summary(path: Path, audit: Audit, fail_on: Sequence[FindingCode], max_
     files.write_json(path, summary)
 
 
+def found_nothing(path: Path) -> bool:
+    """Whether the summary in `path` is of an audit without a single finding."""
+    return path.is_file() and not files.read_json(path).get("findings")
+
+
 def check_passed(path: Path, seen: str) -> None:
     """Raise UserError unless the summary in `path` says that content of this hash passed."""
     if not path.is_file():

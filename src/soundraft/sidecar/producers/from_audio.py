@@ -41,8 +41,9 @@ def add_cli_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio-features", type=_features, default=["rms_db"], metavar="NAMES", help=help_text)
     help_text = "what is listened to (%(default)s)"
     parser.add_argument("--audio-source", choices=sorted(SOURCES), default="wav", help=help_text)
-    help_text = "codec that decodes the codes: tiny, a hub id or a folder (%(default)s)"
-    parser.add_argument("--audio-checkpoint", default=tokenize.TINY, metavar="CODEC", help=help_text)
+    help_text = "codec that made the codes: tiny, a hub id or a folder"
+    parser.add_argument("--audio-checkpoint", metavar="CODEC", help=help_text)
+    parser.add_argument("--audio-revision", metavar="COMMIT", help="of a hub id")
 
 
 def init(args: argparse.Namespace) -> None:
@@ -50,7 +51,10 @@ def init(args: argparse.Namespace) -> None:
         raise UserError("from_audio needs --wav-root FOLDER, the audio that the token files were made from")
     args.audio_wavs = WavNames(args.audio_root)
     if args.audio_source == "codes":
-        args.audio_codec = tokenize.load_codec(tokenize.checkpoint_folder(args.audio_checkpoint, ""))
+        if args.audio_checkpoint is None:
+            raise UserError("from_audio needs --audio-checkpoint, the codec that the token files were made with")
+        folder = tokenize.checkpoint_folder(args.audio_checkpoint, args.audio_revision or "")
+        args.audio_codec = tokenize.load_codec(folder)
     _compile(args.audio_features)
 
 
