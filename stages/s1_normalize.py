@@ -56,8 +56,7 @@ def tell(name: str, done: NormalizeSummary) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    params = stage.defaults()
-    level = params.normalize
+    level = stage.defaults().normalize
     parser = stage.parser(__doc__)
     parser.add_argument("source", type=Path, metavar="IN", help="folder of recordings, or of a manifest.jsonl")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the normalised files; made when absent")
@@ -78,8 +77,7 @@ def options() -> argparse.ArgumentParser:
     )
     help_text = "limit the gain, or keep it and report what was cut (%(default)s)"
     parser.add_argument("--on-clipping", choices=["limit", "report"], default=level.on_clipping, help=help_text)
-    help_text = "fail when a larger share of clips is bad (%(default)s)"
-    parser.add_argument("--max-bad-fraction", type=float, default=params.limits.max_bad_fraction, help=help_text)
+    stage.add_max_bad_fraction(parser)
     return parser
 
 

@@ -77,8 +77,7 @@ def tell(name: str, done: tokenize.EncodeSummary) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    params = stage.defaults()
-    default = params.encodec
+    default = stage.defaults().encodec
     parser = stage.parser(__doc__)
     parser.add_argument("source", type=Path, metavar="IN", help="folder of 24 kHz mono audio, as s1 makes it")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the token files; made when absent")
@@ -102,8 +101,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--list-missing", action="store_true", help="print missing and orphan tokens; write nothing")
     parser.add_argument("--verify", action="store_true", help="afterwards encode some clips again, alone, and compare")
     parser.add_argument("--verify-samples", type=int, default=20, help="so many of them (%(default)s)")
-    help_text = "fail when a larger share of clips is bad (%(default)s)"
-    parser.add_argument("--max-bad-fraction", type=float, default=params.limits.max_bad_fraction, help=help_text)
+    stage.add_max_bad_fraction(parser)
     return parser
 
 

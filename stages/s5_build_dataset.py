@@ -84,7 +84,7 @@ def options() -> argparse.ArgumentParser:
     add("--wav-root", type=Path, metavar="FOLDER", help="audio for the tables; else the manifest's folder")
     add("--manifest", type=Path, metavar="FILE", help="manifest.jsonl of the audio: texts, speakers, splits")
     add("--codec", default="", metavar="NAME", help="the codec's checkpoint, for the card")
-    add("--max-bad-fraction", type=float, default=stage.defaults().limits.max_bad_fraction, help="share, 0–1")
+    stage.add_max_bad_fraction(parser)
     return parser
 
 

@@ -48,6 +48,14 @@ def parser(help_text: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
+def add_max_bad_fraction(parser: argparse.ArgumentParser) -> None:
+    """The option of the stages that set clips aside when they run alone."""
+    help_text = "fail when a larger share of clips is bad, 0–1 (%(default)s)"
+    parser.add_argument(
+        "--max-bad-fraction", type=float, metavar="SHARE", default=defaults().limits.max_bad_fraction, help=help_text
+    )
+
+
 def defaults() -> Params:
     """The numbers of the repository's params.yaml: what a script that runs alone takes where no option is given."""
     return load_params(Path(__file__).resolve().parents[2] / PARAMS_PATH)

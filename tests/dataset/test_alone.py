@@ -132,9 +132,13 @@ def test_nothing_else_is_replaced(beside: Corpus, tmp_path: Path) -> None:
 
 
 def test_publishing_never_happens_by_itself(beside: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object, **__: object) -> None:
+    pushed: list[object] = []
+
+    def never(*given: object, **_: object) -> None:
+        pushed.append(given)
         raise AssertionError("pushed")
 
     monkeypatch.setattr(datasets.Dataset, "push_to_hub", never)
     monkeypatch.setattr(datasets.DatasetDict, "push_to_hub", never)
     s5(beside.tokens, tmp_path / "out", "--materialize", "embed", "--verify")
+    assert pushed == []

@@ -200,6 +200,7 @@ def test_one_process_as_long_as_the_work_is_short(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SOUNDRAFT_JOBS", "2")
     monkeypatch.setattr(features, "map_fresh", lambda *_, **__: pytest.fail("workers for a moment's work"))
     run_slow(tmp_path, "t", NAMES)
+    assert len(list(tmp_path.rglob("*.cond.npy"))) == len(NAMES)
 
 
 @settings(max_examples=5, deadline=None)

@@ -13,7 +13,7 @@ Where the time of transformers' `encode` goes, and what is done instead:
                               118 ─────────────── 240     the first two frames of a later chunk are context: dropped
 
 Every sum is made of the same numbers in the same order, so the codes are equal bit for bit. Batches of clips would be
-faster still for short clips (2.1 × instead of 1.6 ×), but torch's LSTM rounds otherwise for a batch than for one clip,
+faster still for short clips, but torch's LSTM rounds otherwise for a batch than for one clip,
 and one code in a million would depend on a clip's company.
 """
 
@@ -27,7 +27,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from soundraft.audio.ecdc import CODEBOOK_SIZE, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from soundraft.audio.ecdc import CODEBOOK_SIZE, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, frames_of
 from soundraft.runtime import UserError
 
 _CHUNK_FRAMES = 100  # a chunk has one to two times as many: 4–8 MB of activations in the first layer
@@ -98,7 +98,7 @@ class Codec:
     def _chunked_front(self, wave: torch.Tensor) -> torch.Tensor:
         """The convolutions before the LSTM: `[T, C]` of a wave `[L]`."""
         context = self._front.context_frames
-        frames = math.ceil(len(wave) / SAMPLES_PER_FRAME)
+        frames = frames_of(len(wave))
         chunks = max(1, frames // self._front.chunk_frames)
         bounds = [round(index * frames / chunks) for index in range(chunks + 1)]
         parts = []

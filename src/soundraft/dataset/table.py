@@ -68,7 +68,7 @@ class SplitWriter:
 
     def __init__(self, folder: Path, features: dict[str, Feature]) -> None:
         self.folder, self.features = folder, features
-        self.rows = self.bytes = 0
+        self.bytes = 0
         info = {"huggingface": json.dumps({"info": {"features": features}})}
         self._schema = pa.schema([(name, arrow_type(feature)) for name, feature in features.items()], info)
         self._shards: list[int] = []  # bytes of each
@@ -130,7 +130,6 @@ class SplitWriter:
         arrays = [_array([row[name] for row in self._waiting], feature) for name, feature in self.features.items()]
         self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
         self._shards[-1] += self._waiting_bytes
-        self.rows += len(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
 
 

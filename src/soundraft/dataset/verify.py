@@ -13,9 +13,7 @@ from soundraft.dataset import card, rows, table
 from soundraft.dataset.materialize import Embedded
 from soundraft.parallel import BadClip, Failure, map_clips
 from soundraft.runtime import UserError
-from soundraft.sidecar import content, format
-
-_SHOWN = 10
+from soundraft.sidecar import content, format, listing
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,8 @@ def check(folder: Path, splits: Sequence[str] | None = None) -> int:
 
 def _all_well(done: Verified, where: str) -> int:
     if done.problems:
-        shown = "".join(f"\n  {problem}" for problem in done.problems[:_SHOWN])
-        more = f"\n  … and {len(done.problems) - _SHOWN} more" if len(done.problems) > _SHOWN else ""
-        raise UserError(f"{where}: {len(done.problems)} problems in {done.clips} clips:{shown}{more}")
+        shown = listing.first_lines(done.problems)
+        raise UserError(f"{where}: {len(done.problems)} problems in {done.clips} clips:{shown}")
     return done.clips
 
 

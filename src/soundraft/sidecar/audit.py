@@ -304,11 +304,10 @@ def check(audit: Audit, fail_on: Sequence[FindingCode], max_failing_fraction: fl
     failing = audit.failing(fail_on)
     if failing <= max_failing_fraction * audit.clips:
         return
-    worst = [finding for finding in audit.findings if finding.type in fail_on]
-    shown = "".join(f"\n  {item.type}: {item.rel_ecdc}: {item.detail}" for item in worst[:10])
-    more = f"\n  … and {len(worst) - 10} more" if len(worst) > 10 else ""
+    worst = (f"{item.type}: {item.rel_ecdc}: {item.detail}" for item in audit.findings if item.type in fail_on)
     raise UserError(
-        f"{failing} of {audit.clips} clips have a finding that fails; {max_failing_fraction:.1%} may:{shown}{more}"
+        f"{failing} of {audit.clips} clips have a finding that fails; {max_failing_fraction:.1%} may:"
+        f"{listing.first_lines(worst)}"
     )
 
 

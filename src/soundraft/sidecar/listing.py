@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,9 +65,14 @@ def rejected(clip: TokenFile, reason: str) -> Rejected:
 
 def fail(what: str, bad: Sequence[Rejected], hint: str = "--skip-errors leaves them out") -> UserError:
     """The error that names the clips."""
-    shown = "".join(f"\n  {item.path}: {item.reason}" for item in bad[:_SHOWN])
-    more = f"\n  … and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-    return UserError(f"{what} ({hint}):{shown}{more}")
+    return UserError(f"{what} ({hint}):{first_lines(f'{item.path}: {item.reason}' for item in bad)}")
+
+
+def first_lines(texts: Iterable[str]) -> str:
+    """The first of these texts, each on a line of its own below a message, and how many more there are."""
+    every = list(texts)
+    more = [f"… and {len(every) - _SHOWN} more"] if len(every) > _SHOWN else []
+    return "".join(f"\n  {text}" for text in every[:_SHOWN] + more)
 
 
 def add_folder_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
