@@ -21,7 +21,7 @@ BASELINE_CLIPS = 32
 
 def main() -> None:
     options = yaml.safe_load(Path("params.yaml").read_text())["corpus"]["espeak"]
-    request = Request("start", None, {"train": CLIPS, "validation": 1, "test": 1}, 0, options)
+    request = Request(role="start", clips={"train": CLIPS, "validation": 1, "test": 1}, options=options)
     with scratch() as folder:
         made = []
         ours_s = seconds(lambda: made.extend(espeak.fetch(request, folder).clips))

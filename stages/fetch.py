@@ -1,17 +1,18 @@
-"""fetch: bring in the start and the target corpus → data/raw/{start,target}/ with a manifest each."""
+"""fetch: bring in the start and the target corpus → data/raw/{start,target}/ with a manifest and its source each."""
 
 import time
 from pathlib import Path
 from typing import get_args
 
-from soundraft import files, runtime, stage
-from soundraft.corpora import CORPORA, Request
-from soundraft.corpora.base import Role
+from soundraft import corpora, files, runtime, stage
+from soundraft.corpora import Request
+from soundraft.corpora.base import Role, copy_in
 from soundraft.manifest import check_bad_fraction, write_manifest
 from soundraft.params import Params, load_params
 from soundraft.tracking import stage_run
 
 OUT = Path("data/raw")
+SOURCE_NAME = "source.json"
 
 
 def main() -> None:
@@ -20,9 +21,10 @@ def main() -> None:
         for role in get_args(Role):
             started = time.monotonic()
             name = getattr(params.corpus, role).name
-            fetched = CORPORA[name](request(params, role), out / role)
+            fetched = copy_in(corpora.fetch(name, request(params, role), out / role), out / role)
             check_bad_fraction(fetched.usable, fetched.rejected, params.limits.max_bad_fraction)
             write_manifest(out / role, fetched.clips, fetched.rejected)
+            files.write_json(out / role / SOURCE_NAME, {"corpus": name, **fetched.source})
             hours = sum(clip.duration or 0.0 for clip in fetched.clips) / 3600
             speed = 3600 * hours / (time.monotonic() - started)
             tracker.metrics({f"{role}_clips": len(fetched.clips), f"{role}_times_real_time": speed})
@@ -36,12 +38,21 @@ def request(params: Params, role: Role) -> Request:
     """What the params ask of one corpus. A relative path counts from the main repository, also in a scratch copy."""
     choice = getattr(params.corpus, role)
     section = getattr(params.corpus, choice.name, None)
+    clips = choice.clips.model_dump()
     return Request(
         role=role,
         path=runtime.main_root() / choice.path if choice.path else None,
-        clips=choice.clips.model_dump(),
+        split=choice.split,
+        revision=choice.revision,
+        config=choice.config,
+        language=choice.language,
+        columns=dict(column.split("=", 1) for column in choice.columns),
+        labels=tuple(choice.labels),
+        fold=choice.fold,
+        clips=clips if choice.limit is None else dict.fromkeys(clips, choice.limit),
         seed=params.corpus.seed,
         options=section.model_dump() if section else {},
+        asked_as=f"corpus.{role}.",
     )
 
 

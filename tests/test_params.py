@@ -45,10 +45,8 @@ def test_too_many_cycles_are_told_with_the_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"corpus.target.name": "esppeak"}, "corpus.target.name: got 'esppeak'; allowed: 'espeak', 'fsdd' or 'folder'"),
-        ({"corpus.target.name": "fsdd"}, "corpus.target: path is empty: fsdd needs a folder"),
-        ({"corpus.target.path": "x"}, "corpus.target: path must be empty: espeak reads no folder"),
-        ({"corpus.start.clips.train": None}, "espeak needs numbers"),
+        ({"corpus.target.name": "esppeak"}, "corpus.target.name: got 'esppeak'; allowed: 'espeak', 'fsdd', "),
+        ({"corpus.target.columns": ["sentence"]}, "corpus.target.columns.0: got 'sentence'"),
         ({"train.epochs": 0}, "model.checkpoint is scratch"),
         ({"model.scratch.hidden_size": 97}, "not a multiple of attention_heads"),
         ({"corpus.espeak.target.pitch": [90, 10]}, "the wrong way round"),

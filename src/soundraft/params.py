@@ -19,7 +19,25 @@ PARAMS_PATH = Path("params.yaml")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-CorpusName = Literal["espeak", "fsdd", "folder"]
+CorpusName = Literal[
+    "espeak",
+    "fsdd",
+    "librispeech",
+    "common_voice",
+    "fleurs",
+    "voxceleb",
+    "audioset",
+    "speech_commands",
+    "esc50",
+    "urbansound8k",
+    "emodb",
+    "minds14",
+    "speech_massive",
+    "folder",
+    "jsonl",
+    "hub",
+    "python",
+]
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
 Materialize = Literal["copy", "link", "none", "embed"]
 FindingCode = Literal[
@@ -68,16 +86,15 @@ class SplitSizes(Section):
 class CorpusChoice(Section):
     name: CorpusName
     path: str
+    split: str
+    limit: Count | None
+    revision: str
+    config: str
+    language: str
+    columns: list[Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")]]
+    labels: list[str]
+    fold: Count
     clips: SplitSizes
-
-    @model_validator(mode="after")
-    def _path_where_needed(self) -> "CorpusChoice":
-        if (self.name == "espeak") == bool(self.path):
-            needs = "must be empty: espeak reads no folder" if self.path else f"is empty: {self.name} needs a folder"
-            raise ValueError(f"path {needs}")
-        if self.name != "folder" and None in (self.clips.train, self.clips.validation, self.clips.test):
-            raise ValueError(f"clips: null means all that a folder has; {self.name} needs numbers")
-        return self
 
 
 class VoiceCounts(Section):

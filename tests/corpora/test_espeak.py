@@ -15,7 +15,7 @@ OPTIONS = yaml.safe_load(Path("params.yaml").read_text())["corpus"]["espeak"]
 
 def request(role: Role, **clips: int | None) -> Request:
     sizes: dict[Split, int | None] = {"train": 40, "validation": 10, "test": 10}
-    return Request(role, None, {**sizes, **clips}, 0, OPTIONS)
+    return Request(role=role, clips={**sizes, **clips}, options=OPTIONS)
 
 
 def test_byte_identical_from_run_to_run_and_from_any_number_of_workers(

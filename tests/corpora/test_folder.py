@@ -4,7 +4,7 @@ import pytest
 
 from soundraft.audio import io
 from soundraft.corpora import folder
-from soundraft.corpora.base import CorpusError, Request
+from soundraft.corpora.base import CorpusError, Request, copy_in
 from soundraft.manifest import SPLITS
 from tests.conftest import tone
 
@@ -12,7 +12,7 @@ ALL = {"train": None, "validation": None, "test": None}
 
 
 def request(path: Path, **clips: int | None) -> Request:
-    return Request("target", path, {**ALL, **clips}, 0, {})
+    return Request(path=path, clips={**ALL, **clips})
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_metadata_csv_as_audiofolder_reads_it(recordings: Path, tmp_path: Path) 
     lines = ["file_name,transcription,speaker,accent"]
     lines += [f'clips/{index}.wav,"hello, number {index}",s{index % 10},welsh' for index in range(30)]
     (recordings / "metadata.csv").write_text("\n".join(lines), encoding="utf-8-sig")
-    fetched = folder.fetch(request(recordings), tmp_path / "out")
+    fetched = copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")
     assert not fetched.rejected
     first = next(clip for clip in fetched.clips if clip.audio_path == "clips/0.wav")
     assert (first.text, first.speaker, first.metadata) == ("hello, number 0", "s0", {"accent": "welsh"})
@@ -48,7 +48,7 @@ def test_bad_rows_are_named_and_good_ones_go_through(recordings: Path, tmp_path:
     (recordings / "manifest.jsonl").write_text("\n".join(rows))
     (tmp_path / "outside.wav").write_bytes(b"secret")
     (recordings / "link.wav").symlink_to(tmp_path / "outside.wav")
-    fetched = folder.fetch(request(recordings), tmp_path / "out")
+    fetched = copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")
     assert [clip.id for clip in fetched.clips] == ["ok"]
     reasons = {bad.id: bad.reason for bad in fetched.rejected}
     assert reasons["gone"] == "no such file"
@@ -66,7 +66,7 @@ def test_the_number_of_clips_can_be_limited(recordings: Path, tmp_path: Path) ->
 
 def test_a_folder_without_a_list_says_what_is_needed(recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"neither manifest.jsonl .* nor metadata.csv"):
-        folder.fetch(request(recordings), tmp_path / "out")
+        copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")
     (recordings / "metadata.csv").write_text("path,words\nx,y\n")
     with pytest.raises(CorpusError, match="no column file_name; found: path, words"):
-        folder.fetch(request(recordings), tmp_path / "out")
+        copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")

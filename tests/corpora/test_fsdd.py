@@ -28,7 +28,7 @@ def recordings(tmp_path: Path) -> Path:
 
 def request(folder: Path | None, **options: int) -> Request:
     sizes = {"train": 30, "validation": 8, "test": 8}
-    return Request("target", folder, sizes, 0, {"test_takes": 2, "validation_takes": 2} | options)
+    return Request(path=folder, clips=sizes, options={"test_takes": 2, "validation_takes": 2} | options)
 
 
 def test_strings_are_the_recordings_one_after_the_other(recordings: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_files_that_are_no_digit_are_set_aside(recordings: Path, tmp_path: Path)
 
 
 def test_what_is_missing_is_said(recordings: Path, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"corpus.target.path is empty: 'fsdd' needs the folder"):
+    with pytest.raises(CorpusError, match=r"path is empty: 'fsdd' needs the folder"):
         fsdd.fetch(request(None), tmp_path)
     with pytest.raises(CorpusError, match="no such folder"):
         fsdd.fetch(request(tmp_path / "nowhere"), tmp_path)

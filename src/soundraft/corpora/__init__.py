@@ -1,15 +1,26 @@
-"""Where recordings come from: one dict names every corpus family."""
+"""Where recordings come from: one dict names every corpus."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from soundraft.corpora import espeak, folder, fsdd
-from soundraft.corpora.base import CorpusError, Fetched, Request
+from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, check_options
 
-CORPORA: dict[str, Callable[[Request, Path], Fetched]] = {
-    "espeak": espeak.fetch,
-    "fsdd": fsdd.fetch,
-    "folder": folder.fetch,
+CORPORA: dict[str, Corpus] = {
+    "espeak": espeak.CORPUS,
+    "fsdd": fsdd.CORPUS,
+    "folder": folder.CORPUS,
 }
 
-__all__ = ["CORPORA", "CorpusError", "Fetched", "Request"]
+
+def fetch(name: str, request: Request, out: Path) -> Fetched:
+    """The clips of a corpus; what has to be made or unpacked for it goes to `out`.
+
+    Raises:
+        CorpusError: when an option is not the corpus's, or it cannot be had.
+    """
+    corpus = CORPORA[name]
+    check_options(name, corpus.info, request)
+    return corpus.fetch(request, out)
+
+
+__all__ = ["CORPORA", "Corpus", "CorpusError", "Fetched", "Request", "fetch"]

@@ -1,14 +1,44 @@
-"""What every corpus family shares: what is asked of it and what it leaves behind."""
+"""What every corpus shares: what is known of it, what is asked of it, and what it leaves behind."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from soundraft import files
 from soundraft.manifest import Clip, Rejected, Split
+from soundraft.parallel import progress_over
 from soundraft.runtime import UserError
 
 Role = Literal["start", "target"]
+Option = Literal["path", "split", "revision", "config", "language", "columns", "labels", "fold"]
+
+
+@dataclass(frozen=True)
+class CorpusInfo:
+    """What `soundraft datasets list` and `describe` tell.
+
+    Attributes:
+        source: hub id, or in words where the recordings come from.
+        task: what its annotation is for: asr, classification or speaker.
+        about: one sentence.
+        splits: the source's own splits and who drew them, in words.
+        columns: what a clip carries besides its audio, each with its meaning.
+        takes: the options it reads; every other one is refused by name.
+        needs: those of them that must be given.
+    """
+
+    source: str
+    task: str
+    about: str
+    licence: str
+    size: str
+    languages: str
+    splits: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    takes: frozenset[Option] = frozenset()
+    needs: frozenset[Option] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -16,32 +46,63 @@ class Request:
     """Which part of a corpus to bring in.
 
     Attributes:
+        asked_as: what messages put before the name of an option: `corpus.target.` in params.yaml, `--` on the
+            command line, nothing in Python.
         role: `start` is what the first model learns from, `target` what RAFT adapts it to.
-        path: the user's folder, for a family that reads one; `None` when not given.
-        clips: how many clips of each split; `None` takes all that the source has.
+        path: the user's folder, file or module; `None` when not given.
+        split: one split of the source by the source's own name; it takes the place of the corpus's choice for the
+            split of ours that it belongs to. Empty: the corpus's choice.
+        revision: commit, tag or branch of a hub repository. Empty: where the corpus publishes today.
+        config: the hub's subset. Empty: the corpus's own choice.
+        language: the language's code, for corpora in several.
+        columns: the source's column for each of ours that it names otherwise: `{"text": "sentence"}`.
+        labels: the labels that may occur; empty: all.
+        fold: the official fold (or speaker) that is the test split, from 1; the next one is validation.
+        clips: how many clips of each split; `None` takes all that the source has; 0 leaves the split out.
         seed: of everything that is drawn.
         options: the params section of the family, such as `corpus.espeak`.
     """
 
-    role: Role
-    path: Path | None
-    clips: Mapping[Split, int | None]
-    seed: int
-    options: Mapping[str, Any]
+    role: Role = "target"
+    path: Path | None = None
+    split: str = ""
+    revision: str = ""
+    config: str = ""
+    language: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    fold: int = 1
+    clips: Mapping[Split, int | None] = field(default_factory=dict)
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    asked_as: str = ""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """Clips whose audio lies in the folder that was asked for.
+    """Clips and where their audio is.
 
     Attributes:
+        root: the folder that the clips' paths count from: the one that was given to write to, or the source itself
+            where nothing had to be written.
         usable: how many items of the source were good; clips may be made of several, or be fewer by request.
-        rejected: the items of the source that were set aside.
+        rejected: the items of the source that were set aside, each with its place and reason.
+        source: what was read, for the record: hub id, resolved commit, configuration, …
     """
 
     clips: list[Clip]
     usable: int
     rejected: list[Rejected]
+    root: Path
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One corpus of the registry: what is known of it, and how its clips are had."""
+
+    info: CorpusInfo
+    fetch: Callable[[Request, Path], Fetched]
 
 
 class CorpusError(UserError):
@@ -50,7 +111,54 @@ class CorpusError(UserError):
 
 def require_folder(request: Request, *, family: str) -> Path:
     if request.path is None:
-        raise CorpusError(f"corpus.{request.role}.path is empty: '{family}' needs the folder that holds the recordings")
+        raise CorpusError(f"{request.asked_as}path is empty: '{family}' needs the folder that holds the recordings")
     if not request.path.is_dir():
-        raise CorpusError(f"corpus.{request.role}.path: no such folder: {request.path}")
+        raise CorpusError(f"{request.asked_as}path: no such folder: {request.path}")
     return request.path
+
+
+def check_options(name: str, info: CorpusInfo, request: Request) -> None:
+    """Refuse what the corpus would not read, and name what it lacks.
+
+    Raises:
+        CorpusError: naming the option.
+    """
+    default = Request()
+    for option in sorted(get_args(Option)):
+        given = getattr(request, option) != getattr(default, option)
+        if given and option not in info.takes:
+            known = ", ".join(sorted(info.takes)) or "none of these options"
+            raise CorpusError(f"{request.asked_as}{option}: {name} does not take it; it takes {known}")
+        if not given and option in info.needs:
+            raise CorpusError(f"{request.asked_as}{option} is empty: {name} needs it")
+
+
+def copy_in(fetched: Fetched, out: Path) -> Fetched:
+    """The same with every file in `out`; what cannot be copied is set aside."""
+    if fetched.root == out:
+        return fetched
+    kept: list[Clip] = []
+    rejected = list(fetched.rejected)
+    for clip in progress_over(fetched.clips, total=len(fetched.clips), title="copy", unit="clip"):
+        reasons = [_copy(fetched.root, path, out) for path in (clip.audio_path, clip.target_path) if path]
+        if any(reasons):
+            rejected.append(Rejected(clip.id, clip.audio_path, "; ".join(filter(None, reasons))))
+        else:
+            kept.append(clip)
+    return replace(
+        fetched, clips=kept, usable=fetched.usable - len(fetched.clips) + len(kept), rejected=rejected, root=out
+    )
+
+
+def _copy(folder: Path, audio_path: str, out: Path) -> str | None:
+    """Copy one file; the reason when it cannot be had."""
+    try:
+        source = files.inside(folder, audio_path)
+    except ValueError as error:
+        return str(error)
+    if not source.is_file():
+        return "no such file"
+    target = out / audio_path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return None

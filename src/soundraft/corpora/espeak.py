@@ -19,7 +19,7 @@ import numpy as np
 from soundraft import runtime
 from soundraft.audio import io
 from soundraft.corpora import grammar
-from soundraft.corpora.base import CorpusError, Fetched, Request, Role
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, Role
 from soundraft.manifest import SPLITS, Clip, Split
 from soundraft.parallel import map_fresh
 
@@ -81,7 +81,7 @@ def fetch(request: Request, out: Path) -> Fetched:
     parts = [(utterances[part::PARTS], out) for part in range(PARTS)]
     spoken = map_fresh(_speak_part, parts, title=f"speak {request.role}")
     clips = [clip for part in spoken for clip in part]
-    return Fetched(clips, len(clips), [])
+    return Fetched(clips, len(clips), [], out)
 
 
 def plan(request: Request) -> list[Utterance]:
@@ -95,7 +95,7 @@ def plan(request: Request) -> list[Utterance]:
     for split in SPLITS:
         count = request.clips[split]
         if count is None:
-            raise CorpusError(f"corpus.{request.role}.clips.{split} is null: synthetic speech needs a number")
+            raise CorpusError(f"{request.asked_as}clips.{split} is null: synthetic speech needs a number")
         for index in range(count):
             name = f"{split}/{index:05d}"
             seed = runtime.derive_seed("espeak", request.seed, request.role, name)
@@ -241,3 +241,18 @@ class Espeak:
         if status != 0 or not self._blocks:
             raise RuntimeError(f"espeak-ng said nothing for {text!r} with voice {voice!r} (status {status})")
         return np.concatenate(self._blocks) / io.PCM16_SCALE
+
+
+CORPUS = Corpus(
+    CorpusInfo(
+        source="made offline by espeak-ng 1.52",
+        task="asr",
+        about="Synthetic digit strings and short commands, 52 words.",
+        licence="GPL-3.0 (the synthesiser)",
+        size="as many clips as asked",
+        languages="en",
+        splits="by text: no text of a test split is in a training split",
+        columns={"text": "what is said", "speaker": "the voice"},
+    ),
+    fetch,
+)

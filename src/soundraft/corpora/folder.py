@@ -6,21 +6,18 @@ their speaker (of their id where there is no speaker), so that no speaker is in 
 """
 
 import csv
-import shutil
 from pathlib import Path
 
-from soundraft import files
-from soundraft.corpora.base import CorpusError, Fetched, Request, require_folder
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, require_folder
 from soundraft.dataset.splits import hashed_split
 from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip, Rejected, parse_manifest, parse_rows
-from soundraft.parallel import progress_over
 
 METADATA_NAME = "metadata.csv"
 _COLUMNS = {"file_name": "audio_path", "transcription": "text"}
 
 
-def fetch(request: Request, out: Path) -> Fetched:
-    """Copy the listed recordings to `out`, unchanged; what is listed but cannot be copied is set aside.
+def fetch(request: Request, _out: Path) -> Fetched:
+    """The listed recordings, where they are.
 
     Raises:
         CorpusError: when the folder or its list is absent or unusable.
@@ -28,14 +25,7 @@ def fetch(request: Request, out: Path) -> Fetched:
     folder = require_folder(request, family="folder")
     listed, rejected = _read_list(folder)
     clips = _limit([_with_split(clip) for clip in listed], request)
-    kept = []
-    for clip in progress_over(clips, total=len(clips), title=f"import {request.role}", unit="clip"):
-        reason = _copy(folder, clip.audio_path, out)
-        if reason is None:
-            kept.append(clip)
-        else:
-            rejected.append(Rejected(clip.id, clip.audio_path, reason))
-    return Fetched(kept, len(listed) - (len(clips) - len(kept)), rejected)
+    return Fetched(clips, len(listed), rejected, folder)
 
 
 def _read_list(folder: Path) -> tuple[list[Clip], list[Rejected]]:
@@ -79,15 +69,17 @@ def _limit(clips: list[Clip], request: Request) -> list[Clip]:
     return kept
 
 
-def _copy(folder: Path, audio_path: str, out: Path) -> str | None:
-    """Copy one file; the reason when it cannot be had."""
-    try:
-        source = files.inside(folder, audio_path)
-    except ValueError as error:
-        return str(error)
-    if not source.is_file():
-        return "no such file"
-    target = out / audio_path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    return None
+CORPUS = Corpus(
+    CorpusInfo(
+        source="your folder of recordings with manifest.jsonl or metadata.csv",
+        task="asr",
+        about="Your own recordings.",
+        licence="yours",
+        size="yours",
+        languages="any",
+        splits="yours; clips without one get it by speaker",
+        takes=frozenset({"path"}),
+        needs=frozenset({"path"}),
+    ),
+    fetch,
+)

@@ -16,7 +16,7 @@ import numpy as np
 
 from soundraft import files, runtime
 from soundraft.audio import io
-from soundraft.corpora.base import CorpusError, Fetched, Request, require_folder
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, require_folder
 from soundraft.corpora.grammar import DIGIT_STRING_LENGTHS, DIGITS
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress_over
@@ -45,13 +45,13 @@ def fetch(request: Request, out: Path) -> Fetched:
     for split in SPLITS:
         count = request.clips[split]
         if count is None:
-            raise CorpusError(f"corpus.{request.role}.clips.{split} is null: joined digit strings need a number")
+            raise CorpusError(f"{request.asked_as}clips.{split} is null: joined digit strings need a number")
         if count and not groups[split]:
             raise CorpusError(f"{request.path}: too few take numbers: none is left for the {split} split")
         names = (f"{split}/{index:05d}" for index in range(count))
         for name in progress_over(names, total=count, title=f"join {split}", unit="clip"):
             clips.append(_join(name, split, groups[split], request.seed, out))
-    return Fetched(clips, len(recordings), rejected)
+    return Fetched(clips, len(recordings), rejected, out)
 
 
 def load_recordings(folder: Path) -> tuple[list[Recording], list[Rejected]]:
@@ -108,3 +108,20 @@ def _join(name: str, split: Split, group: dict[str, list[Recording]], seed: int,
         split=split,
         metadata={"takes": [item.take for item in chosen]},
     )
+
+
+CORPUS = Corpus(
+    CorpusInfo(
+        source="your folder of {digit}_{speaker}_{take}.wav (github.com/Jakobovski/free-spoken-digit-dataset)",
+        task="asr",
+        about="Recorded digits of six speakers, joined to strings of 3-6 digits.",
+        licence="CC BY-SA 4.0",
+        size="3,000 recordings, 8 kHz",
+        languages="en",
+        splits="by take: the lowest takes are test, the next validation; the speakers are the same",
+        columns={"text": "the digits", "speaker": "whose recordings they are"},
+        takes=frozenset({"path"}),
+        needs=frozenset({"path"}),
+    ),
+    fetch,
+)
