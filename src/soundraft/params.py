@@ -312,6 +312,11 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
     return params
 
 
+def defaults() -> Params:
+    """The numbers of the repository's params.yaml: what is taken where no option is given."""
+    return load_params(Path(__file__).resolve().parents[2] / PARAMS_PATH)
+
+
 def checked_section(section: type[SomeSection], **values: Any) -> SomeSection:
     """A section from values that do not stand in params.yaml.
 

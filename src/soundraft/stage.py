@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from soundraft import cycles, runtime
-from soundraft.params import PARAMS_PATH, Params, load_params
+from soundraft.params import defaults
 from soundraft.runtime import UserError
 
 
@@ -54,11 +54,6 @@ def add_max_bad_fraction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-bad-fraction", type=float, metavar="SHARE", default=defaults().limits.max_bad_fraction, help=help_text
     )
-
-
-def defaults() -> Params:
-    """The numbers of the repository's params.yaml: what a script that runs alone takes where no option is given."""
-    return load_params(Path(__file__).resolve().parents[2] / PARAMS_PATH)
 
 
 def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None) -> None:

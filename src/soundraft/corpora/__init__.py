@@ -1,6 +1,8 @@
 """Where recordings come from: one dict names every corpus."""
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 from soundraft.corpora import espeak, folder, fsdd
 from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, check_options
@@ -22,6 +24,13 @@ def fetch(name: str, request: Request, out: Path) -> Fetched:
     corpus = CORPORA[name]
     check_options(name, corpus.info, request)
     return corpus.fetch(request, out)
+
+
+def __getattr__(name: str) -> Any:
+    """`load_audio_dataset` and `list_audio_datasets`: imported when asked for, so that fetch depends not on their code."""
+    if name in ("load_audio_dataset", "list_audio_datasets"):
+        return getattr(importlib.import_module("soundraft.corpora.loading"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = ["CORPORA", "AudioDataset", "AudioSample", "Corpus", "CorpusError", "Fetched", "Request", "fetch"]

@@ -1,0 +1,172 @@
+"""The corpora for Python code and for the command line, through the same `fetch` as the pipeline's."""
+
+import difflib
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from filelock import FileLock
+
+from soundraft import corpora, files
+from soundraft.corpora import store
+from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, Role
+from soundraft.corpora.samples import AudioDataset, AudioSample
+from soundraft.manifest import SPLITS, Clip, Rejected, Split
+from soundraft.params import defaults
+
+# how sources begin or end the names of their splits, such as train.clean.100, dev or eval
+_SOURCE_WORDS: Mapping[str, Split] = {
+    "train": "train",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+    "eval": "test",
+}
+
+
+class CorpusDataset(AudioDataset):
+    """A corpus of the registry, fetched.
+
+    Attributes:
+        rejected: the items of the source that were set aside, each with its place and reason.
+        source: what was read: hub id, resolved commit, …
+    """
+
+    def __init__(self, name: str, fetched: Fetched) -> None:
+        self.name = name
+        self.task = corpus_named(name).info.task
+        self.rejected: list[Rejected] = fetched.rejected
+        self.source: Mapping[str, Any] = fetched.source
+        self._fetched = fetched
+
+    def load(self) -> Iterable[AudioSample]:
+        for clip in self._fetched.clips:
+            yield sample_of(clip, self._fetched.root)
+
+
+def list_audio_datasets() -> list[str]:
+    """The names that `load_audio_dataset` knows."""
+    return list(corpora.CORPORA)
+
+
+def load_audio_dataset(
+    name: str,
+    split: str | None = None,
+    limit: int | None = None,
+    *,
+    path: Path | str | None = None,
+    revision: str = "",
+    config: str = "",
+    language: str = "",
+    columns: Mapping[str, str] | None = None,
+    labels: Iterable[str] = (),
+    fold: int = 1,
+    seed: int = 0,
+    role: Role = "target",
+) -> CorpusDataset:
+    """A corpus, brought in by what the pipeline's fetch calls; what must be made for it goes to the cache.
+
+    Args:
+        split: train, validation or test, or a split of the source by its own name, such as train.clean.100. `None`: all.
+        limit: at most so many clips of each split. `None`: all; of a corpus that is made (espeak, fsdd) as many as
+            params.yaml has.
+        role: whose voices espeak speaks with.
+
+    Everything else is as in params.yaml, under `corpus.target`.
+
+    Raises:
+        CorpusError: when there is no such corpus, an option is not the corpus's, or it cannot be had.
+    """
+    request = make_request(
+        name, split, limit, path=path, revision=revision, config=config, language=language, columns=columns,
+        labels=labels, fold=fold, seed=seed, role=role,
+    )  # fmt: skip
+    fetched = fetch_to_cache(name, request)
+    if fetched.rejected:
+        first = fetched.rejected[0]
+        count = len(fetched.rejected)
+        warnings.warn(
+            f"{name}: {count} of the source set aside, see .rejected; {first.path}: {first.reason}", stacklevel=2
+        )
+    return CorpusDataset(name, fetched)
+
+
+def corpus_named(name: str) -> Corpus:
+    """Look a corpus up; raises CorpusError, which names those that exist."""
+    if name not in corpora.CORPORA:
+        close = difflib.get_close_matches(name, corpora.CORPORA, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise CorpusError(f"there is no corpus {name!r}; {hint}there are {', '.join(corpora.CORPORA)}")
+    return corpora.CORPORA[name]
+
+
+def make_request(
+    name: str,
+    split: str | None,
+    limit: int | None,
+    *,
+    path: Path | str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: Iterable[str] = (),
+    **others: Any,
+) -> Request:
+    """What to ask of a corpus; `others` are fields of `Request`."""
+    corpus_named(name)
+    if limit is not None and limit < 1:
+        raise CorpusError(f"limit {limit}: give a number from 1, or none for all")
+    if others.get("role", "target") not in get_args(Role):
+        raise CorpusError(f"there is no role {others['role']!r}; there are {', '.join(get_args(Role))}")
+    section = getattr(defaults().corpus, name, None)
+    numbers: dict[Split, int | None] = dict.fromkeys(SPLITS, limit)
+    if section is not None and limit is None:  # a corpus that is made has no "all"
+        numbers = defaults().corpus.target.clips.model_dump()
+    ours = None if split is None else _our_split(split)
+    return Request(
+        path=Path(path) if path else None,
+        split="" if split is None or split in SPLITS else split,
+        columns=columns or {},
+        labels=tuple(labels),
+        clips={each: numbers[each] if ours in (None, each) else 0 for each in SPLITS},
+        options=section.model_dump() if section else {},
+        **others,
+    )
+
+
+def _our_split(split: str) -> Split:
+    """The split of ours that one of the source belongs to, by its name."""
+    found = {ours for word, ours in _SOURCE_WORDS.items() if word in split.lower()}
+    if len(found) != 1:
+        raise CorpusError(
+            f"split {split!r}: give {', '.join(SPLITS)}, or the source's own name for a part of one of them"
+        )
+    return found.pop()
+
+
+def fetch_to_cache(name: str, request: Request) -> Fetched:
+    """The clips of a corpus; files that must be made for it are made anew, in a folder of the request's own."""
+    asked = repr((name, replace(request, path=request.path and request.path.resolve())))
+    place = store.cache_root() / "made" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_name(f"{place.name}.lock")), files.building(place) as scratch:
+        fetched = corpora.fetch(name, request, scratch)
+        made = fetched.root == scratch
+    if made:
+        return replace(fetched, root=place)
+    place.rmdir()
+    return fetched
+
+
+def sample_of(clip: Clip, root: Path) -> AudioSample:
+    """A clip of a manifest; what the sample has no field for goes to its metadata."""
+    known = {"id": clip.id, "label": clip.label, "speaker": clip.speaker, "split": clip.split}
+    return AudioSample(
+        audio_path=root / clip.audio_path,
+        text=clip.label if clip.text is None else clip.text,
+        duration=clip.duration,
+        task=clip.task,
+        metadata=clip.metadata | {key: value for key, value in known.items() if value is not None},
+        sample_rate=clip.sample_rate,
+    )
