@@ -27,7 +27,7 @@ def fetch(name: str, request: Request, out: Path) -> Fetched:
 
 
 def __getattr__(name: str) -> Any:
-    """`load_audio_dataset` and `list_audio_datasets`: imported when asked for, so that fetch depends not on their code."""
+    """`load_audio_dataset` and `list_audio_datasets`: imported when asked for: fetch does not depend on them."""
     if name in ("load_audio_dataset", "list_audio_datasets"):
         return getattr(importlib.import_module("soundraft.corpora.loading"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

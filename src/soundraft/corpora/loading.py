@@ -70,7 +70,8 @@ def load_audio_dataset(
     """A corpus, brought in by what the pipeline's fetch calls; what must be made for it goes to the cache.
 
     Args:
-        split: train, validation or test, or a split of the source by its own name, such as train.clean.100. `None`: all.
+        split: train, validation or test, or a split of the source by its own name, such as train.clean.100; `None`
+            takes all.
         limit: at most so many clips of each split. `None`: all; of a corpus that is made (espeak, fsdd) as many as
             params.yaml has.
         role: whose voices espeak speaks with.
@@ -120,9 +121,9 @@ def make_request(
     if others.get("role", "target") not in get_args(Role):
         raise CorpusError(f"there is no role {others['role']!r}; there are {', '.join(get_args(Role))}")
     section = getattr(defaults().corpus, name, None)
-    numbers: dict[Split, int | None] = dict.fromkeys(SPLITS, limit)
-    if section is not None and limit is None:  # a corpus that is made has no "all"
-        numbers = defaults().corpus.target.clips.model_dump()
+    sizes = defaults().corpus.target.clips
+    made = section is not None and limit is None  # a corpus that is made has no "all"
+    numbers = {each: getattr(sizes, each) if made else limit for each in SPLITS}
     ours = None if split is None else _our_split(split)
     return Request(
         path=Path(path) if path else None,
@@ -139,9 +140,8 @@ def _our_split(split: str) -> Split:
     """The split of ours that one of the source belongs to, by its name."""
     found = {ours for word, ours in _SOURCE_WORDS.items() if word in split.lower()}
     if len(found) != 1:
-        raise CorpusError(
-            f"split {split!r}: give {', '.join(SPLITS)}, or the source's own name for a part of one of them"
-        )
+        names = ", ".join(SPLITS)
+        raise CorpusError(f"split {split!r}: give {names}, or the source's own name for a part of one of them")
     return found.pop()
 
 

@@ -1,0 +1,155 @@
+"""What a model hears of a clip: the waveform, a mel spectrogram or cepstral coefficients.
+
+The numbers of the mel spectrogram are those of torchaudio's `MelSpectrogram` with its defaults: Hann window, frames
+centred on multiples of the hop, power, HTK mel scale from 0 Hz to half the rate, triangles of height 1, no logarithm.
+The cepstral coefficients are torchaudio's `MFCC` of that: decibels (80 of range below the loudest), orthonormal cosine
+transform.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from soundraft.audio import io
+from soundraft.parallel import BadClip
+from soundraft.runtime import UserError
+
+FeatureType = Literal["raw", "mel", "mfcc"]
+FFT_SAMPLES = 400
+HOP_SAMPLES = 160
+MEL_BINS = 80
+COEFFICIENTS = 40
+MAX_CHANNELS = 8  # a 2-D array with more rows and more columns than this is no audio
+
+
+@dataclass(frozen=True)
+class ProcessedAudio:
+    """A clip made ready.
+
+    Attributes:
+        waveform: float32, `[N]` when mono was asked for, else `[C, N]`.
+        duration: of the waveform, in seconds.
+        features: `[C, 80, T]` for mel, `[C, 40, T]` for mfcc, with C = 1 for mono and T = 1 + N // 160; for raw the
+            waveform itself.
+    """
+
+    waveform: torch.Tensor
+    duration: float
+    sample_rate: int
+    features: torch.Tensor
+
+
+@dataclass(frozen=True)
+class AudioProcessor:
+    """Brings any audio to one form. A file and an array with the same audio give the same numbers.
+
+    In this order: the rate changes (soxr, high quality), channels become their mean, what is beyond `max_duration`
+    falls away, and what is left is scaled to a peak of 1 (silence stays as it is).
+
+    Attributes:
+        sample_rate: of the result, Hz.
+        normalize: scale to a peak of 1.
+        mono: mix the channels down.
+        max_duration: seconds; `None` keeps all.
+    """
+
+    sample_rate: int = 16000
+    normalize: bool = True
+    mono: bool = True
+    max_duration: float | None = 30.0
+    feature_type: FeatureType = "raw"
+
+    def __post_init__(self) -> None:
+        if self.feature_type not in get_args(FeatureType):
+            raise UserError(f"feature_type {self.feature_type!r}: give {', '.join(get_args(FeatureType))}")
+        if self.sample_rate < 1:
+            raise UserError(f"sample_rate {self.sample_rate}: give a rate in Hz")
+        if self.max_duration is not None and not self.max_duration * self.sample_rate >= 1:
+            raise UserError(f"max_duration {self.max_duration}: give seconds above 0, or None for no limit")
+
+    def load(self, path: Path | str) -> ProcessedAudio:
+        """Read a file.
+
+        Raises:
+            BadClip: when it is not there, not audio, or too short for the features.
+        """
+        return self._process(*io.read(Path(path)))
+
+    def load_array(self, array: np.ndarray | torch.Tensor, original_sr: int) -> ProcessedAudio:
+        """Take samples from memory.
+
+        Args:
+            array: `[N]`, `[N, C]` or `[C, N]`: the axis with at most 8 entries is the channels. Integers are full
+                scale by their type (int16: 32768), floats are −1…1.
+            original_sr: the rate of `array`, Hz.
+
+        Raises:
+            UserError: when it is not clear which axis is time, there are no samples, or some are not finite.
+            BadClip: when it is too short for the features.
+        """
+        if original_sr < 1:
+            raise UserError(f"original_sr {original_sr}: give the rate of the array in Hz")
+        return self._process(_as_columns(_as_float(np.asarray(array))), original_sr)
+
+    def _process(self, samples: np.ndarray, source_hz: int) -> ProcessedAudio:
+        """`samples` [N, C]."""
+        if self.mono:
+            samples = io.to_mono(samples)[:, None]
+        samples = io.resample(np.ascontiguousarray(samples), source_hz, self.sample_rate)
+        if self.max_duration is not None:
+            samples = samples[: round(self.max_duration * self.sample_rate)]
+        peak = float(np.abs(samples).max(initial=0.0))
+        if self.normalize and peak > 0:
+            samples = samples / np.float32(peak)
+        channels = torch.from_numpy(np.ascontiguousarray(samples.T))
+        waveform = channels[0] if self.mono else channels
+        features = waveform if self.feature_type == "raw" else self._spectrum(channels)
+        return ProcessedAudio(waveform, channels.shape[1] / self.sample_rate, self.sample_rate, features)
+
+    def _spectrum(self, channels: torch.Tensor) -> torch.Tensor:
+        if channels.shape[1] <= FFT_SAMPLES // 2:  # the edges are reflected
+            few = f"{channels.shape[1]} samples at {self.sample_rate} Hz"
+            raise BadClip(f"{few} are too few for a spectrum of {FFT_SAMPLES}")
+        return self._transform(channels)
+
+    @cached_property
+    def _transform(self) -> Any:
+        from torchaudio import transforms
+
+        spectrogram = {"n_fft": FFT_SAMPLES, "hop_length": HOP_SAMPLES, "n_mels": MEL_BINS}
+        if self.feature_type == "mel":
+            return transforms.MelSpectrogram(self.sample_rate, **spectrogram)
+        return transforms.MFCC(self.sample_rate, n_mfcc=COEFFICIENTS, melkwargs=spectrogram)
+
+
+def _as_float(array: np.ndarray) -> np.ndarray:
+    """float32 in −1…1 from the samples of any number format."""
+    if array.dtype.kind == "u":
+        half = 2.0 ** (8 * array.itemsize - 1)
+        return ((array - half) / half).astype(np.float32)
+    if array.dtype.kind == "i":
+        return (array / 2.0 ** (8 * array.itemsize - 1)).astype(np.float32)
+    if array.dtype.kind != "f":
+        raise UserError(f"an array of {array.dtype} is no audio: give floats or integers")
+    if not np.isfinite(array).all():
+        raise UserError("the array has NaN or infinite samples")
+    return array.astype(np.float32, copy=False)
+
+
+def _as_columns(array: np.ndarray) -> np.ndarray:
+    """`[N, C]` from `[N]`, `[N, C]` or `[C, N]`."""
+    if array.size == 0:
+        raise UserError(f"an array of shape {array.shape} has no samples")
+    if array.ndim == 1:
+        return array[:, None]
+    shorter = [axis for axis, length in enumerate(array.shape) if length <= MAX_CHANNELS]
+    if array.ndim != 2 or len(shorter) != 1:
+        raise UserError(
+            f"an array of shape {array.shape}: which axis is time? Give [N], or [N, C] or [C, N] with at most "
+            f"{MAX_CHANNELS} channels and more than {MAX_CHANNELS} samples"
+        )
+    return array if shorter == [1] else array.T
