@@ -6,13 +6,11 @@ from typing import get_args
 
 from soundraft import corpora, files, runtime, stage
 from soundraft.corpora import Request
-from soundraft.corpora.base import Role, copy_in
-from soundraft.manifest import check_bad_fraction, write_manifest
+from soundraft.corpora.base import Role
 from soundraft.params import Params, load_params
 from soundraft.tracking import stage_run
 
 OUT = Path("data/raw")
-SOURCE_NAME = "source.json"
 
 
 def main() -> None:
@@ -21,10 +19,8 @@ def main() -> None:
         for role in get_args(Role):
             started = time.monotonic()
             name = getattr(params.corpus, role).name
-            fetched = copy_in(corpora.fetch(name, request(params, role), out / role), out / role)
-            check_bad_fraction(fetched.usable, fetched.rejected, params.limits.max_bad_fraction)
-            write_manifest(out / role, fetched.clips, fetched.rejected)
-            files.write_json(out / role / SOURCE_NAME, {"corpus": name, **fetched.source})
+            limit = params.limits.max_bad_fraction
+            fetched = corpora.bring_in(name, request(params, role), out / role, max_bad_fraction=limit)
             hours = sum(clip.duration or 0.0 for clip in fetched.clips) / 3600
             speed = 3600 * hours / (time.monotonic() - started)
             tracker.metrics({f"{role}_clips": len(fetched.clips), f"{role}_times_real_time": speed})

@@ -127,7 +127,7 @@ def test_a_split_of_the_source_leaves_the_other_splits_out(monkeypatch: pytest.M
     assert (request.split, request.clips) == ("train.clean.100", {"train": 7, "validation": 0, "test": 0})
     request = loading.make_request("folder", "dev_other", None)
     assert request.clips == {"train": 0, "validation": None, "test": 0}
-    with pytest.raises(CorpusError, match="split 'best': give train, validation, test, or the source's own name"):
+    with pytest.raises(CorpusError, match="split 'best': give train, validation, test, or a split of the source"):
         loading.make_request("folder", "best", None)
     everything = loading.make_request("folder", None, None, path=None)
     assert everything == Request(clips={"train": None, "validation": None, "test": None})

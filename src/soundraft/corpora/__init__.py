@@ -4,9 +4,11 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from soundraft import files
 from soundraft.corpora import espeak, folder, fsdd
-from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, check_options
+from soundraft.corpora.base import SOURCE_NAME, Corpus, CorpusError, Fetched, Request, check_options, copy_in
 from soundraft.corpora.samples import AudioDataset, AudioSample
+from soundraft.manifest import check_bad_fraction, write_manifest
 
 CORPORA: dict[str, Corpus] = {
     "espeak": espeak.CORPUS,
@@ -26,6 +28,19 @@ def fetch(name: str, request: Request, out: Path) -> Fetched:
     return corpus.fetch(request, out)
 
 
+def bring_in(name: str, request: Request, out: Path, *, max_bad_fraction: float) -> Fetched:
+    """A corpus as a folder: its audio, `manifest.jsonl`, `quarantine.jsonl`, and `source.json`, which says what it is.
+
+    Raises:
+        UserError: as `fetch`, and when a larger share of it is bad.
+    """
+    fetched = copy_in(fetch(name, request, out), out)
+    check_bad_fraction(fetched.usable, fetched.rejected, max_bad_fraction)
+    write_manifest(out, fetched.clips, fetched.rejected)
+    files.write_json(out / SOURCE_NAME, {"corpus": name, **fetched.source})
+    return fetched
+
+
 def __getattr__(name: str) -> Any:
     """`load_audio_dataset` and `list_audio_datasets`: imported when asked for: fetch does not depend on them."""
     if name in ("load_audio_dataset", "list_audio_datasets"):
@@ -33,4 +48,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["CORPORA", "AudioDataset", "AudioSample", "Corpus", "CorpusError", "Fetched", "Request", "fetch"]
+__all__ = ["CORPORA", "AudioDataset", "AudioSample", "Corpus", "CorpusError", "Fetched", "Request", "bring_in", "fetch"]

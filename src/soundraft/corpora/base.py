@@ -11,6 +11,7 @@ from soundraft.manifest import Clip, Rejected, Split
 from soundraft.parallel import progress_over
 from soundraft.runtime import UserError
 
+SOURCE_NAME = "source.json"
 Role = Literal["start", "target"]
 Option = Literal["path", "split", "revision", "config", "language", "columns", "labels", "fold"]
 

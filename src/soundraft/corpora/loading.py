@@ -17,10 +17,10 @@ from soundraft.corpora.samples import AudioDataset, AudioSample
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.params import defaults
 
-# how sources begin or end the names of their splits, such as train.clean.100, dev or eval
-_SOURCE_WORDS: Mapping[str, Split] = {
+# how sources begin the names of their splits, such as train.clean.100, dev or eval
+_PREFIXES: Mapping[str, Split] = {
     "train": "train",
-    "valid": "validation",
+    "val": "validation",
     "dev": "validation",
     "test": "test",
     "eval": "test",
@@ -138,11 +138,16 @@ def make_request(
 
 def _our_split(split: str) -> Split:
     """The split of ours that one of the source belongs to, by its name."""
-    found = {ours for word, ours in _SOURCE_WORDS.items() if word in split.lower()}
-    if len(found) != 1:
+    found = next((ours for prefix, ours in _PREFIXES.items() if split.lower().startswith(prefix)), None)
+    if found is None:
         names = ", ".join(SPLITS)
-        raise CorpusError(f"split {split!r}: give {names}, or the source's own name for a part of one of them")
-    return found.pop()
+        raise CorpusError(f"split {split!r}: give {names}, or a split of the source whose name begins like one of them")
+    return found
+
+
+def only(request: Request, split: Split) -> Request:
+    """The same for one of our splits."""
+    return replace(request, clips={each: request.clips[each] if each == split else 0 for each in SPLITS})
 
 
 def fetch_to_cache(name: str, request: Request) -> Fetched:

@@ -9,6 +9,7 @@ import numpy as np
 from soundraft.audio.ecdc import FRAMES_PER_S
 from soundraft.dataset import table
 from soundraft.dataset.tokens import Item, TokenDataset
+from soundraft.tables import columns
 
 _CODES_SHOWN = 8
 _TEXT_WIDTH = 48
@@ -57,18 +58,6 @@ def read_rows(folder: Path, split: str, names: Sequence[str]) -> Iterator[dict[s
     """Some columns of a split, row by row."""
     for batch in table.read_batches(folder / split, names):
         yield from batch.to_pylist()
-
-
-def columns(rows: Sequence[Sequence[str]], *, right: set[int]) -> list[str]:
-    """Rows of cells as lines whose columns stand under each other; those in `right` end under each other."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if number in right else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _codes_table(codes: np.ndarray) -> list[str]:

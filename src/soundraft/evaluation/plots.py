@@ -80,7 +80,7 @@ def plot_clip(
         _draw_feature(axes, name, values, color)
     panels[-1].set_xlim(0, seconds)
     panels[-1].set_xlabel("seconds", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _panels(heights: Sequence[float]) -> Any:
@@ -141,10 +141,11 @@ def _finish(figure: Any, axes: Any, path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, and forget it."""
     from matplotlib import pyplot
 
     buffer = io.BytesIO()

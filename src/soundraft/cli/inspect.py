@@ -1,52 +1,13 @@
-"""The command `soundraft`: a function and its options for each subcommand, all named in `COMMANDS`."""
+"""`soundraft inspect`: what a dataset, or a folder of token files, holds."""
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from soundraft import runtime
-from soundraft.parallel import BadClip
+from soundraft.cli.command import Command, count
 from soundraft.runtime import UserError
-
-
-@dataclass(frozen=True)
-class Command:
-    """One subcommand: a line of help, its options, and what it does with them."""
-
-    about: str
-    options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; what the user can mend is one line and exit code 1."""
-    given = parser().parse_args(argv)
-    try:
-        COMMANDS[given.command].run(given)
-    except (UserError, BadClip) as error:
-        sys.exit(f"soundraft {given.command}: {error}")
-    except BrokenPipeError:  # `soundraft inspect … | head` is no fault
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if not (runtime.is_machine_fault(error) or isinstance(error, PermissionError)):
-            raise
-        sys.exit(f"soundraft {given.command}: {error.strerror}: {error.filename}")
-
-
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="soundraft",
-        description="Look at what the pipeline makes. `dvc repro` runs the pipeline itself.",
-        epilog="`soundraft COMMAND --help` shows the options of a command.",
-    )
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        command.options(commands.add_parser(name, help=command.about, description=command.about))
-    return top
 
 
 def inspect_options(options: argparse.ArgumentParser) -> None:
@@ -56,7 +17,7 @@ def inspect_options(options: argparse.ArgumentParser) -> None:
     add("--tokens-root", type=Path, metavar="FOLDER", help="instead of a dataset: a folder of token files")
     add("--cond-root", type=Path, metavar="FOLDER", help="where its sidecars are (beside the token files)")
     add("--recursive", action=argparse.BooleanOptionalAction, help="nested folders too (yes)")
-    add("--show", type=_count, default=3, metavar="N", help="show the first N clips (3)")
+    add("--show", type=count, default=3, metavar="N", help="show the first N clips (3)")
     add("--indices", type=_indices, metavar="I,J", help="show these clips instead, counted from 0")
     add("--verify", action="store_true", help="open every file and compare it with what is stated")
     add("--plot", type=Path, metavar="FILE.png", help="draw the first clip shown: waveform, codes, conditioning")
@@ -146,19 +107,8 @@ def _plot(view: _View, indices: Sequence[int], path: Path) -> None:
     print(f"\n{path}: clip {indices[0]}")
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of clips")
-    return int(text)
-
-
 def _indices(text: str) -> list[int]:
-    return [_count(word.strip()) for word in text.split(",")]
+    return [count(word.strip()) for word in text.split(",")]
 
 
-COMMANDS = {
-    "inspect": Command("Show what a dataset, or a folder of token files, holds.", inspect_options, inspect),
-}
-
-if __name__ == "__main__":
-    main()
+COMMAND = Command("Show what a dataset, or a folder of token files, holds.", inspect_options, inspect)

@@ -1,0 +1,41 @@
+"""The command `soundraft`: a function and its options for each subcommand, all named in `COMMANDS`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from soundraft import runtime
+from soundraft.cli import corpora, inspect
+from soundraft.parallel import BadClip
+from soundraft.runtime import UserError
+
+COMMANDS = {"datasets": corpora.COMMAND, "inspect": inspect.COMMAND}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point; what the user can mend is one line and exit code 1."""
+    given = parser().parse_args(argv)
+    name = " ".join(["soundraft", given.command, *([given.action] if "action" in given else [])])
+    try:
+        COMMANDS[given.command].run(given)
+    except (UserError, BadClip) as error:
+        sys.exit(f"{name}: {error}")
+    except BrokenPipeError:  # `soundraft inspect … | head` is no fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if not (runtime.is_machine_fault(error) or isinstance(error, PermissionError)):
+            raise
+        sys.exit(f"{name}: {error.strerror}: {error.filename}")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="soundraft",
+        description="Look at what the pipeline makes, and at corpora. `dvc repro` runs the pipeline itself.",
+        epilog="`soundraft COMMAND --help` shows the options of a command.",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        command.options(commands.add_parser(name, help=command.about, description=command.about))
+    return top

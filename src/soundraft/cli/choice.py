@@ -1,0 +1,101 @@
+"""How a corpus is named on the command line: the options of `corpus.target` in params.yaml, or a folder."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from soundraft import corpora
+from soundraft.cli.command import positive
+from soundraft.corpora import Request, loading
+from soundraft.corpora.base import Role
+from soundraft.manifest import MANIFEST_NAME, Clip, Rejected, read_manifest
+from soundraft.runtime import UserError
+
+_TEXTS = {
+    "split": "train, validation, test, or a split of the source by its own name (all)",
+    "revision": "commit, tag or branch of a hub repository (where the corpus publishes today)",
+    "config": "the corpus's subset (its own choice)",
+    "language": "code of the language, for corpora in several",
+    "path": "folder, file or archive of the recordings; for hub a hub id, for python module:Class",
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A corpus that was named: its clips, and the folder that their paths count from."""
+
+    title: str
+    clips: list[Clip]
+    root: Path
+    rejected: list[Rejected]
+
+
+def add_choice(options: argparse.ArgumentParser) -> None:
+    """The options that say which part of a corpus is meant."""
+    add = options.add_argument
+    for name, about in _TEXTS.items():
+        add(f"--{name}", metavar=name.upper(), help=about)
+    add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")
+    add_columns(options)
+    add("--fold", type=positive, metavar="N", help="the official fold, or speaker, that is test, from 1 (1)")
+    add("--seed", type=int, metavar="N", help="of everything that is drawn (0)")
+    add("--role", choices=get_args(Role), help="whose voices espeak speaks with (target)")
+
+
+def add_columns(options: argparse.ArgumentParser) -> None:
+    """The options that say how a list is to be read."""
+    add = options.add_argument
+    add("--columns", nargs="+", metavar="OURS=THEIRS", type=_column, help="columns that the source names otherwise")
+    add("--labels", nargs="+", metavar="LABEL", help="the labels that may occur (all)")
+
+
+def request(given: argparse.Namespace, name: str, *, path: Path | None = None) -> Request:
+    """What the options ask of a corpus."""
+    return loading.make_request(name, **{"split": None, "limit": None, **_options(given, path)}, asked_as="--")
+
+
+def chosen(given: argparse.Namespace) -> Chosen:
+    """The corpus that `given.corpus` names: one of the registry, a folder with a manifest, or a person's recordings.
+
+    Raises:
+        UserError: when it is none of these.
+    """
+    place = Path(given.corpus)
+    if given.corpus in corpora.CORPORA:
+        fetched = loading.fetch_to_cache(given.corpus, request(given, given.corpus))
+    elif (place / MANIFEST_NAME).is_file() and not _options(given, None):
+        return Chosen(str(place), read_manifest(place / MANIFEST_NAME), place, [])
+    elif place.exists():
+        _refuse_folder_of_corpora(place)
+        fetched = loading.fetch_to_cache("folder", request(given, "folder", path=place))
+    else:
+        raise UserError(f"{given.corpus}: neither a folder nor a corpus; there are {', '.join(corpora.CORPORA)}")
+    return Chosen(given.corpus, fetched.clips, fetched.root, fetched.rejected)
+
+
+def _options(given: argparse.Namespace, path: Path | None) -> dict[str, Any]:
+    """The options that were given."""
+    names = (*_TEXTS, "limit", "labels", "fold", "seed", "role")
+    found = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    if given.columns:
+        found["columns"] = dict(given.columns)
+    if path is not None:
+        if "path" in found:
+            raise UserError("--path goes with the name of a corpus; here the folder is named already")
+        found["path"] = path
+    return found
+
+
+def _refuse_folder_of_corpora(place: Path) -> None:
+    """`data/raw` holds two corpora: one of them must be named."""
+    inside = sorted(path.parent.name for path in place.glob(f"*/{MANIFEST_NAME}"))
+    if inside and not (place / MANIFEST_NAME).is_file():
+        raise UserError(f"{place} holds several corpora; name one of them: {', '.join(inside)}")
+
+
+def _column(text: str) -> tuple[str, str]:
+    ours, sign, theirs = text.partition("=")
+    if not (ours and sign and theirs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OURS=THEIRS, such as text=sentence")
+    return ours, theirs

@@ -1,0 +1,179 @@
+"""`soundraft datasets`: the corpora that exist, what one holds, whether it is in order, and how to get it."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from soundraft import corpora, files
+from soundraft.cli import checks
+from soundraft.cli.choice import add_choice, add_columns, request
+from soundraft.cli.command import Command
+from soundraft.corpora import CorpusError, Request, loading
+from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
+from soundraft.params import defaults
+from soundraft.runtime import UserError
+from soundraft.tables import wrapped
+
+_LEAST_WIDTH, _PIPED_WIDTH, _MOST_WIDTH = 80, 120, 160
+_LISTED = ("source", "task", "size", "licence", "splits", "languages")
+_DESCRIBED = ("about", "source", "task", "size", "licence", "languages", "splits")
+
+
+def list_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--json", action="store_true", help="everything that is known of each, as JSON")
+
+
+def list_corpora(given: argparse.Namespace) -> None:
+    infos = {name: corpus.info for name, corpus in corpora.CORPORA.items()}
+    if given.json:
+        print(json.dumps({name: _as_json(info) for name, info in infos.items()}, indent=2, ensure_ascii=False))
+        return
+    rows = [("name", *_LISTED), *((name, *(getattr(info, key) for key in _LISTED)) for name, info in infos.items())]
+    print("\n".join(wrapped(rows, width=_width())))
+    print(f"\n{len(infos)} corpora. Next: soundraft datasets describe NAME")
+
+
+def _as_json(info: CorpusInfo) -> dict[str, Any]:
+    return asdict(info) | {"takes": sorted(info.takes), "needs": sorted(info.needs)}
+
+
+def describe_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
+    add_choice(options)
+
+
+def describe(given: argparse.Namespace) -> None:
+    name = given.corpus
+    info = loading.corpus_named(name).info
+    given.limit = 1
+    asked = request(given, name)
+    _section(name, {key: getattr(info, key) for key in _DESCRIBED})
+    _section("options", {"takes": _flags(info.takes), "needs": _flags(info.needs)})
+    _section("columns", dict(info.columns))
+    try:
+        _section("one clip", _example(name, info, asked))
+    except CorpusError as error:
+        print(f"one clip\n  none to show: {error}\n")
+    needed = "".join(f" --{option} …" for option in sorted(info.needs))
+    print(f"next: soundraft datasets download {name}{needed} --output FOLDER")
+
+
+def _section(title: str, facts: dict[str, str]) -> None:
+    if facts:
+        rows = [(f"  {key}", value) for key, value in facts.items()]
+        print("\n".join([title, *wrapped(rows, width=_width())]), end="\n\n")
+
+
+def _flags(names: frozenset[Any]) -> str:
+    return ", ".join(f"--{name}" for name in sorted(names)) or "none"
+
+
+def _example(name: str, info: CorpusInfo, asked: Request) -> dict[str, str]:
+    """A clip of the first split that can be had without a download."""
+    if "path" in info.needs and asked.path is None:
+        raise CorpusError("give --path")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # to describe is not to download
+    for split in SPLITS if any(asked.clips.values()) else ():
+        fetched = loading.fetch_to_cache(name, loading.only(asked, split))
+        if fetched.clips:
+            return _clip_facts(fetched.clips[0], fetched.root)
+    raise CorpusError("it has no clips")
+
+
+def _clip_facts(clip: Clip, root: Path) -> dict[str, str]:
+    about = {key: value for key, value in clip.row().items() if key not in ("audio_path", "metadata", "task")}
+    return {key: str(value) for key, value in {"audio": root / clip.audio_path, **about, **clip.metadata}.items()}
+
+
+def download_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
+    options.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where it goes")
+    options.add_argument(
+        "--max-bad-fraction", type=float, metavar="SHARE",
+        help="fail when a larger share of clips is bad, 0–1 (as in params.yaml)",
+    )  # fmt: skip
+    add_choice(options)
+
+
+def download(given: argparse.Namespace) -> None:
+    asked, out = request(given, given.corpus), given.output
+    _check_output(asked, out)
+    given_limit = given.max_bad_fraction
+    limit = defaults().limits.max_bad_fraction if given_limit is None else given_limit
+    with files.building(out) as scratch:
+        fetched = corpora.bring_in(given.corpus, asked, scratch, max_bad_fraction=limit)
+    clips = fetched.clips
+    counts = {split: sum(clip.split == split for clip in clips) for split in SPLITS}
+    told = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
+    print(f"{out}: {len(clips):,} clips ({told}), {sum(clip.duration or 0.0 for clip in clips) / 3600:.2f} h")
+    if fetched.rejected:
+        print(f"{len(fetched.rejected):,} set aside, the reasons are in {out / QUARANTINE_NAME}")
+    print(f"next: soundraft datasets stats {out}")
+
+
+def _check_output(asked: Request, out: Path) -> None:
+    """Refuse a folder that holds anything but an earlier download: what is there would be replaced."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--output {out} is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in (MANIFEST_NAME, SOURCE_NAME)):
+        raise UserError(f"--output {out} holds something else; name a new folder, or one of an earlier download")
+    if asked.path is not None and asked.path.exists():
+        files.check_apart(asked.path, out)
+
+
+def validate_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("path", type=Path, metavar="PATH", help="a folder of recordings, a list of them, an archive")
+    add_columns(options)
+
+
+def validate(given: argparse.Namespace) -> None:
+    from soundraft.corpora.validate import validate as find
+
+    findings = find(given.path, columns=dict(given.columns or ()), labels=tuple(given.labels or ()))
+    for finding in findings:
+        print(f"{finding.place}: {finding.severity}: {finding.message} [{finding.code}]")
+    errors = sum(finding.severity == "error" for finding in findings)
+    warnings = len(findings) - errors
+    told = f"{_number(errors, 'error')}, {_number(warnings, 'warning')}"
+    if errors:
+        print(f"{given.path}: {told}; what an error names would be set aside: mend it, then validate again")
+        sys.exit(1)
+    print(f"{given.path}: {told}")
+    print(f"next: soundraft datasets download folder --path {given.path} --output FOLDER")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _width() -> int:
+    """Of the terminal, within reason."""
+    found = shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
+    return min(max(found, _LEAST_WIDTH), _MOST_WIDTH)
+
+
+def datasets_options(options: argparse.ArgumentParser) -> None:
+    actions = options.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, command in ACTIONS.items():
+        command.options(actions.add_parser(name, help=command.about, description=command.about))
+
+
+def datasets(given: argparse.Namespace) -> None:
+    ACTIONS[given.action].run(given)
+
+
+ACTIONS = {
+    "list": Command("What corpora there are.", list_options, list_corpora),
+    "describe": Command("All that is known of one, and one of its clips.", describe_options, describe),
+    "download": Command("Bring a corpus into a folder, as the pipeline's fetch does.", download_options, download),
+    "validate": Command("What is wrong with recordings of your own, line by line.", validate_options, validate),
+    "splits": Command("Whether its splits are apart.", checks.splits_options, checks.splits),
+    "stats": Command("Durations, words, labels, speakers and rates by split.", checks.stats_options, checks.stats),
+}
+COMMAND = Command("Corpora: which there are, what is in one, whether it is in order.", datasets_options, datasets)

@@ -1,0 +1,56 @@
+"""Rows of cells as lines of text whose columns stand under each other."""
+
+import textwrap
+from collections.abc import Collection, Sequence
+
+GAP = 2
+LEAST_WIDTH = 8
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
+    """A line a row; the columns in `right` end under each other."""
+    return _lines(rows, [max(map(len, cells)) for cells in zip(*rows, strict=True)], right)
+
+
+def wrapped(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
+    """The same within `width` characters: long cells go on in the next line, the widest columns give way first.
+
+    Words are cut only when there is no other way.
+    """
+    cells = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in cells]
+    longest_words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in cells]
+    room = width - GAP * (len(widths) - 1)
+    for floors in (longest_words, [LEAST_WIDTH] * len(widths)):
+        widths = _shrunk(widths, floors, room)
+    return [line for row in rows for line in _lines(_folded(row, widths), widths, ())]
+
+
+def _shrunk(widths: Sequence[int], floors: Sequence[int], room: int) -> list[int]:
+    """Widths that fit into `room`, or come as near as the floors allow; the widest gives way first."""
+    shrunk = list(widths)
+    while sum(shrunk) > room:
+        able = [number for number, floor in enumerate(floors) if shrunk[number] > floor]
+        if not able:
+            break
+        shrunk[max(able, key=shrunk.__getitem__)] -= 1
+    return shrunk
+
+
+def _folded(row: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
+    """One row as the rows that its folded cells take."""
+    cells = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+    height = max(map(len, cells))
+    return [[cell[at] if at < len(cell) else "" for cell in cells] for at in range(height)]
+
+
+def _lines(rows: Sequence[Sequence[str]], widths: Sequence[int], right: Collection[int]) -> list[str]:
+    return [
+        (" " * GAP)
+        .join(
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        .rstrip()
+        for row in rows
+    ]
