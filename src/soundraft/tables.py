@@ -39,7 +39,9 @@ def _shrunk(widths: Sequence[int], floors: Sequence[int], room: int) -> list[int
 
 def _folded(row: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
     """One row as the rows that its folded cells take."""
-    cells = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+    cells = [
+        textwrap.wrap(cell, width, break_on_hyphens=False) or [""] for cell, width in zip(row, widths, strict=True)
+    ]
     height = max(map(len, cells))
     return [[cell[at] if at < len(cell) else "" for cell in cells] for at in range(height)]
 

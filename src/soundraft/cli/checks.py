@@ -36,7 +36,7 @@ def splits(given: argparse.Namespace) -> None:
     print("\n" + "\n".join(_checks_table(found, len(which.clips), given.allow)) + "\n")
     _print_unreadable([*which.rejected, *unreadable])
     for leak in bad:
-        print(_leak_line(leak))
+        print("\n".join(_leak_lines(leak)))
     if bad or unreadable:
         kinds = " ".join(dict.fromkeys(f"--allow {leak.kind}" for leak in bad))
         hint = f"; where the corpus is made so, {kinds} accepts it" if bad else ""
@@ -67,15 +67,14 @@ def _checks_table(found: Sequence[Check], clips: int, allowed: Sequence[str]) ->
     return columns(rows, right={1})
 
 
-def _leak_line(leak: Leak) -> str:
+def _leak_lines(leak: Leak) -> list[str]:
     value = f"{leak.value[:12]}…" if leak.kind == "audio" else repr(leak.value)
-    return f"{leak.kind} {value} is in " + ", ".join(
-        f"{split} ({len(ids):,}: {_some(ids)})" for split, ids in leak.clips.items()
-    )
+    rows = [(f"  {split}", f"{len(ids):,}", _some(ids)) for split, ids in leak.clips.items()]
+    return [f"{leak.kind} {value} is in {len(leak.clips)} splits", *columns(rows, right={1})]
 
 
 def _some(ids: Sequence[str]) -> str:
-    more = f", … {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
+    more = f", … and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
     return ", ".join(ids[:_IDS_SHOWN]) + more
 
 

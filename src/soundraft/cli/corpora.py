@@ -88,6 +88,9 @@ def _example(name: str, info: CorpusInfo, asked: Request) -> dict[str, str]:
 
 def _clip_facts(clip: Clip, root: Path) -> dict[str, str]:
     about = {key: value for key, value in clip.row().items() if key not in ("audio_path", "metadata", "task")}
+    for key, form in {"duration": "{:.2f} s", "sample_rate": "{} Hz"}.items():
+        if key in about:
+            about[key] = form.format(about[key])
     return {key: str(value) for key, value in {"audio": root / clip.audio_path, **about, **clip.metadata}.items()}
 
 
@@ -176,4 +179,4 @@ ACTIONS = {
     "splits": Command("Whether its splits are apart.", checks.splits_options, checks.splits),
     "stats": Command("Durations, words, labels, speakers and rates by split.", checks.stats_options, checks.stats),
 }
-COMMAND = Command("Corpora: which there are, what is in one, whether it is in order.", datasets_options, datasets)
+COMMAND = Command("Corpora: what there is, and whether it is in order.", datasets_options, datasets)

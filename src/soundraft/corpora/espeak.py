@@ -78,7 +78,7 @@ class Utterance:
 def fetch(request: Request, out: Path) -> Fetched:
     """Speak the utterances of one role into `out/SPLIT/NNNNN.wav`."""
     utterances = plan(request)
-    parts = [(utterances[part::PARTS], out) for part in range(PARTS)]
+    parts = [(share, out) for part in range(PARTS) if (share := utterances[part::PARTS])]
     spoken = map_fresh(_speak_part, parts, title=f"speak {request.role}")
     clips = [clip for part in spoken for clip in part]
     return Fetched(clips, len(clips), [], out)

@@ -78,7 +78,11 @@ def _check(kind: Kind, clips: Sequence[Clip], value_of: Callable[[Clip], object]
             known += 1
             groups[str(value)][clip.split].append(clip.id)
     different = {split: sum(split in group for group in groups.values()) for split in SPLITS}
-    leaks = [Leak(kind, value, dict(group)) for value, group in sorted(groups.items()) if len(group) > 1]
+    leaks = [
+        Leak(kind, value, {split: group[split] for split in SPLITS if split in group})
+        for value, group in sorted(groups.items())
+        if len(group) > 1
+    ]
     return Check(kind, known, different, leaks)
 
 

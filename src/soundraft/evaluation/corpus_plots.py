@@ -12,7 +12,7 @@ from soundraft.corpora.statistics import Statistics, splits_of
 from soundraft.evaluation.plots import save
 
 COLORS = {"train": "#4c72b0", "validation": "#e0a030", "test": "#0b6e4f", "no split": "#7a7a7a"}
-_PANEL_IN = (5.2, 3.0)  # inches
+_PANEL_IN = (5.2, 3.1)  # inches
 _LABEL_ROW_IN = 0.19
 _BINS = 40
 _NAME_WIDTH = 28
@@ -83,12 +83,13 @@ def _head(figure: Any, splits: Mapping[str, Statistics], title: str) -> None:
 
 def _durations(axes: Any, splits: Mapping[str, Statistics]) -> None:
     _histogram(axes, {name: split.durations for name, split in splits.items()}, whole=False)
-    _dress(axes, "Duration", "seconds", "% of the split's clips")
+    note = f"median {_told({name: f'{np.median(split.durations):.2f}' for name, split in splits.items()})}"
+    _dress(axes, "Duration", "seconds", "% of the split's clips", note=note)
 
 
 def _words(axes: Any, splits: Mapping[str, Statistics]) -> None:
     _histogram(axes, {name: split.words for name, split in splits.items() if len(split.words)}, whole=True)
-    note = f"different words: {_told({name: split.vocabulary for name, split in splits.items()})}"
+    note = f"different words {_told({name: f'{split.vocabulary:,}' for name, split in splits.items()})}"
     _dress(axes, "Words per clip", "words", "% of the split's clips", note=note)
 
 
@@ -118,7 +119,8 @@ def _rates(axes: Any, splits: Mapping[str, Statistics]) -> None:
     _bars(axes, splits, [[100 * split.rates[rate] / split.clips for rate in rates] for split in splits.values()])
     axes.set_xticks(range(len(rates)), [f"{rate / 1000:g}" for rate in rates])
     axes.set_xlim(-0.9, max(len(rates) - 0.1, 0.9))
-    _dress(axes, "Sample rate", "kHz", "% of the split's clips")
+    note = f"{len(rates)} rates" if len(rates) > 1 else "all clips alike"
+    _dress(axes, "Sample rate", "kHz", "% of the split's clips", note=note)
 
 
 def _speakers(axes: Any, splits: Mapping[str, Statistics]) -> None:
@@ -129,7 +131,7 @@ def _speakers(axes: Any, splits: Mapping[str, Statistics]) -> None:
             edges = np.arange(len(counts) + 1) + 0.5
             axes.stairs(counts, edges, fill=True, color=COLORS[name], alpha=0.18)
             axes.stairs(counts, edges, color=COLORS[name], linewidth=1.6)
-    note = f"speakers: {_told({name: len(split.speakers) for name, split in splits.items()})}"
+    note = f"speakers {_told({name: f'{len(split.speakers):,}' for name, split in splits.items()})}"
     _dress(axes, "Clips per speaker", "speakers, from the one with the most clips", "clips", note=note)
     axes.set_xlim(0.5, max(len(split.speakers) for split in splits.values()) + 0.5)
     _whole(axes)
@@ -159,17 +161,18 @@ def _bars(axes: Any, splits: Mapping[str, Statistics], heights: Iterable[Sequenc
         axes.bar(middles, values, width=0.92 * width, color=COLORS[name])
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _told(numbers: Mapping[str, str]) -> str:
     """`600 train, 30 test`; of one split the number alone."""
-    if len(counts) == 1:
-        return f"{next(iter(counts.values())):,}"
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    return ", ".join(f"{number} {name}" if len(numbers) > 1 else number for name, number in numbers.items())
 
 
-def _dress(axes: Any, title: str, x_label: str, y_label: str, note: str = "") -> None:
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    if note:
-        axes.set_title(note, loc="right", fontsize=8.5, color="#666666", parse_math=False)
+def _dress(axes: Any, title: str, x_label: str, y_label: str, *, note: str) -> None:
+    """Title, a line of numbers below it, units."""
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18)
+    axes.annotate(
+        note, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=8.5,
+        color="#666666", parse_math=False,
+    )  # fmt: skip
     axes.set_xlabel(x_label, fontsize=9)
     axes.set_ylabel(y_label, fontsize=9)
     axes.tick_params(labelsize=8.5)

@@ -1,0 +1,218 @@
+"""The commands `soundraft datasets …`: what they print, write, refuse, and how they end."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soundraft import cli
+from soundraft.audio import io
+from soundraft.cli.corpora import ACTIONS
+from soundraft.corpora import CORPORA
+from soundraft.manifest import read_manifest
+from tests.conftest import tone
+
+Say = Callable[..., str]
+SPLITS = ("train", "train", "validation", "test")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """What `soundraft datasets …` prints; with `fails` a text, how it must end."""
+    monkeypatch.setenv("SOUNDRAFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: object, code: int = 0, fails: str = "") -> str:
+        capsys.readouterr()
+        ended: Any = 0
+        try:
+            cli.main(["datasets", *map(str, argv)])
+        except SystemExit as end:
+            ended = end.code
+        if fails:
+            assert isinstance(ended, str)
+            assert fails in ended
+            assert "\n" not in ended
+            assert ended.startswith(f"soundraft datasets {argv[0]}: ")
+            return ended
+        said = capsys.readouterr()
+        assert ended == code, ended or said.err
+        return said.out
+
+    return run
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """Recordings of one's own: 8 clips, 4 speakers, each in one split."""
+    root = tmp_path / "mine"
+    with_rows = [("file_name", "text", "speaker", "split")]
+    for number in range(8):
+        io.write_wav(root / f"{number}.wav", tone(0.2, frequency_hz=300 + 40 * number), 8000)
+        with_rows.append((f"{number}.wav", f"word {number}", f"s{number % 4}", SPLITS[number % 4]))
+    with (root / "metadata.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(with_rows)
+    return root
+
+
+def test_the_list_names_every_corpus_and_fits(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    for width in (100, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = say("list").splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines[0].split() == ["name", "source", "task", "size", "licence", "splits", "languages"]
+        assert [line.split()[0] for line in lines[1:-2] if not line.startswith(" ")] == list(CORPORA)
+    assert lines[-1] == f"{len(CORPORA)} corpora. Next: soundraft datasets describe NAME"
+
+
+def test_the_list_as_json_has_everything(say: Say) -> None:
+    found = json.loads(say("list", "--json"))
+    assert list(found) == list(CORPORA)
+    assert found["fsdd"]["takes"] == sorted(CORPORA["fsdd"].info.takes)
+    assert found["fsdd"]["columns"] == dict(CORPORA["fsdd"].info.columns)
+
+
+@pytest.mark.parametrize("name", list(CORPORA))
+def test_every_corpus_is_described_without_a_network(say: Say, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    info = CORPORA[name].info
+    said = say("describe", name)
+    for fact in (info.about, info.source, info.licence, info.splits, *info.columns, *info.columns.values()):
+        assert fact in said
+    assert "one clip" in said
+    assert said.splitlines()[-1].startswith(f"next: soundraft datasets download {name}")
+
+
+def test_one_clip_of_ones_own(say: Say, mine: Path) -> None:
+    said = say("describe", "folder", "--path", mine)
+    shown = dict(line.split(None, 1) for line in said.partition("one clip\n")[2].partition("\n\n")[0].splitlines())
+    assert shown["text"] == "word 0"
+    assert shown["audio"] == str(mine / "0.wav")
+    assert shown["speaker"] == "s0"
+    assert "none to show: --path: no such folder: nowhere" in say("describe", "folder", "--path", "nowhere")
+    assert "none to show: give --path" in say("describe", "folder")
+
+
+def test_what_is_downloaded_is_what_fetch_makes(say: Say, mine: Path, tmp_path: Path) -> None:
+    said = say("download", "folder", "--path", mine, "--output", "out")
+    assert "out: 8 clips (4 train, 2 validation, 2 test), 0.00 h" in said
+    assert said.splitlines()[-1] == "next: soundraft datasets stats out"
+    clips = read_manifest(tmp_path / "out/manifest.jsonl")
+    assert [clip.text for clip in clips] == [f"word {number}" for number in range(8)]
+    assert (tmp_path / "out/3.wav").read_bytes() == (mine / "3.wav").read_bytes()
+    assert (tmp_path / "out/quarantine.jsonl").read_text() == ""
+    assert json.loads((tmp_path / "out/source.json").read_text())["corpus"] == "folder"
+    say("download", "folder", "--path", mine, "--output", "out", "--split", "train", "--limit", 1)
+    assert [clip.split for clip in read_manifest(tmp_path / "out/manifest.jsonl")] == ["train"]
+    assert not (tmp_path / "out/3.wav").exists()
+
+
+def test_bad_clips_are_set_aside_or_too_many(say: Say, mine: Path, tmp_path: Path) -> None:
+    (mine / "5.wav").unlink()
+    with pytest.raises(SystemExit, match=r"soundraft datasets download: 1 of 8 clips are bad(.|\n)*5\.wav"):
+        cli.main(["datasets", "download", "folder", "--path", str(mine), "--output", "out"])
+    assert not (tmp_path / "out").exists()
+    said = say("download", "folder", "--path", mine, "--output", "out", "--max-bad-fraction", 0.5)
+    assert "1 set aside, the reasons are in out/quarantine.jsonl" in said
+    assert "5.wav" in (tmp_path / "out/quarantine.jsonl").read_text()
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(say: Say, mine: Path, tmp_path: Path) -> None:
+    folder = ("download", "folder", "--path", mine, "--output")
+    say(*folder, mine, fails="holds something else")
+    say(*folder, mine / "new", fails="must be two folders")
+    (tmp_path / "file").write_text("mine")
+    say(*folder, "file", fails="--output file is a file; name a folder")
+    (tmp_path / "empty").mkdir()
+    say(*folder, "empty")
+    assert len(list(mine.iterdir())) == 9
+
+
+def test_options_that_a_corpus_does_not_take_and_names_that_are_none(say: Say, mine: Path) -> None:
+    say("describe", "fssd", fails="there is no corpus 'fssd'; did you mean fsdd?")
+    say("download", "folder", "--output", "out", fails="--path is empty: folder needs it")
+    say("download", "espeak", "--output", "out", "--fold", 2, fails="--fold: espeak does not take it")
+    say("download", "folder", "--path", mine, "--output", "out", "--split", "best", fails="split 'best': give train")
+    say("download", "folder", "--path", mine, "--output", "out", "--limit", 0, code=2)
+    say("download", "folder", "--path", mine, "--output", "out", "--columns", "text", code=2)
+    say("stats", "nowhere", fails="nowhere: neither a folder nor a corpus; there are espeak, fsdd")
+    say("stats", mine, "--path", mine, fails="the folder is named already")
+    say("splits", mine.parent, fails="neither")
+    say("lst", code=2)
+    say(code=2)
+
+
+def test_splits_that_are_apart(say: Say, mine: Path) -> None:
+    say("download", "folder", "--path", mine, "--output", "raw/target")
+    for which in ("raw/target", mine):
+        said = say("splits", which, "--texts")
+        lines = [line.split() for line in said.splitlines()]
+        assert ["split", "clips", "speakers", "sources", "audio", "texts"] in lines
+        assert ["train", "4", "2", "–", "4", "4"] in lines
+        assert ["speaker", "8", "of", "8", "none"] in lines
+        assert "0 of 8  nothing to compare: no clip has one" in said
+        assert f"the splits are apart. Next: soundraft datasets stats {which}" in said
+    say("splits", "raw", fails="raw holds several corpora; name one of them: target")
+
+
+def test_a_leak_is_named_with_its_clips_and_may_be_allowed(say: Say, mine: Path) -> None:
+    text = (mine / "metadata.csv").read_text()
+    (mine / "metadata.csv").write_text(text.replace("word 3,s3", "Word 0!,s0"))
+    (mine / "2.wav").write_bytes((mine / "1.wav").read_bytes())
+    said = say("splits", mine, "--texts", code=1)
+    assert "speaker 's0' is in 2 splits\n  train  2  0.wav, 4.wav\n  test   1  3.wav\n" in said
+    assert "text 'word 0' is in 2 splits" in said
+    assert "… is in 2 splits\n  train       1  1.wav\n  validation  1  2.wav\n" in said
+    assert said.splitlines()[-1] == (
+        "3 values in two splits, 0 clips unreadable; "
+        "where the corpus is made so, --allow speaker --allow audio --allow text accepts it"
+    )
+    assert "text" not in say("splits", mine, code=1)
+    said = say("splits", mine, "--allow", "speaker", "--allow", "audio")
+    assert "1 (allowed)" in said
+    (mine / "6.wav").write_bytes(b"junk")
+    said = say("splits", mine, "--allow", "speaker", "--allow", "audio", code=1)
+    assert "6.wav: not readable as audio" in said
+
+
+def test_many_clips_of_a_leak_are_counted(say: Say, mine: Path) -> None:
+    rows = [{"id": str(number), "audio_path": f"{number}.wav", "speaker": "ann"} for number in range(8)]
+    for row in rows:
+        row["split"] = "test" if row["id"] == "7" else "train"
+    (mine / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert "  train  7  0, 1, 2, 3, 4, … and 2 more\n" in say("splits", mine, code=1)
+
+
+def test_statistics_and_their_picture(say: Say, mine: Path, tmp_path: Path) -> None:
+    said = say("stats", mine, "--plot", "p/corpus.png")
+    lines = [line.split() for line in said.splitlines()]
+    assert ["train", "4", "0.00", "0.20", "s", "0.20", "s", "0.20", "s", "8", "5", "–", "2", "8", "kHz"] in lines
+    assert (tmp_path / "p/corpus.png").read_bytes().startswith(b"\x89PNG")
+    assert "p/corpus.png: the picture" in said
+    assert said.splitlines()[-1] == f"next: soundraft datasets splits {mine}"
+    (mine / "1.wav").unlink()
+    assert "not counted, 1:\n1.wav: no such file" in say("stats", mine)
+    say("stats", mine, "--plot", "x.jpg", fails="--plot writes a .png, not x.jpg")
+
+
+def test_labels_are_counted_by_split(say: Say, mine: Path) -> None:
+    rows = []
+    for number in range(8):
+        row = {"audio_path": f"{number}.wav", "label": "ab"[number % 2], "split": SPLITS[number % 4]}
+        rows.append(row | {"task": "classification"})
+    (mine / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    said = say("stats", mine, "--limit", 1)
+    assert [line.split() for line in said.splitlines() if line[:2] in ("a ", "b ")] == [
+        ["a", "1", "1", "–", "2"],
+        ["b", "–", "–", "1", "1"],
+    ]
+    assert "and 1 more" in say("stats", mine, "--top", 1)
+
+
+@pytest.mark.parametrize("action", list(ACTIONS))
+def test_every_action_tells_its_options(say: Say, action: str) -> None:
+    assert f"usage: soundraft datasets {action}" in say(action, "--help")
+    assert ACTIONS[action].about in " ".join(say("--help").split())
