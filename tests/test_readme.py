@@ -12,7 +12,11 @@ from soundraft.audio import io
 from tests.conftest import tone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STEPS = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+CORPORA, STEPS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+(IN_PYTHON,) = (
+    block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "load_audio_dataset" in block
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +31,40 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run(command: str | list[str], folder: Path) -> str:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "SOUNDRAFT_CACHE": str(folder / "cache"),
+    }
+    done = subprocess.run(
+        command,
+        shell=isinstance(command, str),
+        cwd=folder,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 def test_the_steps_from_recordings_to_a_dataset(workplace: Path) -> None:
-    (steps,) = STEPS
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for command in steps.strip().splitlines():
-        done = subprocess.run(
-            command, shell=True, cwd=workplace, env=environment, text=True, capture_output=True, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    for command in STEPS.strip().splitlines():
+        run(command, workplace)
     assert (workplace / "clip.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((workplace / "dataset" / "tokens").rglob("*.ecdc"))) == 3
+
+
+def test_the_commands_on_corpora_and_their_python(tmp_path: Path) -> None:
+    lines = ["file_name,text,speaker,split"]
+    for number, split in enumerate(("train", "train", "validation", "test")):
+        io.write_wav(tmp_path / f"my_recordings/{number}.wav", tone(0.5, 16000, frequency_hz=300 + number), 16000)
+        lines.append(f"{number}.wav,word {number},s{number},{split}")
+    (tmp_path / "my_recordings/metadata.csv").write_text("\n".join(lines))
+    for command in CORPORA.strip().splitlines():
+        run(command, tmp_path)
+    assert (tmp_path / "corpus.png").read_bytes().startswith(b"\x89PNG")
+    said = run([sys.executable, "-c", IN_PYTHON], tmp_path)
+    assert said.splitlines() == [f"word {number} torch.Size([1, 80, 51])" for number in range(2)]
+    assert len((tmp_path / "train.jsonl").read_text().splitlines()) == 2
