@@ -10,7 +10,7 @@ import pytest
 
 from soundraft import cli
 from soundraft.audio import io
-from soundraft.cli.corpora import ACTIONS
+from soundraft.cli.corpora import ACTIONS, _brief
 from soundraft.corpora import CORPORA
 from soundraft.manifest import read_manifest
 from tests.conftest import tone
@@ -65,7 +65,15 @@ def test_the_list_names_every_corpus_and_fits(say: Say, monkeypatch: pytest.Monk
         assert max(map(len, lines)) <= width
         assert lines[0].split() == ["name", "source", "task", "size", "licence", "splits", "languages"]
         assert [line.split()[0] for line in lines[1:-2] if not line.startswith(" ")] == list(CORPORA)
-    assert lines[-1] == f"{len(CORPORA)} corpora. Next: soundraft datasets describe NAME"
+        assert len(lines) < 4 * len(CORPORA)
+    assert lines[-1] == f"{len(CORPORA)} corpora. Next: soundraft datasets describe NAME, which tells all of one"
+
+
+def test_the_list_breaks_off_where_the_details_begin() -> None:
+    assert _brief("official: train and test; more", "; |: ") == "official"
+    assert _brief("en, de, fr, sw", "; |: ") == "en, de, fr, … (4)"
+    assert _brief("en, de, fr", "; |: ") == "en, de, fr"
+    assert _brief("one word, two words, three, four", "; ") == "one word, two words, three, four"
 
 
 def test_the_list_as_json_has_everything(say: Say) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import asdict
@@ -21,7 +22,16 @@ from soundraft.runtime import UserError
 from soundraft.tables import wrapped
 
 _LEAST_WIDTH, _PIPED_WIDTH, _MOST_WIDTH = 80, 120, 160
-_LISTED = ("source", "task", "size", "licence", "splits", "languages")
+# what the list shows, and where it breaks off: the rest is told by `describe`
+_LISTED = {
+    "source": "; | \\(|, or ",
+    "task": "; ",
+    "size": "; ",
+    "licence": "; | \\(|, ",
+    "splits": "; |: ",
+    "languages": "; |: ",
+}
+_NAMES_SHOWN = 3
 _DESCRIBED = ("about", "source", "task", "size", "licence", "languages", "splits")
 
 
@@ -34,9 +44,19 @@ def list_corpora(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps({name: _as_json(info) for name, info in infos.items()}, indent=2, ensure_ascii=False))
         return
-    rows = [("name", *_LISTED), *((name, *(getattr(info, key) for key in _LISTED)) for name, info in infos.items())]
+    rows = [("name", *_LISTED)]
+    rows += [(name, *(_brief(getattr(info, key), end) for key, end in _LISTED.items())) for name, info in infos.items()]
     print("\n".join(wrapped(rows, width=_width())))
-    print(f"\n{len(infos)} corpora. Next: soundraft datasets describe NAME")
+    print(f"\n{len(infos)} corpora. Next: soundraft datasets describe NAME, which tells all of one")
+
+
+def _brief(text: str, end: str) -> str:
+    """What stands before the pattern `end`; of a list of many single words the first ones and their number."""
+    start = re.split(end, text, maxsplit=1)[0]
+    words = start.split(", ")
+    if len(words) <= _NAMES_SHOWN or any(" " in word for word in words):
+        return start
+    return f"{', '.join(words[:_NAMES_SHOWN])}, … ({len(words)})"
 
 
 def _as_json(info: CorpusInfo) -> dict[str, Any]:
