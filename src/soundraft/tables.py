@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 GAP = 2
 LEAST_WIDTH = 8
@@ -13,7 +14,7 @@ def columns(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> li
 
 
 def wrapped(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
-    """The same within `width` characters: long cells go on in the next line, the widest columns give way first.
+    """The same within `width` characters: long cells go on in the next line, so that few lines are added.
 
     Words are cut only when there is no other way.
     """
@@ -22,26 +23,37 @@ def wrapped(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
     longest_words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in cells]
     room = width - GAP * (len(widths) - 1)
     for floors in (longest_words, [LEAST_WIDTH] * len(widths)):
-        widths = _shrunk(widths, floors, room)
+        widths = _shrunk(rows, widths, floors, room)
     return [line for row in rows for line in _lines(_folded(row, widths), widths, ())]
 
 
-def _shrunk(widths: Sequence[int], floors: Sequence[int], room: int) -> list[int]:
-    """Widths that fit into `room`, or come as near as the floors allow; the widest gives way first."""
+def _shrunk(rows: Sequence[Sequence[str]], widths: Sequence[int], floors: Sequence[int], room: int) -> list[int]:
+    """Widths that fit into `room`, or come as near as the floors allow.
+
+    Of the columns that can give way, the one does where it adds the fewest lines; of several the widest.
+    """
     shrunk = list(widths)
     while sum(shrunk) > room:
         able = [number for number, floor in enumerate(floors) if shrunk[number] > floor]
         if not able:
             break
-        shrunk[max(able, key=shrunk.__getitem__)] -= 1
+        narrower = {number: [*shrunk[:number], shrunk[number] - 1, *shrunk[number + 1 :]] for number in able}
+        shrunk = min(narrower.values(), key=lambda tried: (_height(rows, tried), sum(size**2 for size in tried)))
     return shrunk
+
+
+def _height(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> int:
+    return sum(max(len(_fold(cell, width)) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+@lru_cache(maxsize=1 << 14)
+def _fold(cell: str, width: int) -> list[str]:
+    return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
 
 
 def _folded(row: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
     """One row as the rows that its folded cells take."""
-    cells = [
-        textwrap.wrap(cell, width, break_on_hyphens=False) or [""] for cell, width in zip(row, widths, strict=True)
-    ]
+    cells = [_fold(cell, width) for cell, width in zip(row, widths, strict=True)]
     height = max(map(len, cells))
     return [[cell[at] if at < len(cell) else "" for cell in cells] for at in range(height)]
 

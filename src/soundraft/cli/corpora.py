@@ -51,12 +51,12 @@ def list_corpora(given: argparse.Namespace) -> None:
 
 
 def _brief(text: str, end: str) -> str:
-    """What stands before the pattern `end`; of a list of many single words the first ones and their number."""
+    """What stands before the pattern `end`; of many single words the first one and their number."""
     start = re.split(end, text, maxsplit=1)[0]
     words = start.split(", ")
     if len(words) <= _NAMES_SHOWN or any(" " in word for word in words):
         return start
-    return f"{', '.join(words[:_NAMES_SHOWN])}, … ({len(words)})"
+    return f"{words[0]} and {len(words) - 1} more"
 
 
 def _as_json(info: CorpusInfo) -> dict[str, Any]:

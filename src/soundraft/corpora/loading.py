@@ -37,7 +37,7 @@ class CorpusDataset(AudioDataset):
 
     def __init__(self, name: str, fetched: Fetched) -> None:
         self.name = name
-        self.task = corpus_named(name).info.task
+        self.task = fetched.clips[0].task if fetched.clips else corpus_named(name).info.task
         self.rejected: list[Rejected] = fetched.rejected
         self.source: Mapping[str, Any] = fetched.source
         self._fetched = fetched
