@@ -23,7 +23,7 @@ INFO = CorpusInfo(
     languages="any",
     splits="its own; those of train, validation and test that it lacks are cut out of train by group",
     columns={
-        "text, label, speaker, id": "from the column of the same name, or the one that `columns` gives: `text=sentence`",
+        "text, label, speaker, id": "the column of this name, or the one that `columns` gives: `text=sentence`",
         "metadata": "all other columns",
     },
     takes=frozenset({"path", "split", "revision", "config", "columns", "labels"}),

@@ -90,20 +90,19 @@ def fetch(corpus: HubCorpus, request: Request, out: Path) -> Fetched:
     Raises:
         CorpusError: when the corpus cannot be had, or an option names what it does not have.
     """
-    repository = _repository(corpus, request, corpus.repo)
-    chosen = _chosen_splits(corpus, request, repository)
     if corpus.folds and not 1 <= request.fold <= corpus.folds:
         raise CorpusError(f"{request.asked_as}fold: {request.fold}; {corpus.repo} has folds 1 to {corpus.folds}")
-    parts: dict[str, Fetched] = {}
+    repository = _repository(corpus, request, corpus.repo)
+    chosen = _chosen_splits(corpus, request, repository)
+    parts, about = [], {**repository.about, "splits": chosen}
     for name in dict.fromkeys(chosen.values()):
-        ours = [split for split in SPLITS if chosen.get(split) == name and request.clips.get(split) != 0]
+        shared = [split for split in SPLITS if chosen.get(split) == name]
+        ours = [split for split in shared if request.clips.get(split) != 0]
+        place = _repository(corpus, request, corpus.elsewhere[name]) if name in corpus.elsewhere else repository
         if ours:
-            place = _repository(corpus, request, corpus.elsewhere.get(name, corpus.repo))
-            shared = [split for split in SPLITS if chosen.get(split) == name]
-            parts[name] = _Reading(corpus, request, place, name, ours, shared).fetched()
-    others = {name: _repository(corpus, request, corpus.elsewhere[name]) for name in parts if name in corpus.elsewhere}
-    about = {**repository.about, "splits": chosen, **{name: other.about for name, other in others.items()}}
-    return replace(_joined(list(parts.values()), out), source=about)
+            parts.append(_Reading(corpus, request, place, name, ours, shared).fetched())
+            about |= {} if place is repository else {name: place.about}
+    return replace(_joined(parts, out), source=about)
 
 
 def split_of(name: str) -> Split | None:
@@ -233,7 +232,7 @@ class _Reading:
     def _taken(self, clips: Iterator[Clip]) -> list[Clip]:
         """As many clips of each split as asked; no row is read that they do not need."""
         if self.corpus.folds:
-            return self._limited((self._with(clip, self._fold_split(clip)) for clip in clips))
+            return self._limited(self._with(clip, self._fold_split(clip)) for clip in clips)
         if len(self.shared) == 1:
             return self._limited(self._with(clip, self.ours[0]) for clip in clips)
         return self._by_group(clips)

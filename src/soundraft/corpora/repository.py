@@ -142,12 +142,18 @@ class Repository:
             return datasets.load_dataset_builder(where, self.config or None, revision=revision)
 
     def _names(self) -> list[str]:
-        """The files of the repository at this commit."""
+        """The files of the repository at this commit.
+
+        A gated repository lists them to everybody, so whether they may be read is asked too.
+        """
         if self.path is not None:
             return [name for name, _, _ in _listing(self.path)]
         from huggingface_hub import HfApi
 
-        return HfApi().list_repo_files(self.repo, revision=self.commit, repo_type="dataset")
+        info = HfApi().dataset_info(self.repo, revision=self.commit, timeout=HUB_TIMEOUT_S)
+        if info.gated:
+            HfApi().auth_check(self.repo, repo_type="dataset")
+        return [sibling.rfilename for sibling in info.siblings or []]
 
     def _of_config(self, converted: dict[str, dict[str, list[str]]]) -> dict[str, list[str]]:
         self._check_config(list(converted))
@@ -156,20 +162,18 @@ class Repository:
     def _check_config(self, configs: list[str]) -> None:
         """Refuse a configuration that is not there, and none where there are several and no default."""
         if self.config and self.config not in configs:
-            raise CorpusError(
-                f"{self.asked_as}config: {self.repo} has no {self.config!r}; there are: {_list(configs)}"
-            )
+            raise CorpusError(f"{self.asked_as}config: {self.repo} has no {self.config!r}; there are: {_list(configs)}")
         if not self.config and len(configs) > 1 and "default" not in configs:
             raise CorpusError(f"{self.asked_as}config is empty: {self.repo} has several: {_list(configs)}")
 
     def _audio(self, value: Mapping[str, Any] | None) -> tuple[bytes | None, str, str]:
         """The bytes of a row's audio file, its name, and what is wrong when there are no bytes."""
         path = (value or {}).get("path") or ""
-        name = PurePosixPath(path.split("::")[0]).name
         data = (value or {}).get("bytes")
+        place = self._own(path) if path else None
+        name = (place or path).split("::")[0].removeprefix(self._base)
         if data is not None or not path:
             return data, name, "" if data is not None else "no audio"
-        place = self._own(path)
         if place is None:
             return None, name, f"path leaves the repository: {path!r}"
         import fsspec
@@ -183,17 +187,16 @@ class Repository:
     def _own(self, path: str) -> str | None:
         """The address of a file that a row names, also inside an archive; `None` when it is not the repository's."""
         inner, _, archive = path.rpartition("::")
-        if self.path is None:
-            base = f"hf://datasets/{self.repo}@{self.commit}/"
-            relative = archive.removeprefix(base)
-            outside = "://" in relative or relative.startswith("/") or ".." in PurePosixPath(relative).parts
-            place = base + relative
-        else:
-            root = self.path.resolve()
-            relative = os.path.relpath(archive, root) if os.path.isabs(archive) else archive
-            outside = "://" in relative or not (root / relative).resolve().is_relative_to(root)
-            place = str(root / relative)
-        return None if outside else f"{inner}::{place}" if inner else place
+        relative = archive.removeprefix(self._base)
+        outside = "://" in relative or relative.startswith("/") or ".." in PurePosixPath(relative).parts
+        if outside or (self.path and not (self.path / relative).resolve().is_relative_to(self.path.resolve())):
+            return None
+        return f"{inner}::{self._base}{relative}" if inner else self._base + relative
+
+    @cached_property
+    def _base(self) -> str:
+        """What the addresses of all its files begin with."""
+        return f"hf://datasets/{self.repo}@{self.commit}/" if self.path is None else f"{self.path.resolve()}/"
 
     @property
     def _name(self) -> str:

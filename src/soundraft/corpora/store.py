@@ -15,7 +15,7 @@ or file is made again.
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -102,13 +102,13 @@ class Entry:
             files.write_json(path, read())
         return files.read_json(path)
 
-    def records(self, more: Callable[[Position | None], Iterable[Item]]) -> Iterator[Record]:
+    def records(self, more: Callable[[Position | None], Iterable[Item]]) -> Generator[Record, None, None]:
         """The finished rows, then those that `more(position of the last one)` has, each kept before it is given.
 
         Nothing is asked of `more` before the finished rows are used up, and nothing at all of an exhausted source.
         """
-        row, end, position = 0, 0, None
-        for record, end in self._read():
+        row, position = 0, None
+        for record in self._read():
             row, position = record.row + 1, record.position
             yield record
         if self.exhausted:
@@ -116,7 +116,7 @@ class Entry:
                 raise self._damaged(row)
             return
         with (self.folder / ROWS_NAME).open("ab") as stream:
-            stream.truncate(end)
+            stream.truncate(self._end)
             try:
                 for item in more(position):
                     record = self._keep(row, item)
@@ -128,9 +128,9 @@ class Entry:
             finally:
                 self._complete(stream, row)
 
-    def _read(self) -> Iterator[tuple[Record, int]]:
-        """The finished rows, each with where its line ends in the file."""
-        path, end = self.folder / ROWS_NAME, 0
+    def _read(self) -> Iterator[Record]:
+        """The finished rows; `_end` is where the last one's line ends in the file."""
+        path, self._end = self.folder / ROWS_NAME, 0
         if not path.is_file():
             return
         with path.open("rb") as stream:
@@ -140,8 +140,8 @@ class Entry:
                     if row < self.finished:
                         raise self._damaged(row)
                     return
-                end += len(line)
-                yield record, end
+                self._end += len(line)
+                yield record
 
     def _is_whole(self, record: Record) -> bool:
         """Whether the audio of a row that no completion file vouches for is there."""
@@ -164,9 +164,7 @@ class Entry:
             (self.folder / audio).parent.mkdir(exist_ok=True)
         (self.folder / audio).write_bytes(item.audio)
         duration = round(len(samples) / rate_hz, 6)
-        return Record(
-            row, item.position, item.name, audio, len(item.audio), duration, rate_hz, values=item.values
-        )
+        return Record(row, item.position, item.name, audio, len(item.audio), duration, rate_hz, values=item.values)
 
     def _complete(self, stream: BinaryIO, rows: int) -> None:
         os.fsync(stream.fileno())
