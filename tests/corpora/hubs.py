@@ -17,6 +17,10 @@ STRING, INT, BOOL, FLOAT = Value("string"), Value("int64"), Value("bool"), Value
 Rows = Sequence[Mapping[str, Any]]
 
 
+def named(names: str) -> list[str]:
+    return names.split()
+
+
 def sound(kind: str = "WAV", seconds: float = 0.1, frequency_hz: float = 440.0, rate_hz: int = 8000) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, tone(seconds, rate_hz, 0.3, frequency_hz), rate_hz, format=kind)
@@ -71,7 +75,9 @@ def _card(features: Features, configs: Mapping[str, Mapping[str, Rows]]) -> dict
             {
                 "config_name": config,
                 "features": features._to_yaml_list(),
-                "splits": [{"name": split, "num_examples": len(rows), "num_bytes": 1} for split, rows in of_split.items()],
+                "splits": [
+                    {"name": split, "num_examples": len(rows), "num_bytes": 1} for split, rows in of_split.items()
+                ],
             }
             for config, of_split in configs.items()
         ],
@@ -106,10 +112,10 @@ FLEURS = Features(
     language=STRING,
     lang_group_id=ClassLabel(names=["western_european_we", "eastern_european_ee"]),
 )
-INTENTS = (
-    "abroad address app_error atm_limit balance business_loan card_issues cash_deposit direct_debit freeze "
-    "high_value_payment joint_account latest_transactions pay_bill"
-).split()
+INTENTS = named(
+    "abroad address app_error atm_limit balance business_loan card_issues cash_deposit direct_debit "
+    "freeze high_value_payment joint_account latest_transactions pay_bill "
+)
 MINDS14 = Features(
     path=STRING,
     audio=Audio(sampling_rate=8000),
@@ -117,7 +123,7 @@ MINDS14 = Features(
     english_transcription=STRING,
     intent_class=ClassLabel(names=INTENTS),
     lang_id=ClassLabel(
-        names="cs-CZ de-DE en-AU en-GB en-US es-ES fr-FR it-IT ko-KR nl-NL pl-PL pt-PT ru-RU zh-CN".split()
+        names=named("cs-CZ de-DE en-AU en-GB en-US es-ES fr-FR it-IT ko-KR nl-NL pl-PL pt-PT ru-RU zh-CN")
     ),
 )
 SPEECH_MASSIVE = Features(
@@ -146,10 +152,10 @@ SPEECH_MASSIVE = Features(
     }
 )
 AUDIOSET = Features(video_id=STRING, audio=Audio(), labels=List(STRING), human_labels=List(STRING))
-WORDS = (
-    "yes no up down left right on off stop go zero one two three four five six seven eight nine bed bird cat dog "
-    "happy house marvin sheila tree wow backward forward follow learn visual _unknown_ _silence_"
-).split()
+WORDS = named(
+    "yes no up down left right on off stop go zero one two three four five six seven eight nine bed bird "
+    "cat dog happy house marvin sheila tree wow backward forward follow learn visual _unknown_ _silence_ "
+)
 SPEECH_COMMANDS = Features(
     file=STRING,
     audio=Audio(sampling_rate=16000),
@@ -184,7 +190,7 @@ URBANSOUND8K = Features(
 EMODB = Features(
     age=Value("float32"),
     gender=ClassLabel(names=["female", "male"]),
-    emotion=ClassLabel(names="anger boredom disgust fear happiness neutral sadness".split()),
+    emotion=ClassLabel(names=named("anger boredom disgust fear happiness neutral sadness")),
     audio=Audio(),
 )
 VOXCELEB = Features(audio=Audio(), id=STRING, speaker_id=STRING)

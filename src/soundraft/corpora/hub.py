@@ -118,7 +118,10 @@ def _repository(corpus: HubCorpus, request: Request, repo: str) -> Repository:
         path = path.parent / repo.rsplit("/", 1)[-1]  # the second repository of a corpus lies beside the first
         if not path.is_dir():
             raise CorpusError(f"{request.asked_as}path: {repo} must lie beside {request.path}: no such folder: {path}")
-    return Repository(repo, request.revision or corpus.revision, corpus.config(request), path, request.asked_as)
+    if path is not None and request.revision:
+        raise CorpusError(f"{request.asked_as}revision: {path} is a local copy, which has one version only")
+    asked = request.revision if repo == corpus.repo else ""
+    return Repository(repo, asked or corpus.revision, corpus.config(request), path, request.asked_as)
 
 
 def _chosen_splits(corpus: HubCorpus, request: Request, repository: Repository) -> dict[Split, str]:
@@ -180,7 +183,7 @@ class _Reading:
             schema = entry.schema(lambda: self.repository.schema(self.split))
             self.columns = _Columns(self.corpus, self.request, schema, self.repository.repo)
             audio = audio or self.columns.only_audio()
-            records = entry.records(lambda after: self.repository.rows(self.split, audio, after))
+            records = entry.records(lambda start: self.repository.rows(self.split, audio, start))
             with closing(records):
                 clips = self._taken(self._clips(records, f"{name}/"))
         return Fetched(clips, self.usable, self.rejected, self.repository.folder)

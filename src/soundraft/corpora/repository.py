@@ -100,8 +100,8 @@ class Repository:
         labels = {name: names for name, kind in features.items() if (names := _label_names(kind)) is not None}
         return {"audio": audio, "labels": labels, "columns": [name for name in features if name not in audio]}
 
-    def rows(self, split: str, audio: str, after: Position | None) -> Iterator[Item]:
-        """The rows of a split after a position; what comes before it is not read where the source is parquet."""
+    def rows(self, split: str, audio: str, start: Position) -> Iterator[Item]:
+        """The rows of a split from a position on; no row group before it is read where the source is parquet."""
         import datasets
 
         with self._told():
@@ -109,10 +109,10 @@ class Repository:
             features = stream.features or {}
             kept = [name for name, kind in features.items() if name == audio or _is_plain(kind)]
             stream = stream.select_columns(kept).cast_column(audio, datasets.Audio(decode=False))
-            for position, row in _walk(stream.with_format("arrow"), after, seek=self._builder.name == "parquet"):
+            for after, row in _walk(stream.with_format("arrow"), start, seek=self._builder.name == "parquet"):
                 data, name, problem = self._audio(row.pop(audio))
                 values = {column: _plain(value) for column, value in row.items()}
-                yield Item(position, values, data, name, problem)
+                yield Item(after, values, data, name, problem)
 
     def _stream(self, split: str) -> "datasets.IterableDataset":
         if split not in self._streams:
@@ -272,21 +272,31 @@ class Repository:
 
 
 def _walk(
-    stream: "datasets.IterableDataset", after: Position | None, *, seek: bool
+    stream: "datasets.IterableDataset", start: Position, *, seek: bool
 ) -> Iterator[tuple[Position, dict[str, Any]]]:
-    """The rows after a position. With `seek` whole files, and row groups of a file, are passed over unread."""
+    """The rows from a position on, each with the position after it.
+
+    With `seek` whole files, and row groups of a file, are passed over unread.
+    """
     if not seek:
-        start = 0 if after is None else after[2] + 1
-        for number, row in enumerate(_row_dicts(stream.skip(start)), start=start):
+        for number, row in enumerate(_row_dicts(stream.skip(start[2])), start=start[2] + 1):
             yield (0, 0, number), row
         return
-    for shard in range(after[0] if after else 0, stream.num_shards):
+    for shard in range(start[0], stream.num_shards):
         parts = stream.shard(stream.num_shards, shard).reshard()
-        going_on = after is not None and shard == after[0]
-        for part in range(after[1] if after and going_on else 0, parts.num_shards):
-            done = after[2] + 1 if after and (shard, part) == after[:2] else 0
-            for number, row in enumerate(_row_dicts(parts.shard(parts.num_shards, part), done), start=done):
-                yield (shard, part, number), row
+        for part in range(start[1] if shard == start[0] else 0, parts.num_shards):
+            done = start[2] if (shard, part) == start[:2] else 0
+            rows = _row_dicts(parts.shard(parts.num_shards, part), done)
+            for number, (row, is_last) in enumerate(_marked(rows), start=done + 1):
+                yield (shard, part + 1, 0) if is_last else (shard, part, number), row
+
+
+def _marked(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Each row, and whether it is the last one."""
+    held = next(rows, None)
+    while held is not None:
+        row, held = held, next(rows, None)
+        yield row, held is None
 
 
 def _row_dicts(stream: "datasets.IterableDataset", start: int = 0) -> Iterator[dict[str, Any]]:

@@ -36,14 +36,20 @@ LOCK_NAME = ".lock"
 FILES_PER_FOLDER = 1000
 _SUFFIX_OF_FORMAT = {"WAV": ".wav", "WAVEX": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", "MPEG": ".mp3"}
 
-Position = tuple[int, int, int]  # shard, part of the shard, row of the part: where reading goes on without searching
+Position = tuple[int, int, int]  # a shard of the source, a part of the shard, a row of the part
+START: Position = (0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One row as it comes from the source. `audio` is `None` where there is none; `problem` then says why."""
+    """One row as it comes from the source.
 
-    position: Position
+    Attributes:
+        after: where reading goes on after this row.
+        audio: the bytes of its file; `None` where there is none, and `problem` says why.
+    """
+
+    after: Position
     values: Mapping[str, Any]
     audio: bytes | None
     name: str = ""
@@ -56,6 +62,7 @@ class Record:
 
     Attributes:
         row: its number in the split, from 0.
+        after: where reading goes on after it.
         name: the source's name of the audio file; empty when it has none.
         audio: the file's path relative to the entry; empty for a bad row.
         size: of that file, in bytes.
@@ -65,7 +72,7 @@ class Record:
     """
 
     row: int
-    position: Position
+    after: Position
     name: str = ""
     audio: str = ""
     size: int = 0
@@ -102,14 +109,14 @@ class Entry:
             files.write_json(path, read())
         return files.read_json(path)
 
-    def records(self, more: Callable[[Position | None], Iterable[Item]]) -> Generator[Record, None, None]:
-        """The finished rows, then those that `more(position of the last one)` has, each kept before it is given.
+    def records(self, more: Callable[[Position], Iterable[Item]]) -> Generator[Record, None, None]:
+        """The finished rows, then those that `more(where they end)` has, each kept before it is given.
 
         Nothing is asked of `more` before the finished rows are used up, and nothing at all of an exhausted source.
         """
-        row, position = 0, None
+        row, after = 0, START
         for record in self._read():
-            row, position = record.row + 1, record.position
+            row, after = record.row + 1, record.after
             yield record
         if self.exhausted:
             if row < self.finished:
@@ -118,7 +125,7 @@ class Entry:
         with (self.folder / ROWS_NAME).open("ab") as stream:
             stream.truncate(self._end)
             try:
-                for item in more(position):
+                for item in more(after):
                     record = self._keep(row, item)
                     stream.write(record.line())
                     stream.flush()
@@ -158,13 +165,13 @@ class Entry:
                 raise BadClip(item.problem or "no audio")
             samples, rate_hz = parse(item.audio)
         except BadClip as error:
-            return Record(row, item.position, item.name, reason=str(error), values=item.values)
+            return Record(row, item.after, item.name, reason=str(error), values=item.values)
         audio = f"{row // FILES_PER_FOLDER:05d}/{row:08d}{_suffix(item)}"
         if row % FILES_PER_FOLDER == 0 or not (self.folder / audio).parent.is_dir():
             (self.folder / audio).parent.mkdir(exist_ok=True)
         (self.folder / audio).write_bytes(item.audio)
         duration = round(len(samples) / rate_hz, 6)
-        return Record(row, item.position, item.name, audio, len(item.audio), duration, rate_hz, values=item.values)
+        return Record(row, item.after, item.name, audio, len(item.audio), duration, rate_hz, values=item.values)
 
     def _complete(self, stream: BinaryIO, rows: int) -> None:
         os.fsync(stream.fileno())
@@ -202,7 +209,7 @@ def _parse(line: bytes) -> Record | None:
         return None
     try:
         value = json.loads(line)
-        return Record(**value | {"position": tuple(value["position"])})
+        return Record(**value | {"after": tuple(value["after"])})
     except (ValueError, TypeError, KeyError):
         return None
 
