@@ -146,11 +146,11 @@ def test_two_processes_share_one_download(tmp_path: Path, whole: Path) -> None:
 
 
 def test_a_full_disk_is_no_fault_of_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, _data: bytes) -> int:
-        raise OSError(28, "No space left on device", str(self))
+    def full(path: str, _data: bytes) -> None:
+        raise OSError(28, "No space left on device", path)
 
     with opened(tmp_path / "entry") as entry:
-        monkeypatch.setattr(Path, "write_bytes", full)
+        monkeypatch.setattr(store, "_write", full)
         with pytest.raises(OSError, match="No space left"):
             list(entry.records(Source()))
 

@@ -170,10 +170,10 @@ class Repository:
         """The bytes of a row's audio file, its name, and what is wrong when there are no bytes."""
         path = (value or {}).get("path") or ""
         data = (value or {}).get("bytes")
-        place = self._own(path) if path else None
-        name = (place or path).split("::")[0].removeprefix(self._base)
+        name = path.split("::")[0].removeprefix(self._base)
         if data is not None or not path:
             return data, name, "" if data is not None else "no audio"
+        place = self._own(path)
         if place is None:
             return None, name, f"path leaves the repository: {path!r}"
         import fsspec

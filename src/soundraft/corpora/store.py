@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import soundfile
@@ -35,6 +35,7 @@ COMPLETE_NAME = "complete.json"
 LOCK_NAME = ".lock"
 FILES_PER_FOLDER = 1000
 _SUFFIX_OF_FORMAT = {"WAV": ".wav", "WAVEX": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", "MPEG": ".mp3"}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 Position = tuple[int, int, int]  # a shard of the source, a part of the shard, a row of the part
 START: Position = (0, 0, 0)
@@ -82,7 +83,7 @@ class Record:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def line(self) -> bytes:
-        return json.dumps(vars(self), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        return _ENCODER.encode(vars(self)).encode() + b"\n"
 
 
 def cache_root() -> Path:
@@ -167,9 +168,7 @@ class Entry:
         except BadClip as error:
             return Record(row, item.after, item.name, reason=str(error), values=item.values)
         audio = f"{row // FILES_PER_FOLDER:05d}/{row:08d}{_suffix(item)}"
-        if row % FILES_PER_FOLDER == 0 or not (self.folder / audio).parent.is_dir():
-            (self.folder / audio).parent.mkdir(exist_ok=True)
-        (self.folder / audio).write_bytes(item.audio)
+        _write(f"{self.folder}/{audio}", item.audio)
         duration = round(len(samples) / rate_hz, 6)
         return Record(row, item.after, item.name, audio, len(item.audio), duration, rate_hz, values=item.values)
 
@@ -203,6 +202,20 @@ def remembered(folder: Path, key: str, find: Callable[[], str]) -> str:
         return known[key]
 
 
+def _write(path: str, data: bytes) -> None:
+    """Write a file in its place: one that a kill cuts short has no line, and is written again."""
+    try:
+        _write_here(path, data)
+    except FileNotFoundError:
+        os.mkdir(os.path.dirname(path))
+        _write_here(path, data)
+
+
+def _write_here(path: str, data: bytes) -> None:
+    with open(path, "wb") as stream:
+        stream.write(data)
+
+
 def _parse(line: bytes) -> Record | None:
     """A line of ours; `None` for one that a kill cut short."""
     if not line.endswith(b"\n"):
@@ -216,7 +229,7 @@ def _parse(line: bytes) -> Record | None:
 
 def _suffix(item: Item) -> str:
     """The suffix that the source gives the file, else that of what its bytes are."""
-    suffix = PurePosixPath(item.name).suffix.lower()
+    suffix = os.path.splitext(item.name)[1].lower()
     if suffix in AUDIO_SUFFIXES:
         return suffix
     kind = soundfile.info(io.BytesIO(item.audio or b"")).format
