@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import files
-from soundraft.corpora import espeak, folder, fsdd
+from soundraft.corpora import anyhub, espeak, folder, fsdd, sounds, speech
 from soundraft.corpora.base import SOURCE_NAME, Corpus, CorpusError, Fetched, Request, check_options, copy_in
 from soundraft.corpora.samples import AudioDataset, AudioSample
 from soundraft.manifest import check_bad_fraction, write_manifest
@@ -13,7 +13,19 @@ from soundraft.manifest import check_bad_fraction, write_manifest
 CORPORA: dict[str, Corpus] = {
     "espeak": espeak.CORPUS,
     "fsdd": fsdd.CORPUS,
+    "librispeech": speech.LIBRISPEECH.corpus(),
+    "common_voice": speech.COMMON_VOICE.corpus(),
+    "fleurs": speech.FLEURS.corpus(),
+    "voxceleb": speech.VOXCELEB.corpus(),
+    "audioset": sounds.AUDIOSET.corpus(),
+    "speech_commands": sounds.SPEECH_COMMANDS.corpus(),
+    "esc50": sounds.ESC50.corpus(),
+    "urbansound8k": sounds.URBANSOUND8K.corpus(),
+    "emodb": sounds.EMODB.corpus(),
+    "minds14": speech.MINDS14.corpus(),
+    "speech_massive": speech.SPEECH_MASSIVE.corpus(),
     "folder": folder.CORPUS,
+    "hub": anyhub.CORPUS,
 }
 
 
