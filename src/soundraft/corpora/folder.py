@@ -1,15 +1,15 @@
 """The user's own recordings: a folder with a `manifest.jsonl` or a `metadata.csv` beside the audio.
 
 `metadata.csv` is what Hugging Face's AudioFolder reads: a column `file_name`, a column `text` or
-`transcription`, and optionally `id`, `speaker` and `split`. Clips without a split get one by a stable hash of
-their speaker (of their id where there is no speaker), so that no speaker is in two splits.
+`transcription`, and optionally `id`, `speaker` and `split`. Clips without a split get one so that
+no speaker is in two splits (`dataset/splits.py`).
 """
 
 import csv
 from pathlib import Path
 
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, require_folder
-from soundraft.dataset.splits import hashed_split
+from soundraft.dataset.splits import assign_splits
 from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip, Rejected, parse_manifest, parse_rows
 
 METADATA_NAME = "metadata.csv"
@@ -24,7 +24,7 @@ def fetch(request: Request, _out: Path) -> Fetched:
     """
     folder = require_folder(request, family="folder")
     listed, rejected = _read_list(folder)
-    clips = _limit([_with_split(clip) for clip in listed], request)
+    clips = _limit(assign_splits(listed, request.seed), request)
     return Fetched(clips, len(listed), rejected, folder)
 
 
@@ -56,10 +56,6 @@ def _read_metadata(path: Path) -> tuple[list[Clip], list[Rejected]]:
         extra = {name: row.pop(name) for name in list(row) if name not in known}
         rows.append((f"{path.name}:{number}", row | ({"metadata": extra} if extra else {})))
     return parse_rows(rows)
-
-
-def _with_split(clip: Clip) -> Clip:
-    return clip if clip.split else clip.model_copy(update={"split": hashed_split(clip.speaker or clip.id)})
 
 
 def _limit(clips: list[Clip], request: Request) -> list[Clip]:

@@ -1,15 +1,138 @@
-"""Which split a group of clips belongs to, when the source does not say."""
+"""Which split a clip belongs to when its source does not say, and which one an official fold is."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from soundraft import runtime
-from soundraft.manifest import Split
+from soundraft.manifest import SPLITS, Clip, Split
+from soundraft.runtime import UserError
 
-_TEST_SHARE = 0.1
-_VALIDATION_SHARE = 0.1
+HELD_OUT_SHARE: Mapping[Split, float] = {"test": 0.1, "validation": 0.1}
+
+Group = list[Clip]
+Key = tuple[Literal["speaker", "source", "text", "audio"], str]
 
 
-def hashed_split(group: str) -> Split:
-    """A split by a stable hash: 80 % train, 10 % validation, 10 % test, the same on every machine."""
-    position = runtime.derive_seed("split", group) / 2**63
-    if position < _TEST_SHARE:
+def assign_splits(clips: Sequence[Clip], seed: int) -> list[Clip]:
+    """The clips in their order, each with a split: the given one, else that of its group.
+
+    A group is what must not be divided: clips that share a speaker, a source recording (`metadata["source"]`) or a
+    file, also by way of a third clip; for speech recognition, clips without speaker and source share their text. A
+    group with a given split stays there (with several: in the first of train, validation, test). The others stand in
+    an order drawn by the hash of their name: test takes them from its front and validation from its back until each
+    has about a tenth of all clips, so that a new clip moves at most the group at each border. With three groups or
+    more no split is empty.
+    """
+    groups = _groups(clips)
+    chosen = {key: _given_split(group) for key, group in groups.items()}
+    sizes = Counter(clip.split or chosen[key] for key, group in groups.items() if chosen[key] for clip in group)
+    free = {key: len(group) for key, group in groups.items() if chosen[key] is None}
+    order = sorted(free, key=lambda key: (runtime.derive_seed("split", seed, *key), key))
+    drawn = _hold_out(order, free, sizes)
+    by_id = {clip.id: chosen[key] or drawn[key] for key, group in groups.items() for clip in group}
+    return [clip if clip.split else clip.model_copy(update={"split": by_id[clip.id]}) for clip in clips]
+
+
+def fold_split(fold: int, test_fold: int, folds: int) -> Split:
+    """The split of an official fold, both from 1: `test_fold` is test, the next one (1 after the last) validation.
+
+    Raises:
+        UserError: when there is no such fold.
+    """
+    for number in (fold, test_fold):
+        if not 1 <= number <= folds:
+            raise UserError(f"no fold {number}: there are folds 1 to {folds}")
+    if fold == test_fold:
         return "test"
-    return "validation" if position < _TEST_SHARE + _VALIDATION_SHARE else "train"
+    return "validation" if fold == test_fold % folds + 1 else "train"
+
+
+def group_keys(clip: Clip) -> list[Key]:
+    """What ties a clip to others, the most telling first."""
+    keys: list[Key] = []
+    if clip.speaker:
+        keys.append(("speaker", clip.speaker))
+    source = clip.metadata.get("source")
+    if source not in (None, ""):
+        keys.append(("source", str(source)))
+    if not keys and clip.task == "asr" and clip.text and clip.text.strip():
+        keys.append(("text", " ".join(clip.text.casefold().split())))
+    return [*keys, ("audio", clip.audio_path)]
+
+
+def _groups(clips: Sequence[Clip]) -> dict[Key, Group]:
+    """Clips that are tied to each other, by the name of the group: the first of its most telling keys."""
+    parents: dict[Key, Key] = {}
+
+    def root(key: Key) -> Key:
+        while parents.setdefault(key, key) != key:
+            parents[key] = key = parents[parents[key]]
+        return key
+
+    for clip in clips:
+        first, *others = group_keys(clip)
+        for other in others:
+            parents[root(other)] = root(first)
+    members: dict[Key, Group] = defaultdict(list)
+    for clip in clips:
+        members[root(group_keys(clip)[0])].append(clip)
+    return {_name(group): group for group in members.values()}
+
+
+def _name(group: Group) -> Key:
+    """A name that other clips of the same speakers do not change."""
+    keys = {key for clip in group for key in group_keys(clip)}
+    kinds = ("speaker", "source", "text", "audio")
+    return min(keys, key=lambda key: (kinds.index(key[0]), key[1]))
+
+
+def _given_split(group: Group) -> Split | None:
+    given = {clip.split for clip in group}
+    return next((split for split in SPLITS if split in given), None)
+
+
+def _hold_out(order: list[Key], free: Mapping[Key, int], sizes: Counter[Split | None]) -> dict[Key, Split]:
+    """Who of the free groups is held out; the rest is train.
+
+    Args:
+        order: their names.
+        free: how many clips each has.
+        sizes: how many clips each split has already.
+    """
+    total = sum(free.values()) + sum(sizes.values())
+    queue = [key for key in order if free[key] <= _most(sorted(free.values()), total)]
+    spare = 0 if sizes["train"] or len(queue) < len(order) else 1  # the one that must be left for train
+    drawn: dict[Key, Split] = dict.fromkeys(order, "train")
+    counts = sizes.copy()
+    for split in _turns():
+        wanted = {name for name in HELD_OUT_SHARE if len(queue) > spare and _has_room(name, counts, queue, free, total)}
+        if not wanted:
+            return drawn
+        if split in wanted:
+            key = queue.pop(_end(split))
+            drawn[key] = split
+            counts[split] += free[key]
+    return drawn
+
+
+def _turns() -> Iterator[Split]:
+    while True:
+        yield from HELD_OUT_SHARE
+
+
+def _end(split: Split) -> int:
+    return 0 if split == "test" else -1
+
+
+def _has_room(
+    split: Split, counts: Counter[Split | None], queue: list[Key], free: Mapping[Key, int], total: int
+) -> bool:
+    """Whether the next group brings a split nearer to its share, or it has none yet."""
+    return counts[split] == 0 or counts[split] + free[queue[_end(split)]] / 2 <= HELD_OUT_SHARE[split] * total
+
+
+def _most(ascending: list[int], total: int) -> float:
+    """The largest group that is held out, in clips: a larger one is train's, as long as two others are left."""
+    second = ascending[min(1, len(ascending) - 1)] if ascending else 0
+    return max(min(HELD_OUT_SHARE.values()) * total, 2 * second)
