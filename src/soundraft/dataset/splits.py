@@ -1,6 +1,6 @@
 """Which split a clip belongs to when its source does not say, and which one an official fold is."""
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -101,7 +101,8 @@ def _hold_out(order: list[Key], free: Mapping[Key, int], sizes: Counter[Split | 
         sizes: how many clips each split has already.
     """
     total = sum(free.values()) + sum(sizes.values())
-    queue = [key for key in order if free[key] <= _most(sorted(free.values()), total)]
+    most = _most(sorted(free.values()), total)
+    queue = deque(key for key in order if free[key] <= most)
     spare = 0 if sizes["train"] or len(queue) < len(order) else 1  # the one that must be left for train
     drawn: dict[Key, Split] = dict.fromkeys(order, "train")
     counts = sizes.copy()
@@ -110,7 +111,7 @@ def _hold_out(order: list[Key], free: Mapping[Key, int], sizes: Counter[Split | 
         if not wanted:
             return drawn
         if split in wanted:
-            key = queue.pop(_end(split))
+            key = queue.popleft() if split == "test" else queue.pop()
             drawn[key] = split
             counts[split] += free[key]
     return drawn
@@ -126,7 +127,7 @@ def _end(split: Split) -> int:
 
 
 def _has_room(
-    split: Split, counts: Counter[Split | None], queue: list[Key], free: Mapping[Key, int], total: int
+    split: Split, counts: Counter[Split | None], queue: deque[Key], free: Mapping[Key, int], total: int
 ) -> bool:
     """Whether the next group brings a split nearer to its share, or it has none yet."""
     return counts[split] == 0 or counts[split] + free[queue[_end(split)]] / 2 <= HELD_OUT_SHARE[split] * total
