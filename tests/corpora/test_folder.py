@@ -68,5 +68,5 @@ def test_a_folder_without_a_list_says_what_is_needed(recordings: Path, tmp_path:
     with pytest.raises(CorpusError, match=r"neither manifest.jsonl .* nor metadata.csv"):
         copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")
     (recordings / "metadata.csv").write_text("path,words\nx,y\n")
-    with pytest.raises(CorpusError, match="no column file_name; found: path, words"):
+    with pytest.raises(CorpusError, match="no column for text or label; found: path, words"):
         copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")
