@@ -4,6 +4,7 @@ from pathlib import Path
 
 from soundraft.corpora import espeak, folder, fsdd
 from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, check_options
+from soundraft.corpora.samples import AudioDataset, AudioSample
 
 CORPORA: dict[str, Corpus] = {
     "espeak": espeak.CORPUS,
@@ -23,4 +24,4 @@ def fetch(name: str, request: Request, out: Path) -> Fetched:
     return corpus.fetch(request, out)
 
 
-__all__ = ["CORPORA", "Corpus", "CorpusError", "Fetched", "Request", "fetch"]
+__all__ = ["CORPORA", "AudioDataset", "AudioSample", "Corpus", "CorpusError", "Fetched", "Request", "fetch"]
