@@ -1,6 +1,6 @@
 """Rows of somebody's list → clips: which column is which, which labels and splits may occur, what stays as metadata."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,14 +108,29 @@ def to_items(listing: Listing, columns: Columns) -> tuple[list[Item], list[Findi
     if extra:
         message = f"kept as metadata: {', '.join(extra)}"
         findings.append(Finding(f"{listing.path.name}:1", "extra_column", "warning", message))
+    rows = ((listing.place(row), row.values) for row in listing.rows)
+    items, bad = collect(rows, lambda row: _ours(row, chosen), columns.labels)
+    return items, findings + bad
+
+
+def collect(
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    convert: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    labels: tuple[str, ...],
+) -> tuple[list[Item], list[Finding]]:
+    """The clips of rows, each with its place, and the rows that are none; of two with one id the first is kept.
+
+    Args:
+        convert: a row → its values under our names, or RowError. Without an id it is named after its audio.
+    """
     items: dict[str, Item] = {}
-    for row in listing.rows:
-        place = listing.place(row)
+    findings = []
+    for place, row in rows:
         name = ""
         try:
-            values = _ours(row.values, chosen)
-            name = str(values.get("id") or values.get("audio_path", ""))
-            clip = to_clip(values | {"id": name}, columns.labels)
+            values = convert(row)
+            name = str(values.get("id") or values.get("audio_path") or "")
+            clip = to_clip({**values, "id": name}, labels)
             if clip.id in items:
                 raise RowError("duplicate_id", f"duplicate id {clip.id!r}: {items[clip.id].place} has it")
             items[clip.id] = Item(place, clip)

@@ -5,15 +5,15 @@ folder has. AudioFolder's other form has no list: `LABEL/x.wav`, or `SPLIT/LABEL
 by group (`dataset/splits.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.corpora import probe
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request
-from soundraft.corpora.columns import SPLIT_SPELLINGS, Columns, RowError, to_clip, to_items
+from soundraft.corpora.columns import SPLIT_SPELLINGS, Columns, RowError, collect, to_items
 from soundraft.corpora.findings import Finding, Item, SourceError, rejections
 from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, Listing, read_listing
 from soundraft.dataset.splits import assign_splits
@@ -29,6 +29,7 @@ class Source:
     Attributes:
         root: the folder that the clips' paths count from.
         form: how they are listed, in words.
+        named: every file that is named, also on lines that cannot be used.
         findings: what of the list cannot be used.
     """
 
@@ -36,6 +37,7 @@ class Source:
     form: str
     items: list[Item]
     findings: list[Finding] = field(default_factory=list)
+    named: frozenset[str] = frozenset()
 
 
 def fetch(request: Request, _out: Path) -> Fetched:
@@ -89,7 +91,7 @@ def read_source(path: Path, columns: Columns) -> Source:
     source = _label_folders(path, columns)
     if source is None:
         raise SourceError(
-            str(path),
+            path.name or str(path),
             "no_list",
             f"no list of the recordings is there: neither {MANIFEST_NAME} (lines with audio_path and text) nor "
             f"{METADATA_NAMES[0]} (columns file_name and text), no other .csv, .tsv, .jsonl or .txt with such columns, "
@@ -124,7 +126,7 @@ def _find_list(folder: Path, columns: Columns) -> Listing | None:
     texts = [name for name in names if name.lower().endswith(".txt")]
     if len(tables) > 1 or (not tables and len(texts) > 1 and _label_folders(folder, columns) is None):
         message = f"several lists: {', '.join(tables or texts)}; give the path of one of them"
-        raise SourceError(str(folder), "several_lists", message)
+        raise SourceError(folder.name or str(folder), "several_lists", message)
     if tables:
         return _open_list(folder / tables[0], columns)
     listing = _open_list(folder / texts[0], columns) if len(texts) == 1 else None
@@ -135,7 +137,11 @@ def _find_list(folder: Path, columns: Columns) -> Listing | None:
 
 def _listed(listing: Listing, columns: Columns) -> Source:
     items, findings = to_items(listing, columns)
-    return Source(listing.path.parent, f"{listing.path.name}, {listing.form}", items, findings)
+    chosen = columns.resolve(listing)
+    theirs = [chosen[ours] for ours in ("audio_path", "target_path") if ours in chosen]
+    named = (str(row.values[name]) for row in listing.rows for name in theirs if name in row.values)
+    paths = frozenset(PurePosixPath(name).as_posix() for name in named)
+    return Source(listing.path.parent, f"{listing.path.name}, {listing.form}", items, findings, paths)
 
 
 def _label_folders(root: Path, columns: Columns) -> Source | None:
@@ -147,17 +153,15 @@ def _label_folders(root: Path, columns: Columns) -> Source | None:
     labels = {name.split("/")[depth - 1] for name in names if name.count("/") == depth}
     if len(labels) < 2:
         return None
-    items, findings = [], []
-    for name in names:
-        *parts, _ = name.split("/")
-        try:
-            if len(parts) != depth:
-                raise RowError("no_label", f"not in a folder {'SPLIT/LABEL' if splits else 'LABEL'}: it has no label")
-            values = {"id": name, "audio_path": name, "label": parts[-1]} | ({"split": parts[0]} if splits else {})
-            items.append(Item(name, to_clip(values, columns.labels)))
-        except RowError as error:
-            findings.append(Finding(name, error.code, "error", str(error), name))
-    return Source(root, "a folder for each label", items, findings)
+
+    def values(row: Mapping[str, str]) -> dict[str, str]:
+        *parts, _ = row["audio_path"].split("/")
+        if len(parts) != depth:
+            raise RowError("no_label", f"not in a folder {'SPLIT/LABEL' if splits else 'LABEL'}: it has no label")
+        return {**row, "label": parts[-1]} | ({"split": parts[0]} if splits else {})
+
+    items, findings = collect(((name, {"audio_path": name}) for name in names), values, columns.labels)
+    return Source(root, "a folder for each label", items, findings, frozenset(names))
 
 
 def _corpus(fetch: Callable[[Request, Path], Fetched], source: str, about: str) -> Corpus:

@@ -14,7 +14,7 @@ from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.corpora import archive, probe
 from soundraft.corpora.base import CorpusError, Fetched, Request, check_config
-from soundraft.corpora.columns import RowError, to_clip
+from soundraft.corpora.columns import RowError, collect
 from soundraft.corpora.findings import Finding, Item, SourceError, rejections
 from soundraft.corpora.folder import limit
 from soundraft.corpora.lists import read_listing
@@ -108,13 +108,9 @@ def fetch_emodb(request: Request, out: Path) -> Fetched:
     """As `fetch_esc50`, of EmoDB; its folds are the speakers, in ascending order."""
     _check_fold("emodb", request, len(EMODB_SPEAKERS))
     root = _open(request, out, _is_emodb_name, "EmoDB with wav/03a01Wa.wav and so on")
-    items, findings = [], []
-    for name in files.sorted_names(root / "wav", [".wav"]):
-        path = f"wav/{name}"
-        try:
-            items.append(Item(path, to_clip(_emodb_row(path, request), request.labels)))
-        except RowError as error:
-            findings.append(Finding(path, error.code, "error", str(error), path))
+    names = [f"wav/{name}" for name in files.sorted_names(root / "wav", [".wav"])]
+    rows = ((name, {"audio_path": name}) for name in names)
+    items, findings = collect(rows, lambda row: _emodb_row(row["audio_path"], request), request.labels)
     return _measured(root, items, findings, request, {})
 
 
@@ -159,7 +155,6 @@ def _emodb_row(path: str, request: Request) -> dict[str, Any]:
     fold = list(EMODB_SPEAKERS).index(speaker) + 1
     known = EMODB_SPEAKERS[speaker]
     return {
-        "id": path,
         "audio_path": path,
         "label": EMODB_EMOTIONS[emotion],
         "speaker": speaker,
@@ -180,19 +175,8 @@ def _read_table(
     if absent:
         message = f"no column {', '.join(absent)}; found: {', '.join(listing.columns)} ({listing.form})"
         raise SourceError(f"{path.name}:1", "missing_column", message)
-    items: dict[str, Item] = {}
-    findings = list(listing.findings)
-    for row in listing.rows:
-        place = listing.place(row)
-        try:
-            values = convert(row.values)
-            clip = to_clip(values | {"id": values["audio_path"]}, labels)
-            if clip.id in items:
-                raise RowError("duplicate_id", f"duplicate id {clip.id!r}: {items[clip.id].place} has it")
-            items[clip.id] = Item(place, clip)
-        except RowError as error:
-            findings.append(Finding(place, error.code, "error", str(error)))
-    return list(items.values()), findings
+    items, bad = collect(((listing.place(row), row.values) for row in listing.rows), convert, labels)
+    return items, listing.findings + bad
 
 
 def _measured(
