@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from soundraft.corpora import espeak, folder, fsdd
+from soundraft.corpora import custom, espeak, folder, fsdd
 from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, check_options
 from soundraft.corpora.samples import AudioDataset, AudioSample
 
@@ -10,6 +10,8 @@ CORPORA: dict[str, Corpus] = {
     "espeak": espeak.CORPUS,
     "fsdd": fsdd.CORPUS,
     "folder": folder.CORPUS,
+    "jsonl": folder.JSONL,
+    "python": custom.CORPUS,
 }
 
 

@@ -48,7 +48,12 @@ def fetch(request: Request, out: Path) -> Fetched:
             _copy(sample, out / sample.name(home, out))
     items, bad = collect(rows, lambda row: row, request.labels)
     form = f"class {spec}, corpus {dataset.name}"
-    return gather(Source(out if written else home, form, items, findings + bad), request)
+    fetched = gather(Source(out if written else home, form, items, findings + bad), request)
+    if written:
+        kept = {clip.audio_path for clip in fetched.clips}
+        for name in {row["audio_path"] for _, row in rows} - kept:
+            (out / name).unlink(missing_ok=True)
+    return fetched
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class Prober:
 
 
 def inside(root: Path, relative: str) -> Path:
+    if "\0" in relative:
+        raise BadClip("path holds a zero byte")
     try:
         return files.inside(root, relative)
     except ValueError as error:

@@ -52,7 +52,7 @@ def validate(path: Path, *, columns: Mapping[str, str] | None = None, labels: Se
 def _order(finding: Finding) -> tuple[str, int, str, str]:
     """Lines of a file by their number, not as text."""
     name, _, line = finding.place.rpartition(":")
-    return (name, int(line), finding.code, "") if line.isdecimal() else ("", 0, finding.code, finding.place)
+    return (name, int(line), finding.code, "") if line.isdecimal() else ("", 0, finding.place, finding.code)
 
 
 def _archive(path: Path, asked: Columns) -> list[Finding]:
