@@ -1,3 +1,5 @@
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from soundraft import files
 from soundraft.audio import io
 from soundraft.corpora import espeak, grammar
 from soundraft.corpora.base import CorpusError, Request, Role
-from soundraft.manifest import Split
+from soundraft.manifest import SPLITS, Split
 
 OPTIONS = yaml.safe_load(Path("params.yaml").read_text())["corpus"]["espeak"]
 
@@ -82,3 +84,34 @@ def test_every_voice_exists() -> None:
     assert all(len(library.speak("one", voice, 170, 50)) > 1000 for voice in voices)
     with pytest.raises(CorpusError, match="99 asked, 98 exist"):
         espeak.role_voices("start", 99)
+
+
+def test_words_are_balanced_and_their_voices_are_in_one_split(tmp_path: Path) -> None:
+    asked = replace(request("target", train=520, validation=104, test=104), config="words")
+    spoken = espeak.plan(asked)
+    for split in SPLITS:
+        counts = Counter(item.text for item in spoken if item.split == split)
+        assert set(counts) == set(grammar.vocabulary())
+        assert len(set(counts.values())) == 1
+    voices = {split: {item.voice for item in spoken if item.split == split} for split in SPLITS}
+    assert {split: len(found) for split, found in voices.items()} == {"train": 10, "validation": 1, "test": 1}
+    assert len(set.union(*voices.values())) == OPTIONS["voices"]["target"]
+    assert len({(item.text, item.voice) for item in spoken if item.split == "train"}) == 520  # each word in each voice
+
+
+def test_a_word_is_its_own_label(tmp_path: Path) -> None:
+    few = replace(request("target", train=3, validation=1, test=1), config="words")
+    clips = espeak.fetch(few, tmp_path).clips
+    assert [(clip.label, clip.text, clip.task) for clip in clips[:2]] == [
+        ("and", "and", "classification"),
+        ("back", "back", "classification"),
+    ]
+    assert all((clip.duration or 0) > 0.1 for clip in clips)
+
+
+def test_what_words_need_is_said() -> None:
+    with pytest.raises(CorpusError, match=r"config: espeak has no 'wrods'; it has sentences \(.*\); words \("):
+        espeak.plan(replace(request("start"), config="wrods"))
+    two = OPTIONS | {"voices": {"start": 2, "target": 2}}
+    with pytest.raises(CorpusError, match=r"voices.start: 2 asked; words are split by voice: 3 or more"):
+        espeak.plan(replace(request("start"), config="words", options=two))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,5 +69,157 @@ def test_a_folder_without_a_list_says_what_is_needed(recordings: Path, tmp_path:
     with pytest.raises(CorpusError, match=r"neither manifest.jsonl .* nor metadata.csv"):
         copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")
     (recordings / "metadata.csv").write_text("path,words\nx,y\n")
-    with pytest.raises(CorpusError, match="no column file_name; found: path, words"):
+    with pytest.raises(CorpusError, match="no column for text or label; found: path, words"):
         copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")
+
+
+def write(path: Path, *rows: str) -> None:
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def test_common_spellings_a_mapping_and_what_is_left(recordings: Path, tmp_path: Path) -> None:
+    write(
+        recordings / "clips.tsv",
+        "path\tsentence\tclient_id\tkind\tclass\tsubset\trecording\taccent",
+        *(f"clips/{index}.wav\thello {index}\t{index % 7}\tdog\tx\tdev\t{index // 2}\tnorth" for index in range(30)),
+    )
+    mapping = {"label": "kind", "split": "subset", "source": "recording"}
+    fetched = folder.fetch(replace(request(recordings), columns=mapping), tmp_path)
+    assert fetched.source == {"form": "clips.tsv, table with tab between columns"}
+    clip = next(clip for clip in fetched.clips if clip.id == "clips/9.wav")
+    assert (clip.text, clip.speaker, clip.label, clip.split) == ("hello 9", "2", "dog", "validation")
+    assert clip.metadata == {"class": "x", "accent": "north", "source": "4"}
+    assert (clip.duration, clip.sample_rate) == (0.5, 8000)
+    for wrong, message in (
+        ({"label": "kinds"}, r"clips.tsv:1: columns: no column kinds; found: path, sentence, .*tab between columns"),
+        ({"dialect": "accent"}, "columns: dialect is none of ours; ours are audio_path, .*text"),
+    ):
+        with pytest.raises(CorpusError, match=message):
+            folder.fetch(replace(request(recordings), columns=wrong), tmp_path)
+
+
+def test_every_row_that_cannot_be_used_is_named(recordings: Path, tmp_path: Path) -> None:
+    for name, data in (("empty", b""), ("noise", b"no audio")):
+        (recordings / f"clips/{name}.wav").write_bytes(data)
+    io.write_wav(recordings / "clips/none.wav", tone()[:0], 8000)
+    write(
+        recordings / "metadata.csv",
+        "file_name,text,label,split,duration",
+        "clips/0.wav,hi,dog,train,0.52",
+        "clips/1.wav,hi,cow,train,0.5",
+        "clips/2.wav,hi,,train,0.5",
+        "clips/3.wav,hi,dog,eval,0.5",
+        "clips/4.wav,hi,dog,dev,0.56",
+        "clips/5.wav,hi,dog,VALID,soon",
+        "clips/6.wav,hi,dog",
+        "clips/empty.wav,hi,dog,test,",
+        "clips/noise.wav,hi,dog,test,",
+        "clips/none.wav,hi,dog,test,",
+        "/clips/7.wav,hi,dog,test,",
+        ",hi,dog,test,",
+        "clips/8.wav,hi,dog,test,-1",
+        "clips,hi,dog,test,",
+    )
+    fetched = folder.fetch(replace(request(recordings), labels=("dog", "cat")), tmp_path)
+    assert [clip.id for clip in fetched.clips] == ["clips/0.wav"]
+    assert {bad.path.removeprefix("metadata.csv:"): bad.reason for bad in fetched.rejected} == {
+        "3": "label 'cow' is none of: dog, cat",
+        "4": "no label, which is none of: dog, cat",
+        "5": "split 'eval' is none of: train, training, validation, valid, val, dev, development, test, testing",
+        "6": "duration 0.56 s is stated, the audio has 0.500 s",
+        "7": "duration must be a number from 0, not 'soon'",
+        "8": "3 columns, the first line has 5 (table with comma between columns)",
+        "9": "empty file",
+        "10": "not readable as audio: Format not recognised.",
+        "11": "no samples",
+        "12": "path leaves its folder: '/clips/7.wav'",
+        "13": "names no audio",
+        "14": "duration must be a number from 0, not '-1'",
+        "15": "a folder, not a file",
+    }
+
+
+def test_without_text_and_label_a_row_is_of_no_use(recordings: Path, tmp_path: Path) -> None:
+    write(recordings / "metadata.csv", "file_name,text,label", "clips/0.wav,,", "clips/1.wav,,dog", "clips/2.wav,hi,")
+    fetched = folder.fetch(request(recordings), tmp_path)
+    assert {clip.id: clip.task for clip in fetched.clips} == {"clips/1.wav": "classification", "clips/2.wav": "asr"}
+    assert [(bad.path, bad.reason) for bad in fetched.rejected] == [("metadata.csv:2", "neither text nor label")]
+
+
+def test_a_nemo_manifest(recordings: Path, tmp_path: Path) -> None:
+    write(
+        recordings / "nemo.json",
+        '{"audio_filepath": "clips/0.wav", "duration": 0.5, "text": "hi", "offset": 0, "lang": "en", "speaker": 7}',
+        '{"audio_filepath": "clips/1.wav", "duration": 0.5, "command": "stop"}',
+        '{"audio_filepath": "clips/2.wav", "duration": 0.1, "text": "hi", "offset": 0.2}',
+        '{"audio_filepath": "clips/3.wav", "duration": 0.9, "text": "hi"}',
+        '{"audio_filepath": "clips/4.wav", "text": ["hi"]}',
+        '{"audio_filepath": "clips/0.wav", "text": "again"}',
+        '{"audio_filepath": "clips/5.wav", "text": "hi", "metadata": {"mood": "good"}, "id": 5}',
+        '{"audio_filepath": "clips/6.wav", "text": "hi", "metadata": "good"}',
+        '{"audio_filepath": "\\u0000.wav", "text": "hi"}',
+    )
+    fetched = folder.fetch_jsonl(request(recordings / "nemo.json"), tmp_path)
+    clips = {clip.id: clip for clip in fetched.clips}
+    assert (clips["clips/0.wav"].speaker, clips["clips/0.wav"].metadata) == ("7", {"lang": "en"})
+    assert (clips["clips/1.wav"].label, clips["clips/1.wav"].task) == ("stop", "classification")
+    assert clips["5"].metadata == {"mood": "good"}
+    assert {bad.path: bad.reason.split(" (")[0] for bad in fetched.rejected} == {
+        "nemo.json:3": "offset 0.2: cut the parts of a recording into files of their own first",
+        "nemo.json:4": "duration 0.9 s is stated, the audio has 0.500 s",
+        "nemo.json:5": "text: Input should be a valid string, not ['hi']",
+        "nemo.json:6": "duplicate id 'clips/0.wav': nemo.json:1 has it",
+        "nemo.json:8": "metadata must be an object, not 'good'",
+        "nemo.json:9": "path holds a zero byte",
+    }
+    with pytest.raises(CorpusError, match=r"jsonl takes a file of JSON lines; for .* take folder"):
+        folder.fetch_jsonl(request(recordings), tmp_path)
+
+
+def test_which_file_is_the_list(recordings: Path, tmp_path: Path) -> None:
+    write(recordings / "README.txt", "Recorded in May.")
+    with pytest.raises(CorpusError, match="no list of the recordings"):
+        folder.fetch(request(recordings), tmp_path)
+    write(recordings / "words.txt", "audio|text", "clips/0.wav|one")
+    with pytest.raises(CorpusError, match=r"several lists: README.txt, words.txt; give the path of one"):
+        folder.fetch(request(recordings), tmp_path)
+    assert [clip.text for clip in folder.fetch(request(recordings / "words.txt"), tmp_path).clips] == ["one"]
+    (recordings / "README.txt").unlink()
+    assert [clip.text for clip in folder.fetch(request(recordings), tmp_path).clips] == ["one"]
+    write(recordings / "a.csv", "audio,text", "clips/0.wav,two")
+    assert [clip.text for clip in folder.fetch(request(recordings), tmp_path).clips] == ["two"]
+    write(recordings / "b.csv", "audio,text", "clips/0.wav,three")
+    with pytest.raises(CorpusError, match=r"several lists: a.csv, b.csv; give the path of one"):
+        folder.fetch(request(recordings), tmp_path)
+    write(recordings / "metadata.jsonl", '{"file_name": "clips/0.wav", "text": "four"}')
+    assert [clip.text for clip in folder.fetch(request(recordings), tmp_path).clips] == ["four"]
+    with pytest.raises(CorpusError, match=r"0.wav: no list: a list ends in .csv"):
+        folder.fetch(request(recordings / "clips/0.wav"), tmp_path)
+    with pytest.raises(CorpusError, match="no such file or folder"):
+        folder.fetch(request(recordings / "no.csv"), tmp_path)
+
+
+def test_a_folder_for_each_label(tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    for name in ("dog/a.wav", "dog/b.wav", "cat/a.wav", "stray.wav", "cat/deep/c.wav", "cow/a.wav"):
+        io.write_wav(root / name, tone(), 8000)
+    fetched = folder.fetch(replace(request(root), labels=("cat", "dog")), tmp_path)
+    assert {clip.id: (clip.label, clip.task) for clip in fetched.clips} == {
+        "cat/a.wav": ("cat", "classification"),
+        "dog/a.wav": ("dog", "classification"),
+        "dog/b.wav": ("dog", "classification"),
+    }
+    assert {bad.id: bad.reason for bad in fetched.rejected} == {
+        "cow/a.wav": "label 'cow' is none of: cat, dog",
+        "stray.wav": "not in a folder LABEL: it has no label",
+        "cat/deep/c.wav": "not in a folder LABEL: it has no label",
+    }
+    for split in ("train", "val", "test"):
+        for label in ("yes", "no"):
+            io.write_wav(tmp_path / f"split/{split}/{label}/1.wav", tone(), 8000)
+    clips = folder.fetch(request(tmp_path / "split"), tmp_path).clips
+    assert {clip.id: (clip.label, clip.split) for clip in clips if clip.label == "no"} == {
+        "train/no/1.wav": ("no", "train"),
+        "val/no/1.wav": ("no", "validation"),
+        "test/no/1.wav": ("no", "test"),
+    }

@@ -1,3 +1,5 @@
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 from soundraft import files
 from soundraft.audio import io
 from soundraft.corpora import fsdd
-from soundraft.corpora.base import CorpusError, Request
+from soundraft.corpora.base import CorpusError, Request, copy_in
 from soundraft.corpora.grammar import DIGITS
 from tests.conftest import tone
 
@@ -78,3 +80,20 @@ def test_what_is_missing_is_said(recordings: Path, tmp_path: Path) -> None:
         fsdd.fetch(request(tmp_path / "nowhere"), tmp_path)
     with pytest.raises(CorpusError, match="none is left for the train split"):
         fsdd.fetch(request(recordings, test_takes=4, validation_takes=4), tmp_path / "out")
+
+
+def test_single_digits_are_the_recordings_as_they_are(recordings: Path, tmp_path: Path) -> None:
+    asked = replace(request(recordings), config="digits", clips={"train": None, "validation": 20, "test": None})
+    fetched = copy_in(fsdd.fetch(asked, tmp_path / "out"), tmp_path / "out")
+    assert Counter(clip.split for clip in fetched.clips) == {"train": 80, "validation": 20, "test": 40}
+    for clip in fetched.clips:
+        digit, speaker = clip.audio_path.split("_", 1)
+        assert clip.label == clip.text == DIGITS[int(digit)]
+        assert speaker == f"{clip.speaker}_{clip.metadata['take']}.wav"
+        assert (tmp_path / "out" / clip.audio_path).read_bytes() == (recordings / clip.audio_path).read_bytes()
+    takes = {clip.metadata["take"]: clip.split for clip in fetched.clips}
+    assert {take for take, split in takes.items() if split == "test"} == {5, 6}
+    validation = Counter(clip.label for clip in fetched.clips if clip.split == "validation")
+    assert set(validation.values()) == {2}  # of every digit as many
+    with pytest.raises(CorpusError, match=r"fsdd has no 'letters'; it has strings \(.*\); digits \("):
+        fsdd.fetch(replace(asked, config="letters"), tmp_path / "out")

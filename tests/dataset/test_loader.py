@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from soundraft.dataset import loader
-from soundraft.dataset.splits import hashed_split
-from soundraft.manifest import SPLITS
 from soundraft.params import Materialize
 from tests.conftest import tone
 from tests.dataset.workshop import corpus
@@ -32,13 +30,3 @@ def test_batches_hold_every_clip_once_and_are_of_similar_length() -> None:
         assert padding < 1.25
     assert loader.shuffled_batches(lengths, 8, seed=3) == loader.shuffled_batches(lengths, 8, seed=3)
     assert loader.shuffled_batches(lengths, 8, seed=3) != loader.shuffled_batches(lengths, 8, seed=4)
-
-
-def test_hashed_splits_are_stable_and_near_their_shares() -> None:
-    drawn = [hashed_split(f"speaker {index}") for index in range(3000)]
-    assert drawn[:8] == [hashed_split(f"speaker {index}") for index in range(8)]
-    assert {split: round(drawn.count(split) / 3000, 1) for split in SPLITS} == {
-        "train": 0.8,
-        "validation": 0.1,
-        "test": 0.1,
-    }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import files
-from soundraft.corpora import anyhub, espeak, folder, fsdd, sounds, speech
+from soundraft.corpora import anyhub, custom, espeak, folder, fsdd, sounds, speech
 from soundraft.corpora.base import SOURCE_NAME, Corpus, CorpusError, Fetched, Request, check_options, copy_in
 from soundraft.corpora.samples import AudioDataset, AudioSample
 from soundraft.manifest import check_bad_fraction, write_manifest
@@ -25,7 +25,9 @@ CORPORA: dict[str, Corpus] = {
     "minds14": speech.MINDS14.corpus(),
     "speech_massive": speech.SPEECH_MASSIVE.corpus(),
     "folder": folder.CORPUS,
+    "jsonl": folder.JSONL,
     "hub": anyhub.CORPUS,
+    "python": custom.CORPUS,
 }
 
 

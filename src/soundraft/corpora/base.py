@@ -118,6 +118,18 @@ def require_folder(request: Request, *, family: str) -> Path:
     return request.path
 
 
+def check_config(name: str, request: Request, known: Mapping[str, str]) -> str:
+    """The configuration asked for, of those known, each with what it is in words; empty is the first.
+
+    Raises:
+        CorpusError: naming those that exist.
+    """
+    if request.config and request.config not in known:
+        told = "; ".join(f"{config} ({meaning})" for config, meaning in known.items())
+        raise CorpusError(f"{request.asked_as}config: {name} has no {request.config!r}; it has {told}")
+    return request.config or next(iter(known))
+
+
 def check_options(name: str, info: CorpusInfo, request: Request) -> None:
     """Refuse what the corpus would not read, and name what it lacks.
 

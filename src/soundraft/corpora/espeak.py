@@ -1,5 +1,7 @@
 """Synthetic speech without a network: espeak-ng, from the wheel `espeakng-loader`, plus noise.
 
+Sentences of the grammar, or with `config: words` its single words, label and text alike.
+
 The target corpus uses voices that the start corpus never has, and, as params.yaml has it, other rates and pitches
 and more noise.
 espeak-ng seeds its breath noise from the clock, and keeps more hidden state from call to call that nothing resets.
@@ -10,7 +12,7 @@ in order: the same bytes from run to run and from any number of workers.
 import ctypes
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ import numpy as np
 from soundraft import runtime
 from soundraft.audio import io
 from soundraft.corpora import grammar
-from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, Role
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, Role, check_config
 from soundraft.manifest import SPLITS, Clip, Split
 from soundraft.parallel import map_fresh
 
+CONFIGS = {"sentences": "digit strings and commands", "words": "single words, each its own label"}
 PARTS = 16
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
 START_VARIANTS = (
@@ -57,12 +60,13 @@ TARGET_VARIANTS = (
 )
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # amplitude falls with frequency to this power
 PEAK = 0.9
+HELD_OUT_SHARE = 0.1  # of the voices, for test and for validation each, where words are split by voice
 BREATH_SEED = 1
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One clip to speak. `snr_db` is `None` for a clip without noise."""
+    """One clip to speak. `snr_db` is `None` for a clip without noise, `label` where the clip is no word."""
 
     id: str
     split: Split
@@ -73,6 +77,7 @@ class Utterance:
     noise: str
     snr_db: float | None
     seed: int
+    label: str | None = None
 
 
 def fetch(request: Request, out: Path) -> Fetched:
@@ -90,7 +95,9 @@ def plan(request: Request) -> list[Utterance]:
     Raises:
         CorpusError: when a split has no number of clips; a synthetic corpus has no "all".
     """
+    config = check_config("espeak", request, CONFIGS)
     voices = role_voices(request.role, request.options["voices"][request.role])
+    held = split_voices(voices, request) if config == "words" else {}
     utterances = []
     for split in SPLITS:
         count = request.clips[split]
@@ -99,8 +106,31 @@ def plan(request: Request) -> list[Utterance]:
         for index in range(count):
             name = f"{split}/{index:05d}"
             seed = runtime.derive_seed("espeak", request.seed, request.role, name)
-            utterances.append(_draw(random.Random(seed), name, split, voices, request.options[request.role], seed))
+            drawn = _draw(random.Random(seed), name, split, voices, request.options[request.role], seed)
+            utterances.append(_as_word(drawn, index, held[split]) if held else drawn)
     return utterances
+
+
+def split_voices(voices: list[str], request: Request) -> dict[Split, list[str]]:
+    """The voices of each split: a tenth of them, and at least one, for test, as many for validation.
+
+    Raises:
+        CorpusError: when there are too few.
+    """
+    if len(voices) < len(SPLITS):
+        raise CorpusError(
+            f"corpus.espeak.voices.{request.role}: {len(voices)} asked; words are split by voice: 3 or more are needed"
+        )
+    count = max(1, round(len(voices) * HELD_OUT_SHARE))
+    order = sorted(voices, key=lambda voice: runtime.derive_seed("espeak voices", request.seed, voice))
+    return {"test": order[:count], "validation": order[count : 2 * count], "train": order[2 * count :]}
+
+
+def _as_word(utterance: Utterance, index: int, voices: list[str]) -> Utterance:
+    """The same with the next word in turn; each round of words starts one voice further, so that all pairs occur."""
+    words = grammar.vocabulary()
+    word = words[index % len(words)]
+    return replace(utterance, text=word, label=word, voice=voices[(index + index // len(words)) % len(voices)])
 
 
 def role_voices(role: Role, count: int) -> list[str]:
@@ -156,10 +186,12 @@ def _clip(utterance: Utterance, path: str, samples: int, rate_hz: int) -> Clip:
         id=utterance.id,
         audio_path=path,
         text=utterance.text,
+        label=utterance.label,
         duration=round(samples / rate_hz, 6),
         sample_rate=rate_hz,
         speaker=utterance.voice,
         split=utterance.split,
+        task="classification" if utterance.label else "asr",
         metadata=metadata,
     )
 
@@ -246,13 +278,22 @@ class Espeak:
 CORPUS = Corpus(
     CorpusInfo(
         source="made offline by espeak-ng 1.52",
-        task="asr",
-        about="Synthetic digit strings and short commands, 52 words.",
+        task="asr, classification",
+        about="Synthetic digit strings and short commands, 52 words; config words: the single words.",
         licence="GPL-3.0 (the synthesiser)",
         size="as many clips as asked",
         languages="en",
-        splits="by text: no text of a test split is in a training split",
-        columns={"text": "what is said", "speaker": "the voice"},
+        splits="by text: no text of a test split is in a training split; config words: by voice",
+        columns={
+            "text": "what is said",
+            "label": "config words: the word",
+            "speaker": "the voice",
+            "rate_wpm": "words a minute",
+            "pitch": "on espeak's scale, 0-99",
+            "noise": "white, pink or brown",
+            "snr_db": "speech over noise, dB",
+        },
+        takes=frozenset({"config"}),
     ),
     fetch,
 )

@@ -1,19 +1,43 @@
-"""The user's own recordings: a folder with a `manifest.jsonl` or a `metadata.csv` beside the audio.
+"""The user's own recordings: a folder with a list beside the audio, a list alone, or a folder for each label.
 
-`metadata.csv` is what Hugging Face's AudioFolder reads: a column `file_name`, a column `text` or
-`transcription`, and optionally `id`, `speaker` and `split`. Clips without a split get one by a stable hash of
-their speaker (of their id where there is no speaker), so that no speaker is in two splits.
+The list is `manifest.jsonl`, `metadata.csv` (`.tsv`, `.jsonl`: Hugging Face's AudioFolder), or the one list that the
+folder has. AudioFolder's other form has no list: `LABEL/x.wav`, or `SPLIT/LABEL/x.wav`. Clips without a split get one
+by group (`dataset/splits.py`).
 """
 
-import csv
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
-from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, require_folder
-from soundraft.dataset.splits import hashed_split
-from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip, Rejected, parse_manifest, parse_rows
+from soundraft import files
+from soundraft.audio.io import AUDIO_SUFFIXES
+from soundraft.corpora import probe
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request
+from soundraft.corpora.columns import SPLIT_SPELLINGS, Columns, RowError, collect, to_items
+from soundraft.corpora.findings import Finding, Item, SourceError, rejections
+from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, Listing, read_listing
+from soundraft.dataset.splits import assign_splits
+from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip
 
-METADATA_NAME = "metadata.csv"
-_COLUMNS = {"file_name": "audio_path", "transcription": "text"}
+METADATA_NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Recordings as somebody lists them, before any audio is opened.
+
+    Attributes:
+        root: the folder that the clips' paths count from.
+        form: how they are listed, in words.
+        named: every file that is named, also on lines that cannot be used.
+        findings: what of the list cannot be used.
+    """
+
+    root: Path
+    form: str
+    items: list[Item]
+    findings: list[Finding] = field(default_factory=list)
+    named: frozenset[str] = frozenset()
 
 
 def fetch(request: Request, _out: Path) -> Fetched:
@@ -22,64 +46,154 @@ def fetch(request: Request, _out: Path) -> Fetched:
     Raises:
         CorpusError: when the folder or its list is absent or unusable.
     """
-    folder = require_folder(request, family="folder")
-    listed, rejected = _read_list(folder)
-    clips = _limit([_with_split(clip) for clip in listed], request)
-    return Fetched(clips, len(listed), rejected, folder)
+    return gather(read_source(_require_path(request), _columns(request)), request)
 
 
-def _read_list(folder: Path) -> tuple[list[Clip], list[Rejected]]:
-    if (folder / MANIFEST_NAME).is_file():
-        return parse_manifest(folder / MANIFEST_NAME)
-    if (folder / METADATA_NAME).is_file():
-        return _read_metadata(folder / METADATA_NAME)
-    raise CorpusError(
-        f"{folder}: neither {MANIFEST_NAME} (lines with audio_path and text) nor {METADATA_NAME} "
-        "(columns file_name and text) is there"
-    )
+def fetch_jsonl(request: Request, _out: Path) -> Fetched:
+    """The recordings of one file of JSON lines, where they are.
+
+    Raises:
+        CorpusError: when it is absent or unusable.
+    """
+    path = _require_path(request)
+    if path.is_dir() or not path.name.lower().endswith(JSON_SUFFIXES):
+        raise CorpusError(f"{request.asked_as}path: jsonl takes a file of JSON lines; for {path} take folder")
+    return gather(read_source(path, _columns(request)), request)
 
 
-def _read_metadata(path: Path) -> tuple[list[Clip], list[Rejected]]:
-    """The rows of `metadata.csv`, through the same checks as a manifest."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8: {error}") from error
-    reader = csv.DictReader(text.splitlines(keepends=True))
-    columns = [_COLUMNS.get(name, name) for name in reader.fieldnames or []]
-    known = {"id", "audio_path", "text", "speaker", "split"}
-    if "audio_path" not in columns:
-        raise CorpusError(f"{path}: no column file_name; found: {', '.join(columns) or 'none'}")
-    rows = []
-    for number, values in enumerate(reader, start=2):
-        row = {_COLUMNS.get(name, name): value for name, value in values.items() if name and value}
-        extra = {name: row.pop(name) for name in list(row) if name not in known}
-        rows.append((f"{path.name}:{number}", row | ({"metadata": extra} if extra else {})))
-    return parse_rows(rows)
+def gather(source: Source, request: Request) -> Fetched:
+    """Open every file's header, set aside what is bad, split, and take as many clips as asked."""
+    items, bad = probe.measure(source.root, source.items)
+    clips = assign_splits([item.clip for item in items], request.seed)
+    record = {"form": source.form}
+    return Fetched(limit(clips, request), len(clips), rejections(source.findings + bad), source.root, record)
 
 
-def _with_split(clip: Clip) -> Clip:
-    return clip if clip.split else clip.model_copy(update={"split": hashed_split(clip.speaker or clip.id)})
-
-
-def _limit(clips: list[Clip], request: Request) -> list[Clip]:
+def limit(clips: list[Clip], request: Request) -> list[Clip]:
+    """The first clips of each split, as many as asked."""
     kept: list[Clip] = []
     for split in SPLITS:
-        kept += [clip for clip in clips if clip.split == split][: request.clips[split]]
+        kept += [clip for clip in clips if clip.split == split][: request.clips.get(split)]
     return kept
 
 
-CORPUS = Corpus(
-    CorpusInfo(
-        source="your folder of recordings with manifest.jsonl or metadata.csv",
-        task="asr",
-        about="Your own recordings.",
+def read_source(path: Path, columns: Columns) -> Source:
+    """What a folder, or a list alone, names.
+
+    Raises:
+        SourceError: when there is no list, or it cannot be used.
+    """
+    if path.is_file():
+        return _listed(_open_list(path, columns), columns)
+    listing = _find_list(path, columns)
+    if listing is not None:
+        return _listed(listing, columns)
+    source = _label_folders(path, columns)
+    if source is None:
+        raise SourceError(
+            path.name or str(path),
+            "no_list",
+            f"no list of the recordings is there: neither {MANIFEST_NAME} (lines with audio_path and text) nor "
+            f"{METADATA_NAMES[0]} (columns file_name and text), no other .csv, .tsv, .jsonl or .txt with such columns, "
+            "and no two folders named after labels",
+        )
+    return source
+
+
+def _require_path(request: Request) -> Path:
+    if request.path is None:
+        raise CorpusError(f"{request.asked_as}path is empty: it names the folder or the list of your recordings")
+    if not request.path.exists():
+        raise CorpusError(f"{request.asked_as}path: no such file or folder: {request.path}")
+    return request.path
+
+
+def _columns(request: Request) -> Columns:
+    return Columns(request.columns, request.labels)
+
+
+def _open_list(path: Path, columns: Columns) -> Listing:
+    if not path.name.lower().endswith(LIST_SUFFIXES + JSON_SUFFIXES):
+        raise SourceError(path.name, "no_list", f"no list: a list ends in {', '.join(LIST_SUFFIXES)}")
+    return read_listing(path, audio_names=columns.audio_names())
+
+
+def _find_list(folder: Path, columns: Columns) -> Listing | None:
+    """The list of a folder; a .txt is one when it names audio, as a README does not."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    known = [name for name in (MANIFEST_NAME, *METADATA_NAMES) if name in names]
+    tables = known[:1] or [name for name in names if name.lower().endswith((".csv", ".tsv", ".jsonl"))]
+    texts = [name for name in names if name.lower().endswith(".txt")]
+    if len(tables) > 1 or (not tables and len(texts) > 1 and _label_folders(folder, columns) is None):
+        message = f"several lists: {', '.join(tables or texts)}; give the path of one of them"
+        raise SourceError(folder.name or str(folder), "several_lists", message)
+    if tables:
+        return _open_list(folder / tables[0], columns)
+    listing = _open_list(folder / texts[0], columns) if len(texts) == 1 else None
+    if listing and {name.lower() for name in listing.columns} & columns.audio_names():
+        return listing
+    return None
+
+
+def _listed(listing: Listing, columns: Columns) -> Source:
+    items, findings = to_items(listing, columns)
+    chosen = columns.resolve(listing)
+    theirs = [chosen[ours] for ours in ("audio_path", "target_path") if ours in chosen]
+    named = (str(row.values[name]) for row in listing.rows for name in theirs if name in row.values)
+    paths = frozenset(PurePosixPath(name).as_posix() for name in named)
+    return Source(listing.path.parent, f"{listing.path.name}, {listing.form}", items, findings, paths)
+
+
+def _label_folders(root: Path, columns: Columns) -> Source | None:
+    """Recordings in folders named after their labels, below folders named after splits where there are such."""
+    names = files.sorted_names(root, AUDIO_SUFFIXES)
+    tops = {name.split("/")[0] for name in names}
+    splits = bool(tops) and all(top.lower() in SPLIT_SPELLINGS for top in tops)
+    depth = 2 if splits else 1
+    labels = {name.split("/")[depth - 1] for name in names if name.count("/") == depth}
+    if len(labels) < 2:
+        return None
+
+    def values(row: Mapping[str, str]) -> dict[str, str]:
+        *parts, _ = row["audio_path"].split("/")
+        if len(parts) != depth:
+            raise RowError("no_label", f"not in a folder {'SPLIT/LABEL' if splits else 'LABEL'}: it has no label")
+        return {**row, "label": parts[-1]} | ({"split": parts[0]} if splits else {})
+
+    items, findings = collect(((name, {"audio_path": name}) for name in names), values, columns.labels)
+    return Source(root, "a folder for each label", items, findings, frozenset(names))
+
+
+def _corpus(fetch: Callable[[Request, Path], Fetched], source: str, about: str) -> Corpus:
+    info = CorpusInfo(
+        source=source,
+        task="asr, classification",
+        about=about,
         licence="yours",
         size="yours",
         languages="any",
-        splits="yours; clips without one get it by speaker",
-        takes=frozenset({"path"}),
+        splits="yours; clips without one are split by speaker, source recording or text",
+        columns={
+            "text": "what is said",
+            "label": "the class",
+            "speaker": "who speaks",
+            "duration": "seconds; compared with the audio",
+            "source": "the recording that a clip was cut from",
+            "…": "other columns are kept as metadata",
+        },
+        takes=frozenset({"path", "columns", "labels"}),
         needs=frozenset({"path"}),
-    ),
+    )
+    return Corpus(info, fetch)
+
+
+CORPUS = _corpus(
     fetch,
+    "your folder of recordings with manifest.jsonl, metadata.csv, another list, or a folder for each label",
+    "Your own recordings.",
+)
+JSONL = _corpus(
+    fetch_jsonl,
+    "your file of JSON lines; paths count from its folder",
+    "Your own recordings, listed as NeMo and RLVR manifests are.",
 )

@@ -1,9 +1,9 @@
-"""Recordings of single digits named `{digit}_{speaker}_{take}.wav`, joined to strings of 3–6 digits.
+"""Recordings of single digits named `{digit}_{speaker}_{take}.wav`, joined to strings of 3–6 digits or as they are.
 
 Made for the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0), whose
 official test split is takes 0–4; any folder with such names will do. Splits are by take, the lowest take numbers
 of the folder being test and the next ones validation: no recording is heard in two splits. All digits of a string
-are one speaker's.
+are one speaker's. `config: digits` joins nothing: each recording is a clip, its label and text the digit's word.
 """
 
 import random
@@ -16,16 +16,18 @@ import numpy as np
 
 from soundraft import files, runtime
 from soundraft.audio import io
-from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, require_folder
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, check_config, require_folder
 from soundraft.corpora.grammar import DIGIT_STRING_LENGTHS, DIGITS
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress_over
 
+CONFIGS = {"strings": "recordings joined to strings of 3-6 digits", "digits": "each recording a clip with its label"}
 NAME_PATTERN = re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_(?P<take>\d+)\.wav", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Recording:
+    path: str
     digit: int
     speaker: str
     take: int
@@ -34,13 +36,17 @@ class Recording:
 
 
 def fetch(request: Request, out: Path) -> Fetched:
-    """Join recordings of `request.path` into `out/SPLIT/NNNNN.wav`.
+    """Join recordings of `request.path` into `out/SPLIT/NNNNN.wav`, or take them as they are.
 
     Raises:
-        CorpusError: when the folder is absent, or a split has no recordings or no number of clips.
+        CorpusError: when the folder is absent, or a split has no recordings or, joined, no number of clips.
     """
-    recordings, rejected = load_recordings(require_folder(request, family="fsdd"))
+    config = check_config("fsdd", request, CONFIGS)
+    folder = require_folder(request, family="fsdd")
+    recordings, rejected = load_recordings(folder)
     groups = _by_split(recordings, **request.options)
+    if config == "digits":
+        return Fetched(_digits(groups, request), len(recordings), rejected, folder, {"config": config})
     clips = []
     for split in SPLITS:
         count = request.clips[split]
@@ -69,7 +75,7 @@ def load_recordings(folder: Path) -> tuple[list[Recording], list[Rejected]]:
             rejected.append(Rejected(name, name, str(error)))
             continue
         digit, speaker, take = match.group("digit", "speaker", "take")
-        good.append(Recording(int(digit), speaker, int(take), io.to_mono(samples), rate_hz))
+        good.append(Recording(name, int(digit), speaker, int(take), io.to_mono(samples), rate_hz))
     return good, rejected
 
 
@@ -110,17 +116,53 @@ def _join(name: str, split: Split, group: dict[str, list[Recording]], seed: int,
     )
 
 
+def _digits(groups: dict[Split, dict[str, list[Recording]]], request: Request) -> list[Clip]:
+    """As many recordings of each split as asked, by turns of every digit."""
+    clips = []
+    for split in SPLITS:
+        by_digit = defaultdict(list)
+        for recording in (recording for group in groups[split].values() for recording in group):
+            by_digit[recording.digit].append(recording)
+        turns = []
+        for digit, group in by_digit.items():
+            group.sort(key=lambda item: runtime.derive_seed("fsdd digits", request.seed, item.path))
+            turns += [(turn, digit, recording) for turn, recording in enumerate(group)]
+        chosen = [recording for _, _, recording in sorted(turns, key=lambda item: item[:2])]
+        clips += [_digit(recording, split) for recording in chosen[: request.clips.get(split)]]
+    return clips
+
+
+def _digit(recording: Recording, split: Split) -> Clip:
+    return Clip(
+        id=recording.path,
+        audio_path=recording.path,
+        text=DIGITS[recording.digit],
+        label=DIGITS[recording.digit],
+        duration=round(len(recording.samples) / recording.rate_hz, 6),
+        sample_rate=recording.rate_hz,
+        speaker=recording.speaker,
+        split=split,
+        task="classification",
+        metadata={"take": recording.take},
+    )
+
+
 CORPUS = Corpus(
     CorpusInfo(
         source="your folder of {digit}_{speaker}_{take}.wav (github.com/Jakobovski/free-spoken-digit-dataset)",
-        task="asr",
-        about="Recorded digits of six speakers, joined to strings of 3-6 digits.",
+        task="asr, classification",
+        about="Recorded digits of six speakers, joined to strings of 3-6 digits; config digits: as they are.",
         licence="CC BY-SA 4.0",
         size="3,000 recordings, 8 kHz",
         languages="en",
         splits="by take: the lowest takes are test, the next validation; the speakers are the same",
-        columns={"text": "the digits", "speaker": "whose recordings they are"},
-        takes=frozenset({"path"}),
+        columns={
+            "text": "the digits in words",
+            "label": "config digits: the digit's word",
+            "speaker": "whose recordings they are",
+            "takes": "the number of each recording; take with config digits",
+        },
+        takes=frozenset({"path", "config"}),
         needs=frozenset({"path"}),
     ),
     fetch,

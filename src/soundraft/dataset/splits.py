@@ -137,11 +137,3 @@ def _most(ascending: list[int], total: int) -> float:
     """The largest group that is held out, in clips: a larger one is train's, as long as two others are left."""
     second = ascending[min(1, len(ascending) - 1)] if ascending else 0
     return max(min(HELD_OUT_SHARE.values()) * total, 2 * second)
-
-
-def hashed_split(group: str) -> Split:
-    """A split by a stable hash: 80 % train, 10 % validation, 10 % test, the same on every machine."""
-    position = runtime.derive_seed("split", group) / 2**63
-    if position < HELD_OUT_SHARE["test"]:
-        return "test"
-    return "validation" if position < sum(HELD_OUT_SHARE.values()) else "train"

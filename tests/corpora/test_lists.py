@@ -1,0 +1,116 @@
+"""Lists as people write them: delimiters, quotes, encodings."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soundraft.corpora.findings import SourceError
+from soundraft.corpora.lists import Listing, read_listing
+
+NAMES = {"file_name", "audio", "path"}
+
+
+def read(tmp_path: Path, data: str | bytes, name: str = "list.csv") -> Listing:
+    path = tmp_path / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return read_listing(path, audio_names=NAMES)
+
+
+@pytest.mark.parametrize(("delimiter", "name"), [(",", "comma"), (";", "semicolon"), ("\t", "tab"), ("|", "bar")])
+def test_the_delimiter_is_found_and_named(delimiter: str, name: str, tmp_path: Path) -> None:
+    # text holds the other delimiters, and quoted ones its own
+    others = "".join(other for other in ",;|" if other != delimiter)
+    lines = ["file_name{0}text{0}speaker", f"a.wav{{0}}one{others}two{{0}}s1", 'b.wav{0}"x{0} y"{0}s2']
+    listing = read(tmp_path, "\n".join(lines).format(delimiter), "list.txt")
+    assert listing.form == f"table with {name} between columns"
+    assert listing.columns == ["file_name", "text", "speaker"]
+    assert [row.values["text"] for row in listing.rows] == [f"one{others}two", f"x{delimiter} y"]
+
+
+TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\ufeff"), max_size=20)
+
+
+@given(
+    rows=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=20),
+    delimiter=st.sampled_from(",;\t|"),
+    ending=st.sampled_from(["\n", "\r\n"]),
+    marked=st.booleans(),
+)
+def test_what_a_spreadsheet_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], delimiter: str, ending: str, marked: bool
+) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=ending)
+    writer.writerow(["file_name", "text", "note"])
+    writer.writerows([(f"{index}.wav", *row) for index, row in enumerate(rows)])
+    data = out.getvalue().encode("utf-8-sig" if marked else "utf-8")
+    listing = read(tmp_path_factory.mktemp("list"), data)
+    assert listing.columns == ["file_name", "text", "note"]
+    assert not listing.findings
+    found = [(row.values.get("text", ""), row.values.get("note", "")) for row in listing.rows]
+    assert found == [(text.strip(), note.strip()) for text, note in rows]
+
+
+def test_a_row_knows_the_line_that_it_starts_on(tmp_path: Path) -> None:
+    listing = read(tmp_path, 'file_name,text\n\na.wav,"two\nlines"\nb.wav,x\nc.wav\nd.wav,x,y\n')
+    assert [(row.line, row.values["file_name"]) for row in listing.rows] == [(3, "a.wav"), (5, "b.wav")]
+    assert [(item.place, item.message) for item in listing.findings] == [
+        ("list.csv:6", "1 columns, the first line has 2 (table with comma between columns)"),
+        ("list.csv:7", "3 columns, the first line has 2 (table with comma between columns)"),
+    ]
+
+
+def test_quotation_marks_of_the_text_itself(tmp_path: Path) -> None:
+    listing = read(tmp_path, 'path\tsentence\na.wav\t"So," he said.\nb.wav\tit is 5" long\nc.wav\t"open\n', "x.tsv")
+    assert [row.values["sentence"] for row in listing.rows] == ['"So," he said.', 'it is 5" long', '"open']
+    with pytest.raises(SourceError, match=r"list.csv:3: quotation marks do not pair up.*comma between columns"):
+        read(tmp_path, 'file_name,text\na.wav,"fine"\nb.wav,"never closed\nc.wav,x\n')
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("file_name,text\na.wav,ok\nb.wav,Käse\n".encode("latin-1"), "list.csv:3: not UTF-8: byte 0xe4"),
+        ("file_name,text\r\na.wav,ok\r\nb.wav,Käse\r\n".encode("latin-1"), "list.csv:3: not UTF-8: byte 0xe4"),
+        (b"\xef\xbb\xbffile_name,text\n\xff.wav,ok\n", "list.csv:2: not UTF-8: byte 0xff"),
+        ("file_name,text\n".encode("utf-16"), "list.csv:1: not UTF-8: byte 0xff, UTF-16"),
+        ("file_name,text\n".encode("utf-16-be"), "list.csv:1: a zero byte, as in UTF-16"),
+        (b"", "list.csv: is empty"),
+        (b"file_name,text,text\n", "list.csv:1: column text stands twice"),
+    ],
+)
+def test_files_that_cannot_be_read_name_the_line(data: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError) as caught:
+        read(tmp_path, data)
+    assert message in str(caught.value)
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    lines = [
+        b'\xef\xbb\xbf{"audio": "a.wav", "text": "\xc3\xa4", "none": null}',
+        b"",
+        b"{broken",
+        b"[1]",
+        b'{"audio": "b.wav", "text": "\xe4"}',
+        b'{"audio": "c.wav", "level": NaN}',
+        b'{"audio": "d.wav", "text": "\\ud800"}',
+        b'{"audio": "e.wav", "text": "\\ud83d\\ude00\xe2\x80\xa8"}',
+        b"[" * 100_000,
+    ]
+    listing = read(tmp_path, b"\n".join(lines), "list.jsonl")
+    assert [(row.line, row.values) for row in listing.rows] == [
+        (1, {"audio": "a.wav", "text": "ä"}),
+        (8, {"audio": "e.wav", "text": "😀\u2028"}),
+    ]
+    assert [(item.place, item.code) for item in listing.findings] == [
+        ("list.jsonl:3", "not_json"),
+        ("list.jsonl:4", "not_json"),
+        ("list.jsonl:5", "encoding"),
+        ("list.jsonl:6", "not_json"),
+        ("list.jsonl:7", "encoding"),
+        ("list.jsonl:9", "not_json"),
+    ]

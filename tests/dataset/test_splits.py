@@ -1,0 +1,137 @@
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soundraft.dataset.splits import assign_splits, fold_split, group_keys
+from soundraft.manifest import SPLITS, Clip, Split
+from soundraft.runtime import UserError
+
+
+def clip(name: int | str, **values: object) -> Clip:
+    return Clip.model_validate({"id": str(name), "audio_path": f"{name}.wav"} | values)
+
+
+def splits(clips: Sequence[Clip], seed: int = 0) -> dict[str, Split | None]:
+    return {item.id: item.split for item in assign_splits(clips, seed)}
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+CLIPS = st.lists(
+    st.fixed_dictionaries(
+        {"task": st.sampled_from(["asr", "classification"])},
+        optional={
+            "speaker": NAMES,
+            "text": NAMES,
+            "source": NAMES,
+            "split": st.sampled_from(SPLITS),
+        },
+    ),
+    max_size=40,
+).map(lambda rows: [_of(index, row) for index, row in enumerate(rows)])
+
+
+def _of(index: int, row: dict) -> Clip:
+    source = row.pop("source", None)
+    return clip(index, metadata={"source": source} if source else {}, **row)
+
+
+@given(CLIPS, st.integers(0, 3), st.randoms(use_true_random=False))
+def test_the_order_of_the_clips_does_not_matter(clips: list[Clip], seed: int, rng: random.Random) -> None:
+    shuffled = rng.sample(clips, len(clips))
+    assert splits(clips, seed) == splits(shuffled, seed)
+    assert [item.id for item in assign_splits(shuffled, seed)] == [item.id for item in shuffled]
+
+
+@given(CLIPS)
+def test_given_splits_stay_and_no_group_is_divided_by_us(clips: list[Clip]) -> None:
+    chosen = splits(clips)
+    assert all(chosen[item.id] == item.split for item in clips if item.split)
+    where = defaultdict(set)
+    given_in = defaultdict(set)
+    for item in clips:
+        for key in group_keys(item):
+            (given_in if item.split else where)[key].add(chosen[item.id])
+    for key, found in where.items():
+        assert len(found) == 1
+        assert not given_in[key] or len(given_in[key]) > 1 or len(given_in[key] | found) <= 2
+
+
+@given(st.lists(st.integers(1, 200), min_size=3, max_size=60), st.integers(0, 3))
+def test_no_split_is_empty_from_three_groups_on(counts: list[int], seed: int) -> None:
+    clips = [clip(f"{who}-{index}", speaker=str(who)) for who, count in enumerate(counts) for index in range(count)]
+    drawn = Counter(splits(clips, seed).values())
+    assert set(drawn) == set(SPLITS)
+    for name in ("validation", "test"):  # a tenth, give or take half of the largest group that may be held out
+        most = max(0.1 * len(clips), 2 * sorted(counts)[1])
+        assert drawn[name] <= max(0.1 * len(clips) + most / 2, most)
+
+
+def test_the_shares_are_80_10_10_and_known_numbers_stay() -> None:
+    clips = [clip(f"{who}-{index}", speaker=f"s{who}") for who in range(500) for index in range(1 + who % 5)]
+    drawn = Counter(splits(clips).values())
+    assert {name: round(drawn[name] / len(clips), 2) for name in SPLITS} == {
+        "train": 0.8,
+        "validation": 0.1,
+        "test": 0.1,
+    }
+    assert splits(clips) != splits(clips, seed=1)
+    # the same on every machine: these stand here as they came out once
+    drawn_now = splits(clips)
+    first = {name: [who for who in range(500) if drawn_now[f"{who}-0"] == name][:6] for name in SPLITS[1:]}
+    assert first == {"validation": [12, 20, 32, 38, 41, 70], "test": [2, 9, 40, 58, 65, 68]}
+
+
+@given(st.lists(st.integers(1, 30), min_size=3, max_size=40), st.integers(0, 60))
+def test_one_more_clip_moves_at_most_one_group_at_each_border(counts: list[int], who: int) -> None:
+    sizes = [10 + count % 3 for count in counts] * 3
+    clips = [clip(f"{s}-{index}", speaker=str(s)) for s, count in enumerate(sizes) for index in range(count)]
+    before, after = splits(clips), splits([*clips, clip("new", speaker=str(who))])
+    moved = {item.speaker for item in clips if before[item.id] != after[item.id]}
+    assert len(moved) <= 2
+
+
+def test_what_ties_clips_together() -> None:
+    many = [clip(index, speaker=f"s{index}") for index in range(30)]
+    # a and b share a recording, b and c a speaker: one group, also where a is in a given split
+    trio = [
+        clip("a", metadata={"source": "r1"}, split="test"),
+        clip("b", speaker="x", metadata={"source": "r1"}),
+        clip("c", speaker="x"),
+    ]
+    assert {splits([*many, *trio])[name] for name in "abc"} == {"test"}
+    seeds = range(40)
+    texts = [clip("p", text="Hello  there"), clip("q", text="hello there")]
+    assert all(len({splits([*many, *texts], seed)[name] for name in "pq"}) == 1 for seed in seeds)
+    sounds = [item.model_copy(update={"task": "classification"}) for item in texts]
+    assert any(len({splits([*many, *sounds], seed)[name] for name in "pq"}) == 2 for seed in seeds)
+
+
+def test_given_splits_count_towards_the_shares() -> None:
+    given = [clip(f"t{index}", split="test") for index in range(20)]
+    free = [clip(index) for index in range(80)]
+    drawn = Counter(splits([*given, *free]).values())
+    assert drawn == {"train": 70, "validation": 10, "test": 20}
+    # a group in several given splits is a leak that the source made; what is new must not feed the test split
+    both = [clip("a", speaker="x", split="test"), clip("b", speaker="x", split="train"), clip("c", speaker="x")]
+    assert splits([*given, *free, *both])["c"] == "train"
+
+
+def test_few_groups() -> None:
+    assert assign_splits([], 0) == []
+    assert splits([clip("a"), clip("b", audio_path="a.wav")]) == {"a": "train", "b": "train"}
+    assert Counter(splits([clip("a"), clip("b")]).values()) == {"train": 1, "test": 1}
+    huge = [clip(index, speaker="one") for index in range(1000)]
+    assert splits([*huge, clip("a"), clip("b"), clip("c")])["0"] == "train"
+
+
+def test_folds() -> None:
+    assert [fold_split(fold, 5, 5) for fold in range(1, 6)] == ["validation", "train", "train", "train", "test"]
+    assert [fold_split(fold, 2, 3) for fold in (1, 2, 3)] == ["train", "test", "validation"]
+    with pytest.raises(UserError, match="no fold 6: there are folds 1 to 5"):
+        fold_split(1, 6, 5)
+    with pytest.raises(UserError, match="no fold 0"):
+        fold_split(0, 1, 5)
