@@ -1,8 +1,8 @@
 """Rows of cells as lines of text whose columns stand under each other."""
 
 import textwrap
-from collections.abc import Collection, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache, partial
 
 GAP = 2
 LEAST_WIDTH = 8
@@ -16,29 +16,26 @@ def columns(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> li
 def wrapped(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
     """The same within `width` characters: long cells go on in the next line, so that few lines are added.
 
-    Words are cut only when there is no other way.
+    Words are cut only when there is no other way, and the first column, which names the row, is never folded.
     """
     cells = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in cells]
-    longest_words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in cells]
     room = width - GAP * (len(widths) - 1)
-    for floors in (longest_words, [LEAST_WIDTH] * len(widths)):
-        widths = _shrunk(rows, widths, floors, room)
+    longest_words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in cells[1:]]
+    widths = _shrunk(widths, [widths[0], *longest_words], room, partial(_height, rows))
+    widths = _shrunk(widths, [widths[0], *[LEAST_WIDTH] * len(longest_words)], room, max)
     return [line for row in rows for line in _lines(_folded(row, widths), widths, ())]
 
 
-def _shrunk(rows: Sequence[Sequence[str]], widths: Sequence[int], floors: Sequence[int], room: int) -> list[int]:
-    """Widths that fit into `room`, or come as near as the floors allow.
-
-    Of the columns that can give way, the one does where it adds the fewest lines; of several the widest.
-    """
+def _shrunk(widths: Sequence[int], floors: Sequence[int], room: int, cost: Callable[[Sequence[int]], int]) -> list[int]:
+    """Widths that fit into `room`, or come as near as the floors allow: step by step the cheapest column gives way."""
     shrunk = list(widths)
     while sum(shrunk) > room:
         able = [number for number, floor in enumerate(floors) if shrunk[number] > floor]
         if not able:
             break
-        narrower = {number: [*shrunk[:number], shrunk[number] - 1, *shrunk[number + 1 :]] for number in able}
-        shrunk = min(narrower.values(), key=lambda tried: (_height(rows, tried), sum(size**2 for size in tried)))
+        narrower = [[*shrunk[:number], shrunk[number] - 1, *shrunk[number + 1 :]] for number in able]
+        shrunk = min(narrower, key=lambda tried: (cost(tried), sum(size**2 for size in tried)))
     return shrunk
 
 

@@ -21,7 +21,7 @@ def test_every_corpus_has_an_entry_and_every_entry_a_corpus() -> None:
 def test_an_entry_says_what_the_registry_says(name: str) -> None:
     info, entry = CORPORA[name].info, " ".join(ENTRIES[name].split())
     for heading in ("source", "splits", "preparation", "size"):
-        assert re.search(rf"- \*\*[\w, ]*{heading}\*\*: ", entry, flags=re.IGNORECASE), heading
+        assert re.search(rf"- \*\*[\w, ]*{heading}[\w, ]*\*\*: ", entry, flags=re.IGNORECASE), heading
     licence = re.split(r"[;(:]", info.licence)[0].strip()
     assert licence.lower() in entry.lower()
     repository = re.match(r"[\w-]+/[\w.-]+", info.source)

@@ -137,7 +137,7 @@ def test_mistakes_name_what_exists() -> None:
     assert list_audio_datasets() == list(CORPORA)
     with pytest.raises(CorpusError, match=r"no corpus 'fssd'; did you mean fsdd\? there are espeak, fsdd"):
         load_audio_dataset("fssd")
-    with pytest.raises(CorpusError, match="language: folder does not take it; it takes path"):
+    with pytest.raises(CorpusError, match="language: folder does not take it; it takes columns, labels, path"):
         load_audio_dataset("folder", path=".", language="en")
     with pytest.raises(CorpusError, match="limit 0: give a number from 1"):
         load_audio_dataset("folder", path=".", limit=0)

@@ -34,7 +34,8 @@ def splits(given: argparse.Namespace) -> None:
     print(f"{which.title}: {len(which.clips):,} clips\n")
     print("\n".join(_splits_table(which, found)))
     print("\n" + "\n".join(_checks_table(found, len(which.clips), given.allow)) + "\n")
-    _print_unreadable([*which.rejected, *unreadable])
+    _print_each("set aside", which.rejected)
+    _print_each("unreadable", unreadable)
     for leak in bad:
         print("\n".join(_leak_lines(leak)))
     if bad or unreadable:
@@ -78,9 +79,9 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_IDS_SHOWN]) + more
 
 
-def _print_unreadable(items: Sequence[Rejected]) -> None:
+def _print_each(what: str, items: Sequence[Rejected]) -> None:
     for item in items:
-        print(f"{item.path}: {item.reason}")
+        print(f"{what}: {item.path}: {item.reason}")
 
 
 def stats_options(options: argparse.ArgumentParser) -> None:
@@ -101,12 +102,12 @@ def stats(given: argparse.Namespace) -> None:
     labels = statistics.labels_table(found, given.top)
     if labels:
         print("\n" + "\n".join(columns(labels, right=range(1, len(labels[0])))))
-    if which.rejected or unreadable:
-        print(f"\nnot counted, {len(which.rejected) + len(unreadable):,}:")
-        _print_unreadable([*which.rejected, *unreadable])
+    print()
+    _print_each("set aside", which.rejected)
+    _print_each("not counted", unreadable)
     if given.plot:
         from soundraft.evaluation import corpus_plots
 
         corpus_plots.plot_statistics(given.plot, found, title=which.title, most_labels=given.top)
-        print(f"\n{given.plot}: the picture")
-    print(f"\nnext: soundraft datasets splits {which.title}")
+        print(f"{given.plot}: the picture")
+    print(f"next: soundraft datasets splits {which.title}")

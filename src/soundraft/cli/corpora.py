@@ -79,7 +79,9 @@ def describe(given: argparse.Namespace) -> None:
     try:
         _section("one clip", _example(name, info, asked))
     except CorpusError as error:
-        print(f"one clip\n  none to show: {error}\n")
+        absent = isinstance(error.__cause__, ConnectionError)
+        reason = "nothing of it was downloaded here; --path can name a local copy" if absent else error
+        print(f"one clip\n  none to show: {reason}\n")
     needed = "".join(f" --{option} …" for option in sorted(info.needs))
     print(f"next: soundraft datasets download {name}{needed} --output FOLDER")
 
