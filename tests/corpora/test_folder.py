@@ -83,7 +83,7 @@ def test_common_spellings_a_mapping_and_what_is_left(recordings: Path, tmp_path:
         "path\tsentence\tclient_id\tkind\tclass\tsubset\trecording\taccent",
         *(f"clips/{index}.wav\thello {index}\t{index % 7}\tdog\tx\tdev\t{index // 2}\tnorth" for index in range(30)),
     )
-    mapping = {"label": "kind", "split": "subset", "source": "recording"}
+    mapping = {"audio": "path", "label": "kind", "split": "subset", "source": "recording"}
     fetched = folder.fetch(replace(request(recordings), columns=mapping), tmp_path)
     assert fetched.source == {"form": "clips.tsv, table with tab between columns"}
     clip = next(clip for clip in fetched.clips if clip.id == "clips/9.wav")

@@ -2,14 +2,19 @@
 
 import csv
 import io
+import random
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soundraft.corpora.columns import Columns
 from soundraft.corpora.findings import SourceError
+from soundraft.corpora.folder import read_source
 from soundraft.corpora.lists import Listing, read_listing
+from soundraft.manifest import write_manifest
 
 NAMES = {"file_name", "audio", "path"}
 
@@ -100,6 +105,7 @@ def test_json_lines(tmp_path: Path) -> None:
         b'{"audio": "d.wav", "text": "\\ud800"}',
         b'{"audio": "e.wav", "text": "\\ud83d\\ude00\xe2\x80\xa8"}',
         b"[" * 100_000,
+        b'{"audio": "f.wav", "level": 1e999}',
     ]
     listing = read(tmp_path, b"\n".join(lines), "list.jsonl")
     assert [(row.line, row.values) for row in listing.rows] == [
@@ -113,4 +119,49 @@ def test_json_lines(tmp_path: Path) -> None:
         ("list.jsonl:6", "not_json"),
         ("list.jsonl:7", "encoding"),
         ("list.jsonl:9", "not_json"),
+        ("list.jsonl:10", "not_json"),
     ]
+
+
+SEEDS = (
+    ("l.csv", b'id,file_name,text,label,split,duration\n1,a.wav,"hi, you",dog,train,0.5\n2,b/c.wav,"x\ny",cat,dev,\n'),
+    ("l.tsv", 'file_name\ttext\na.wav\tKäse "x"\nb.wav\ty\n'.encode()),
+    (
+        "l.jsonl",
+        b'{"audio":"a.wav","text":"x","duration":1,"metadata":{"a":1},"offset":0}\n{"path":"b.wav","label":"y"}\n',
+    ),
+)
+SCRAPS = [
+    b",",
+    b"\t",
+    b'"',
+    b"\n",
+    b"\r",
+    b"\0",
+    b"{",
+    b"}",
+    b"[]",
+    b"\xff",
+    b"null",
+    b"NaN",
+    b"-1",
+    b"1e999",
+    b"\\ud800",
+]
+
+
+def test_damaged_lists_are_refused_or_read_but_never_crash(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    for _ in range(1500):
+        name, seed = rng.choice(SEEDS)
+        data = bytearray(seed)
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(data) + 1)
+            data[place : place + rng.randint(0, 3)] = rng.choice(SCRAPS)
+        (tmp_path / name).write_bytes(data)
+        try:
+            source = read_source(tmp_path / name, Columns())
+        except SourceError:
+            continue
+        assert all(re.match(rf"{name}:\d+$", found.place) for found in source.findings)
+        write_manifest(tmp_path / "out", [item.clip for item in source.items], [])

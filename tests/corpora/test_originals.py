@@ -81,15 +81,15 @@ def test_esc50(pack: Pack, tmp_path: Path) -> None:
     assert not fetched.rejected
     clips = by_id(fetched)
     assert len(clips) == 10
-    clip = clips["audio/1-101-A-36.wav"]
+    clip = clips["1-101-A-36.wav"]
     assert (clip.label, clip.split, clip.task, clip.sample_rate) == (
         "vacuum_cleaner",
         "validation",
         "classification",
         44100,
     )
-    assert clip.metadata == {"source": "101", "fold": 1, "take": "A", "esc10": False}
-    assert clips["audio/5-105-A-0.wav"].split == "test"
+    assert clip.metadata == {"source": 101, "fold": 1, "take": "A", "esc10": False}
+    assert clips["5-105-A-0.wav"].split == "test"
     assert io.read(out / clip.audio_path)[1] == 44100
     assert not list(out.rglob(".DS_Store"))
 
@@ -118,7 +118,7 @@ def test_bad_rows_of_an_official_table_are_named(tmp_path: Path) -> None:
     rejected = originals.fetch_esc50(Request(path=root, clips=ALL), tmp_path).rejected
     assert {bad.path: bad.reason for bad in rejected} == {
         "esc50.csv:12": "no such file",
-        "esc50.csv:13": "duplicate id 'audio/1-101-A-0.wav': esc50.csv:2 has it",
+        "esc50.csv:13": "duplicate id '1-101-A-0.wav': esc50.csv:2 has it",
         "esc50.csv:14": "path leaves its folder: 'audio/../x.wav'",
         "esc50.csv:15": "no fold 6: there are folds 1 to 5",
         "esc50.csv:16": "esc10 must be True or False, not 'maybe'",
@@ -136,10 +136,10 @@ def test_urbansound8k(pack: Pack, tmp_path: Path) -> None:
     out = tmp_path / "out"
     clips = by_id(copy_in(originals.fetch_urbansound8k(Request(path=path, fold=10, clips=ALL), out), out))
     assert len(clips) == 10
-    clip = clips["audio/fold10/1010-3-0-0.wav"]
+    clip = clips["1010-3-0-0.wav"]
     assert (clip.label, clip.split) == ("dog_bark", "test")
-    assert clip.metadata == {"source": "1010", "fold": 10, "start": 0.0, "end": 0.317551, "salience": 1}
-    assert clips["audio/fold1/1001-3-0-0.wav"].split == "validation"
+    assert clip.metadata == {"source": 1010, "fold": 10, "start": 0.0, "end": 0.317551, "salience": 1}
+    assert clips["1001-3-0-0.wav"].split == "validation"
     with pytest.raises(CorpusError, match="got 11; urbansound8k has folds 1 to 10"):
         originals.fetch_urbansound8k(Request(path=path, fold=11, clips=ALL), out)
 
@@ -156,11 +156,11 @@ def test_emodb(pack: Pack, tmp_path: Path) -> None:
     fetched = copy_in(originals.fetch_emodb(Request(path=path, fold=2, clips=ALL), out), out)
     clips = by_id(fetched)
     assert len(clips) == 20
-    clip = clips["wav/08b10Fb.wav"]
+    clip = clips["08b10Fb.wav"]
     assert (clip.label, clip.speaker, clip.split) == ("happiness", "08", "test")
     assert clip.metadata == {"fold": 2, "gender": "female", "age": 34, "sentence": "b10", "take": "b"}
     assert {c.speaker for c in fetched.clips if c.split == "validation"} == {"09"}
-    assert {bad.id: bad.reason.split(":")[0] for bad in fetched.rejected} == {
+    assert {bad.path: bad.reason.split(":")[0] for bad in fetched.rejected} == {
         "wav/03a01Xa.wav": "emotion X is none of",
         "wav/99a01Wa.wav": "speaker 99 is none of",
         "wav/hello.wav": "name is not {speaker}{sentence}{emotion}{take}.wav, such as 03a01Wa.wav",

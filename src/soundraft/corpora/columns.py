@@ -42,12 +42,16 @@ class Columns:
     """How a list is to be understood.
 
     Attributes:
-        given: the list's column for each of ours that it names otherwise.
+        given: the list's column for each of ours that it names otherwise; `audio` is short for `audio_path`.
         labels: those that may occur; empty: all.
     """
 
     given: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given = {("audio_path" if ours == "audio" else ours): theirs for ours, theirs in self.given.items()}
+        object.__setattr__(self, "given", given)
 
     def audio_names(self) -> set[str]:
         given = self.given.get("audio_path")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def _read_json_lines(path: Path) -> Listing:
 
 
 def _json_object(line: bytes) -> dict[str, Any]:
-    row = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+    row = json.loads(line.decode("utf-8"), parse_float=_finite, parse_constant=_finite)
     if not isinstance(row, dict):
         raise ValueError(f"it is a {type(row).__name__}")
     if b"\\ud" in line.lower():  # half of a pair: no file could hold it
@@ -87,8 +88,12 @@ def _json_object(line: bytes) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number of JSON")
+def _finite(text: str) -> float:
+    """A number of JSON: NaN, Infinity and 1e999 could not be written again."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number of JSON")
+    return number
 
 
 def _read_table(path: Path, audio_names: Collection[str]) -> Listing:

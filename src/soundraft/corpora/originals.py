@@ -118,23 +118,31 @@ def _esc50_row(row: Mapping[str, str], request: Request) -> dict[str, Any]:
     fold = _whole("fold", row)
     if row.get("esc10") not in ("True", "False"):
         raise RowError("bad_value", f"esc10 must be True or False, not {row.get('esc10')!r}")
+    name = _given("filename", row)
     return {
-        "audio_path": f"audio/{_given('filename', row)}",
+        "id": name,
+        "audio_path": f"audio/{name}",
         "label": row.get("category"),
-        "source": _given("src_file", row),
         "split": _split(fold, request, ESC50_FOLDS),
-        "metadata": {"fold": fold, "take": row.get("take"), "esc10": row["esc10"] == "True"},
+        "metadata": {
+            "source": _whole("src_file", row),
+            "fold": fold,
+            "take": row.get("take"),
+            "esc10": row["esc10"] == "True",
+        },
     }
 
 
 def _urbansound8k_row(row: Mapping[str, str], request: Request) -> dict[str, Any]:
     fold = _whole("fold", row)
+    name = _given("slice_file_name", row)
     return {
-        "audio_path": f"audio/fold{fold}/{_given('slice_file_name', row)}",
+        "id": name,
+        "audio_path": f"audio/fold{fold}/{name}",
         "label": row.get("class"),
-        "source": _given("fsID", row),
         "split": _split(fold, request, URBANSOUND8K_FOLDS),
         "metadata": {
+            "source": _whole("fsID", row),
             "fold": fold,
             "start": _seconds("start", row),
             "end": _seconds("end", row),
@@ -155,6 +163,7 @@ def _emodb_row(path: str, request: Request) -> dict[str, Any]:
     fold = list(EMODB_SPEAKERS).index(speaker) + 1
     known = EMODB_SPEAKERS[speaker]
     return {
+        "id": path.removeprefix("wav/"),
         "audio_path": path,
         "label": EMODB_EMOTIONS[emotion],
         "speaker": speaker,
