@@ -2,11 +2,15 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Audio, Features, Value
 
 from soundraft import cli
 from soundraft.audio import io
@@ -14,6 +18,7 @@ from soundraft.cli.corpora import ACTIONS, _brief
 from soundraft.corpora import CORPORA
 from soundraft.manifest import read_manifest
 from tests.conftest import tone
+from tests.corpora import hubs
 
 Say = Callable[..., str]
 SPLITS = ("train", "train", "validation", "test")
@@ -23,6 +28,8 @@ SPLITS = ("train", "train", "validation", "test")
 def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
     """What `soundraft datasets …` prints; with `fails` a text, how it must end."""
     monkeypatch.setenv("SOUNDRAFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # which describe sets, and huggingface_hub reads when it is imported
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
 
     def run(*argv: object, code: int = 0, fails: str = "") -> str:
@@ -85,7 +92,6 @@ def test_the_list_as_json_has_everything(say: Say) -> None:
 
 @pytest.mark.parametrize("name", list(CORPORA))
 def test_every_corpus_is_described_without_a_network(say: Say, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     info = CORPORA[name].info
     said = say("describe", name)
     in_one_line = " ".join(said.split())
@@ -94,6 +100,15 @@ def test_every_corpus_is_described_without_a_network(say: Say, name: str, monkey
     assert "one clip" in said
     assert ("nothing of it was downloaded here" in said) == ("revision" in info.takes and not info.needs)
     assert said.splitlines()[-1].startswith(f"next: soundraft datasets download {name}")
+
+
+def test_to_describe_is_not_to_download(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment |= {"SOUNDRAFT_CACHE": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "soundraft", "datasets", "describe", "esc50"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "none to show: nothing of it was downloaded here" in done.stdout
+    assert done.stderr == ""
 
 
 def test_one_clip_of_ones_own(say: Say, mine: Path) -> None:
@@ -240,3 +255,38 @@ def test_labels_are_counted_by_split(say: Say, mine: Path) -> None:
 def test_every_action_tells_its_options(say: Say, action: str) -> None:
     assert f"usage: soundraft datasets {action}" in say(action, "--help")
     assert ACTIONS[action].about in " ".join(say("--help").split())
+
+
+def test_a_corpus_by_name_with_its_options(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
+    features = Features({"audio": Audio(), "sentence": Value("string"), "client_id": Value("string")})
+    rows = [
+        {"audio": hubs.audio(f"{n}.wav", frequency_hz=300 + 50 * n), "sentence": f"s {n}", "client_id": f"c{n // 2}"}
+        for n in range(4)
+    ]
+    hubs.write(tmp_path / "repo", features, {"default": {"train": rows[:3], "test": rows[3:]}})
+    options = ("--path", "repo", "--columns", "text=sentence", "speaker=client_id")
+    said = say("describe", "hub", *options)
+    assert "text         s 0" in said
+    said = say("splits", "hub", *options, code=1)
+    assert "speaker 'c1' is in 2 splits" in said
+    assert ["test", "1"] in [line.split()[:2] for line in say("stats", "hub", *options, "--split", "test").splitlines()]
+    say("download", "hub", *options, "--output", "out")
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 4
+
+
+def test_faults_are_told_line_by_line(say: Say, mine: Path) -> None:
+    said = say("validate", mine)
+    assert said.splitlines()[-2:] == [
+        f"{mine}: no errors, no warnings",
+        f"next: soundraft datasets download folder --path {mine} --output FOLDER",
+    ]
+    (mine / "2.wav").unlink()
+    text = (mine / "metadata.csv").read_text()
+    (mine / "metadata.csv").write_text(text.replace("word 5,s1,train", "word 5,s1,tranche"))
+    lines = say("validate", mine, code=1).splitlines()
+    assert lines[0] == "metadata.csv:4: error: no such file [no_file]"
+    assert lines[1].startswith("metadata.csv:7: error: split 'tranche'")
+    assert lines[-1].startswith(f"{mine}: 2 errors, no warnings; ")
+    say("validate", "nowhere", code=1)
+    assert "[missing_column]" in say("validate", mine, "--columns", "text=words", code=1)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Audio, Features, Value
 
 from soundraft.audio import io
 from soundraft.corpora import CORPORA, AudioDataset, AudioSample, CorpusError, list_audio_datasets, load_audio_dataset
 from soundraft.corpora.base import Request
 from soundraft.runtime import UserError
 from tests.conftest import tone
+from tests.corpora import hubs
 
 
 class Mine(AudioDataset):
@@ -31,6 +33,7 @@ class Mine(AudioDataset):
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOUNDRAFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
 
 
 @pytest.fixture
@@ -118,6 +121,21 @@ def test_a_made_corpus_takes_its_numbers_from_params_and_lies_in_the_cache(tmp_p
     other = load_audio_dataset("fsdd", "validation", 4, path=digits, seed=1)
     assert other[0].audio_path != path
     assert [sample.text for sample in other] != [sample.text for sample in dataset]
+
+
+def test_a_corpus_of_the_hub_lies_in_the_cache_and_no_more_than_asked_is_read(tmp_path: Path) -> None:
+    features = Features({"audio": Audio(), "sentence": Value("string"), "client_id": Value("string")})
+    rows = [{"audio": hubs.audio(f"{n}.wav"), "sentence": f"s {n}", "client_id": f"c{n}"} for n in range(5)]
+    path = hubs.write(tmp_path / "repo", features, {"default": {"train.clean.100": rows[:4], "test": rows[4:]}})
+    columns = {"text": "sentence", "speaker": "client_id"}
+    dataset = load_audio_dataset("hub", "train.clean.100", 2, path=path, columns=columns)
+    assert [(sample.text, sample.metadata["speaker"]) for sample in dataset] == [("s 0", "c0"), ("s 1", "c1")]
+    for sample in dataset:
+        assert sample.audio_path is not None
+        assert sample.audio_path.is_relative_to(tmp_path / "cache")
+        assert sample.audio_path.read_bytes() == rows[0]["audio"]["bytes"]  # type: ignore[index]
+    assert len(list((tmp_path / "cache").rglob("*.wav"))) == 2
+    assert [sample.text for sample in load_audio_dataset("hub", "test", path=path, columns=columns)] == ["s 4"]
 
 
 def test_a_split_of_the_source_leaves_the_other_splits_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ def validate(given: argparse.Namespace) -> None:
 
 
 def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return f"{count:,} {what}" if count == 1 else f"{f'{count:,}' if count else 'no'} {what}s"
 
 
 def _width() -> int:

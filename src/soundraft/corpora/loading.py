@@ -13,18 +13,10 @@ from filelock import FileLock
 from soundraft import corpora, files
 from soundraft.corpora import store
 from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, Role
+from soundraft.corpora.hub import split_of
 from soundraft.corpora.samples import AudioDataset, AudioSample
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.params import defaults
-
-# how sources begin the names of their splits, such as train.clean.100, dev or eval
-_PREFIXES: Mapping[str, Split] = {
-    "train": "train",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "eval": "test",
-}
 
 
 class CorpusDataset(AudioDataset):
@@ -138,7 +130,7 @@ def make_request(
 
 def _our_split(split: str) -> Split:
     """The split of ours that one of the source belongs to, by its name."""
-    found = next((ours for prefix, ours in _PREFIXES.items() if split.lower().startswith(prefix)), None)
+    found = split_of(split)
     if found is None:
         names = ", ".join(SPLITS)
         raise CorpusError(f"split {split!r}: give {names}, or a split of the source whose name begins like one of them")
