@@ -223,3 +223,13 @@ def test_a_folder_for_each_label(tmp_path: Path) -> None:
         "val/no/1.wav": ("no", "validation"),
         "test/no/1.wav": ("no", "test"),
     }
+
+
+def test_copies_of_one_recording_are_in_one_split(tmp_path: Path) -> None:
+    for index in range(40):
+        io.write_wav(tmp_path / f"mine/{index}.wav", tone(2.5, 16000, frequency_hz=100 + index // 2), 16000)
+    rows = (f"{index}.wav,text {index}" for index in range(40))
+    write(tmp_path / "mine/list.csv", "audio,text", *rows)
+    chosen = {clip.id: clip.split for clip in folder.fetch(request(tmp_path / "mine"), tmp_path).clips}
+    assert all(chosen[f"{2 * pair}.wav"] == chosen[f"{2 * pair + 1}.wav"] for pair in range(20))
+    assert set(chosen.values()) == set(SPLITS)

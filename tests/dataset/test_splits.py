@@ -15,8 +15,8 @@ def clip(name: int | str, **values: object) -> Clip:
     return Clip.model_validate({"id": str(name), "audio_path": f"{name}.wav"} | values)
 
 
-def splits(clips: Sequence[Clip], seed: int = 0) -> dict[str, Split | None]:
-    return {item.id: item.split for item in assign_splits(clips, seed)}
+def splits(clips: Sequence[Clip], seed: int = 0, contents: dict[str, str] | None = None) -> dict[str, Split | None]:
+    return {item.id: item.split for item in assign_splits(clips, seed, contents)}
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", "f"])
@@ -53,7 +53,7 @@ def test_given_splits_stay_and_no_group_is_divided_by_us(clips: list[Clip]) -> N
     where = defaultdict(set)
     given_in = defaultdict(set)
     for item in clips:
-        for key in group_keys(item):
+        for key in group_keys(item, {}):
             (given_in if item.split else where)[key].add(chosen[item.id])
     for key, found in where.items():
         assert len(found) == 1
@@ -106,6 +106,9 @@ def test_what_ties_clips_together() -> None:
     seeds = range(40)
     texts = [clip("p", text="Hello  there"), clip("q", text="hello there")]
     assert all(len({splits([*many, *texts], seed)[name] for name in "pq"}) == 1 for seed in seeds)
+    same = {"7": "hash", "9": "hash"}
+    assert all(len({drawn[name] for name in same}) == 1 for drawn in (splits(many, seed, same) for seed in seeds))
+    assert any(len({drawn[name] for name in same}) == 2 for drawn in (splits(many, seed) for seed in seeds))
     sounds = [item.model_copy(update={"task": "classification"}) for item in texts]
     assert any(len({splits([*many, *sounds], seed)[name] for name in "pq"}) == 2 for seed in seeds)
 

@@ -66,7 +66,7 @@ class _Sample:
     values: Mapping[str, Any]
 
     def name(self, home: Path, out: Path) -> str:
-        return self.file.relative_to(out if self.written else home).as_posix()
+        return self.file.relative_to(out.resolve() if self.written else home).as_posix()
 
 
 def _spec(request: Request) -> tuple[str, Path]:

@@ -64,7 +64,9 @@ def fetch_jsonl(request: Request, _out: Path) -> Fetched:
 def gather(source: Source, request: Request) -> Fetched:
     """Open every file's header, set aside what is bad, split, and take as many clips as asked."""
     items, bad = probe.measure(source.root, source.items)
-    clips = assign_splits([item.clip for item in items], request.seed)
+    listed = [item.clip for item in items]
+    drawn = any(clip.split is None for clip in listed)
+    clips = assign_splits(listed, request.seed, probe.shared_contents(source.root, listed) if drawn else None)
     record = {"form": source.form}
     return Fetched(limit(clips, request), len(clips), rejections(source.findings + bad), source.root, record)
 

@@ -1,5 +1,7 @@
 """What the header of an audio file tells: its length and rate, or why it is none."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from soundraft.corpora.findings import Finding, Item
 from soundraft.manifest import Clip
 from soundraft.parallel import BadClip, Failure, map_clips
 
+BEGINNING_BYTES = 1 << 16
 TOLERANCE_S = 0.05  # how far a stated duration may be from the audio's
 
 
@@ -71,6 +74,27 @@ def read_header(path: Path) -> Header:
 def check_duration(clip: Clip, duration_s: float) -> None:
     if clip.duration is not None and abs(clip.duration - duration_s) > TOLERANCE_S:
         raise BadClip(f"duration {clip.duration:g} s is stated, the audio has {duration_s:.3f} s")
+
+
+def shared_contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
+    """By id, a hash of the file of each clip whose bytes another clip has too.
+
+    Only files of one size are opened, and only those with one beginning are read whole.
+    """
+    alike = _shared({clip.id: str((root / clip.audio_path).stat().st_size) for clip in clips})
+    paths = {clip.id: root / clip.audio_path for clip in clips}
+    alike = _shared({name: f"{size} {_beginning(paths[name])}" for name, size in alike.items()})
+    return _shared({name: files.content_hash(paths[name]) for name in alike})
+
+
+def _shared(values: dict[str, str]) -> dict[str, str]:
+    counts = Counter(values.values())
+    return {name: value for name, value in values.items() if counts[value] > 1}
+
+
+def _beginning(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.sha256(stream.read(BEGINNING_BYTES)).hexdigest()
 
 
 _CODES = {

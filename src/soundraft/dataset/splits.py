@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from soundraft import runtime
 from soundraft.manifest import SPLITS, Clip, Split
@@ -11,10 +11,11 @@ from soundraft.runtime import UserError
 HELD_OUT_SHARE: Mapping[Split, float] = {"test": 0.1, "validation": 0.1}
 
 Group = list[Clip]
-Key = tuple[Literal["speaker", "source", "text", "audio"], str]
+Kind = Literal["speaker", "source", "text", "audio", "content"]
+Key = tuple[Kind, str]
 
 
-def assign_splits(clips: Sequence[Clip], seed: int) -> list[Clip]:
+def assign_splits(clips: Sequence[Clip], seed: int, contents: Mapping[str, str] | None = None) -> list[Clip]:
     """The clips in their order, each with a split: the given one, else that of its group.
 
     A group is what must not be divided: clips that share a speaker, a source recording (`metadata["source"]`) or a
@@ -23,8 +24,11 @@ def assign_splits(clips: Sequence[Clip], seed: int) -> list[Clip]:
     an order drawn by the hash of their name: test takes them from its front and validation from its back until each
     has about a tenth of all clips, so that a new clip moves at most the group at each border. With three groups or
     more no split is empty.
+
+    Args:
+        contents: by id, a hash of the audio of those clips that share it with another: they are tied too.
     """
-    groups = _groups(clips)
+    groups = _groups(clips, contents or {})
     chosen = {key: _given_split(group) for key, group in groups.items()}
     sizes = Counter(clip.split or chosen[key] for key, group in groups.items() if chosen[key] for clip in group)
     free = {key: len(group) for key, group in groups.items() if chosen[key] is None}
@@ -48,7 +52,7 @@ def fold_split(fold: int, test_fold: int, folds: int) -> Split:
     return "validation" if fold == test_fold % folds + 1 else "train"
 
 
-def group_keys(clip: Clip) -> list[Key]:
+def group_keys(clip: Clip, contents: Mapping[str, str]) -> list[Key]:
     """What ties a clip to others, the most telling first."""
     keys: list[Key] = []
     if clip.speaker:
@@ -58,10 +62,11 @@ def group_keys(clip: Clip) -> list[Key]:
         keys.append(("source", str(source)))
     if not keys and clip.task == "asr" and clip.text and clip.text.strip():
         keys.append(("text", " ".join(clip.text.casefold().split())))
-    return [*keys, ("audio", clip.audio_path)]
+    keys.append(("audio", clip.audio_path))
+    return [*keys, ("content", contents[clip.id])] if clip.id in contents else keys
 
 
-def _groups(clips: Sequence[Clip]) -> dict[Key, Group]:
+def _groups(clips: Sequence[Clip], contents: Mapping[str, str]) -> dict[Key, Group]:
     """Clips that are tied to each other, by the name of the group: the first of its most telling keys."""
     parents: dict[Key, Key] = {}
 
@@ -70,21 +75,22 @@ def _groups(clips: Sequence[Clip]) -> dict[Key, Group]:
             parents[key] = key = parents[parents[key]]
         return key
 
-    for clip in clips:
-        first, *others = group_keys(clip)
+    keys = [group_keys(clip, contents) for clip in clips]
+    for first, *others in keys:
         for other in others:
             parents[root(other)] = root(first)
     members: dict[Key, Group] = defaultdict(list)
-    for clip in clips:
-        members[root(group_keys(clip)[0])].append(clip)
-    return {_name(group): group for group in members.values()}
+    names: dict[Key, Key] = {}
+    for clip, own in zip(clips, keys, strict=True):
+        place = root(own[0])
+        members[place].append(clip)
+        names[place] = min(own[0], names.get(place, own[0]), key=_telling)
+    return {names[place]: group for place, group in members.items()}
 
 
-def _name(group: Group) -> Key:
-    """A name that other clips of the same speakers do not change."""
-    keys = {key for clip in group for key in group_keys(clip)}
-    kinds = ("speaker", "source", "text", "audio")
-    return min(keys, key=lambda key: (kinds.index(key[0]), key[1]))
+def _telling(key: Key) -> tuple[int, str]:
+    """Groups are named after what new clips of the same speakers do not change."""
+    return get_args(Kind).index(key[0]), key[1]
 
 
 def _given_split(group: Group) -> Split | None:
