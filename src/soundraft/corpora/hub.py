@@ -71,8 +71,23 @@ class HubCorpus:
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     rest: bool = False
 
-    def corpus(self) -> Corpus:
-        return Corpus(self.info, lambda request, out: fetch(self, request, out))
+    def corpus(self, original: "Original | None" = None) -> Corpus:
+        """For the registry. A `path` that `original` recognises is read by it, every other one is a hub's copy."""
+
+        def fetch_either(request: Request, out: Path) -> Fetched:
+            if original is not None and request.path is not None and original.recognises(request.path):
+                return original.fetch(request, out)
+            return fetch(self, request, out)
+
+        return Corpus(self.info, fetch_either)
+
+
+@dataclass(frozen=True)
+class Original:
+    """A corpus as its authors publish it: a folder or an archive of another shape than the hub's."""
+
+    recognises: Callable[[Path], bool]
+    fetch: Callable[[Request, Path], Fetched]
 
 
 def splits(**names: str) -> Callable[[Request, Repository], Mapping[Split, str]]:
