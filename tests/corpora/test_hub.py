@@ -7,7 +7,7 @@ import pytest
 
 from soundraft import corpora
 from soundraft.audio import io
-from soundraft.corpora import CorpusError, Fetched, Request, sounds, store
+from soundraft.corpora import CorpusError, Fetched, Request, hub, sounds, store
 from soundraft.corpora.base import copy_in
 from soundraft.manifest import SPLITS, Clip, Split
 from tests.corpora import hubs
@@ -327,6 +327,14 @@ def test_esc10_limits_and_folds_that_do_not_exist(tmp_path: Path) -> None:
         fetch("esc50", repo, fold=6)
     with pytest.raises(CorpusError, match=r"--config: no 'esc20'; there is: esc10"):
         fetch("esc50", repo, config="esc20")
+
+
+def test_a_folder_as_its_authors_publish_it_is_read_by_its_own_reader(tmp_path: Path) -> None:
+    mine = Fetched([Clip(id="x", audio_path="x.wav")], 1, [], tmp_path)
+    original = hub.Original(lambda path: path.name == "ESC-50-master", lambda _request, _out: mine)
+    corpus = sounds.ESC50.corpus(original)
+    assert corpus.fetch(Request(path=tmp_path / "ESC-50-master", clips=ALL), tmp_path / "out") == mine
+    assert len(corpus.fetch(Request(path=esc50(tmp_path), clips=ALL), tmp_path / "out").clips) == 15
 
 
 def test_urbansound8k(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from soundraft import files
+from soundraft import files, runtime
 from tests.corpora import hubs
 from tests.corpora.fake_hub import COMMIT, FakeHub, Repo, running
 
@@ -213,7 +213,8 @@ def test_a_gated_repository_says_how_to_get_in(hub: FakeHub, fetch: Fetch, tmp_p
 
 def test_missing_things_are_named_with_those_that_exist(hub: FakeHub, fetch: Fetch, tmp_path: Path) -> None:
     large(hub, tmp_path, "me/small", 3).revisions["refs/convert/parquet"] = COMMIT
-    assert "me/nothing: the hub has no such dataset" in fetch("hub", path="me/nothing", clips=ALL)["error"]
+    nothing = str(runtime.main_root() / "me/nothing")  # as params.yaml's paths are told
+    assert "me/nothing: the hub has no such dataset" in fetch("hub", path=nothing, clips=ALL)["error"]
     revision = fetch("hub", path="me/small", revision="v2", clips=ALL, asked_as="--")["error"]
     assert revision == "--revision: me/small has no 'v2'; there are: main, refs/convert/parquet"
     config = fetch("hub", path="me/small", config="big", clips=ALL, asked_as="--")["error"]

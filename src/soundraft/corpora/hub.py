@@ -71,8 +71,23 @@ class HubCorpus:
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     rest: bool = False
 
-    def corpus(self) -> Corpus:
-        return Corpus(self.info, lambda request, out: fetch(self, request, out))
+    def corpus(self, original: "Original | None" = None) -> Corpus:
+        """For the registry. A `path` that `original` recognises is read by it, every other one is a hub's copy."""
+
+        def fetch_either(request: Request, out: Path) -> Fetched:
+            if original is not None and request.path is not None and original.recognises(request.path):
+                return original.fetch(request, out)
+            return fetch(self, request, out)
+
+        return Corpus(self.info, fetch_either)
+
+
+@dataclass(frozen=True)
+class Original:
+    """A corpus as its authors publish it: a folder or an archive of another shape than the hub's."""
+
+    recognises: Callable[[Path], bool]
+    fetch: Callable[[Request, Path], Fetched]
 
 
 def splits(**names: str) -> Callable[[Request, Repository], Mapping[Split, str]]:
@@ -189,19 +204,19 @@ class _Reading:
         return Fetched(clips, self.usable, self.rejected, self.repository.folder)
 
     def _clips(self, records: Iterator[Record], folder: str) -> Iterator[Clip]:
-        """The good rows as clips, counted, without a split."""
-        known: set[str] = set()
+        """The good rows as clips, counted."""
+        seen: set[str] = set()
         total = sum(count or 0 for count in self.wanted.values())
         with progress(total, title=f"{self.repository.repo} {self.split}", unit="clip") as bar:
             for record in records:
-                clip = self._clip(record, folder, known)
+                clip = self._clip(record, folder, seen)
                 if clip is not None:
-                    known.add(clip.id)
+                    seen.add(clip.id)
                     self.usable += 1
                     bar.update()
                     yield clip
 
-    def _clip(self, record: Record, folder: str, known: set[str]) -> Clip | None:
+    def _clip(self, record: Record, folder: str, seen: set[str]) -> Clip | None:
         """The clip of a row; `None` when it is bad, which is noted, or not asked for."""
         place = f"{self.split}:{record.row}"
         name = f"{self.split}/{record.row:08d}"
@@ -217,8 +232,9 @@ class _Reading:
         if fields is None:
             return None
         audio = {"audio_path": folder + record.audio, "duration": record.duration, "sample_rate": record.sample_rate}
-        clips, bad = parse_rows([(place, {"id": name, "task": self.corpus.info.task, **fields, **audio})])
-        if clips and clips[0].id in known:
+        known = {"id": name, "task": self.corpus.info.task, "split": self._split_of(fields)}
+        clips, bad = parse_rows([(place, {**known, **fields, **audio})])
+        if clips and clips[0].id in seen:
             clips, bad = [], [Rejected(clips[0].id, place, "duplicate id: an earlier row has it")]
         self.rejected += bad
         return clips[0] if clips else None
@@ -234,11 +250,15 @@ class _Reading:
 
     def _taken(self, clips: Iterator[Clip]) -> list[Clip]:
         """As many clips of each split as asked; no row is read that they do not need."""
-        if self.corpus.folds:
-            return self._limited(self._with(clip, self._fold_split(clip)) for clip in clips)
-        if len(self.shared) == 1:
-            return self._limited(self._with(clip, self.ours[0]) for clip in clips)
+        if self.corpus.folds or len(self.shared) == 1:
+            return self._limited(clips)
         return self._by_group(clips)
+
+    def _split_of(self, fields: Fields) -> Split | None:
+        """The split that a row alone tells; `None` where it depends on the others."""
+        if self.corpus.folds:
+            return fold_split(int(fields["metadata"]["fold"]), self.request.fold, self.corpus.folds)
+        return self.shared[0] if len(self.shared) == 1 else None
 
     def _limited(self, clips: Iterator[Clip]) -> list[Clip]:
         kept: list[Clip] = []
@@ -263,8 +283,7 @@ class _Reading:
         while True:
             before = len(pool)
             pool += clips if size is None else _next(clips, size - before)
-            divided = [self._with(clip, self._shared(clip)) for clip in assign_splits(pool, self.request.seed)]
-            kept = self._limited(iter(divided))
+            kept = self._limited(map(self._shared, assign_splits(pool, self.request.seed)))
             full = all(
                 count is not None and sum(clip.split == split for clip in kept) == count
                 for split, count in self.wanted.items()
@@ -273,16 +292,9 @@ class _Reading:
                 return kept
             size *= 2
 
-    def _shared(self, clip: Clip) -> Split:
-        """Where a divided clip goes: what would be of a split that the source has elsewhere is train."""
-        return clip.split if clip.split in self.shared else self.shared[0]
-
-    def _fold_split(self, clip: Clip) -> Split:
-        return fold_split(int(clip.metadata["fold"]), self.request.fold, self.corpus.folds)
-
-    @staticmethod
-    def _with(clip: Clip, split: Split) -> Clip:
-        return clip.model_copy(update={"split": split})
+    def _shared(self, clip: Clip) -> Clip:
+        """A divided clip; what would be of a split that the source has elsewhere is train."""
+        return clip if clip.split in self.shared else clip.model_copy(update={"split": self.shared[0]})
 
 
 def _next(clips: Iterator[Clip], count: int) -> list[Clip]:

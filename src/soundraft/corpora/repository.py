@@ -20,14 +20,13 @@ from soundraft import files, runtime
 from soundraft.corpora import store
 from soundraft.corpora.base import CorpusError
 from soundraft.corpora.store import Item, Position
+from soundraft.corpora.streaming import is_plain, label_names, plain, walk
 
 if TYPE_CHECKING:
     import datasets
-    import pyarrow as pa
 
 CONVERTED = "refs/convert/parquet"
 README = "README.md"
-ROWS_AT_ONCE = 32
 HUB_TIMEOUT_S = 60.0
 _CONVERTED_FILE = re.compile(r"(?P<config>[^/]+)/(?:partial-)?(?P<split>[^/]+)/\d{4,}\.parquet")
 _HIDDEN = (".git", ".cache")
@@ -97,7 +96,7 @@ class Repository:
         if features is None:
             raise CorpusError(f"{self.repo}: the columns of {split} are not known before they are read")
         audio = [name for name, kind in features.items() if isinstance(kind, datasets.Audio)]
-        labels = {name: names for name, kind in features.items() if (names := _label_names(kind)) is not None}
+        labels = {name: names for name, kind in features.items() if (names := label_names(kind)) is not None}
         return {"audio": audio, "labels": labels, "columns": [name for name in features if name not in audio]}
 
     def rows(self, split: str, audio: str, start: Position) -> Iterator[Item]:
@@ -107,11 +106,11 @@ class Repository:
         with self._told():
             stream = self._stream(split)
             features = stream.features or {}
-            kept = [name for name, kind in features.items() if name == audio or _is_plain(kind)]
+            kept = [name for name, kind in features.items() if name == audio or is_plain(kind)]
             stream = stream.select_columns(kept).cast_column(audio, datasets.Audio(decode=False))
-            for after, row in _walk(stream.with_format("arrow"), start, seek=self._builder.name == "parquet"):
+            for after, row in walk(stream.with_format("arrow"), start, seek=self._builder.name == "parquet"):
                 data, name, problem = self._audio(row.pop(audio))
-                values = {column: _plain(value) for column, value in row.items()}
+                values = {column: plain(value) for column, value in row.items()}
                 yield Item(after, values, data, name, problem)
 
     def _stream(self, split: str) -> "datasets.IterableDataset":
@@ -138,8 +137,11 @@ class Repository:
                 return datasets.load_dataset_builder(where, data_files=self._of_config(converted), revision=revision)
             if f"{PurePosixPath(where).name}.py" in names:
                 raise CorpusError(self._script_message())
-            self._check_config(datasets.get_dataset_config_names(where, revision=revision))
-            return datasets.load_dataset_builder(where, self.config or None, revision=revision)
+            try:
+                return datasets.load_dataset_builder(where, self.config or None, revision=revision)
+            except ValueError:
+                self._check_config(datasets.get_dataset_config_names(where, revision=revision))
+                raise
 
     def _names(self) -> list[str]:
         """The files of the repository at this commit.
@@ -269,72 +271,6 @@ class Repository:
             f"{self.repo} holds only a loading script at {self._version}, and scripts are not run; "
             f"{self.asked_as}revision: {CONVERTED} may hold it as data"
         )
-
-
-def _walk(
-    stream: "datasets.IterableDataset", start: Position, *, seek: bool
-) -> Iterator[tuple[Position, dict[str, Any]]]:
-    """The rows from a position on, each with the position after it.
-
-    With `seek` whole files, and row groups of a file, are passed over unread.
-    """
-    if not seek:
-        for number, row in enumerate(_row_dicts(stream.skip(start[2])), start=start[2] + 1):
-            yield (0, 0, number), row
-        return
-    for shard in range(start[0], stream.num_shards):
-        parts = stream.shard(stream.num_shards, shard).reshard()
-        for part in range(start[1] if shard == start[0] else 0, parts.num_shards):
-            done = start[2] if (shard, part) == start[:2] else 0
-            rows = _row_dicts(parts.shard(parts.num_shards, part), done)
-            for number, (row, is_last) in enumerate(_marked(rows), start=done + 1):
-                yield (shard, part + 1, 0) if is_last else (shard, part, number), row
-
-
-def _marked(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Each row, and whether it is the last one."""
-    held = next(rows, None)
-    while held is not None:
-        row, held = held, next(rows, None)
-        yield row, held is None
-
-
-def _row_dicts(stream: "datasets.IterableDataset", start: int = 0) -> Iterator[dict[str, Any]]:
-    table: pa.Table
-    for table in stream.iter(batch_size=ROWS_AT_ONCE):
-        if start < len(table):
-            yield from table.slice(start).to_pylist()
-        start = max(0, start - len(table))
-
-
-def _label_names(kind: Any) -> list[str] | None:
-    """The names of a class label, also of a list of them."""
-    inner = getattr(kind, "feature", kind)
-    return getattr(inner, "names", None)
-
-
-def _is_plain(kind: Any) -> bool:
-    """Whether JSON can hold the values: no audio, no pictures, no bytes."""
-    if isinstance(kind, dict):
-        return all(map(_is_plain, kind.values()))
-    if isinstance(kind, list):
-        return all(map(_is_plain, kind))
-    if hasattr(kind, "feature"):
-        return _is_plain(kind.feature)
-    return type(kind).__name__ in ("Value", "ClassLabel") and "binary" not in kind.dtype
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: times as text, NaN as nothing."""
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return str(value)
 
 
 def _converted_files(names: list[str]) -> dict[str, dict[str, list[str]]]:
