@@ -83,6 +83,10 @@ def test_the_list_breaks_off_where_the_details_begin() -> None:
     assert _brief("one word, two words, three, four", "; ") == "one word, two words, three, four"
 
 
+def test_no_action_lists_too(say: Say) -> None:
+    assert say() == say("list")
+
+
 def test_the_list_as_json_has_everything(say: Say) -> None:
     found = json.loads(say("list", "--json"))
     assert list(found) == list(CORPORA)
@@ -167,7 +171,6 @@ def test_options_that_a_corpus_does_not_take_and_names_that_are_none(say: Say, m
     say("stats", mine, "--path", mine, fails="the folder is named already")
     say("splits", mine.parent, fails="neither")
     say("lst", code=2)
-    say(code=2)
 
 
 def test_splits_that_are_apart(say: Say, mine: Path) -> None:
@@ -235,6 +238,8 @@ def test_statistics_and_their_picture(say: Say, mine: Path, tmp_path: Path) -> N
     (tmp_path / "out/2.wav").unlink()
     assert "not counted: 2.wav: no such file" in say("stats", "out")
     say("stats", mine, "--plot", "x.jpg", fails="--plot writes a .png, not x.jpg")
+    say("stats", mine, "--plot", mine / "0.wav/x.png", fails="Not a directory")
+    say("stats", mine, "--top", 0, code=2)
 
 
 def test_labels_are_counted_by_split(say: Say, mine: Path) -> None:

@@ -10,6 +10,7 @@ from soundraft.cli import corpora, inspect
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 
+_MENDABLE = (PermissionError, NotADirectoryError, IsADirectoryError)  # where something was to be written
 COMMANDS = {"datasets": corpora.COMMAND, "inspect": inspect.COMMAND}
 
 
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `soundraft inspect … | head` is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if not (runtime.is_machine_fault(error) or isinstance(error, PermissionError)):
+        if not (runtime.is_machine_fault(error) or isinstance(error, _MENDABLE)):
             raise
         sys.exit(f"{name}: {error.strerror}: {error.filename}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from soundraft.cli.choice import Chosen, add_choice, chosen
+from soundraft.cli.command import positive
 from soundraft.corpora import leaks, statistics
 from soundraft.corpora.leaks import Check, Kind, Leak
 from soundraft.manifest import SPLITS, Rejected
@@ -87,7 +88,9 @@ def _print_each(what: str, items: Sequence[Rejected]) -> None:
 def stats_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
     options.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it all")
-    options.add_argument("--top", type=int, default=_LABELS_SHOWN, metavar="N", help="the N most frequent labels (20)")
+    options.add_argument(
+        "--top", type=positive, default=_LABELS_SHOWN, metavar="N", help="the N most frequent labels (20)"
+    )
     add_choice(options)
 
 

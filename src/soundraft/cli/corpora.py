@@ -184,7 +184,8 @@ def _width() -> int:
 
 
 def datasets_options(options: argparse.ArgumentParser) -> None:
-    actions = options.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = options.add_subparsers(dest="action", metavar="ACTION")
+    options.set_defaults(action="list", json=False)
     for name, command in ACTIONS.items():
         command.options(actions.add_parser(name, help=command.about, description=command.about))
 
