@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +175,25 @@ def test_a_nemo_manifest(recordings: Path, tmp_path: Path) -> None:
     }
     with pytest.raises(CorpusError, match=r"jsonl takes a file of JSON lines; for .* take folder"):
         folder.fetch_jsonl(request(recordings), tmp_path)
+
+
+def test_the_lines_of_to_rlvr_format(recordings: Path, tmp_path: Path) -> None:
+    known = {"id": "n1", "label": "dog", "speaker": "s1", "split": "validation", "mood": "good"}
+    row = {"audio_path": "clips/0.wav", "text": "dog", "duration": 0.5, "task": "classification", "metadata": known}
+    write(recordings / "x.jsonl", json.dumps(row), json.dumps(row | {"audio_path": str(recordings / "clips/1.wav")}))
+    fetched = folder.fetch_jsonl(request(recordings / "x.jsonl"), tmp_path)
+    (clip,) = fetched.clips
+    assert (clip.id, clip.label, clip.speaker, clip.split, clip.task) == (
+        "n1",
+        "dog",
+        "s1",
+        "validation",
+        "classification",
+    )
+    assert clip.metadata == {"mood": "good"}
+    assert [(bad.path, bad.reason.split(":")[0]) for bad in fetched.rejected] == [
+        ("x.jsonl:2", "path leaves its folder")
+    ]
 
 
 def test_which_file_is_the_list(recordings: Path, tmp_path: Path) -> None:

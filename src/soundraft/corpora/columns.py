@@ -26,6 +26,7 @@ SPLIT_SPELLINGS: Mapping[str, Split] = {
     "development": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
+OF_METADATA = ("id", "label", "speaker", "split", "source")  # what a sample keeps in its metadata and a clip does not
 NUMBERS = {"duration": float, "sample_rate": int}
 
 
@@ -144,13 +145,15 @@ def collect(
 
 
 def _ours(row: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:
-    """A row under our names; what has none goes to `metadata`."""
+    """A row under our names; what has none goes to `metadata`, and what samples keep there comes out of it."""
     values = {ours: row[theirs] for ours, theirs in chosen.items() if theirs in row}
     metadata = row.get("metadata", {})
     if not isinstance(metadata, dict):
         raise RowError("bad_value", f"metadata must be an object, not {metadata!r}")
     rest = {name: value for name, value in row.items() if name not in chosen.values() and name != "metadata"}
-    return values | {"metadata": rest | metadata}
+    own = {key: metadata[key] for key in OF_METADATA if key in metadata}
+    kept = {key: value for key, value in metadata.items() if key not in own}
+    return own | values | {"metadata": rest | kept}
 
 
 def to_clip(values: Mapping[str, Any], labels: tuple[str, ...]) -> Clip:

@@ -20,12 +20,11 @@ import numpy as np
 
 from soundraft.audio import io
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request
-from soundraft.corpora.columns import RowError, collect
+from soundraft.corpora.columns import OF_METADATA, RowError, collect
 from soundraft.corpora.findings import Finding
 from soundraft.corpora.folder import Source, gather
 from soundraft.corpora.samples import AudioDataset, AudioSample
 
-OWN_KEYS = ("id", "label", "speaker", "split", "source")  # of a sample's metadata: they are fields of a clip
 ARRAYS = "arrays"  # folder of what had no file
 FULL_SCALE = 1 + 1 / io.PCM16_SCALE  # a rounding step beyond is no clipping
 
@@ -126,7 +125,7 @@ def _read(dataset: AudioDataset, out: Path) -> tuple[list[_Sample], list[Finding
 def _values(sample: AudioSample, task: str) -> dict[str, Any]:
     """What a clip takes from a sample. A corpus for classification may give its labels as texts."""
     metadata = dict(sample.metadata)
-    values = {key: metadata.pop(key) for key in OWN_KEYS if key in metadata}
+    values = {key: metadata.pop(key) for key in OF_METADATA if key in metadata}
     try:
         json.dumps([values, metadata], allow_nan=False)
     except (TypeError, ValueError) as error:
