@@ -253,7 +253,7 @@ def _check_bandwidth(folder: Path, encoding: Encoding) -> None:
 
 def _code_files() -> list[Path]:
     here = Path(__file__).parent
-    return [here / name for name in ("codec.py", "ecdc.py", "io.py", "tokenize.py")]
+    return [here / name for name in ("codec.py", "ecdc.py", "io.py", "network.py", "tokenize.py")]
 
 
 def _wave(data: bytes) -> np.ndarray:
