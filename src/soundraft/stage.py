@@ -1,11 +1,11 @@
 """How a stage script starts and ends: its cycle, what it cost on this machine, or a clear message and exit code 1."""
 
 import argparse
+import functools
 import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from soundraft import cycles, runtime
@@ -56,6 +56,7 @@ def add_max_bad_fraction(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@functools.cache
 def defaults() -> Params:
     """The numbers of the repository's params.yaml: what a script that runs alone takes where no option is given."""
     return load_params(Path(__file__).resolve().parents[2] / PARAMS_PATH)
@@ -67,6 +68,6 @@ def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None
     options.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
     cycle = options.parse_args().cycle
     if cycles.is_active(cycle):
-        run(partial(main, cycle))
+        run(functools.partial(main, cycle))
     else:
         cycles.write_marker(chain / f"{cycle:02d}")

@@ -218,7 +218,7 @@ def test_a_checkpoint_is_read_without_transformers(
 ) -> None:
     change(codecs.save(tmp_path))
     reference = codec.load_model(tmp_path)
-    monkeypatch.setattr(codec, "load_model", None)
+    monkeypatch.setattr(codec, "load_model", pytest.fail)
     loaded = codec.load(tmp_path)
     wave = codecs.noise(1.0, 5)
     assert np.array_equal(loaded.encode(wave, 6.0), codec.of_model(reference).encode_one(wave, 6.0))

@@ -180,7 +180,7 @@ def _decoder_layers(config: Config) -> list[nn.Module]:
 
 
 class Elu(nn.ELU):
-    """In place only where transformers' result would lie in memory as its input does: else convolutions round otherwise."""
+    """In place only where transformers' result would lie in memory as its input does: convolutions round by that."""
 
     look_back, stride, narrowest = 0, 1, math.inf
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio import ecdc, io, token_index
-from soundraft.audio.incremental import bring_up_to_date
+from soundraft.audio.incremental import bring_up_to_date, what_stays
 from soundraft.audio.token_index import INDEX_NAME, TokenFile
 from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
 from soundraft.manifest import QUARANTINE_NAME, Clip, check_bad_fraction, one_per_output
-from soundraft.parallel import BadClip, map_clips
+from soundraft.parallel import BadClip
 from soundraft.params import BANDWIDTHS_KBPS
 from soundraft.runtime import UserError
 
@@ -134,10 +134,9 @@ def plan(clips: Sequence[Clip], source: Path, target: Path, encoding: Encoding, 
     """What `encode_clips` would do; nothing is written."""
     clips, _ = one_per_output(clips, lambda clip: [token_path(clip, encoding)])
     worker = _Encoder.prepare(source, target, encoding)
-    known = {} if overwrite or not target.is_dir() else Ledger(target, MAKER).known_items()
-    stays = list(map_clips(worker.stays, [(clip, known.get(clip.id)) for clip in clips], title="compare"))
-    write = [clip for clip, stay in zip(clips, stays, strict=True) if stay is not True]
-    skip = [clip for clip, stay in zip(clips, stays, strict=True) if stay is True]
+    kept = {} if overwrite or not target.is_dir() else what_stays(clips, worker, Ledger(target, MAKER))
+    write = [clip for clip in clips if clip.id not in kept]
+    skip = [clip for clip in clips if clip.id in kept]
     wanted = {token_path(clip, encoding) for clip in clips}
     present: set[str] = set()
     if target.is_dir():
@@ -204,21 +203,15 @@ class _Encoder:
         key = code_key(_code_files(), ("torch", "transformers"), options)
         return cls(source.resolve(), target.resolve(), encoding, folder, key)
 
-    def stays(self, job: tuple[Clip, Entry | None]) -> bool:
-        """Whether a clip's token file is there, made from the same audio."""
+    def stays(self, job: tuple[Clip, Entry]) -> bool:
         clip, known = job
         return holds(known, self._key(clip, io.read_file(self.source / clip.audio_path)), self.target)
 
-    def __call__(self, job: tuple[Clip, Entry | None]) -> tuple[Entry, bool]:
-        """The clip's entry, and whether it had to be made."""
-        clip, known = job
+    def __call__(self, clip: Clip) -> Entry:
         data = io.read_file(self.source / clip.audio_path)
-        key = self._key(clip, data)
-        if known is not None and holds(known, key, self.target):
-            return known, False
         wave = _wave(data)
         codes = load_codec(self.folder, self.encoding.device).encode(wave, self.encoding.bandwidth_kbps)
-        return self._write(clip, ecdc.Tokens(codes, len(wave)), key), True
+        return self._write(clip, ecdc.Tokens(codes, len(wave)), self._key(clip, data))
 
     def _key(self, clip: Clip, data: bytes) -> str:
         """Of the audio and of its name, which the token file takes over."""
