@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from soundraft import cycles, runtime
+from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import PARAMS_PATH, Params, load_params
 from soundraft.runtime import UserError
 
@@ -54,6 +55,12 @@ def add_max_bad_fraction(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-bad-fraction", type=float, metavar="SHARE", default=defaults().limits.max_bad_fraction, help=help_text
     )
+
+
+def check_has_no_manifest(folder: Path, option: str) -> None:
+    """Raise UserError when an option that chooses among a folder's files is given for one whose manifest does so."""
+    if (folder / MANIFEST_NAME).is_file():
+        raise UserError(f"{option} chooses among files, but {folder / MANIFEST_NAME} names the clips: leave it out")
 
 
 @functools.cache
