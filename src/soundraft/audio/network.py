@@ -135,7 +135,7 @@ def build(config: Config, weights: dict[str, torch.Tensor], *, device: str | tor
     network = Network(config)
     weights = {name: value.detach().to(device, torch.float32) for name, value in weights.items()}
     network.load_state_dict(_folded(weights), assign=True)
-    return network.requires_grad_(False).eval()
+    return network.to(device).requires_grad_(False).eval()  # `to` lays an LSTM's weights out as a GPU wants them
 
 
 def _folded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
