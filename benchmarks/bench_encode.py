@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from timing import report
 
-from soundraft.audio.codec import Codec
+from soundraft.audio.codec import Codec, of_model
 from tests.audio import codecs
 
 SHORT, LONG = 64, 6
@@ -28,7 +28,7 @@ BANDWIDTH_KBPS = 6.0
 
 def main() -> None:
     torch.set_num_threads(1)
-    codec = Codec(codecs.random_model(codecs.FULL))
+    codec = of_model(codecs.random_model(codecs.FULL))
     rng = np.random.default_rng(0)
     short = [codecs.noise(0.5, seed) for seed in range(SHORT)]
     long = [codecs.noise(rng.uniform(10, 30), seed) for seed in range(LONG)]

@@ -43,7 +43,9 @@ def alone(given: argparse.Namespace) -> None:
         on_clipping=given.on_clipping,
     )
     leveling = Leveling(**checked.model_dump())
-    clips = find_clips(given.source, [f".{suffix.lstrip('.')}" for suffix in given.extensions])
+    if given.extensions is not None:
+        stage.check_has_no_manifest(given.source, "--extensions")
+    clips = find_clips(given.source, [f".{suffix.lstrip('.')}" for suffix in given.extensions or io.AUDIO_SUFFIXES])
     tell(str(given.source), normalize_clips(clips, given.source, given.out, leveling, given.max_bad_fraction))
     print(f"s1_normalize: next: python stages/s2_encodec.py {given.out} TOKENS_DIR")
 
@@ -65,9 +67,7 @@ def options() -> argparse.ArgumentParser:
         "--target-rms", type=float, default=rms, help="RMS of the loudest window, full scale is 1 (%(default)s)"
     )
     parser.add_argument("--window-ms", type=float, default=1000 * level.window_s, help="its length (%(default)s)")
-    parser.add_argument(
-        "--extensions", nargs="+", default=[*io.AUDIO_SUFFIXES], help="file endings, in any case (all that can be read)"
-    )
+    parser.add_argument("--extensions", nargs="+", help="file endings, in any case (all that can be read)")
     parser.add_argument("--sample-rate", type=int, default=level.sample_rate_hz, help="Hz of the output (%(default)s)")
     parser.add_argument(
         "--silence-db", type=float, default=level.silence_db, help="clips below it are set aside, dBFS (%(default)s)"

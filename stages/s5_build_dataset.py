@@ -14,7 +14,6 @@ from soundraft.dataset.build import Form
 from soundraft.dataset.rows import Sources
 from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import load_params
-from soundraft.sidecar import format
 from soundraft.tracking import stage_run
 
 AUDIO = Path("data/normalized")
@@ -22,7 +21,6 @@ TOKENS = Path("data/tokens")
 SIDECARS = Path("data/sidecars")
 AUDIT = Path("reports/audit")
 OUT = Path("data/dataset")
-FORMS = ("link", "copy", "none", "embed")
 
 
 def pipeline() -> None:
@@ -69,21 +67,7 @@ def tell(name: str, done: build.Built) -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = stage.parser(__doc__)
-    add = parser.add_argument
-    add("tokens", type=Path, metavar="TOKENS_DIR", help="folder of token files, as s2 makes it")
-    add("out", type=Path, metavar="OUT_DIR", help="the dataset; one that is there is replaced")
-    add("--split", type=place.split_name, default="train", help="of all clips, or of those whose manifest names none")
-    add("--suffix", default=".ecdc", help="ending of the token files")
-    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too")
-    add("--tokens-subdir", default="tokens", metavar="NAME", help="folder in the dataset that takes the token files")
-    add("--materialize", choices=FORMS, default="link", help="how token files and sidecars come into the dataset")
-    add("--verify", action="store_true", help="afterwards compare every file with what the tables and the card say")
-    add("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are; else beside the token files")
-    add("--cond-suffix", type=format.check_suffix, default=format.SUFFIX, help="ending of the sidecars")
-    add("--no-cond", action="store_true", help="make the dataset without sidecars")
-    add("--wav-root", type=Path, metavar="FOLDER", help="audio for the tables; else the manifest's folder")
-    add("--manifest", type=Path, metavar="FILE", help="manifest.jsonl of the audio: texts, speakers, splits")
-    add("--codec", default="", metavar="NAME", help="the codec's checkpoint, for the card")
+    place.add_options(parser)
     stage.add_max_bad_fraction(parser)
     return parser
 

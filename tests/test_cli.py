@@ -48,6 +48,7 @@ def soundraft(capsys: pytest.CaptureFixture[str], *argv: object, code: int | str
 def test_a_dataset_is_shown(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = soundraft(capsys, "inspect", tmp_path / "ds")
     assert LINES in said
+    assert said == soundraft(capsys, "inspect", "--hf-ds", tmp_path / "ds")
     low, mean, high = (f"{number:.4g}" for number in (
         f(cond_of(0)[:, 0].astype(np.float32)) for f in (np.min, np.mean, np.max)))  # fmt: skip
     shown = [line.split() for line in said.splitlines()]
@@ -144,6 +145,7 @@ def pixels(path: Path) -> np.ndarray:
     [
         ((), "name a DATASET or --tokens-root FOLDER, one of them"),
         (("ds", "--tokens-root", "in/tokens"), "one of them"),
+        (("ds", "--hf-ds", "ds"), "one of them"),
         (("nowhere",), "nowhere is no dataset of ours"),
         ((".",), "name one of those inside: ds"),
         (("--tokens-root", "nowhere"), "no such folder: nowhere"),

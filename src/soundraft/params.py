@@ -4,6 +4,7 @@
 """
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -312,6 +313,7 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
     return params
 
 
+@functools.cache
 def defaults() -> Params:
     """The numbers of the repository's params.yaml: what is taken where no option is given."""
     return load_params(Path(__file__).resolve().parents[2] / PARAMS_PATH)

@@ -1,14 +1,15 @@
 """How a stage script starts and ends: its cycle, what it cost on this machine, or a clear message and exit code 1."""
 
 import argparse
+import functools
 import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from soundraft import cycles, runtime
+from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 
@@ -56,12 +57,18 @@ def add_max_bad_fraction(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_has_no_manifest(folder: Path, option: str) -> None:
+    """Raise UserError when an option that chooses among a folder's files is given for one whose manifest does so."""
+    if (folder / MANIFEST_NAME).is_file():
+        raise UserError(f"{option} chooses among files, but {folder / MANIFEST_NAME} names the clips: leave it out")
+
+
 def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None) -> None:
     """Call `main` with the number after `--cycle`; a cycle that the plan calls inactive leaves a marker in `chain`."""
     options = parser(help_text)
     options.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
     cycle = options.parse_args().cycle
     if cycles.is_active(cycle):
-        run(partial(main, cycle))
+        run(functools.partial(main, cycle))
     else:
         cycles.write_marker(chain / f"{cycle:02d}")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from transformers import EncodecConfig, EncodecModel
 
 from soundraft import files
-from soundraft.audio import codec
+from soundraft.audio import codec, network
 from soundraft.audio.codec import Codec, CodecError
 from soundraft.audio.ecdc import SAMPLES_PER_FRAME, frames_of
 from tests.audio import codecs
@@ -34,7 +34,7 @@ LENGTHS = [
 @functools.cache
 def model(name: str) -> Codec:
     torch.set_num_threads(1)
-    return Codec(codecs.random_model(SIZES[name]))
+    return codec.of_model(codecs.random_model(SIZES[name]))
 
 
 def test_the_random_models_let_signals_through() -> None:
@@ -74,7 +74,7 @@ def test_silence_and_full_scale() -> None:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_decoding_is_that_of_transformers(name: str) -> None:
-    for seed, frames in enumerate((1, 7, 75)):
+    for seed, frames in enumerate((1, 2, 7, 75)):
         codes = np.random.default_rng(seed).integers(0, 1024, (8, frames))
         with torch.no_grad():
             theirs = model(name).model.decode(torch.from_numpy(codes)[None, None], [None]).audio_values[0, 0].numpy()
@@ -151,7 +151,7 @@ def test_the_encodec_package_gives_the_same_codes_with_the_same_weights(name: st
 def test_another_kind_of_model_is_refused_by_its_keys(change: dict, named: list[str]) -> None:
     foreign = EncodecModel(EncodecConfig(**codecs.SMALL | change))
     with pytest.raises(CodecError, match="not a 24 kHz EnCodec like facebook/encodec_24khz") as refused:
-        Codec(foreign)
+        codec.of_model(foreign)
     assert [text for text in named if text not in str(refused.value)] == []
     assert str(refused.value).count(" is ") == len(named)
 
@@ -195,3 +195,44 @@ def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     loaded = codec.load(codecs.save(tmp_path))
     wave = codecs.noise(1.0, 5)
     assert np.array_equal(loaded.encode_one(wave, 6.0), model("small").encode_one(wave, 6.0))
+
+
+def with_older_names(folder: Path) -> None:
+    """Those of facebook/encodec_24khz: torch called the parts of a weight otherwise."""
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    older = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    for now, then in older.items():
+        weights = {name.replace(now, then): value for name, value in weights.items()}
+    safetensors.torch.save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def in_half_precision(folder: Path) -> None:
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    halves = {name: value.half() for name, value in weights.items()}
+    safetensors.torch.save_file(halves, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("change", [lambda folder: None, with_older_names, in_half_precision])
+def test_a_checkpoint_is_read_without_transformers(
+    tmp_path: Path, change: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(codecs.save(tmp_path))
+    reference = codec.load_model(tmp_path)
+    monkeypatch.setattr(codec, "load_model", pytest.fail)
+    loaded = codec.load(tmp_path)
+    wave = codecs.noise(1.0, 5)
+    assert np.array_equal(loaded.encode(wave, 6.0), codec.of_model(reference).encode_one(wave, 6.0))
+
+
+def test_a_checkpoint_in_parts_is_read_by_transformers(tmp_path: Path) -> None:
+    model("small").model.save_pretrained(tmp_path, max_shard_size="100KB")
+    assert network.read(tmp_path) is None
+    wave = codecs.noise(1.0, 5)
+    assert np.array_equal(codec.load(tmp_path).encode(wave, 6.0), model("small").encode_one(wave, 6.0))
+
+
+def test_a_config_means_what_it_means_to_transformers(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "config.json", {})
+    assert vars(network.Config.read(tmp_path / "config.json")) == vars(network.Config.of(EncodecConfig())) | {
+        "codebook_dim": None  # that of the latents
+    }

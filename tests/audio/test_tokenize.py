@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from encodec.compress import MODELS
 from soundraft import files, parallel
 from soundraft.audio import ecdc, io, tokenize
 from soundraft.audio.tokenize import EncodeSummary, Encoding, encode_clips
-from soundraft.manifest import QUARANTINE_NAME, Clip, TooManyBad, find_clips
+from soundraft.manifest import QUARANTINE_NAME, Clip, TooManyBad, find_clips, write_manifest
 from soundraft.runtime import UserError
 from tests.audio import codecs
 from tests.sidecar.workshop import script, tree
@@ -291,3 +292,34 @@ def test_a_mistake_is_one_line(s2: functools.partial, source: Path, monkeypatch:
         assert "\n" not in said
     code, said = script("s2_encodec", source / "absent", source / "out")
     assert (code, "no such folder" in said) == (1, True)
+
+
+def test_tokens_of_another_device_are_made_anew(source: Path, tmp_path: Path, encoding: Encoding) -> None:
+    clips = find_clips(source, io.AUDIO_SUFFIXES)
+    encode(source, tmp_path / "out", encoding)
+    on_gpu = dataclasses.replace(encoding, device="cuda")
+    assert len(tokenize.plan(clips, source, tmp_path / "out", encoding).skip) == 6
+    assert len(tokenize.plan(clips, source, tmp_path / "out", on_gpu).write) == 6
+
+
+def test_what_chooses_among_files_is_refused_where_a_manifest_does(source: Path, tmp_path: Path) -> None:
+    write_manifest(source, [Clip(id="a", audio_path="a.wav")], [])
+    for name, option in (("s1_normalize", ["--extensions", "wav"]), ("s2_encodec", ["--no-recursive"])):
+        code, said = script(name, source, tmp_path / name, *option)
+        assert code == 1
+        assert f"{option[0]} chooses among files, but {source}/manifest.jsonl names the clips" in said
+        assert script(name, source, tmp_path / name)[0] == 0
+
+
+def test_one_changed_clip_starts_no_processes(
+    source: Path, tmp_path: Path, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode(source, tmp_path / "out", encoding)
+    io.write_wav(source / "a.WAV", codecs.noise(0.4, 99), 24000)  # the first clip, and the codec takes a second to load
+    load = tokenize.load_codec
+    monkeypatch.setattr(tokenize, "load_codec", lambda *given: (time.sleep(1), load(*given))[1])
+    monkeypatch.setenv("SOUNDRAFT_JOBS", "2")
+    monkeypatch.setattr(parallel, "PROBE_CLIPS", 1)
+    monkeypatch.setattr(parallel, "CHUNK_CLIPS", 1)
+    monkeypatch.setattr(parallel, "_in_workers", pytest.fail)
+    assert encode(source, tmp_path / "out", encoding).made == 1

@@ -112,6 +112,20 @@ def test_half_a_sidecar_is_made_again_unless_it_has_features(tmp_path: Path) -> 
         create_sidecars(tokens, tokens, dtype="float32")
 
 
+def test_a_sidecar_of_another_length_is_made_again_unless_it_has_features(tmp_path: Path) -> None:
+    tokens = token_folder(tmp_path / "t")
+    make_empty(tokens, tokens)
+    frames = len(format.read(f"{tokens}/a.cond.npy").values)
+    format.write(f"{tokens}/a.cond.npy", Sidecar(np.empty((frames + 2, 0), np.float32), ()))
+    done = create_sidecars(tokens, tokens, dtype="float32")
+    assert (done.made, done.kept) == (1, 4)
+    assert len(format.read(f"{tokens}/a.cond.npy").values) == frames
+    format.write(f"{tokens}/a.cond.npy", Sidecar(np.ones((frames + 2, 1), np.float32), ("mine",)))
+    with pytest.raises(UserError, match=f"has {frames + 2} frames of features, the token file {frames}; --overwrite"):
+        create_sidecars(tokens, tokens, dtype="float32")
+    assert create_sidecars(tokens, tokens, dtype="float32", overwrite=True).made == 5
+
+
 def test_suffix_table_and_shards_as_options(tmp_path: Path) -> None:
     tokens = token_folder(tmp_path / "t")
     common = ("--audio-root", tokens, "--cond-root", tmp_path / "c", "--suffix", ".feat.npy")

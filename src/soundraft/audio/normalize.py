@@ -119,14 +119,13 @@ class _Normalizer:
     leveling: Leveling
     stage_key: str
 
-    def __call__(self, job: tuple[Clip, Entry | None]) -> tuple[Entry, bool]:
-        """The clip's entry, and whether it had to be made."""
+    def stays(self, job: tuple[Clip, Entry]) -> bool:
         clip, known = job
+        return holds(known, self._key(clip, self._inputs(clip)), self.target)
+
+    def __call__(self, clip: Clip) -> Entry:
         names = _output_names(clip)
-        inputs = [io.read_file(self.source / name) for name in _input_names(clip)]
-        key = item_key(self.stage_key, *inputs, "\n".join(names).encode())
-        if known is not None and holds(known, key, self.target):
-            return known, False
+        inputs = self._inputs(clip)
         waves = [self._mono(data) for data in inputs]
         duration_s = len(waves[0]) / self.leveling.sample_rate_hz
         result = {"duration": round(duration_s, 6)} | self._level(waves)
@@ -136,7 +135,13 @@ class _Normalizer:
             data = io.wav_bytes(wave * gain, self.leveling.sample_rate_hz)
             files.write_bytes(self.target / name, data)
             hashes[name] = output_hash(data)
-        return Entry(clip.id, key, result, hashes), True
+        return Entry(clip.id, self._key(clip, inputs), result, hashes)
+
+    def _inputs(self, clip: Clip) -> list[bytes]:
+        return [io.read_file(self.source / name) for name in _input_names(clip)]
+
+    def _key(self, clip: Clip, inputs: Sequence[bytes]) -> str:
+        return item_key(self.stage_key, *inputs, "\n".join(_output_names(clip)).encode())
 
     def _mono(self, data: bytes) -> np.ndarray:
         samples, rate_hz = io.parse(data)

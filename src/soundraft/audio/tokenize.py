@@ -1,5 +1,6 @@
 """s2: normalised clips → EnCodec token files, and the index of how many frames each has."""
 
+import argparse
 import functools
 import re
 from collections.abc import Sequence
@@ -11,12 +12,12 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio import ecdc, io, token_index
-from soundraft.audio.incremental import bring_up_to_date
+from soundraft.audio.incremental import bring_up_to_date, what_stays
 from soundraft.audio.token_index import INDEX_NAME, TokenFile
 from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
 from soundraft.manifest import QUARANTINE_NAME, Clip, check_bad_fraction, one_per_output
-from soundraft.parallel import BadClip, map_clips
-from soundraft.params import BANDWIDTHS_KBPS
+from soundraft.parallel import BadClip
+from soundraft.params import BANDWIDTHS_KBPS, Encodec
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Encoding:
         bandwidth_kbps: 1.5, 3, 6, 12 or 24, for 2 to 32 codebooks.
         container: see `ecdc`.
         suffix: of the token files.
-        device: cpu or cuda; a GPU rounds otherwise and may flip a code now and then; not part of a file's key.
+        device: cpu or cuda; a GPU rounds otherwise and may flip a code now and then, so it makes all files anew that a
+            CPU made, and the other way round: no folder is of both.
     """
 
     checkpoint: str
@@ -69,6 +71,16 @@ class Plan:
     skip: list[Clip]
     missing: list[str]
     orphans: list[str]
+
+    def dry_run(self) -> list[str]:
+        """The lines of `--dry-run`."""
+        told = [f"SKIP {clip.audio_path}" for clip in self.skip] + [f"WRITE {clip.audio_path}" for clip in self.write]
+        return [*told, f"{MAKER}: would write {len(self.write)} and skip {len(self.skip)}"]
+
+    def list_missing(self) -> list[str]:
+        """The lines of `--list-missing`."""
+        told = [f"MISSING {path}" for path in self.missing] + [f"ORPHAN {path}" for path in self.orphans]
+        return [*told, f"{MAKER}: {len(self.missing)} token files are missing, {len(self.orphans)} have no audio"]
 
 
 def checkpoint_folder(checkpoint: str, revision: str) -> Path:
@@ -134,10 +146,9 @@ def plan(clips: Sequence[Clip], source: Path, target: Path, encoding: Encoding, 
     """What `encode_clips` would do; nothing is written."""
     clips, _ = one_per_output(clips, lambda clip: [token_path(clip, encoding)])
     worker = _Encoder.prepare(source, target, encoding)
-    known = {} if overwrite or not target.is_dir() else Ledger(target, MAKER).known_items()
-    stays = list(map_clips(worker.stays, [(clip, known.get(clip.id)) for clip in clips], title="compare"))
-    write = [clip for clip, stay in zip(clips, stays, strict=True) if stay is not True]
-    skip = [clip for clip, stay in zip(clips, stays, strict=True) if stay is True]
+    kept = {} if overwrite or not target.is_dir() else what_stays(clips, worker, Ledger(target, MAKER))
+    write = [clip for clip in clips if clip.id not in kept]
+    skip = [clip for clip in clips if clip.id in kept]
     wanted = {token_path(clip, encoding) for clip in clips}
     present: set[str] = set()
     if target.is_dir():
@@ -201,24 +212,20 @@ class _Encoder:
             key: value for key, value in asdict(encoding).items() if key in ("bandwidth_kbps", "container", "suffix")
         }
         _check_bandwidth(folder, encoding)
+        if encoding.device != "cpu":
+            options["device"] = encoding.device.partition(":")[0]
         key = code_key(_code_files(), ("torch", "transformers"), options)
         return cls(source.resolve(), target.resolve(), encoding, folder, key)
 
-    def stays(self, job: tuple[Clip, Entry | None]) -> bool:
-        """Whether a clip's token file is there, made from the same audio."""
+    def stays(self, job: tuple[Clip, Entry]) -> bool:
         clip, known = job
         return holds(known, self._key(clip, io.read_file(self.source / clip.audio_path)), self.target)
 
-    def __call__(self, job: tuple[Clip, Entry | None]) -> tuple[Entry, bool]:
-        """The clip's entry, and whether it had to be made."""
-        clip, known = job
+    def __call__(self, clip: Clip) -> Entry:
         data = io.read_file(self.source / clip.audio_path)
-        key = self._key(clip, data)
-        if known is not None and holds(known, key, self.target):
-            return known, False
         wave = _wave(data)
         codes = load_codec(self.folder, self.encoding.device).encode(wave, self.encoding.bandwidth_kbps)
-        return self._write(clip, ecdc.Tokens(codes, len(wave)), key), True
+        return self._write(clip, ecdc.Tokens(codes, len(wave)), self._key(clip, data))
 
     def _key(self, clip: Clip, data: bytes) -> str:
         """Of the audio and of its name, which the token file takes over."""
@@ -253,7 +260,7 @@ def _check_bandwidth(folder: Path, encoding: Encoding) -> None:
 
 def _code_files() -> list[Path]:
     here = Path(__file__).parent
-    return [here / name for name in ("codec.py", "ecdc.py", "io.py", "tokenize.py")]
+    return [here / name for name in ("codec.py", "ecdc.py", "io.py", "network.py", "tokenize.py")]
 
 
 def _wave(data: bytes) -> np.ndarray:
@@ -272,3 +279,22 @@ def load_codec(folder: Path, device: str = "cpu") -> "Codec":
 
     torch.set_num_threads(1)  # a clip is too small for two threads: the workers share the clips
     return codec.load(folder, device=device)
+
+
+def add_options(parser: argparse.ArgumentParser, default: Encodec) -> None:
+    """The options of s2 alone."""
+    add = parser.add_argument
+    add("source", type=Path, metavar="IN", help="folder of 24 kHz mono audio, as s1 makes it")
+    add("out", type=Path, metavar="OUT", help="folder for the token files; made when absent")
+    add("--checkpoint", default=default.checkpoint, help="tiny, a hub id, or a local folder (%(default)s)")
+    add("--revision", default=default.revision, help="commit, tag or branch of a hub id")
+    add("--bandwidth", type=float, choices=BANDWIDTHS_KBPS, default=default.bandwidth_kbps, help="kbps (%(default)s)")
+    add("--container", choices=["esf", "encodec"], default=default.container, help="kind of .ecdc file (%(default)s)")
+    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too (yes)")
+    add("--overwrite", action="store_true", help="encode everything again")
+    add("--suffix", default=".ecdc", help="ending of the token files (%(default)s)")
+    add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU if there is one")
+    add("--dry-run", action="store_true", help="print SKIP or WRITE per file, and write nothing")
+    add("--list-missing", action="store_true", help="print missing and orphan tokens; write nothing")
+    add("--verify", action="store_true", help="afterwards encode some clips again, alone, and compare")
+    add("--verify-samples", type=int, default=20, help="so many of them (%(default)s)")

@@ -13,6 +13,7 @@ from soundraft.runtime import UserError
 def inspect_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
     add("dataset", type=Path, nargs="?", metavar="DATASET", help="a dataset that s5 built")
+    add("--hf-ds", type=Path, metavar="DATASET", help="the same, as an option")
     add("--split", metavar="NAME", help="of the dataset (train, or its only one)")
     add("--tokens-root", type=Path, metavar="FOLDER", help="instead of a dataset: a folder of token files")
     add("--cond-root", type=Path, metavar="FOLDER", help="where its sidecars are (beside the token files)")
@@ -25,8 +26,9 @@ def inspect_options(options: argparse.ArgumentParser) -> None:
 
 def inspect(given: argparse.Namespace) -> None:
     """What is in a dataset, or in folders of token files and sidecars."""
-    if (given.dataset is None) == (given.tokens_root is None):
+    if [given.dataset, given.hf_ds, given.tokens_root].count(None) != 2:
         raise UserError("name a DATASET or --tokens-root FOLDER, one of them")
+    given.dataset = given.dataset or given.hf_ds
     if given.plot is not None and given.plot.suffix.lower() != ".png":
         raise UserError(f"--plot writes a .png, not {given.plot}")
     view = _dataset_view(given) if given.dataset is not None else _folders_view(given)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import files
-from soundraft.corpora import anyhub, custom, espeak, folder, fsdd, sounds, speech
+from soundraft.corpora import anyhub, custom, espeak, folder, fsdd, hub, originals, sounds, speech
 from soundraft.corpora.base import SOURCE_NAME, Corpus, CorpusError, Fetched, Request, check_options, copy_in
 from soundraft.corpora.samples import AudioDataset, AudioSample
 from soundraft.manifest import check_bad_fraction, write_manifest
@@ -19,9 +19,9 @@ CORPORA: dict[str, Corpus] = {
     "voxceleb": speech.VOXCELEB.corpus(),
     "audioset": sounds.AUDIOSET.corpus(),
     "speech_commands": sounds.SPEECH_COMMANDS.corpus(),
-    "esc50": sounds.ESC50.corpus(),
-    "urbansound8k": sounds.URBANSOUND8K.corpus(),
-    "emodb": sounds.EMODB.corpus(),
+    "esc50": sounds.ESC50.corpus(hub.Original(originals.is_esc50, originals.fetch_esc50)),
+    "urbansound8k": sounds.URBANSOUND8K.corpus(hub.Original(originals.is_urbansound8k, originals.fetch_urbansound8k)),
+    "emodb": sounds.EMODB.corpus(hub.Original(originals.is_emodb, originals.fetch_emodb)),
     "minds14": speech.MINDS14.corpus(),
     "speech_massive": speech.SPEECH_MASSIVE.corpus(),
     "folder": folder.CORPUS,

@@ -1,14 +1,17 @@
-"""Where a dataset that is built alone may go: nothing that it does not replace is lost."""
+"""s5 alone: its options, and where a dataset may go: nothing that it does not replace is lost."""
 
 import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from soundraft import files
 from soundraft.dataset import table
 from soundraft.dataset.rows import Sources
+from soundraft.params import Materialize
 from soundraft.runtime import UserError
+from soundraft.sidecar import format
 
 
 def check_replaceable(out: Path, sources: Sources) -> None:
@@ -40,3 +43,27 @@ def split_name(text: str) -> str:
     if not re.fullmatch(r"\w+(\.\w+)*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a split: letters, digits and _")
     return text
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of s5 alone."""
+    add = parser.add_argument
+    add("tokens", type=Path, metavar="TOKENS_DIR", help="folder of token files, as s2 makes it")
+    add("out", type=Path, metavar="OUT_DIR", help="the dataset; one that is there is replaced")
+    add("--split", type=split_name, default="train", help="of all clips, or of those whose manifest names none")
+    add("--suffix", default=".ecdc", help="ending of the token files")
+    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too")
+    add("--tokens-subdir", default="tokens", metavar="NAME", help="folder in the dataset that takes the token files")
+    add(
+        "--materialize",
+        choices=get_args(Materialize),
+        default="link",
+        help="how token files and sidecars come into the dataset",
+    )
+    add("--verify", action="store_true", help="afterwards compare every file with what the tables and the card say")
+    add("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are; else beside the token files")
+    add("--cond-suffix", type=format.check_suffix, default=format.SUFFIX, help="ending of the sidecars")
+    add("--no-cond", action="store_true", help="make the dataset without sidecars")
+    add("--wav-root", type=Path, metavar="FOLDER", help="audio for the tables; else the manifest's folder")
+    add("--manifest", type=Path, metavar="FILE", help="manifest.jsonl of the audio: texts, speakers, splits")
+    add("--codec", default="", metavar="NAME", help="the codec's checkpoint, for the card")

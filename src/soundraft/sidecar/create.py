@@ -74,7 +74,7 @@ def _columns_there(clip: TokenFile, path: str) -> dict[str, int]:
     """How many features the clip's sidecar has already; nothing when it has to be made.
 
     Raises:
-        BadClip: when half of a sidecar is there and it holds features.
+        BadClip: when half of a sidecar is there, or one of another length, and it holds features.
     """
     npy, meta = format.exists(path)
     if not npy:
@@ -84,7 +84,9 @@ def _columns_there(clip: TokenFile, path: str) -> dict[str, int]:
         raise BadClip(f"{format.name_of(path)} has shape {list(shape)}")
     if not meta and shape[1]:
         raise BadClip(f"{format.name_of(path)} has features, but its json is gone")
-    return {clip.path: shape[1]} if meta else {}
+    if shape[0] != clip.frames and shape[1]:
+        raise BadClip(f"{format.name_of(path)} has {shape[0]} frames of features, the token file {clip.frames}")
+    return {clip.path: shape[1]} if meta and shape[0] == clip.frames else {}
 
 
 def write_table(path: Path, created: Created, suffix: str) -> None:
