@@ -34,6 +34,11 @@ def run(name: str, arguments: list[str]) -> bool:
     return done.returncode == 0
 
 
+def must_run(name: str, arguments: list[str]) -> None:
+    if not run(name, arguments):
+        raise SystemExit(f"{name} failed: nothing to measure")
+
+
 def make(folder: Path, count: int) -> None:
     """Recordings and a small checkpoint, made in a process that ends: this one must stay small."""
     code = (
