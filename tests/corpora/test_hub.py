@@ -166,7 +166,7 @@ def minds14(tmp_path: Path, count: int) -> Path:
     rows = [
         {
             "path": f"en-US~{index}.wav",
-            "audio": audio(f"{index}.wav"),
+            "audio": audio(f"{index}.wav", frequency_hz=300 + 5 * index),
             "transcription": f"request {index}",
             "english_transcription": f"request {index}",
             "intent_class": index % 14,
@@ -184,7 +184,7 @@ def test_minds14_has_names_for_labels_and_splits_drawn_with_the_seed(tmp_path: P
     assert fetched.clips[0].metadata["locale"] == "en-US"
     sizes = [len(of_split(fetched, split)) for split in SPLITS]
     assert sum(sizes) == 60
-    assert all(4 <= size <= 9 for size in sizes[1:])
+    assert all(1 <= size <= 15 for size in sizes[1:])
     assert fetch("minds14", repo, language="en-US", seed=1).clips == fetched.clips
     other = fetch("minds14", repo, language="en-US", seed=2)
     assert {clip.id: clip.split for clip in other.clips} != {clip.id: clip.split for clip in fetched.clips}
@@ -194,6 +194,29 @@ def test_a_limit_fills_every_split_that_must_be_drawn(tmp_path: Path) -> None:
     limited = fetch("minds14", minds14(tmp_path, 100), language="en-US", clips=dict.fromkeys(SPLITS, 4))
     assert [len(of_split(limited, split)) for split in SPLITS] == [4, 4, 4]
     assert limited.usable < 100
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_how_much_is_asked_for_moves_no_clip_to_another_split(tmp_path: Path, seed: int) -> None:
+    repo = voxceleb(tmp_path, speakers=40, videos=3)
+    whole = {clip.id: clip.split for clip in fetch("voxceleb", repo, seed=seed).clips}
+    speakers: dict[str, set[str | None]] = {}
+    for asked in [{"train": 12}, {"validation": 2}, {"test": 5}, {"train": None}, {"train": 1, "test": 7}]:
+        fetched = fetch("voxceleb", repo, seed=seed, clips={**dict.fromkeys(SPLITS, 0), **asked})
+        assert {clip.id: clip.split for clip in fetched.clips}.items() <= whole.items()
+        for split in set(asked):
+            speakers.setdefault(split, set()).update(clip.speaker for clip in of_split(fetched, split))
+    assert all(speakers.values())
+    assert not speakers["train"] & speakers["test"]
+    assert not speakers["train"] & speakers["validation"]
+
+
+def test_a_split_that_no_group_fell_to_is_an_error_not_another_division(tmp_path: Path) -> None:
+    repo = voxceleb(tmp_path, speakers=2, videos=3)
+    with pytest.raises(
+        CorpusError, match=r"no clip of voxceleb/voxceleb1 \(train\) fell to .*\(2 by speaker\); another"
+    ):
+        fetch("voxceleb", repo)
 
 
 def test_a_label_that_is_none_of_the_names_is_set_aside(tmp_path: Path) -> None:
@@ -209,8 +232,9 @@ def test_a_label_that_is_none_of_the_names_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_labels_outside_the_list_are_set_aside_and_unknown_ones_refused(tmp_path: Path) -> None:
-    repo = minds14(tmp_path, 28)
-    fetched = fetch("minds14", repo, language="en-US", labels=("freeze", "balance"))
+    repo = minds14(tmp_path, 84)
+    only_train = {**ALL, "validation": 0, "test": 0}
+    fetched = fetch("minds14", repo, language="en-US", labels=("freeze", "balance"), clips=only_train)
     assert {clip.label for clip in fetched.clips} == {"freeze", "balance"}
     assert fetched.rejected[0].reason == "label 'abroad' is not one of freeze, balance"
     with pytest.raises(CorpusError, match=r"--labels: PolyAI/minds14 has no frieze; there are: abroad, address"):
@@ -377,28 +401,37 @@ def test_emodb_holds_out_the_speaker_that_the_fold_names(tmp_path: Path) -> None
     assert [bad.reason for bad in fetched.rejected] == ["the file's name tells no speaker: 'unnamed.wav'"]
 
 
-def test_voxceleb_never_divides_a_speaker(tmp_path: Path) -> None:
+def voxceleb(tmp_path: Path, speakers: int, videos: int) -> Path:
     rows = [
         {
-            "audio": audio(f"id{speaker}/video{speaker}{video}/00001.wav"),
+            "audio": audio(f"id{speaker}/video{speaker}{video}/00001.wav", frequency_hz=300 + 10 * speaker + video),
             "id": f"{speaker}-{video}",
-            "speaker_id": f"id{speaker}",
+            "speaker_id": f"id{10001 + speaker}",
         }
-        for speaker in range(10001, 10013)
-        for video in range(2)
+        for speaker in range(speakers)
+        for video in range(videos)
     ]
-    fetched = fetch("voxceleb", hubs.write(tmp_path / "repo", hubs.VOXCELEB, {"default": {"train": rows}}))
+    return hubs.write(tmp_path / "repo", hubs.VOXCELEB, {"default": {"train": rows}})
+
+
+def test_voxceleb_never_divides_a_speaker(tmp_path: Path) -> None:
+    fetched = fetch("voxceleb", voxceleb(tmp_path, speakers=40, videos=2))
     speakers = [{clip.speaker for clip in of_split(fetched, split)} for split in SPLITS]
-    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 12
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 40
     assert all(speakers)
-    assert fetched.clips[0].metadata["source"] == "video100010"
+    assert fetched.clips[0].metadata["source"] == "video00"
 
 
 def generic(tmp_path: Path, **splits: int) -> Path:
     features = hubs.Features(speech=hubs.Audio(), sentence=hubs.STRING, speaker=hubs.STRING, photo=hubs.Value("binary"))
     of = {
         split: [
-            {"speech": audio("a.wav"), "sentence": f"{split} {index}", "speaker": f"s{index}", "photo": b"x"}
+            {
+                "speech": audio("a.wav", frequency_hz=300 + 5 * index),
+                "sentence": f"{split} {index}",
+                "speaker": f"s{index}",
+                "photo": b"x",
+            }
             for index in range(count)
         ]
         for split, count in splits.items()
@@ -430,7 +463,7 @@ def test_any_repository_guesses_nothing(tmp_path: Path) -> None:
     repo = generic(tmp_path / "several", **{"train": 1, "dev_a": 1, "dev_b": 1})
     with pytest.raises(CorpusError, match=r"--split: mine has several for validation: dev_a, dev_b; name one"):
         fetch("hub", repo, columns={"text": "sentence"})
-    fetched = fetch("hub", repo, columns={"text": "sentence"}, split="dev_b")
+    fetched = fetch("hub", repo, columns={"text": "sentence"}, split="dev_b", clips={**ALL, "train": 0, "test": 0})
     assert [clip.text for clip in of_split(fetched, "validation")] == ["dev_b 0"]
     silent = hubs.Features(text=hubs.STRING, words=hubs.STRING)
     rows = [{"text": "a", "words": "b"}]
@@ -438,7 +471,7 @@ def test_any_repository_guesses_nothing(tmp_path: Path) -> None:
         fetch("hub", hubs.write(tmp_path / "silent", silent, {"default": {"train": rows}}))
     two = hubs.Features(text=hubs.STRING, left=hubs.Audio(), right=hubs.Audio())
     both = [{"text": "a", "left": audio("l.wav"), "right": audio("r.wav", frequency_hz=880)}]
-    path = hubs.write(tmp_path / "two", two, {"default": {"train": both}})
+    path = hubs.write(tmp_path / "two", two, {"default": dict.fromkeys(SPLITS, both)})
     with pytest.raises(CorpusError, match=r"which one has the audio .* two has left, right"):
         fetch("hub", path)
     for side, number in (("left", 0), ("right", 1)):
@@ -456,18 +489,18 @@ def test_several_configs_without_a_default_must_be_named(tmp_path: Path) -> None
 
 def test_a_changed_local_copy_is_read_again(tmp_path: Path) -> None:
     columns = {"text": "sentence"}
-    assert len(fetch("hub", generic(tmp_path, train=5), columns=columns).clips) == 5
-    assert len(fetch("hub", generic(tmp_path, train=7), columns=columns).clips) == 7
+    assert len(fetch("hub", generic(tmp_path, train=5, dev=1, test=1), columns=columns).clips) == 7
+    assert len(fetch("hub", generic(tmp_path, train=7, dev=1, test=1), columns=columns).clips) == 9
 
 
 def test_an_audio_folder_is_read_too(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    for index in range(4):
-        io.write_wav(folder / f"train/{index}.wav", hubs.tone(), 8000)
-    lines = [f"{index}.wav,word {index}" for index in range(4)]
+    for index in range(30):
+        io.write_wav(folder / f"train/{index:02d}.wav", hubs.tone(0.1, 8000, 0.3, 300 + 10 * index), 8000)
+    lines = [f"{index:02d}.wav,word {index:02d}" for index in range(30)]
     (folder / "train/metadata.csv").write_text("\n".join(["file_name,text", *lines]))
     limited = fetch("hub", folder, clips={"train": 1, "validation": 1, "test": 1})
     assert len(limited.clips) == 3
     fetched = fetch("hub", folder)
-    assert sorted(str(clip.text) for clip in fetched.clips) == [f"word {index}" for index in range(4)]
-    assert (fetched.root / fetched.clips[0].audio_path).read_bytes() == (folder / "train/0.wav").read_bytes()
+    assert sorted(str(clip.text) for clip in fetched.clips) == [f"word {index:02d}" for index in range(30)]
+    assert (fetched.root / fetched.clips[0].audio_path).read_bytes() == (folder / "train/00.wav").read_bytes()

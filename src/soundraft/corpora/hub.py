@@ -2,7 +2,8 @@
 
 The audio stays where the cache has it (`corpora/store.py`); a clip's path counts from there. Rows are read one after
 the other, and reading stops when each split has as many clips as asked: 100 clips of a huge corpus cost 100 clips
-where the source has splits or folds, and about ten times as many where splits must be drawn by group.
+where the source has splits or folds, and about ten times as many where splits must be drawn by group: those of test
+are a tenth of what is read.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +14,10 @@ from typing import Any
 
 from soundraft.corpora import store
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, copy_in
+from soundraft.corpora.drawing import Drawing
 from soundraft.corpora.repository import Repository
 from soundraft.corpora.store import Record
-from soundraft.dataset.splits import assign_splits, fold_split
+from soundraft.dataset.splits import fold_split
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress
 
@@ -190,6 +192,7 @@ class _Reading:
         self.wanted = {name: request.clips.get(name) for name in ours}
         self.rejected: list[Rejected] = []
         self.usable = 0
+        self.drawing = None if corpus.folds or len(shared) == 1 else Drawing(request.seed, shared)
 
     def fetched(self) -> Fetched:
         asked = self.corpus.fields.get("audio") or self.corpus.audio
@@ -219,58 +222,52 @@ class _Reading:
 
     def _clip(self, record: Record, folder: str, seen: set[str]) -> Clip | None:
         """The clip of a row; `None` when it is bad, which is noted, or not asked for."""
-        place = f"{self.split}:{record.row}"
         name = f"{self.split}/{record.row:08d}"
         try:
             if record.reason:
                 raise BadClip(record.reason)
             row = Row(self.columns.named(record.values), record.name)
             fields = self.corpus.finish(self.columns.fields(row), row, self.request)
+            if fields is None:
+                return None
             self._check(fields)
+            fields = {"task": self.corpus.info.task, "id": name} | fields
+            name = fields["id"]
+            if name in seen:
+                raise BadClip("duplicate id: an earlier row has it")
+            split = self._split_of(fields)
         except BadClip as error:
-            self.rejected.append(Rejected(name, place, str(error)))
+            self.rejected.append(Rejected(name, f"{self.split}:{record.row}", str(error)))
             return None
-        if fields is None:
-            return None
-        clip = Clip.model_construct(  # each part was checked above: validating it again costs as much as the rest
-            id=fields.get("id", name),
+        return Clip.model_construct(  # each part was checked above: validating it again costs as much as the rest
+            id=name,
             audio_path=folder + record.audio,
             text=fields.get("text"),
             label=fields.get("label"),
             duration=record.duration,
             sample_rate=record.sample_rate,
             speaker=fields.get("speaker"),
-            split=self._split_of(fields),
-            task=fields.get("task", self.corpus.info.task),
+            split=split,
+            task=fields["task"],
             metadata=fields["metadata"],
         )
-        if clip.id in seen:
-            self.rejected.append(Rejected(clip.id, place, "duplicate id: an earlier row has it"))
-            return None
-        return clip
 
-    def _check(self, fields: Fields | None) -> None:
+    def _check(self, fields: Fields) -> None:
         """Refuse a row whose label, or whose fold, is none of those there can be."""
-        allowed, label = self.request.labels, (fields or {}).get("label")
-        if fields and allowed and label not in allowed:
+        allowed, label = self.request.labels, fields.get("label")
+        if allowed and label not in allowed:
             raise BadClip(f"label {label!r} is not one of {', '.join(allowed)}")
-        fold = (fields or {}).get("metadata", {}).get("fold")
-        if fields and self.corpus.folds and fold not in range(1, self.corpus.folds + 1):
+        fold = fields["metadata"].get("fold")
+        if self.corpus.folds and fold not in range(1, self.corpus.folds + 1):
             raise BadClip(f"fold {fold!r} is not one of 1 to {self.corpus.folds}")
+
+    def _split_of(self, fields: Fields) -> Split:
+        if self.corpus.folds:
+            return fold_split(int(fields["metadata"]["fold"]), self.request.fold, self.corpus.folds)
+        return self.drawing.split_of(fields["id"], fields) if self.drawing else self.shared[0]
 
     def _taken(self, clips: Iterator[Clip]) -> list[Clip]:
         """As many clips of each split as asked; no row is read that they do not need."""
-        if self.corpus.folds or len(self.shared) == 1:
-            return self._limited(clips)
-        return self._by_group(clips)
-
-    def _split_of(self, fields: Fields) -> Split | None:
-        """The split that a row alone tells; `None` where it depends on the others."""
-        if self.corpus.folds:
-            return fold_split(int(fields["metadata"]["fold"]), self.request.fold, self.corpus.folds)
-        return self.shared[0] if len(self.shared) == 1 else None
-
-    def _limited(self, clips: Iterator[Clip]) -> list[Clip]:
         kept: list[Clip] = []
         counts = dict.fromkeys(self.ours, 0)
         while any(self._lacks(split, counts) for split in self.ours):
@@ -280,35 +277,22 @@ class _Reading:
             if clip.split in counts and self._lacks(clip.split, counts):
                 counts[clip.split] += 1
                 kept.append(clip)
+        self._check_drawn(counts)
         return kept
 
     def _lacks(self, split: Split, counts: Mapping[Split, int]) -> bool:
         wanted = self.wanted[split]
         return wanted is None or counts[split] < wanted
 
-    def _by_group(self, clips: Iterator[Clip]) -> list[Clip]:
-        """Divide a growing pool until each split has enough: a group that came in late may belong to any."""
-        size = None if None in self.wanted.values() else sum(count or 0 for count in self.wanted.values())
-        pool: list[Clip] = []
-        while True:
-            before = len(pool)
-            pool += clips if size is None else _next(clips, size - before)
-            kept = self._limited(map(self._shared, assign_splits(pool, self.request.seed)))
-            full = all(
-                count is not None and sum(clip.split == split for clip in kept) == count
-                for split, count in self.wanted.items()
+    def _check_drawn(self, counts: Mapping[Split, int]) -> None:
+        """Refuse a split that was drawn empty out of all that the source has: it would be missed much later."""
+        empty = [split for split in self.ours if not counts[split]]
+        if self.drawing and empty and self.usable:
+            groups = ", ".join(f"{count} by {kind}" for kind, count in self.drawing.groups.items())
+            raise CorpusError(
+                f"no clip of {self.repository.repo} ({self.split}) fell to {' and '.join(empty)}: it has too few "
+                f"groups to draw from ({groups}); another seed may help, or leave {' and '.join(empty)} out"
             )
-            if full or size is None or len(pool) < size:
-                return kept
-            size *= 2
-
-    def _shared(self, clip: Clip) -> Clip:
-        """A divided clip; what would be of a split that the source has elsewhere is train."""
-        return clip if clip.split in self.shared else clip.model_copy(update={"split": self.shared[0]})
-
-
-def _next(clips: Iterator[Clip], count: int) -> list[Clip]:
-    return [clip for _, clip in zip(range(count), clips, strict=False)]
 
 
 class _Columns:
