@@ -504,3 +504,31 @@ def test_an_audio_folder_is_read_too(tmp_path: Path) -> None:
     fetched = fetch("hub", folder)
     assert sorted(str(clip.text) for clip in fetched.clips) == [f"word {index:02d}" for index in range(30)]
     assert (fetched.root / fetched.clips[0].audio_path).read_bytes() == (folder / "train/00.wav").read_bytes()
+
+
+def table(tmp_path: Path, **columns: Any) -> Path:
+    """A repository with one split of rows that have these columns beside their audio; a list is a column's values."""
+    count = max(len(values) for values in columns.values() if isinstance(values, list))
+    features = hubs.Features(audio=hubs.Audio(), **dict.fromkeys(columns, hubs.STRING))
+    rows = [
+        {name: values if isinstance(values, str) else values[index] for name, values in columns.items()}
+        | {"audio": audio(f"{index}.wav", frequency_hz=300 + 5 * index)}
+        for index in range(count)
+    ]
+    return hubs.write(tmp_path / "table", features, {"default": {"train": rows}})
+
+
+def test_a_column_that_happens_to_be_called_source_ties_nothing(tmp_path: Path) -> None:
+    repo = table(tmp_path, text=[f"word {index}" for index in range(60)], source="librivox")
+    fetched = fetch("hub", repo)
+    assert all(of_split(fetched, split) for split in SPLITS)
+    assert fetched.clips[0].metadata == {"source": "librivox"}
+
+
+def test_a_source_column_that_is_named_ties_its_clips(tmp_path: Path) -> None:
+    books = [f"book {index // 3}" for index in range(90)]
+    repo = table(tmp_path, text=[f"word {index}" for index in range(90)], book=books)
+    fetched = fetch("hub", repo, columns={"source": "book"})
+    sources = [{clip.metadata["source"] for clip in of_split(fetched, split)} for split in SPLITS]
+    assert sum(map(len, sources)) == len(set.union(*sources)) == 30
+    assert all(sources)

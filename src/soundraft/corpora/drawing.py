@@ -19,9 +19,14 @@ class Drawing:
         groups: how many different groups there were so far, of each kind.
     """
 
-    def __init__(self, seed: int, served: Sequence[Split]) -> None:
-        """`served`: those of our splits that are drawn; what would be of another one is of the first."""
-        self._seed, self._served = seed, served
+    def __init__(self, seed: int, served: Sequence[Split], *, by_source: bool) -> None:
+        """Draw among some of our splits.
+
+        Args:
+            served: the splits that are drawn; what would be of another one is of the first.
+            by_source: whether `metadata["source"]` names the source recording; it may be any column of that name.
+        """
+        self._seed, self._served, self._by_source = seed, served, by_source
         self._seen: set[Key] = set()
         self.groups: Counter[str] = Counter()
 
@@ -36,4 +41,5 @@ class Drawing:
 
     def _keys(self, name: str, fields: Mapping[str, Any]) -> list[Key]:
         text = fields.get("text") if fields["task"] == "asr" else None
-        return [*origin_keys(fields.get("speaker"), fields["metadata"].get("source"), text), ("audio", name)]
+        source = fields["metadata"].get("source") if self._by_source else None
+        return [*origin_keys(fields.get("speaker"), source, text), ("audio", name)]

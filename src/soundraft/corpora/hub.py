@@ -192,7 +192,9 @@ class _Reading:
         self.wanted = {name: request.clips.get(name) for name in ours}
         self.rejected: list[Rejected] = []
         self.usable = 0
-        self.drawing = None if corpus.folds or len(shared) == 1 else Drawing(request.seed, shared)
+        by_source = not corpus.rest or "source" in request.columns
+        drawn = not corpus.folds and len(shared) > 1
+        self.drawing = Drawing(request.seed, shared, by_source=by_source) if drawn else None
 
     def fetched(self) -> Fetched:
         asked = self.corpus.fields.get("audio") or self.corpus.audio
