@@ -7,8 +7,9 @@ import pytest
 
 from soundraft import corpora
 from soundraft.audio import io
-from soundraft.corpora import CorpusError, Fetched, Request, hub, sounds, store
+from soundraft.corpora import CorpusError, Fetched, Request, hub, leaks, sounds, store
 from soundraft.corpora.base import copy_in
+from soundraft.dataset.splits import hashed_split
 from soundraft.manifest import SPLITS, Clip, Split
 from tests.corpora import hubs
 from tests.corpora.hubs import audio
@@ -162,11 +163,12 @@ def test_common_voice(tmp_path: Path) -> None:
     assert clip.audio_path.endswith(".mp3")
 
 
-def minds14(tmp_path: Path, count: int) -> Path:
+def minds14(tmp_path: Path, count: int, recordings: int = 1000) -> Path:
+    """`count` rows of so many different recordings."""
     rows = [
         {
             "path": f"en-US~{index}.wav",
-            "audio": audio(f"{index}.wav", frequency_hz=300 + 5 * index),
+            "audio": audio(f"{index}.wav", frequency_hz=300 + 5 * (index % recordings)),
             "transcription": f"request {index}",
             "english_transcription": f"request {index}",
             "intent_class": index % 14,
@@ -219,6 +221,15 @@ def test_a_split_that_no_group_fell_to_is_an_error_not_another_division(tmp_path
         fetch("voxceleb", repo)
 
 
+def test_the_same_recording_in_several_rows_is_in_one_split(tmp_path: Path) -> None:
+    fetched = fetch("minds14", minds14(tmp_path, 120, recordings=40), language="en-US")
+    assert len(fetched.clips) == 120
+    assert not fetched.rejected
+    assert all(of_split(fetched, split) for split in SPLITS)
+    (check,) = [check for check in leaks.examine(fetched.clips, fetched.root, texts=False)[0] if check.kind == "audio"]
+    assert check.leaks == []
+
+
 def test_a_label_that_is_none_of_the_names_is_set_aside(tmp_path: Path) -> None:
     repo = minds14(tmp_path, 20)
     table = hubs.pq.read_table(repo / "en-US/train-00000-of-00001.parquet")
@@ -226,7 +237,7 @@ def test_a_label_that_is_none_of_the_names_is_set_aside(tmp_path: Path) -> None:
     place = table.schema.get_field_index("intent_class")
     table = table.set_column(place, table.schema.field("intent_class"), numbers)
     hubs.pq.write_table(table, repo / "en-US/train-00000-of-00001.parquet")
-    fetched = fetch("minds14", repo, language="en-US")
+    fetched = fetch("minds14", repo, language="en-US", clips={**ALL, "validation": 0, "test": 0})
     assert [bad.path for bad in fetched.rejected] == ["train:0", "train:1", "train:18"]
     assert {bad.reason for bad in fetched.rejected} == {"no label in column 'intent_class'"}
 
@@ -282,21 +293,21 @@ def test_audioset_keeps_all_labels_and_cuts_validation_out_of_train(tmp_path: Pa
         return [
             {
                 "video_id": f"{kind}{index}",
-                "audio": audio(f"{index}.flac", "FLAC"),
+                "audio": audio(f"{index}.flac", "FLAC", 300 + 5 * index),
                 "labels": ["/m/09x0r", "/m/04rlf"],
                 "human_labels": ["Speech", "Music"],
             }
             for index in range(count)
         ]
 
-    of = {"train": [*rows(30, "t"), {**rows(1, "x")[0], "human_labels": []}], "test": rows(5, "e")}
+    of = {"train": [*rows(60, "t"), {**rows(1, "x")[0], "human_labels": []}], "test": rows(5, "e")}
     repo = hubs.write(tmp_path / "AudioSet", hubs.AUDIOSET, {"balanced": of})
     fetched = fetch("audioset", repo)
     assert fetched.clips[0].label == "Speech"
     assert fetched.clips[0].metadata["all_labels"] == ["Speech", "Music"]
     assert len(of_split(fetched, "test")) == 5
-    assert len(of_split(fetched, "train")) + len(of_split(fetched, "validation")) == 30
-    assert 2 <= len(of_split(fetched, "validation")) <= 5
+    assert len(of_split(fetched, "train")) + len(of_split(fetched, "validation")) == 60
+    assert 1 <= len(of_split(fetched, "validation")) <= 15
     assert [bad.reason for bad in fetched.rejected] == ["no label in column 'human_labels'"]
     without = fetch("audioset", repo, clips={**ALL, "validation": 0})
     assert of_split(without, "train") == of_split(fetched, "train")
@@ -420,6 +431,27 @@ def test_voxceleb_never_divides_a_speaker(tmp_path: Path) -> None:
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 40
     assert all(speakers)
     assert fetched.clips[0].metadata["source"] == "video00"
+
+
+@pytest.mark.parametrize("clips", [ALL, {"train": None, "validation": 0, "test": 0}])
+def test_what_two_speakers_share_is_not_in_two_splits(tmp_path: Path, clips: dict[Split, int | None]) -> None:
+    names = [f"id{number}" for number in range(40)]
+    splits = {name: hashed_split(0, ("speaker", name)) for name in names}
+    trained = [name for name in names if splits[name] == "train"]
+    tested = next(name for name in names if splits[name] == "test")
+    of = [*((name, name, index) for index, name in enumerate(names)), (trained[0], "again", 200)]
+    of += [(tested, "again", 201), (tested, "copy", names.index(trained[1])), (trained[2], "twin", 200)]
+    rows = [
+        {"speaker_id": name, "id": "x", "audio": audio(f"{name}/{video}/1.wav", frequency_hz=300 + 10 * sound)}
+        for name, video, sound in of
+    ]
+    repo = hubs.write(tmp_path / "repo", hubs.VOXCELEB, {"default": {"train": rows}})
+    fetched = fetch("voxceleb", repo, clips=clips)
+    assert {bad.path: bad.reason for bad in fetched.rejected} == {
+        "train:41": "same source as train/00000040, which is of train; its speaker is of test",
+        "train:42": f"same content as train/{names.index(trained[1]):08d}, which is of train; its speaker is of test",
+    }
+    assert "train/00000043" in {clip.id for clip in of_split(fetched, "train")}
 
 
 def generic(tmp_path: Path, **splits: int) -> Path:

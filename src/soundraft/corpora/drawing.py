@@ -1,7 +1,8 @@
 """Our splits drawn out of one split of a source while it is read.
 
 A clip's split depends on the seed and its group alone. So it is the same however much of the source is read, and what
-one request takes for training no other one takes for its test.
+one request takes for training no other one takes for its test. A clip that is tied to an earlier one of another split,
+as by the same recording under two speakers' names, is set aside.
 """
 
 from collections import Counter
@@ -10,6 +11,7 @@ from typing import Any
 
 from soundraft.dataset.splits import Key, hashed_split, origin_keys
 from soundraft.manifest import Split
+from soundraft.parallel import BadClip
 
 
 class Drawing:
@@ -27,19 +29,29 @@ class Drawing:
             by_source: whether `metadata["source"]` names the source recording; it may be any column of that name.
         """
         self._seed, self._served, self._by_source = seed, served, by_source
-        self._seen: set[Key] = set()
+        self._first: dict[Key, tuple[str, Split]] = {}
         self.groups: Counter[str] = Counter()
 
-    def split_of(self, name: str, fields: Mapping[str, Any]) -> Split:
-        """The split of a clip with the id `name`."""
-        group, *_ = self._keys(name, fields)
-        if group not in self._seen:
-            self._seen.add(group)
-            self.groups[group[0]] += 1
-        split = hashed_split(self._seed, group)
-        return split if split in self._served else self._served[0]
+    def split_of(self, fields: Mapping[str, Any], content: str) -> Split:
+        """The split of a clip whose audio has the hash `content`.
 
-    def _keys(self, name: str, fields: Mapping[str, Any]) -> list[Key]:
+        Raises:
+            BadClip: when its source or its audio is an earlier clip's of another split.
+        """
+        keys = self._keys(fields, content)
+        drawn = hashed_split(self._seed, keys[0])
+        split = drawn if drawn in self._served else self._served[0]
+        for key in keys[1:]:
+            first, other = self._first.get(key, ("", split))
+            if other != split:
+                raise BadClip(f"same {key[0]} as {first}, which is of {other}; its {keys[0][0]} is of {split}")
+        self.groups[keys[0][0]] += keys[0] not in self._first
+        for key in keys:
+            self._first.setdefault(key, (fields["id"], split))
+        return split
+
+    def _keys(self, fields: Mapping[str, Any], content: str) -> list[Key]:
+        """What ties a clip to others; the first one is its group."""
         text = fields.get("text") if fields["task"] == "asr" else None
         source = fields["metadata"].get("source") if self._by_source else None
-        return [*origin_keys(fields.get("speaker"), source, text), ("audio", name)]
+        return [*origin_keys(fields.get("speaker"), source, text), ("content", content)]

@@ -237,7 +237,7 @@ class _Reading:
             name = fields["id"]
             if name in seen:
                 raise BadClip("duplicate id: an earlier row has it")
-            split = self._split_of(fields)
+            split = self._split_of(fields, record.content)
         except BadClip as error:
             self.rejected.append(Rejected(name, f"{self.split}:{record.row}", str(error)))
             return None
@@ -263,10 +263,10 @@ class _Reading:
         if self.corpus.folds and fold not in range(1, self.corpus.folds + 1):
             raise BadClip(f"fold {fold!r} is not one of 1 to {self.corpus.folds}")
 
-    def _split_of(self, fields: Fields) -> Split:
+    def _split_of(self, fields: Fields, content: str) -> Split:
         if self.corpus.folds:
             return fold_split(int(fields["metadata"]["fold"]), self.request.fold, self.corpus.folds)
-        return self.drawing.split_of(fields["id"], fields) if self.drawing else self.shared[0]
+        return self.drawing.split_of(fields, content) if self.drawing else self.shared[0]
 
     def _taken(self, clips: Iterator[Clip]) -> list[Clip]:
         """As many clips of each split as asked; no row is read that they do not need."""

@@ -12,6 +12,7 @@ An audio file is written before its line. So after a kill the lines are what is 
 or file is made again.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -34,6 +35,7 @@ ROWS_NAME = "rows.jsonl"
 COMPLETE_NAME = "complete.json"
 LOCK_NAME = ".lock"
 FILES_PER_FOLDER = 1000
+CONTENT_BYTES = 12
 _SUFFIX_OF_FORMAT = {"WAV": ".wav", "WAVEX": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", "MPEG": ".mp3"}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
@@ -67,6 +69,7 @@ class Record:
         name: the source's name of the audio file; empty when it has none.
         audio: the file's path relative to the entry; empty for a bad row.
         size: of that file, in bytes.
+        content: a hash of the file's bytes: rows with the same recording have the same.
         duration: in seconds.
         reason: why the row was set aside; empty for a good one.
         values: the other columns as the source has them.
@@ -77,6 +80,7 @@ class Record:
     name: str = ""
     audio: str = ""
     size: int = 0
+    content: str = ""
     duration: float = 0.0
     sample_rate: int = 0
     reason: str = ""
@@ -157,7 +161,9 @@ class Entry:
         return not record.audio or (path.is_file() and path.stat().st_size == record.size)
 
     def _damaged(self, row: int) -> CorpusError:
-        return CorpusError(f"{self.folder / ROWS_NAME}:{row + 1}: the cache is damaged; remove {self.folder}")
+        return CorpusError(
+            f"{self.folder / ROWS_NAME}:{row + 1}: the cache is damaged, or an older version's; remove {self.folder}"
+        )
 
     def _keep(self, row: int, item: Item) -> Record:
         """Check the audio of one row by decoding it, and write it."""
@@ -169,8 +175,9 @@ class Entry:
             return Record(row, item.after, item.name, reason=str(error), values=item.values)
         audio = f"{row // FILES_PER_FOLDER:05d}/{row:08d}{_suffix(item)}"
         _write(f"{self.folder}/{audio}", item.audio)
+        size, content = len(item.audio), hashlib.blake2b(item.audio, digest_size=CONTENT_BYTES).hexdigest()
         duration = round(len(samples) / rate_hz, 6)
-        return Record(row, item.after, item.name, audio, len(item.audio), duration, rate_hz, values=item.values)
+        return Record(row, item.after, item.name, audio, size, content, duration, rate_hz, values=item.values)
 
     def _complete(self, stream: BinaryIO, rows: int) -> None:
         os.fsync(stream.fileno())
@@ -222,7 +229,7 @@ def _parse(line: bytes) -> Record | None:
         return None
     try:
         value = json.loads(line)
-        return Record(**value | {"after": tuple(value["after"])})
+        return Record(**value | {"after": tuple(value["after"]), "content": value["content"]})
     except (ValueError, TypeError, KeyError):
         return None
 
