@@ -455,12 +455,12 @@ def test_what_two_speakers_share_is_not_in_two_splits(tmp_path: Path, clips: dic
 
 
 def generic(tmp_path: Path, **splits: int) -> Path:
-    features = hubs.Features(speech=hubs.Audio(), sentence=hubs.STRING, speaker=hubs.STRING, photo=hubs.Value("binary"))
+    features = hubs.Features(speech=hubs.Audio(), phrase=hubs.STRING, speaker=hubs.STRING, photo=hubs.Value("binary"))
     of = {
         split: [
             {
                 "speech": audio("a.wav", frequency_hz=300 + 5 * index),
-                "sentence": f"{split} {index}",
+                "phrase": f"{split} {index}",
                 "speaker": f"s{index}",
                 "photo": b"x",
             }
@@ -473,16 +473,16 @@ def generic(tmp_path: Path, **splits: int) -> Path:
 
 def test_any_repository_by_its_columns(tmp_path: Path) -> None:
     repo = generic(tmp_path, train=20, test=2)
-    with pytest.raises(CorpusError, match=r"--columns: which column of mine has the text .* sentence, speaker, photo"):
+    with pytest.raises(CorpusError, match=r"--columns: which column of mine has the text .* phrase, speaker, photo"):
         fetch("hub", repo)
-    fetched = fetch("hub", repo, columns={"text": "sentence"})
+    fetched = fetch("hub", repo, columns={"text": "phrase"})
     assert fetched.clips[0].text == "train 0"
     assert fetched.clips[0].speaker == "s0"
     assert fetched.clips[0].task == "asr"
     assert fetched.clips[0].metadata == {}
     assert [clip.text for clip in of_split(fetched, "test")] == ["test 0", "test 1"]
     assert of_split(fetched, "validation")
-    labels = fetch("hub", repo, columns={"label": "sentence", "voice": "speaker"})
+    labels = fetch("hub", repo, columns={"label": "phrase", "voice": "speaker"})
     assert (labels.clips[0].label, labels.clips[0].task) == ("train 0", "classification")
     assert labels.clips[0].metadata == {"voice": "s0"}
 
@@ -494,8 +494,8 @@ def test_any_repository_guesses_nothing(tmp_path: Path) -> None:
         fetch("hub", tmp_path / "a/b/c")
     repo = generic(tmp_path / "several", **{"train": 1, "dev_a": 1, "dev_b": 1})
     with pytest.raises(CorpusError, match=r"--split: mine has several for validation: dev_a, dev_b; name one"):
-        fetch("hub", repo, columns={"text": "sentence"})
-    fetched = fetch("hub", repo, columns={"text": "sentence"}, split="dev_b", clips={**ALL, "train": 0, "test": 0})
+        fetch("hub", repo, columns={"text": "phrase"})
+    fetched = fetch("hub", repo, columns={"text": "phrase"}, split="dev_b", clips={**ALL, "train": 0, "test": 0})
     assert [clip.text for clip in of_split(fetched, "validation")] == ["dev_b 0"]
     silent = hubs.Features(text=hubs.STRING, words=hubs.STRING)
     rows = [{"text": "a", "words": "b"}]
@@ -520,7 +520,7 @@ def test_several_configs_without_a_default_must_be_named(tmp_path: Path) -> None
 
 
 def test_a_changed_local_copy_is_read_again(tmp_path: Path) -> None:
-    columns = {"text": "sentence"}
+    columns = {"text": "phrase"}
     assert len(fetch("hub", generic(tmp_path, train=5, dev=1, test=1), columns=columns).clips) == 7
     assert len(fetch("hub", generic(tmp_path, train=7, dev=1, test=1), columns=columns).clips) == 9
 
@@ -564,3 +564,29 @@ def test_a_source_column_that_is_named_ties_its_clips(tmp_path: Path) -> None:
     sources = [{clip.metadata["source"] for clip in of_split(fetched, split)} for split in SPLITS]
     assert sum(map(len, sources)) == len(set.union(*sources)) == 30
     assert all(sources)
+
+
+@pytest.mark.parametrize("column", ["speaker", "speaker_id", "client_id", "Speaker_ID"])
+@pytest.mark.parametrize("text", ["text", "sentence", "transcription"])
+def test_usual_names_of_columns_are_known(tmp_path: Path, column: str, text: str) -> None:
+    texts = [f"word {index}" for index in range(90)]
+    repo = table(tmp_path, **{text: texts, column: [f"s{index // 3}" for index in range(90)]})
+    fetched = fetch("hub", repo)
+    assert (fetched.clips[4].speaker, fetched.clips[4].text, fetched.clips[4].metadata) == ("s1", "word 4", {})
+    speakers = [{clip.speaker for clip in of_split(fetched, split)} for split in SPLITS]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 30
+
+
+def test_of_two_usual_names_one_must_be_chosen_unless_it_is_ours(tmp_path: Path) -> None:
+    names = [f"s{index // 3}" for index in range(90)]
+    clients = [f"c{index // 3}" for index in range(90)]
+    repo = table(tmp_path, text=names, speaker_id=names, client_id=clients)
+    with pytest.raises(
+        CorpusError, match=r"--columns: which one is the speaker \(speaker=…\)\? .* speaker_id, client_id"
+    ):
+        fetch("hub", repo)
+    fetched = fetch("hub", repo, columns={"speaker": "client_id"})
+    assert fetched.clips[0].speaker == "c0"
+    assert fetched.clips[0].metadata == {"speaker_id": "s0"}
+    ours = table(tmp_path / "ours", text=names, speaker=names, client_id=clients)
+    assert fetch("hub", ours).clips[0].speaker == "s0"

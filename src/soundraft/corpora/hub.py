@@ -14,6 +14,7 @@ from typing import Any
 
 from soundraft.corpora import store
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, copy_in
+from soundraft.corpora.columns import SPELLINGS
 from soundraft.corpora.drawing import Drawing
 from soundraft.corpora.repository import Repository
 from soundraft.corpora.store import Record
@@ -58,7 +59,7 @@ class HubCorpus:
         finish: what else a row says of its clip; it gives `None` for a row that was not asked for, and raises BadClip
             for a bad one.
         elsewhere: the repository of those source splits that are not in `repo`.
-        rest: whether all other columns go to the metadata.
+        rest: whether the fields are those columns that have a usual name, and all other columns go to the metadata.
     """
 
     info: CorpusInfo
@@ -306,7 +307,7 @@ class _Columns:
         self.columns: list[str] = schema["columns"]
         self.labels: dict[str, list[str]] = schema["labels"]
         given = {ours: column for ours, column in request.columns.items() if ours != "audio"}
-        known = {ours: column for ours, column in corpus.fields.items() if not corpus.rest or column in self.columns}
+        known = self._spelled(given) if corpus.rest else dict(corpus.fields)
         self.of_fields = known | {ours: column for ours, column in given.items() if ours in _FIELDS}
         extra = {ours: column for ours, column in given.items() if ours not in self.of_fields}
         self.of_metadata = {**corpus.metadata, **extra}
@@ -314,6 +315,20 @@ class _Columns:
             used = {*self.of_fields.values(), *self.of_metadata.values()}
             self.of_metadata |= {column: column for column in self.columns if column not in used}
         self._check(corpus, request)
+
+    def _spelled(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The column for each field that is not given, by the names that columns usually have."""
+        known: dict[str, str] = {}
+        free = [column for column in self.columns if column not in given.values()]
+        for ours in (ours for ours in _FIELDS if ours not in given):
+            usual = [column for column in free if column.lower() in SPELLINGS[ours]]
+            found = [ours] if ours in usual else usual
+            if len(found) > 1:
+                raise CorpusError(
+                    f"{self.asked_as}columns: which one is the {ours} ({ours}=…)? {self.repo} has {', '.join(found)}"
+                )
+            known.update((ours, column) for column in found)
+        return known
 
     def only_audio(self) -> str:
         if len(self.audio) != 1:
