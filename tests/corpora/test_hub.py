@@ -1,5 +1,6 @@
 """Each corpus of the hub against a repository with its published columns, through `datasets`' own reading."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,11 @@ def test_common_voice(tmp_path: Path) -> None:
         2,
     )
     assert clip.audio_path.endswith(".mp3")
+
+
+def test_a_language_that_is_not_there_is_told_by_the_option_that_named_it(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"--language: PolyAI/minds14 has no 'xx'; there are: all, en-US"):
+        fetch("minds14", minds14(tmp_path, 3), language="xx")
 
 
 def minds14(tmp_path: Path, count: int, recordings: int = 1000) -> Path:
@@ -370,6 +376,18 @@ def test_a_folder_as_its_authors_publish_it_is_read_by_its_own_reader(tmp_path: 
     corpus = sounds.ESC50.corpus(original)
     assert corpus.fetch(Request(path=tmp_path / "ESC-50-master", clips=ALL), tmp_path / "out") == mine
     assert len(corpus.fetch(Request(path=esc50(tmp_path), clips=ALL), tmp_path / "out").clips) == 15
+
+
+def test_a_file_that_is_not_the_original_is_said_to_be_none(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "my.zip", "w") as archive:
+        archive.writestr("a.txt", "x")
+    for name in ("esc50", "urbansound8k", "emodb"):
+        with pytest.raises(
+            CorpusError, match=r"--path: .*my.zip is neither an archive of the original nor a folder"
+        ):
+            fetch(name, tmp_path / "my.zip")
+    with pytest.raises(CorpusError, match=r"--path: .*my.zip is not a folder; it must be a local copy of openslr"):
+        fetch("librispeech", tmp_path / "my.zip")
 
 
 def test_urbansound8k(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from soundraft.corpora import store
-from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, copy_in
-from soundraft.corpora.columns import SPELLINGS
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Option, Request, copy_in
+from soundraft.corpora.columns import SPELLINGS, SPLIT_SPELLINGS, TEXT_FIELDS
 from soundraft.corpora.drawing import Drawing
 from soundraft.corpora.repository import Repository
 from soundraft.corpora.store import Record
@@ -22,15 +22,7 @@ from soundraft.dataset.splits import fold_split
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress
 
-_PREFIXES: Mapping[str, Split] = {
-    "train": "train",
-    "valid": "validation",
-    "dev": "validation",
-    "val": "validation",
-    "test": "test",
-    "eval": "test",
-}
-_FIELDS = ("id", "text", "label", "speaker")  # those that a column can fill; every other column is metadata
+_PREFIXES: Mapping[str, Split] = {**SPLIT_SPELLINGS, "eval": "test"}
 Fields = dict[str, Any]  # of a Clip, by name; `metadata` among them
 
 
@@ -81,6 +73,11 @@ class HubCorpus:
         def fetch_either(request: Request, out: Path) -> Fetched:
             if original is not None and request.path is not None and original.recognises(request.path):
                 return original.fetch(request, out)
+            if original is not None and request.path is not None and request.path.is_file():
+                raise CorpusError(
+                    f"{request.asked_as}path: {request.path} is neither an archive of the original nor a folder; "
+                    f"there is: {self.info.source}"
+                )
             return fetch(self, request, out)
 
         return Corpus(self.info, fetch_either)
@@ -132,7 +129,8 @@ def split_of(name: str) -> Split | None:
 def _repository(corpus: HubCorpus, request: Request, repo: str) -> Repository:
     path = request.path
     if path is not None and not path.is_dir():
-        raise CorpusError(f"{request.asked_as}path: no such folder: {path}; it must be a local copy of {repo}")
+        found = f"{path} is not a folder" if path.exists() else f"no such folder: {path}"
+        raise CorpusError(f"{request.asked_as}path: {found}; it must be a local copy of {repo}")
     if path is not None and repo != corpus.repo:
         path = path.parent / repo.rsplit("/", 1)[-1]  # the second repository of a corpus lies beside the first
         if not path.is_dir():
@@ -140,7 +138,8 @@ def _repository(corpus: HubCorpus, request: Request, repo: str) -> Repository:
     if path is not None and request.revision:
         raise CorpusError(f"{request.asked_as}revision: {path} is a local copy, which has one version only")
     asked = request.revision if repo == corpus.repo else ""
-    return Repository(repo, asked or corpus.revision, corpus.config(request), path, request.asked_as)
+    named_by: Option = "language" if "language" in corpus.info.takes else "config"
+    return Repository(repo, asked or corpus.revision, corpus.config(request), path, request.asked_as, named_by)
 
 
 def _chosen_splits(corpus: HubCorpus, request: Request, repository: Repository) -> dict[Split, str]:
@@ -308,7 +307,7 @@ class _Columns:
         self.labels: dict[str, list[str]] = schema["labels"]
         given = {ours: column for ours, column in request.columns.items() if ours != "audio"}
         known = self._spelled(given) if corpus.rest else dict(corpus.fields)
-        self.of_fields = known | {ours: column for ours, column in given.items() if ours in _FIELDS}
+        self.of_fields = known | {ours: column for ours, column in given.items() if ours in TEXT_FIELDS}
         extra = {ours: column for ours, column in given.items() if ours not in self.of_fields}
         self.of_metadata = {**corpus.metadata, **extra}
         if corpus.rest:
@@ -320,7 +319,7 @@ class _Columns:
         """The column for each field that is not given, by the names that columns usually have."""
         known: dict[str, str] = {}
         free = [column for column in self.columns if column not in given.values()]
-        for ours in (ours for ours in _FIELDS if ours not in given):
+        for ours in (ours for ours in TEXT_FIELDS if ours not in given):
             usual = [column for column in free if column.lower() in SPELLINGS[ours]]
             found = [ours] if ours in usual else usual
             if len(found) > 1:
