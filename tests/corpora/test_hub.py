@@ -77,6 +77,7 @@ def test_librispeech_with_its_bytes_unchanged(librispeech: Path, tmp_path: Path)
     assert first.audio_path == "train.clean.100/00000/00000000.flac"
     assert fetched.source["splits"]["test"] == "test.clean"
     assert str(tmp_path) not in str(fetched.source)
+    assert fetched.cached
 
 
 def test_one_split_of_the_source_takes_the_place_of_the_usual_one(librispeech: Path) -> None:

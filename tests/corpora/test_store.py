@@ -142,6 +142,17 @@ def test_a_row_that_was_kept_without_its_content_hash_is_named(whole: Path) -> N
         read(whole, Source())
 
 
+def test_a_row_that_is_written_again_leaves_what_was_linked_to_it(tmp_path: Path, whole: Path) -> None:
+    linked = tmp_path / "linked.wav"
+    (whole / "00000/00000004.wav").write_bytes(b"of an earlier fetch")
+    linked.hardlink_to(whole / "00000/00000004.wav")
+    for name in (store.COMPLETE_NAME, store.ROWS_NAME):
+        (whole / name).unlink()
+    read(whole, Source())
+    assert linked.read_bytes() == b"of an earlier fetch"
+    assert (whole / "00000/00000004.wav").read_bytes() == sound(frequency_hz=240)
+
+
 def test_the_suffix_is_the_sources_else_what_the_bytes_are(tmp_path: Path) -> None:
     named = [("a.Flac", "FLAC"), ("b", "FLAC"), ("", "OGG"), ("c.exe", "MP3"), ("d.wav.gz", "WAV")]
 

@@ -170,8 +170,9 @@ def _joined(parts: list[Fetched], out: Path) -> Fetched:
         else:
             clips[clip.id] = clip
     doubles = sum(len(part.clips) for part in parts) - len(clips)
-    root = parts[0].root if parts else out
-    return Fetched(list(clips.values()), sum(part.usable for part in parts) - doubles, rejected, root)
+    root, cached = (parts[0].root, parts[0].cached) if parts else (out, False)
+    usable = sum(part.usable for part in parts) - doubles
+    return Fetched(list(clips.values()), usable, rejected, root, cached=cached)
 
 
 class _Reading:
@@ -207,7 +208,7 @@ class _Reading:
             records = entry.records(lambda start: self.repository.rows(self.split, audio, start))
             with closing(records):
                 clips = self._taken(self._clips(records, f"{name}/"))
-        return Fetched(clips, self.usable, self.rejected, self.repository.folder)
+        return Fetched(clips, self.usable, self.rejected, self.repository.folder, cached=True)
 
     def _clips(self, records: Iterator[Record], folder: str) -> Iterator[Clip]:
         """The good rows as clips, counted."""

@@ -219,7 +219,13 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _write_here(path: str, data: bytes) -> None:
-    with open(path, "wb") as stream:
+    """Make the file anew: one that is there may be linked from elsewhere."""
+    try:
+        stream = open(path, "xb")  # noqa: SIM115
+    except FileExistsError:
+        os.unlink(path)
+        stream = open(path, "xb")  # noqa: SIM115
+    with stream:
         stream.write(data)
 
 
