@@ -1,5 +1,6 @@
 """Each corpus of the hub against a repository with its published columns, through `datasets`' own reading."""
 
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,18 @@ def test_common_voice(tmp_path: Path) -> None:
         2,
     )
     assert clip.audio_path.endswith(".mp3")
+
+
+def test_what_a_clip_costs_in_memory(tmp_path: Path) -> None:
+    repo = table(tmp_path, text=[f"word {index}" for index in range(300)], speaker="ann")
+    asked = {"clips": {**ALL, "validation": 0, "test": 0}}
+    fetch("hub", repo, **asked)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    fetched = fetch("hub", repo, **asked)
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert held / len(fetched.clips) < 1300
 
 
 def test_a_language_that_is_not_there_is_told_by_the_option_that_named_it(tmp_path: Path) -> None:
@@ -383,9 +396,7 @@ def test_a_file_that_is_not_the_original_is_said_to_be_none(tmp_path: Path) -> N
     with zipfile.ZipFile(tmp_path / "my.zip", "w") as archive:
         archive.writestr("a.txt", "x")
     for name in ("esc50", "urbansound8k", "emodb"):
-        with pytest.raises(
-            CorpusError, match=r"--path: .*my.zip is neither an archive of the original nor a folder"
-        ):
+        with pytest.raises(CorpusError, match=r"--path: .*my.zip is neither an archive of the original nor a folder"):
             fetch(name, tmp_path / "my.zip")
     with pytest.raises(CorpusError, match=r"--path: .*my.zip is not a folder; it must be a local copy of openslr"):
         fetch("librispeech", tmp_path / "my.zip")

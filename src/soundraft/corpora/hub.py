@@ -6,6 +6,7 @@ where the source has splits or folds, and about ten times as many where splits m
 are a tenth of what is read.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress
 
 _PREFIXES: Mapping[str, Split] = {**SPLIT_SPELLINGS, "eval": "test"}
+_ALL_FIELDS = set(Clip.model_fields)  # one for all clips: a set of its own is as large as the rest of a clip
 Fields = dict[str, Any]  # of a Clip, by name; `metadata` among them
 
 
@@ -243,13 +245,14 @@ class _Reading:
             self.rejected.append(Rejected(name, f"{self.split}:{record.row}", str(error)))
             return None
         return Clip.model_construct(  # each part was checked above: validating it again costs as much as the rest
+            _fields_set=_ALL_FIELDS,
             id=name,
             audio_path=folder + record.audio,
             text=fields.get("text"),
-            label=fields.get("label"),
+            label=_shared(fields.get("label")),
             duration=record.duration,
             sample_rate=record.sample_rate,
-            speaker=fields.get("speaker"),
+            speaker=_shared(fields.get("speaker")),
             split=split,
             task=fields["task"],
             metadata=fields["metadata"],
@@ -370,6 +373,11 @@ class _Columns:
             raise CorpusError(
                 f"{self.asked_as}labels: {self.repo} has no {', '.join(unknown)}; there are: {', '.join(names or [])}"
             )
+
+
+def _shared(text: str | None) -> str | None:
+    """The same text, in memory once however many clips have it."""
+    return text if text is None else sys.intern(text)
 
 
 def _names(value: Any, names: list[str]) -> Any:
