@@ -12,7 +12,6 @@ An audio file is written before its line. So after a kill the lines are what is 
 or file is made again.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import soundfile
+import xxhash
 
 from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES, parse
@@ -35,7 +35,6 @@ ROWS_NAME = "rows.jsonl"
 COMPLETE_NAME = "complete.json"
 LOCK_NAME = ".lock"
 FILES_PER_FOLDER = 1000
-CONTENT_BYTES = 12
 _SUFFIX_OF_FORMAT = {"WAV": ".wav", "WAVEX": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", "MPEG": ".mp3"}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
@@ -175,7 +174,7 @@ class Entry:
             return Record(row, item.after, item.name, reason=str(error), values=item.values)
         audio = f"{row // FILES_PER_FOLDER:05d}/{row:08d}{_suffix(item)}"
         _write(f"{self.folder}/{audio}", item.audio)
-        size, content = len(item.audio), hashlib.blake2b(item.audio, digest_size=CONTENT_BYTES).hexdigest()
+        size, content = len(item.audio), xxhash.xxh3_128_hexdigest(item.audio)
         duration = round(len(samples) / rate_hz, 6)
         return Record(row, item.after, item.name, audio, size, content, duration, rate_hz, values=item.values)
 
