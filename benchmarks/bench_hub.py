@@ -1,6 +1,8 @@
 """Reading a local hub-format corpus of 10,000 clips of 1 s: to a manifest, with decode and write, and its memory.
 
-"Without decoding" is a corpus that the cache holds already: each clip was decoded once, when it was written.
+"Without decoding" is a corpus that the cache holds already: each clip was decoded once, when it was written. "Brought
+in" is all that the stage fetch does: into the cache, from there into its folder, and the manifest; wall clock. Memory
+grows with the number of clips, not with their length, so 100,000 clips are short ones.
 
 python benchmarks/bench_hub.py
 """
@@ -9,27 +11,25 @@ import io
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 from datasets import Audio, ClassLabel, Features, Value
-from timing import report, scratch
+from timing import compare, report, scratch, seconds
 
 from soundraft import corpora
 from soundraft.corpora import Request
 from soundraft.manifest import write_manifest
 
-CLIPS, FEW = 10_000, 1_000
+CLIPS, MANY = 10_000, 100_000
+SHORT_S = 0.05
 CLIPS_A_FILE, CLIPS_A_GROUP = 2_500, 100
 RATE_HZ = 16_000
 DIFFERENT = 200
-REPEATS = 5
+REPEATS = 3
 REQUEST = {"columns": {"label": "word"}, "clips": {"train": None, "validation": 0, "test": 0}}
 FEATURES = Features(
     id=Value("string"),
@@ -47,17 +47,17 @@ def main() -> None:
             make(folder / "corpus", sounds, CLIPS, kind)
             measure(folder, sounds, kind)
     with scratch() as folder:
-        sounds = [sound("FLAC", seed) for seed in range(DIFFERENT)]
-        for count in (FEW, CLIPS):
+        for count, length_s in ((CLIPS, 1.0), (MANY, SHORT_S)):
+            sounds = [sound("FLAC", seed, length_s) for seed in range(DIFFERENT)]
             make(folder / f"corpus{count}", sounds, count, "FLAC")
             extra = peak_mib(folder, f"corpus{count}") - peak_mib(folder, "")
             report(f"peak memory over import at {count} clips", extra, "MiB", 300, at_least=False)
 
 
-def sound(kind: str, seed: int) -> bytes:
+def sound(kind: str, seed: int, length_s: float = 1.0) -> bytes:
     rng = np.random.default_rng(seed)
-    time_s = np.arange(RATE_HZ) / RATE_HZ
-    voice = 0.3 * np.sin(2 * np.pi * rng.uniform(100, 400) * time_s) + rng.normal(0, 0.02, RATE_HZ)
+    time_s = np.arange(round(length_s * RATE_HZ)) / RATE_HZ
+    voice = 0.3 * np.sin(2 * np.pi * rng.uniform(100, 400) * time_s) + rng.normal(0, 0.02, len(time_s))
     stream = io.BytesIO()
     soundfile.write(stream, voice.astype(np.float32), RATE_HZ, format=kind)
     return stream.getvalue()
@@ -89,6 +89,12 @@ def measure(folder: Path, sounds: list[bytes], kind: str) -> None:
     def ours() -> None:
         fetch(folder / "corpus", folder / f"cache{next(runs)}")
 
+    def brought_in() -> None:
+        run = next(runs)
+        os.environ["SOUNDRAFT_CACHE"] = str(folder / f"cache{run}")
+        request = Request(path=folder / "corpus", **REQUEST)
+        corpora.bring_in("hub", request, folder / f"raw{run}", max_bad_fraction=0.0, link=True)
+
     def soundfile_alone() -> None:
         out = folder / f"plain{next(runs)}"
         for index, data in enumerate(each):
@@ -98,21 +104,13 @@ def measure(folder: Path, sounds: list[bytes], kind: str) -> None:
                 path.parent.mkdir(parents=True)
             path.write_bytes(data)
 
-    ours()
-    soundfile_alone()
-    pairs = [(core_seconds(ours), core_seconds(soundfile_alone)) for _ in range(REPEATS)]
-    fetched_s, alone_s = (median(one) for one in zip(*pairs, strict=True))
-    print(f"{kind}: fetched in {fetched_s:.2f} s of a core, soundfile and writing alone {alone_s:.2f} s")
+    fetched_s, alone_s = compare(ours, soundfile_alone, repeats=REPEATS)
+    print(f"{kind}: fetched in {fetched_s:.2f} s, soundfile and writing alone {alone_s:.2f} s")
     report(f"{kind}, decode and write against soundfile alone", fetched_s / alone_s, "×", 1.3, at_least=False)
-    again_s = min(core_seconds(lambda: fetch(folder / "corpus", folder / "cache0")) for _ in range(REPEATS))
+    brought_s, alone_s = compare(brought_in, soundfile_alone, repeats=REPEATS)
+    report(f"{kind}, brought in against soundfile alone", brought_s / alone_s, "×", 1.3, at_least=False)
+    again_s = min(seconds(lambda: fetch(folder / "corpus", folder / "cache0")) for _ in range(REPEATS))
     report(f"{kind}, to a manifest without decoding", CLIPS / again_s, "clips/s", 2000)
-
-
-def core_seconds(action: Callable[[], object]) -> float:
-    """Seconds of a core, all threads together: what others do on the machine does not count."""
-    started = time.process_time()
-    action()
-    return time.process_time() - started
 
 
 def fetch(repo: Path, cache: Path) -> None:

@@ -20,7 +20,8 @@ def main() -> None:
             started = time.monotonic()
             name = getattr(params.corpus, role).name
             limit = params.limits.max_bad_fraction
-            fetched = corpora.bring_in(name, request(params, role), out / role, max_bad_fraction=limit)
+            asked = request(params, role)
+            fetched = corpora.bring_in(name, asked, out / role, max_bad_fraction=limit, link=True)
             hours = sum(clip.duration or 0.0 for clip in fetched.clips) / 3600
             speed = 3600 * hours / (time.monotonic() - started)
             tracker.metrics({f"{role}_clips": len(fetched.clips), f"{role}_times_real_time": speed})

@@ -267,9 +267,9 @@ def test_a_corpus_by_name_with_its_options(say: Say, tmp_path: Path, monkeypatch
     features = Features({"audio": Audio(), "sentence": Value("string"), "client_id": Value("string")})
     rows = [
         {"audio": hubs.audio(f"{n}.wav", frequency_hz=300 + 50 * n), "sentence": f"s {n}", "client_id": f"c{n // 2}"}
-        for n in range(4)
+        for n in range(5)
     ]
-    hubs.write(tmp_path / "repo", features, {"default": {"train": rows[:3], "test": rows[3:]}})
+    hubs.write(tmp_path / "repo", features, {"default": {"train": rows[:3], "test": rows[3:4], "dev": rows[4:]}})
     options = ("--path", "repo", "--columns", "text=sentence", "speaker=client_id")
     said = say("describe", "hub", *options)
     assert "text         s 0" in said
@@ -277,7 +277,7 @@ def test_a_corpus_by_name_with_its_options(say: Say, tmp_path: Path, monkeypatch
     assert "speaker 'c1' is in 2 splits" in said
     assert ["test", "1"] in [line.split()[:2] for line in say("stats", "hub", *options, "--split", "test").splitlines()]
     say("download", "hub", *options, "--output", "out")
-    assert len(list((tmp_path / "out").rglob("*.wav"))) == 4
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 5
 
 
 def test_faults_are_told_line_by_line(say: Say, mine: Path) -> None:

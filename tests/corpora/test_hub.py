@@ -1,5 +1,7 @@
 """Each corpus of the hub against a repository with its published columns, through `datasets`' own reading."""
 
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ import pytest
 
 from soundraft import corpora
 from soundraft.audio import io
-from soundraft.corpora import CorpusError, Fetched, Request, hub, sounds, store
+from soundraft.corpora import CorpusError, Fetched, Request, hub, leaks, sounds, store
 from soundraft.corpora.base import copy_in
+from soundraft.dataset.splits import hashed_split
 from soundraft.manifest import SPLITS, Clip, Split
 from tests.corpora import hubs
 from tests.corpora.hubs import audio
@@ -75,6 +78,7 @@ def test_librispeech_with_its_bytes_unchanged(librispeech: Path, tmp_path: Path)
     assert first.audio_path == "train.clean.100/00000/00000000.flac"
     assert fetched.source["splits"]["test"] == "test.clean"
     assert str(tmp_path) not in str(fetched.source)
+    assert fetched.cached
 
 
 def test_one_split_of_the_source_takes_the_place_of_the_usual_one(librispeech: Path) -> None:
@@ -162,11 +166,29 @@ def test_common_voice(tmp_path: Path) -> None:
     assert clip.audio_path.endswith(".mp3")
 
 
-def minds14(tmp_path: Path, count: int) -> Path:
+def test_what_a_clip_costs_in_memory(tmp_path: Path) -> None:
+    repo = table(tmp_path, text=[f"word {index}" for index in range(300)], speaker="ann")
+    asked = {"clips": {**ALL, "validation": 0, "test": 0}}
+    fetch("hub", repo, **asked)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    fetched = fetch("hub", repo, **asked)
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert held / len(fetched.clips) < 1300
+
+
+def test_a_language_that_is_not_there_is_told_by_the_option_that_named_it(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"--language: PolyAI/minds14 has no 'xx'; there are: all, en-US"):
+        fetch("minds14", minds14(tmp_path, 3), language="xx")
+
+
+def minds14(tmp_path: Path, count: int, recordings: int = 1000) -> Path:
+    """`count` rows of so many different recordings."""
     rows = [
         {
             "path": f"en-US~{index}.wav",
-            "audio": audio(f"{index}.wav"),
+            "audio": audio(f"{index}.wav", frequency_hz=300 + 5 * (index % recordings)),
             "transcription": f"request {index}",
             "english_transcription": f"request {index}",
             "intent_class": index % 14,
@@ -184,7 +206,7 @@ def test_minds14_has_names_for_labels_and_splits_drawn_with_the_seed(tmp_path: P
     assert fetched.clips[0].metadata["locale"] == "en-US"
     sizes = [len(of_split(fetched, split)) for split in SPLITS]
     assert sum(sizes) == 60
-    assert all(4 <= size <= 9 for size in sizes[1:])
+    assert all(1 <= size <= 15 for size in sizes[1:])
     assert fetch("minds14", repo, language="en-US", seed=1).clips == fetched.clips
     other = fetch("minds14", repo, language="en-US", seed=2)
     assert {clip.id: clip.split for clip in other.clips} != {clip.id: clip.split for clip in fetched.clips}
@@ -196,6 +218,38 @@ def test_a_limit_fills_every_split_that_must_be_drawn(tmp_path: Path) -> None:
     assert limited.usable < 100
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_how_much_is_asked_for_moves_no_clip_to_another_split(tmp_path: Path, seed: int) -> None:
+    repo = voxceleb(tmp_path, speakers=40, videos=3)
+    whole = {clip.id: clip.split for clip in fetch("voxceleb", repo, seed=seed).clips}
+    speakers: dict[str, set[str | None]] = {}
+    for asked in [{"train": 12}, {"validation": 2}, {"test": 5}, {"train": None}, {"train": 1, "test": 7}]:
+        fetched = fetch("voxceleb", repo, seed=seed, clips={**dict.fromkeys(SPLITS, 0), **asked})
+        assert {clip.id: clip.split for clip in fetched.clips}.items() <= whole.items()
+        for split in set(asked):
+            speakers.setdefault(split, set()).update(clip.speaker for clip in of_split(fetched, split))
+    assert all(speakers.values())
+    assert not speakers["train"] & speakers["test"]
+    assert not speakers["train"] & speakers["validation"]
+
+
+def test_a_split_that_no_group_fell_to_is_an_error_not_another_division(tmp_path: Path) -> None:
+    repo = voxceleb(tmp_path, speakers=2, videos=3)
+    with pytest.raises(
+        CorpusError, match=r"no clip of voxceleb/voxceleb1 \(train\) fell to .*\(2 by speaker\); another"
+    ):
+        fetch("voxceleb", repo)
+
+
+def test_the_same_recording_in_several_rows_is_in_one_split(tmp_path: Path) -> None:
+    fetched = fetch("minds14", minds14(tmp_path, 120, recordings=40), language="en-US")
+    assert len(fetched.clips) == 120
+    assert not fetched.rejected
+    assert all(of_split(fetched, split) for split in SPLITS)
+    (check,) = [check for check in leaks.examine(fetched.clips, fetched.root, texts=False)[0] if check.kind == "audio"]
+    assert check.leaks == []
+
+
 def test_a_label_that_is_none_of_the_names_is_set_aside(tmp_path: Path) -> None:
     repo = minds14(tmp_path, 20)
     table = hubs.pq.read_table(repo / "en-US/train-00000-of-00001.parquet")
@@ -203,14 +257,15 @@ def test_a_label_that_is_none_of_the_names_is_set_aside(tmp_path: Path) -> None:
     place = table.schema.get_field_index("intent_class")
     table = table.set_column(place, table.schema.field("intent_class"), numbers)
     hubs.pq.write_table(table, repo / "en-US/train-00000-of-00001.parquet")
-    fetched = fetch("minds14", repo, language="en-US")
+    fetched = fetch("minds14", repo, language="en-US", clips={**ALL, "validation": 0, "test": 0})
     assert [bad.path for bad in fetched.rejected] == ["train:0", "train:1", "train:18"]
     assert {bad.reason for bad in fetched.rejected} == {"no label in column 'intent_class'"}
 
 
 def test_labels_outside_the_list_are_set_aside_and_unknown_ones_refused(tmp_path: Path) -> None:
-    repo = minds14(tmp_path, 28)
-    fetched = fetch("minds14", repo, language="en-US", labels=("freeze", "balance"))
+    repo = minds14(tmp_path, 84)
+    only_train = {**ALL, "validation": 0, "test": 0}
+    fetched = fetch("minds14", repo, language="en-US", labels=("freeze", "balance"), clips=only_train)
     assert {clip.label for clip in fetched.clips} == {"freeze", "balance"}
     assert fetched.rejected[0].reason == "label 'abroad' is not one of freeze, balance"
     with pytest.raises(CorpusError, match=r"--labels: PolyAI/minds14 has no frieze; there are: abroad, address"):
@@ -258,21 +313,21 @@ def test_audioset_keeps_all_labels_and_cuts_validation_out_of_train(tmp_path: Pa
         return [
             {
                 "video_id": f"{kind}{index}",
-                "audio": audio(f"{index}.flac", "FLAC"),
+                "audio": audio(f"{index}.flac", "FLAC", 300 + 5 * index),
                 "labels": ["/m/09x0r", "/m/04rlf"],
                 "human_labels": ["Speech", "Music"],
             }
             for index in range(count)
         ]
 
-    of = {"train": [*rows(30, "t"), {**rows(1, "x")[0], "human_labels": []}], "test": rows(5, "e")}
+    of = {"train": [*rows(60, "t"), {**rows(1, "x")[0], "human_labels": []}], "test": rows(5, "e")}
     repo = hubs.write(tmp_path / "AudioSet", hubs.AUDIOSET, {"balanced": of})
     fetched = fetch("audioset", repo)
     assert fetched.clips[0].label == "Speech"
     assert fetched.clips[0].metadata["all_labels"] == ["Speech", "Music"]
     assert len(of_split(fetched, "test")) == 5
-    assert len(of_split(fetched, "train")) + len(of_split(fetched, "validation")) == 30
-    assert 2 <= len(of_split(fetched, "validation")) <= 5
+    assert len(of_split(fetched, "train")) + len(of_split(fetched, "validation")) == 60
+    assert 1 <= len(of_split(fetched, "validation")) <= 15
     assert [bad.reason for bad in fetched.rejected] == ["no label in column 'human_labels'"]
     without = fetch("audioset", repo, clips={**ALL, "validation": 0})
     assert of_split(without, "train") == of_split(fetched, "train")
@@ -337,6 +392,16 @@ def test_a_folder_as_its_authors_publish_it_is_read_by_its_own_reader(tmp_path: 
     assert len(corpus.fetch(Request(path=esc50(tmp_path), clips=ALL), tmp_path / "out").clips) == 15
 
 
+def test_a_file_that_is_not_the_original_is_said_to_be_none(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "my.zip", "w") as archive:
+        archive.writestr("a.txt", "x")
+    for name in ("esc50", "urbansound8k", "emodb"):
+        with pytest.raises(CorpusError, match=r"--path: .*my.zip is neither an archive of the original nor a folder"):
+            fetch(name, tmp_path / "my.zip")
+    with pytest.raises(CorpusError, match=r"--path: .*my.zip is not a folder; it must be a local copy of openslr"):
+        fetch("librispeech", tmp_path / "my.zip")
+
+
 def test_urbansound8k(tmp_path: Path) -> None:
     rows = [
         {
@@ -377,28 +442,58 @@ def test_emodb_holds_out_the_speaker_that_the_fold_names(tmp_path: Path) -> None
     assert [bad.reason for bad in fetched.rejected] == ["the file's name tells no speaker: 'unnamed.wav'"]
 
 
-def test_voxceleb_never_divides_a_speaker(tmp_path: Path) -> None:
+def voxceleb(tmp_path: Path, speakers: int, videos: int) -> Path:
     rows = [
         {
-            "audio": audio(f"id{speaker}/video{speaker}{video}/00001.wav"),
+            "audio": audio(f"id{speaker}/video{speaker}{video}/00001.wav", frequency_hz=300 + 10 * speaker + video),
             "id": f"{speaker}-{video}",
-            "speaker_id": f"id{speaker}",
+            "speaker_id": f"id{10001 + speaker}",
         }
-        for speaker in range(10001, 10013)
-        for video in range(2)
+        for speaker in range(speakers)
+        for video in range(videos)
     ]
-    fetched = fetch("voxceleb", hubs.write(tmp_path / "repo", hubs.VOXCELEB, {"default": {"train": rows}}))
+    return hubs.write(tmp_path / "repo", hubs.VOXCELEB, {"default": {"train": rows}})
+
+
+def test_voxceleb_never_divides_a_speaker(tmp_path: Path) -> None:
+    fetched = fetch("voxceleb", voxceleb(tmp_path, speakers=40, videos=2))
     speakers = [{clip.speaker for clip in of_split(fetched, split)} for split in SPLITS]
-    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 12
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 40
     assert all(speakers)
-    assert fetched.clips[0].metadata["source"] == "video100010"
+    assert fetched.clips[0].metadata["source"] == "video00"
+
+
+@pytest.mark.parametrize("clips", [ALL, {"train": None, "validation": 0, "test": 0}])
+def test_what_two_speakers_share_is_not_in_two_splits(tmp_path: Path, clips: dict[Split, int | None]) -> None:
+    names = [f"id{number}" for number in range(40)]
+    splits = {name: hashed_split(0, ("speaker", name)) for name in names}
+    trained = [name for name in names if splits[name] == "train"]
+    tested = next(name for name in names if splits[name] == "test")
+    of = [*((name, name, index) for index, name in enumerate(names)), (trained[0], "again", 200)]
+    of += [(tested, "again", 201), (tested, "copy", names.index(trained[1])), (trained[2], "twin", 200)]
+    rows = [
+        {"speaker_id": name, "id": "x", "audio": audio(f"{name}/{video}/1.wav", frequency_hz=300 + 10 * sound)}
+        for name, video, sound in of
+    ]
+    repo = hubs.write(tmp_path / "repo", hubs.VOXCELEB, {"default": {"train": rows}})
+    fetched = fetch("voxceleb", repo, clips=clips)
+    assert {bad.path: bad.reason for bad in fetched.rejected} == {
+        "train:41": "same source as train/00000040, which is of train; its speaker is of test",
+        "train:42": f"same content as train/{names.index(trained[1]):08d}, which is of train; its speaker is of test",
+    }
+    assert "train/00000043" in {clip.id for clip in of_split(fetched, "train")}
 
 
 def generic(tmp_path: Path, **splits: int) -> Path:
-    features = hubs.Features(speech=hubs.Audio(), sentence=hubs.STRING, speaker=hubs.STRING, photo=hubs.Value("binary"))
+    features = hubs.Features(speech=hubs.Audio(), phrase=hubs.STRING, speaker=hubs.STRING, photo=hubs.Value("binary"))
     of = {
         split: [
-            {"speech": audio("a.wav"), "sentence": f"{split} {index}", "speaker": f"s{index}", "photo": b"x"}
+            {
+                "speech": audio("a.wav", frequency_hz=300 + 5 * index),
+                "phrase": f"{split} {index}",
+                "speaker": f"s{index}",
+                "photo": b"x",
+            }
             for index in range(count)
         ]
         for split, count in splits.items()
@@ -408,16 +503,16 @@ def generic(tmp_path: Path, **splits: int) -> Path:
 
 def test_any_repository_by_its_columns(tmp_path: Path) -> None:
     repo = generic(tmp_path, train=20, test=2)
-    with pytest.raises(CorpusError, match=r"--columns: which column of mine has the text .* sentence, speaker, photo"):
+    with pytest.raises(CorpusError, match=r"--columns: which column of mine has the text .* phrase, speaker, photo"):
         fetch("hub", repo)
-    fetched = fetch("hub", repo, columns={"text": "sentence"})
+    fetched = fetch("hub", repo, columns={"text": "phrase"})
     assert fetched.clips[0].text == "train 0"
     assert fetched.clips[0].speaker == "s0"
     assert fetched.clips[0].task == "asr"
     assert fetched.clips[0].metadata == {}
     assert [clip.text for clip in of_split(fetched, "test")] == ["test 0", "test 1"]
     assert of_split(fetched, "validation")
-    labels = fetch("hub", repo, columns={"label": "sentence", "voice": "speaker"})
+    labels = fetch("hub", repo, columns={"label": "phrase", "voice": "speaker"})
     assert (labels.clips[0].label, labels.clips[0].task) == ("train 0", "classification")
     assert labels.clips[0].metadata == {"voice": "s0"}
 
@@ -429,8 +524,8 @@ def test_any_repository_guesses_nothing(tmp_path: Path) -> None:
         fetch("hub", tmp_path / "a/b/c")
     repo = generic(tmp_path / "several", **{"train": 1, "dev_a": 1, "dev_b": 1})
     with pytest.raises(CorpusError, match=r"--split: mine has several for validation: dev_a, dev_b; name one"):
-        fetch("hub", repo, columns={"text": "sentence"})
-    fetched = fetch("hub", repo, columns={"text": "sentence"}, split="dev_b")
+        fetch("hub", repo, columns={"text": "phrase"})
+    fetched = fetch("hub", repo, columns={"text": "phrase"}, split="dev_b", clips={**ALL, "train": 0, "test": 0})
     assert [clip.text for clip in of_split(fetched, "validation")] == ["dev_b 0"]
     silent = hubs.Features(text=hubs.STRING, words=hubs.STRING)
     rows = [{"text": "a", "words": "b"}]
@@ -438,7 +533,7 @@ def test_any_repository_guesses_nothing(tmp_path: Path) -> None:
         fetch("hub", hubs.write(tmp_path / "silent", silent, {"default": {"train": rows}}))
     two = hubs.Features(text=hubs.STRING, left=hubs.Audio(), right=hubs.Audio())
     both = [{"text": "a", "left": audio("l.wav"), "right": audio("r.wav", frequency_hz=880)}]
-    path = hubs.write(tmp_path / "two", two, {"default": {"train": both}})
+    path = hubs.write(tmp_path / "two", two, {"default": dict.fromkeys(SPLITS, both)})
     with pytest.raises(CorpusError, match=r"which one has the audio .* two has left, right"):
         fetch("hub", path)
     for side, number in (("left", 0), ("right", 1)):
@@ -455,19 +550,73 @@ def test_several_configs_without_a_default_must_be_named(tmp_path: Path) -> None
 
 
 def test_a_changed_local_copy_is_read_again(tmp_path: Path) -> None:
-    columns = {"text": "sentence"}
-    assert len(fetch("hub", generic(tmp_path, train=5), columns=columns).clips) == 5
-    assert len(fetch("hub", generic(tmp_path, train=7), columns=columns).clips) == 7
+    columns = {"text": "phrase"}
+    assert len(fetch("hub", generic(tmp_path, train=5, dev=1, test=1), columns=columns).clips) == 7
+    assert len(fetch("hub", generic(tmp_path, train=7, dev=1, test=1), columns=columns).clips) == 9
 
 
 def test_an_audio_folder_is_read_too(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    for index in range(4):
-        io.write_wav(folder / f"train/{index}.wav", hubs.tone(), 8000)
-    lines = [f"{index}.wav,word {index}" for index in range(4)]
+    for index in range(30):
+        io.write_wav(folder / f"train/{index:02d}.wav", hubs.tone(0.1, 8000, 0.3, 300 + 10 * index), 8000)
+    lines = [f"{index:02d}.wav,word {index:02d}" for index in range(30)]
     (folder / "train/metadata.csv").write_text("\n".join(["file_name,text", *lines]))
     limited = fetch("hub", folder, clips={"train": 1, "validation": 1, "test": 1})
     assert len(limited.clips) == 3
     fetched = fetch("hub", folder)
-    assert sorted(str(clip.text) for clip in fetched.clips) == [f"word {index}" for index in range(4)]
-    assert (fetched.root / fetched.clips[0].audio_path).read_bytes() == (folder / "train/0.wav").read_bytes()
+    assert sorted(str(clip.text) for clip in fetched.clips) == [f"word {index:02d}" for index in range(30)]
+    assert (fetched.root / fetched.clips[0].audio_path).read_bytes() == (folder / "train/00.wav").read_bytes()
+
+
+def table(tmp_path: Path, **columns: Any) -> Path:
+    """A repository with one split of rows that have these columns beside their audio; a list is a column's values."""
+    count = max(len(values) for values in columns.values() if isinstance(values, list))
+    features = hubs.Features(audio=hubs.Audio(), **dict.fromkeys(columns, hubs.STRING))
+    rows = [
+        {name: values if isinstance(values, str) else values[index] for name, values in columns.items()}
+        | {"audio": audio(f"{index}.wav", frequency_hz=300 + 5 * index)}
+        for index in range(count)
+    ]
+    return hubs.write(tmp_path / "table", features, {"default": {"train": rows}})
+
+
+def test_a_column_that_happens_to_be_called_source_ties_nothing(tmp_path: Path) -> None:
+    repo = table(tmp_path, text=[f"word {index}" for index in range(60)], source="librivox")
+    fetched = fetch("hub", repo)
+    assert all(of_split(fetched, split) for split in SPLITS)
+    assert fetched.clips[0].metadata == {"source": "librivox"}
+
+
+def test_a_source_column_that_is_named_ties_its_clips(tmp_path: Path) -> None:
+    books = [f"book {index // 3}" for index in range(90)]
+    repo = table(tmp_path, text=[f"word {index}" for index in range(90)], book=books)
+    fetched = fetch("hub", repo, columns={"source": "book"})
+    sources = [{clip.metadata["source"] for clip in of_split(fetched, split)} for split in SPLITS]
+    assert sum(map(len, sources)) == len(set.union(*sources)) == 30
+    assert all(sources)
+
+
+@pytest.mark.parametrize("column", ["speaker", "speaker_id", "client_id", "Speaker_ID"])
+@pytest.mark.parametrize("text", ["text", "sentence", "transcription"])
+def test_usual_names_of_columns_are_known(tmp_path: Path, column: str, text: str) -> None:
+    texts = [f"word {index}" for index in range(90)]
+    repo = table(tmp_path, **{text: texts, column: [f"s{index // 3}" for index in range(90)]})
+    fetched = fetch("hub", repo)
+    assert (fetched.clips[4].speaker, fetched.clips[4].text, fetched.clips[4].metadata) == ("s1", "word 4", {})
+    speakers = [{clip.speaker for clip in of_split(fetched, split)} for split in SPLITS]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 30
+
+
+def test_of_two_usual_names_one_must_be_chosen_unless_it_is_ours(tmp_path: Path) -> None:
+    names = [f"s{index // 3}" for index in range(90)]
+    clients = [f"c{index // 3}" for index in range(90)]
+    repo = table(tmp_path, text=names, speaker_id=names, client_id=clients)
+    with pytest.raises(
+        CorpusError, match=r"--columns: which one is the speaker \(speaker=…\)\? .* speaker_id, client_id"
+    ):
+        fetch("hub", repo)
+    fetched = fetch("hub", repo, columns={"speaker": "client_id"})
+    assert fetched.clips[0].speaker == "c0"
+    assert fetched.clips[0].metadata == {"speaker_id": "s0"}
+    ours = table(tmp_path / "ours", text=names, speaker=names, client_id=clients)
+    assert fetch("hub", ours).clips[0].speaker == "s0"

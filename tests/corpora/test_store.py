@@ -1,4 +1,5 @@
 import itertools
+import json
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,8 @@ def test_rows_are_kept_with_their_bytes_and_the_bad_ones_with_their_reason(whole
     assert records[5].audio == "00000/00000005.wav"
     assert (records[5].duration, records[5].sample_rate, records[5].values) == (0.1, 8000, {"text": "ö 5"})
     assert "not readable as audio" in records[6].reason
+    assert records[6].content == ""
+    assert len({record.content for record in records}) == COUNT - COUNT // 7 + 1
     assert records[6].audio == ""
     assert files.read_json(whole / store.COMPLETE_NAME) == {"rows": COUNT, "exhausted": True}
 
@@ -113,11 +116,41 @@ def test_any_state_that_a_kill_leaves_ends_with_the_same_bytes(
 def test_a_damaged_finished_entry_is_named(whole: Path) -> None:
     lines = (whole / store.ROWS_NAME).read_bytes().splitlines(keepends=True)
     (whole / store.ROWS_NAME).write_bytes(b"".join([*lines[:4], b"{]\n", *lines[5:]]))
-    with pytest.raises(CorpusError, match=r"rows.jsonl:5: the cache is damaged; remove .*whole"):
+    with pytest.raises(CorpusError, match=r"rows.jsonl:5: the cache is damaged, .*; remove .*whole"):
         read(whole, Source())
     (whole / store.ROWS_NAME).write_bytes(b"".join(lines[:9]))
     with pytest.raises(CorpusError, match=r"rows.jsonl:10: the cache is damaged"):
         read(whole, Source())
+
+
+def test_the_same_bytes_have_the_same_content(tmp_path: Path) -> None:
+    def items(_start: Position) -> Iterator[Item]:
+        for number, frequency_hz in enumerate((300, 400, 300)):
+            yield Item((0, 0, number + 1), {}, sound(frequency_hz=frequency_hz), f"{number}.wav")
+
+    for _ in range(2):
+        with opened(tmp_path / "entry") as entry:
+            first, other, again = [record.content for record in entry.records(items)]
+        assert first == again != other
+
+
+def test_a_row_that_was_kept_without_its_content_hash_is_named(whole: Path) -> None:
+    rows = [json.loads(line) for line in (whole / store.ROWS_NAME).read_text().splitlines()]
+    del rows[3]["content"]
+    files.write_jsonl(whole / store.ROWS_NAME, rows)
+    with pytest.raises(CorpusError, match=r"rows.jsonl:4: the cache is damaged, or an older version's; remove .*whole"):
+        read(whole, Source())
+
+
+def test_a_row_that_is_written_again_leaves_what_was_linked_to_it(tmp_path: Path, whole: Path) -> None:
+    linked = tmp_path / "linked.wav"
+    (whole / "00000/00000004.wav").write_bytes(b"of an earlier fetch")
+    linked.hardlink_to(whole / "00000/00000004.wav")
+    for name in (store.COMPLETE_NAME, store.ROWS_NAME):
+        (whole / name).unlink()
+    read(whole, Source())
+    assert linked.read_bytes() == b"of an earlier fetch"
+    assert (whole / "00000/00000004.wav").read_bytes() == sound(frequency_hz=240)
 
 
 def test_the_suffix_is_the_sources_else_what_the_bytes_are(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundraft.dataset.splits import assign_splits, fold_split, group_keys
+from soundraft.dataset.splits import assign_splits, fold_split, group_keys, hashed_split
 from soundraft.manifest import SPLITS, Clip, Split
 from soundraft.runtime import UserError
 
@@ -138,3 +138,13 @@ def test_folds() -> None:
         fold_split(1, 6, 5)
     with pytest.raises(UserError, match="no fold 0"):
         fold_split(0, 1, 5)
+
+
+def test_a_group_that_draws_alone_is_where_its_name_and_the_seed_put_it() -> None:
+    drawn = [hashed_split(7, ("speaker", str(number))) for number in range(4000)]
+    shares = Counter(drawn)
+    assert 320 <= shares["test"] <= 480
+    assert 320 <= shares["validation"] <= 480
+    assert drawn == [hashed_split(7, ("speaker", str(number))) for number in range(4000)]
+    assert drawn != [hashed_split(8, ("speaker", str(number))) for number in range(4000)]
+    assert drawn != [hashed_split(7, ("source", str(number))) for number in range(4000)]

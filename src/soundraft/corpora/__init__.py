@@ -42,13 +42,16 @@ def fetch(name: str, request: Request, out: Path) -> Fetched:
     return corpus.fetch(request, out)
 
 
-def bring_in(name: str, request: Request, out: Path, *, max_bad_fraction: float) -> Fetched:
+def bring_in(name: str, request: Request, out: Path, *, max_bad_fraction: float, link: bool = False) -> Fetched:
     """A corpus as a folder: its audio, `manifest.jsonl`, `quarantine.jsonl`, and `source.json`, which says what it is.
+
+    Args:
+        link: as of `copy_in`.
 
     Raises:
         UserError: as `fetch`, and when a larger share of it is bad.
     """
-    fetched = copy_in(fetch(name, request, out), out)
+    fetched = copy_in(fetch(name, request, out), out, link=link)
     check_bad_fraction(fetched.usable, fetched.rejected, max_bad_fraction)
     write_manifest(out, fetched.clips, fetched.rejected)
     files.write_json(out / SOURCE_NAME, {"corpus": name, **fetched.source})

@@ -23,7 +23,9 @@ INFO = CorpusInfo(
     languages="any",
     splits="its own; those of train, validation and test that it lacks are cut out of train by group",
     columns={
-        "text, label, speaker, id": "the column of this name, or the one that `columns` gives: `text=sentence`",
+        "text, label, speaker, id": "the column of this name, of a usual one (`sentence`, `speaker_id`, …), or the one "
+        "that `columns` gives: `text=words`",
+        "source": "the source recording, where `columns` gives it; its clips are in one split",
         "metadata": "all other columns",
     },
     takes=frozenset({"path", "split", "revision", "config", "columns", "labels"}),
@@ -40,7 +42,7 @@ def fetch(request: Request, out: Path) -> Fetched:
         info=INFO,
         repo=repo,
         splits=choose_splits,
-        fields={name: name for name in ("text", "label", "speaker", "id")},
+        fields={},
         audio="",
         finish=_with_task,
         rest=True,

@@ -1,5 +1,6 @@
 """What every corpus shares: what is known of it, what is asked of it, and what it leaves behind."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -89,6 +90,7 @@ class Fetched:
         usable: how many items of the source were good; clips may be made of several, or be fewer by request.
         rejected: the items of the source that were set aside, each with its place and reason.
         source: what was read, for the record: hub id, resolved commit, configuration, …
+        cached: whether the files are the cache's, which nobody edits: they may be linked in place of copied.
     """
 
     clips: list[Clip]
@@ -96,6 +98,7 @@ class Fetched:
     rejected: list[Rejected]
     root: Path
     source: Mapping[str, Any] = field(default_factory=dict)
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,21 +149,37 @@ def check_options(name: str, info: CorpusInfo, request: Request) -> None:
             raise CorpusError(f"{request.asked_as}{option} is empty: {name} needs it")
 
 
-def copy_in(fetched: Fetched, out: Path) -> Fetched:
-    """The same with every file in `out`; what cannot be copied is set aside."""
+def copy_in(fetched: Fetched, out: Path, *, link: bool = False) -> Fetched:
+    """The same with every file in `out`; what cannot be copied is set aside.
+
+    Args:
+        link: link files of the cache where the file system can: for an `out` whose files nobody changes in place.
+    """
     if fetched.root == out:
         return fetched
+    bring = _link if link and fetched.cached else _copy
     kept: list[Clip] = []
     rejected = list(fetched.rejected)
     for clip in progress_over(fetched.clips, total=len(fetched.clips), title="copy", unit="clip"):
-        reasons = [_copy(fetched.root, path, out) for path in (clip.audio_path, clip.target_path) if path]
+        reasons = [bring(fetched.root, path, out) for path in (clip.audio_path, clip.target_path) if path]
         if any(reasons):
             rejected.append(Rejected(clip.id, clip.audio_path, "; ".join(filter(None, reasons))))
         else:
             kept.append(clip)
-    return replace(
-        fetched, clips=kept, usable=fetched.usable - len(fetched.clips) + len(kept), rejected=rejected, root=out
-    )
+    usable = fetched.usable - len(fetched.clips) + len(kept)
+    return replace(fetched, clips=kept, usable=usable, rejected=rejected, root=out, cached=False)
+
+
+def _link(folder: Path, audio_path: str, out: Path) -> str | None:
+    """Link one file, else copy it."""
+    source, target = f"{folder}/{audio_path}", f"{out}/{audio_path}"
+    try:
+        if not os.path.isdir(os.path.dirname(target)):
+            os.makedirs(os.path.dirname(target))
+        os.link(source, target)
+    except OSError:  # another device, no links there, too many of one file: or no such file, which copying tells
+        return _copy(folder, audio_path, out)
+    return None
 
 
 def _copy(folder: Path, audio_path: str, out: Path) -> str | None:

@@ -19,6 +19,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("id", "duration", "sample_rate", "split", "source", "target_path", "task")},
 }
 JSON_SPELLINGS: Mapping[str, tuple[str, ...]] = {**SPELLINGS, "label": (*SPELLINGS["label"], "command")}
+TEXT_FIELDS = ("id", "text", "label", "speaker")  # text in a clip, also where a list has numbers
 ANNOTATIONS = ("text", "label", "target_path")
 SPLIT_SPELLINGS: Mapping[str, Split] = {
     "train": "train", "training": "train",
@@ -172,7 +173,7 @@ def to_clip(values: Mapping[str, Any], labels: tuple[str, ...]) -> Clip:
     for name, kind in NUMBERS.items():
         if name in row:
             row[name] = _number(name, row[name], kind)
-    for name in ("id", "text", "label", "speaker"):
+    for name in TEXT_FIELDS:
         if isinstance(row.get(name), int) and not isinstance(row[name], bool):
             row[name] = str(row[name])
     if "split" in row:

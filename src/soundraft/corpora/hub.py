@@ -2,9 +2,11 @@
 
 The audio stays where the cache has it (`corpora/store.py`); a clip's path counts from there. Rows are read one after
 the other, and reading stops when each split has as many clips as asked: 100 clips of a huge corpus cost 100 clips
-where the source has splits or folds, and about ten times as many where splits must be drawn by group.
+where the source has splits or folds, and about ten times as many where splits must be drawn by group: those of test
+are a tenth of what is read.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -12,22 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from soundraft.corpora import store
-from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, copy_in
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Option, Request, copy_in
+from soundraft.corpora.columns import SPELLINGS, SPLIT_SPELLINGS, TEXT_FIELDS
+from soundraft.corpora.drawing import Drawing
 from soundraft.corpora.repository import Repository
 from soundraft.corpora.store import Record
-from soundraft.dataset.splits import assign_splits, fold_split
+from soundraft.dataset.splits import fold_split
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress
 
-_PREFIXES: Mapping[str, Split] = {
-    "train": "train",
-    "valid": "validation",
-    "dev": "validation",
-    "val": "validation",
-    "test": "test",
-    "eval": "test",
-}
-_FIELDS = ("id", "text", "label", "speaker")  # those that a column can fill; every other column is metadata
+_PREFIXES: Mapping[str, Split] = {**SPLIT_SPELLINGS, "eval": "test"}
+_ALL_FIELDS = set(Clip.model_fields)  # one for all clips: a set of its own is as large as the rest of a clip
 Fields = dict[str, Any]  # of a Clip, by name; `metadata` among them
 
 
@@ -56,7 +53,7 @@ class HubCorpus:
         finish: what else a row says of its clip; it gives `None` for a row that was not asked for, and raises BadClip
             for a bad one.
         elsewhere: the repository of those source splits that are not in `repo`.
-        rest: whether all other columns go to the metadata.
+        rest: whether the fields are those columns that have a usual name, and all other columns go to the metadata.
     """
 
     info: CorpusInfo
@@ -78,6 +75,11 @@ class HubCorpus:
         def fetch_either(request: Request, out: Path) -> Fetched:
             if original is not None and request.path is not None and original.recognises(request.path):
                 return original.fetch(request, out)
+            if original is not None and request.path is not None and request.path.is_file():
+                raise CorpusError(
+                    f"{request.asked_as}path: {request.path} is neither an archive of the original nor a folder; "
+                    f"there is: {self.info.source}"
+                )
             return fetch(self, request, out)
 
         return Corpus(self.info, fetch_either)
@@ -129,7 +131,8 @@ def split_of(name: str) -> Split | None:
 def _repository(corpus: HubCorpus, request: Request, repo: str) -> Repository:
     path = request.path
     if path is not None and not path.is_dir():
-        raise CorpusError(f"{request.asked_as}path: no such folder: {path}; it must be a local copy of {repo}")
+        found = f"{path} is not a folder" if path.exists() else f"no such folder: {path}"
+        raise CorpusError(f"{request.asked_as}path: {found}; it must be a local copy of {repo}")
     if path is not None and repo != corpus.repo:
         path = path.parent / repo.rsplit("/", 1)[-1]  # the second repository of a corpus lies beside the first
         if not path.is_dir():
@@ -137,7 +140,8 @@ def _repository(corpus: HubCorpus, request: Request, repo: str) -> Repository:
     if path is not None and request.revision:
         raise CorpusError(f"{request.asked_as}revision: {path} is a local copy, which has one version only")
     asked = request.revision if repo == corpus.repo else ""
-    return Repository(repo, asked or corpus.revision, corpus.config(request), path, request.asked_as)
+    named_by: Option = "language" if "language" in corpus.info.takes else "config"
+    return Repository(repo, asked or corpus.revision, corpus.config(request), path, request.asked_as, named_by)
 
 
 def _chosen_splits(corpus: HubCorpus, request: Request, repository: Repository) -> dict[Split, str]:
@@ -168,8 +172,9 @@ def _joined(parts: list[Fetched], out: Path) -> Fetched:
         else:
             clips[clip.id] = clip
     doubles = sum(len(part.clips) for part in parts) - len(clips)
-    root = parts[0].root if parts else out
-    return Fetched(list(clips.values()), sum(part.usable for part in parts) - doubles, rejected, root)
+    root, cached = (parts[0].root, parts[0].cached) if parts else (out, False)
+    usable = sum(part.usable for part in parts) - doubles
+    return Fetched(list(clips.values()), usable, rejected, root, cached=cached)
 
 
 class _Reading:
@@ -190,6 +195,9 @@ class _Reading:
         self.wanted = {name: request.clips.get(name) for name in ours}
         self.rejected: list[Rejected] = []
         self.usable = 0
+        by_source = not corpus.rest or "source" in request.columns
+        drawn = not corpus.folds and len(shared) > 1
+        self.drawing = Drawing(request.seed, shared, by_source=by_source) if drawn else None
 
     def fetched(self) -> Fetched:
         asked = self.corpus.fields.get("audio") or self.corpus.audio
@@ -202,7 +210,7 @@ class _Reading:
             records = entry.records(lambda start: self.repository.rows(self.split, audio, start))
             with closing(records):
                 clips = self._taken(self._clips(records, f"{name}/"))
-        return Fetched(clips, self.usable, self.rejected, self.repository.folder)
+        return Fetched(clips, self.usable, self.rejected, self.repository.folder, cached=True)
 
     def _clips(self, records: Iterator[Record], folder: str) -> Iterator[Clip]:
         """The good rows as clips, counted."""
@@ -219,58 +227,53 @@ class _Reading:
 
     def _clip(self, record: Record, folder: str, seen: set[str]) -> Clip | None:
         """The clip of a row; `None` when it is bad, which is noted, or not asked for."""
-        place = f"{self.split}:{record.row}"
         name = f"{self.split}/{record.row:08d}"
         try:
             if record.reason:
                 raise BadClip(record.reason)
             row = Row(self.columns.named(record.values), record.name)
             fields = self.corpus.finish(self.columns.fields(row), row, self.request)
+            if fields is None:
+                return None
             self._check(fields)
+            fields = {"task": self.corpus.info.task, "id": name} | fields
+            name = fields["id"]
+            if name in seen:
+                raise BadClip("duplicate id: an earlier row has it")
+            split = self._split_of(fields, record.content)
         except BadClip as error:
-            self.rejected.append(Rejected(name, place, str(error)))
+            self.rejected.append(Rejected(name, f"{self.split}:{record.row}", str(error)))
             return None
-        if fields is None:
-            return None
-        clip = Clip.model_construct(  # each part was checked above: validating it again costs as much as the rest
-            id=fields.get("id", name),
+        return Clip.model_construct(  # each part was checked above: validating it again costs as much as the rest
+            _fields_set=_ALL_FIELDS,
+            id=name,
             audio_path=folder + record.audio,
             text=fields.get("text"),
-            label=fields.get("label"),
+            label=_shared(fields.get("label")),
             duration=record.duration,
             sample_rate=record.sample_rate,
-            speaker=fields.get("speaker"),
-            split=self._split_of(fields),
-            task=fields.get("task", self.corpus.info.task),
+            speaker=_shared(fields.get("speaker")),
+            split=split,
+            task=fields["task"],
             metadata=fields["metadata"],
         )
-        if clip.id in seen:
-            self.rejected.append(Rejected(clip.id, place, "duplicate id: an earlier row has it"))
-            return None
-        return clip
 
-    def _check(self, fields: Fields | None) -> None:
+    def _check(self, fields: Fields) -> None:
         """Refuse a row whose label, or whose fold, is none of those there can be."""
-        allowed, label = self.request.labels, (fields or {}).get("label")
-        if fields and allowed and label not in allowed:
+        allowed, label = self.request.labels, fields.get("label")
+        if allowed and label not in allowed:
             raise BadClip(f"label {label!r} is not one of {', '.join(allowed)}")
-        fold = (fields or {}).get("metadata", {}).get("fold")
-        if fields and self.corpus.folds and fold not in range(1, self.corpus.folds + 1):
+        fold = fields["metadata"].get("fold")
+        if self.corpus.folds and fold not in range(1, self.corpus.folds + 1):
             raise BadClip(f"fold {fold!r} is not one of 1 to {self.corpus.folds}")
+
+    def _split_of(self, fields: Fields, content: str) -> Split:
+        if self.corpus.folds:
+            return fold_split(int(fields["metadata"]["fold"]), self.request.fold, self.corpus.folds)
+        return self.drawing.split_of(fields, content) if self.drawing else self.shared[0]
 
     def _taken(self, clips: Iterator[Clip]) -> list[Clip]:
         """As many clips of each split as asked; no row is read that they do not need."""
-        if self.corpus.folds or len(self.shared) == 1:
-            return self._limited(clips)
-        return self._by_group(clips)
-
-    def _split_of(self, fields: Fields) -> Split | None:
-        """The split that a row alone tells; `None` where it depends on the others."""
-        if self.corpus.folds:
-            return fold_split(int(fields["metadata"]["fold"]), self.request.fold, self.corpus.folds)
-        return self.shared[0] if len(self.shared) == 1 else None
-
-    def _limited(self, clips: Iterator[Clip]) -> list[Clip]:
         kept: list[Clip] = []
         counts = dict.fromkeys(self.ours, 0)
         while any(self._lacks(split, counts) for split in self.ours):
@@ -280,35 +283,22 @@ class _Reading:
             if clip.split in counts and self._lacks(clip.split, counts):
                 counts[clip.split] += 1
                 kept.append(clip)
+        self._check_drawn(counts)
         return kept
 
     def _lacks(self, split: Split, counts: Mapping[Split, int]) -> bool:
         wanted = self.wanted[split]
         return wanted is None or counts[split] < wanted
 
-    def _by_group(self, clips: Iterator[Clip]) -> list[Clip]:
-        """Divide a growing pool until each split has enough: a group that came in late may belong to any."""
-        size = None if None in self.wanted.values() else sum(count or 0 for count in self.wanted.values())
-        pool: list[Clip] = []
-        while True:
-            before = len(pool)
-            pool += clips if size is None else _next(clips, size - before)
-            kept = self._limited(map(self._shared, assign_splits(pool, self.request.seed)))
-            full = all(
-                count is not None and sum(clip.split == split for clip in kept) == count
-                for split, count in self.wanted.items()
+    def _check_drawn(self, counts: Mapping[Split, int]) -> None:
+        """Refuse a split that was drawn empty out of all that the source has: it would be missed much later."""
+        empty = [split for split in self.ours if not counts[split]]
+        if self.drawing and empty and self.usable:
+            groups = ", ".join(f"{count} by {kind}" for kind, count in self.drawing.groups.items())
+            raise CorpusError(
+                f"no clip of {self.repository.repo} ({self.split}) fell to {' and '.join(empty)}: it has too few "
+                f"groups to draw from ({groups}); another seed may help, or leave {' and '.join(empty)} out"
             )
-            if full or size is None or len(pool) < size:
-                return kept
-            size *= 2
-
-    def _shared(self, clip: Clip) -> Clip:
-        """A divided clip; what would be of a split that the source has elsewhere is train."""
-        return clip if clip.split in self.shared else clip.model_copy(update={"split": self.shared[0]})
-
-
-def _next(clips: Iterator[Clip], count: int) -> list[Clip]:
-    return [clip for _, clip in zip(range(count), clips, strict=False)]
 
 
 class _Columns:
@@ -320,14 +310,28 @@ class _Columns:
         self.columns: list[str] = schema["columns"]
         self.labels: dict[str, list[str]] = schema["labels"]
         given = {ours: column for ours, column in request.columns.items() if ours != "audio"}
-        known = {ours: column for ours, column in corpus.fields.items() if not corpus.rest or column in self.columns}
-        self.of_fields = known | {ours: column for ours, column in given.items() if ours in _FIELDS}
+        known = self._spelled(given) if corpus.rest else dict(corpus.fields)
+        self.of_fields = known | {ours: column for ours, column in given.items() if ours in TEXT_FIELDS}
         extra = {ours: column for ours, column in given.items() if ours not in self.of_fields}
         self.of_metadata = {**corpus.metadata, **extra}
         if corpus.rest:
             used = {*self.of_fields.values(), *self.of_metadata.values()}
             self.of_metadata |= {column: column for column in self.columns if column not in used}
         self._check(corpus, request)
+
+    def _spelled(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The column for each field that is not given, by the names that columns usually have."""
+        known: dict[str, str] = {}
+        free = [column for column in self.columns if column not in given.values()]
+        for ours in (ours for ours in TEXT_FIELDS if ours not in given):
+            usual = [column for column in free if column.lower() in SPELLINGS[ours]]
+            found = [ours] if ours in usual else usual
+            if len(found) > 1:
+                raise CorpusError(
+                    f"{self.asked_as}columns: which one is the {ours} ({ours}=…)? {self.repo} has {', '.join(found)}"
+                )
+            known.update((ours, column) for column in found)
+        return known
 
     def only_audio(self) -> str:
         if len(self.audio) != 1:
@@ -369,6 +373,11 @@ class _Columns:
             raise CorpusError(
                 f"{self.asked_as}labels: {self.repo} has no {', '.join(unknown)}; there are: {', '.join(names or [])}"
             )
+
+
+def _shared(text: str | None) -> str | None:
+    """The same text, in memory once however many clips have it."""
+    return text if text is None else sys.intern(text)
 
 
 def _names(value: Any, names: list[str]) -> Any:

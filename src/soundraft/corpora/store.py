@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import soundfile
+import xxhash
 
 from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES, parse
@@ -67,6 +68,7 @@ class Record:
         name: the source's name of the audio file; empty when it has none.
         audio: the file's path relative to the entry; empty for a bad row.
         size: of that file, in bytes.
+        content: a hash of the file's bytes: rows with the same recording have the same.
         duration: in seconds.
         reason: why the row was set aside; empty for a good one.
         values: the other columns as the source has them.
@@ -77,6 +79,7 @@ class Record:
     name: str = ""
     audio: str = ""
     size: int = 0
+    content: str = ""
     duration: float = 0.0
     sample_rate: int = 0
     reason: str = ""
@@ -157,7 +160,9 @@ class Entry:
         return not record.audio or (path.is_file() and path.stat().st_size == record.size)
 
     def _damaged(self, row: int) -> CorpusError:
-        return CorpusError(f"{self.folder / ROWS_NAME}:{row + 1}: the cache is damaged; remove {self.folder}")
+        return CorpusError(
+            f"{self.folder / ROWS_NAME}:{row + 1}: the cache is damaged, or an older version's; remove {self.folder}"
+        )
 
     def _keep(self, row: int, item: Item) -> Record:
         """Check the audio of one row by decoding it, and write it."""
@@ -169,8 +174,9 @@ class Entry:
             return Record(row, item.after, item.name, reason=str(error), values=item.values)
         audio = f"{row // FILES_PER_FOLDER:05d}/{row:08d}{_suffix(item)}"
         _write(f"{self.folder}/{audio}", item.audio)
+        size, content = len(item.audio), xxhash.xxh3_128_hexdigest(item.audio)
         duration = round(len(samples) / rate_hz, 6)
-        return Record(row, item.after, item.name, audio, len(item.audio), duration, rate_hz, values=item.values)
+        return Record(row, item.after, item.name, audio, size, content, duration, rate_hz, values=item.values)
 
     def _complete(self, stream: BinaryIO, rows: int) -> None:
         os.fsync(stream.fileno())
@@ -212,7 +218,13 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _write_here(path: str, data: bytes) -> None:
-    with open(path, "wb") as stream:
+    """Make the file anew: one that is there may be linked from elsewhere."""
+    try:
+        stream = open(path, "xb")  # noqa: SIM115
+    except FileExistsError:
+        os.unlink(path)
+        stream = open(path, "xb")  # noqa: SIM115
+    with stream:
         stream.write(data)
 
 
@@ -222,7 +234,7 @@ def _parse(line: bytes) -> Record | None:
         return None
     try:
         value = json.loads(line)
-        return Record(**value | {"after": tuple(value["after"])})
+        return Record(**value | {"after": tuple(value["after"]), "content": value["content"]})
     except (ValueError, TypeError, KeyError):
         return None
 

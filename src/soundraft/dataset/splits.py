@@ -38,6 +38,20 @@ def assign_splits(clips: Sequence[Clip], seed: int, contents: Mapping[str, str] 
     return [clip if clip.split else clip.model_copy(update={"split": by_id[clip.id]}) for clip in clips]
 
 
+def hashed_split(seed: int, group: Key) -> Split:
+    """The split that a group draws by its name alone, whatever other groups there are: for what is read as a stream.
+
+    About eight of ten groups are train, one is validation and one test; of few groups a split may get none.
+    """
+    place = runtime.derive_seed("stream", seed, *group) / 2**63
+    held_out = 0.0
+    for split, share in HELD_OUT_SHARE.items():
+        held_out += share
+        if place < held_out:
+            return split
+    return "train"
+
+
 def fold_split(fold: int, test_fold: int, folds: int) -> Split:
     """The split of an official fold, both from 1: `test_fold` is test, the next one (1 after the last) validation.
 
@@ -54,16 +68,21 @@ def fold_split(fold: int, test_fold: int, folds: int) -> Split:
 
 def group_keys(clip: Clip, contents: Mapping[str, str]) -> list[Key]:
     """What ties a clip to others, the most telling first."""
+    text = clip.text if clip.task == "asr" else None
+    keys = [*origin_keys(clip.speaker, clip.metadata.get("source"), text), ("audio", clip.audio_path)]
+    return [*keys, ("content", contents[clip.id])] if clip.id in contents else keys
+
+
+def origin_keys(speaker: str | None, source: object, text: str | None) -> list[Key]:
+    """What is known of where a clip comes from, the most telling first: its text only where nothing else is."""
     keys: list[Key] = []
-    if clip.speaker:
-        keys.append(("speaker", clip.speaker))
-    source = clip.metadata.get("source")
+    if speaker:
+        keys.append(("speaker", speaker))
     if source not in (None, ""):
         keys.append(("source", str(source)))
-    if not keys and clip.task == "asr" and clip.text and clip.text.strip():
-        keys.append(("text", " ".join(clip.text.casefold().split())))
-    keys.append(("audio", clip.audio_path))
-    return [*keys, ("content", contents[clip.id])] if clip.id in contents else keys
+    if not keys and text and text.strip():
+        keys.append(("text", " ".join(text.casefold().split())))
+    return keys
 
 
 def _groups(clips: Sequence[Clip], contents: Mapping[str, str]) -> dict[Key, Group]:
