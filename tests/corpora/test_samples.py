@@ -138,6 +138,17 @@ def test_a_corpus_of_the_hub_lies_in_the_cache_and_no_more_than_asked_is_read(tm
     assert [sample.text for sample in load_audio_dataset("hub", "test", path=path, columns=columns)] == ["s 4"]
 
 
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_a_script_without_a_guard_makes_a_corpus(tmp_path: Path, from_stdin: bool) -> None:
+    """Workers that ran the script again would wait for its lock, for ever."""
+    code = "from soundraft.corpora import load_audio_dataset\nprint(len(load_audio_dataset('espeak', 'test', 1)))\n"
+    script = tmp_path / "script.py"
+    script.write_text(code + "print(__file__)\n" if not from_stdin else code)
+    command = [sys.executable, *([] if from_stdin else [str(script)])]
+    done = subprocess.run(command, input=code * from_stdin, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["1"] + [str(script)] * (not from_stdin), done.stderr
+
+
 def test_a_split_of_the_source_leaves_the_other_splits_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from soundraft.corpora import loading
 

@@ -2,8 +2,10 @@
 
 import difflib
 import hashlib
+import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -147,13 +149,26 @@ def fetch_to_cache(name: str, request: Request) -> Fetched:
     asked = repr((name, replace(request, path=request.path and request.path.resolve())))
     place = store.cache_root() / "made" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
     place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_name(f"{place.name}.lock")), files.building(place) as scratch:
+    with _script_hidden(), FileLock(place.with_name(f"{place.name}.lock")), files.building(place) as scratch:
         fetched = corpora.fetch(name, request, scratch)
         made = fetched.root == scratch
     if made:
         return replace(fetched, root=place)
     place.rmdir()
     return fetched
+
+
+@contextmanager
+def _script_hidden() -> Iterator[None]:
+    """Let spawned workers not run the caller's script again, which would ask for the corpus anew and wait for itself."""
+    main = vars(sys.modules["__main__"])
+    kept = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 def sample_of(clip: Clip, root: Path) -> AudioSample:
