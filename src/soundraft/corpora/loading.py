@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -154,7 +155,7 @@ def fetch_to_cache(name: str, request: Request) -> Fetched:
         made = fetched.root == scratch
     if made:
         return replace(fetched, root=place)
-    place.rmdir()
+    shutil.rmtree(place)
     return fetched
 
 
