@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,40 @@ def test_a_folder_that_holds_something_else_is_not_replaced(say: Say, mine: Path
     (tmp_path / "empty").mkdir()
     say(*folder, "empty")
     assert len(list(mine.iterdir())) == 9
+
+
+def test_what_is_not_of_the_earlier_download_is_not_removed(say: Say, mine: Path, tmp_path: Path) -> None:
+    folder = ("download", "folder", "--path", mine, "--output", "out")
+    say(*folder)
+    (tmp_path / "out/notes").mkdir()
+    (tmp_path / "out/notes/mine.txt").write_text("mine")
+    say(*folder, fails="not of the earlier download, such as out/notes/mine.txt (1 in all)")
+    assert (tmp_path / "out/notes/mine.txt").read_text() == "mine"
+
+
+def test_an_archive_can_be_downloaded_again(say: Say, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "esc.zip", "w") as archive:
+        archive.writestr("meta/esc50.csv", "filename,fold,category,esc10,src_file,take\n1.wav,1,dog,True,1,A\n")
+        io.write_wav(tmp_path / "1.wav", tone(), 8000)
+        archive.write(tmp_path / "1.wav", "audio/1.wav")
+        archive.write(tmp_path / "1.wav", "audio/unlisted.wav")
+    for _ in range(2):
+        assert "1 clips" in say("download", "esc50", "--path", "esc.zip", "--output", "out")
+    assert [path.name for path in sorted((tmp_path / "out").rglob("*.wav"))] == ["1.wav"]
+
+
+def test_the_output_may_be_a_link_but_not_where_one_is(
+    say: Say, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ("download", "folder", "--path", mine, "--output")
+    (tmp_path / "place").mkdir()
+    (tmp_path / "link").symlink_to("place")
+    say(*folder, "link")
+    assert (tmp_path / "link").is_symlink()
+    assert len(read_manifest(tmp_path / "place/manifest.jsonl")) == 8
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    say(*folder, ".", fails="--output . is, or holds, the folder that you are in")
 
 
 def test_options_that_a_corpus_does_not_take_and_names_that_are_none(say: Say, mine: Path) -> None:

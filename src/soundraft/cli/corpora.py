@@ -16,7 +16,7 @@ from soundraft.cli.choice import add_choice, add_columns, request
 from soundraft.cli.command import Command
 from soundraft.corpora import CorpusError, Request, loading
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
-from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, read_manifest
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tables import wrapped
@@ -131,8 +131,10 @@ def download(given: argparse.Namespace) -> None:
     _check_output(asked, out)
     given_limit = given.max_bad_fraction
     limit = defaults().limits.max_bad_fraction if given_limit is None else given_limit
-    with files.building(out) as scratch:
+    with files.building(out.resolve()) as scratch:
         fetched = corpora.bring_in(given.corpus, asked, scratch, max_bad_fraction=limit)
+        for path in _strangers(scratch):  # of an archive, what no clip names
+            path.unlink()
     clips = fetched.clips
     counts = {split: sum(clip.split == split for clip in clips) for split in SPLITS}
     told = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
@@ -146,10 +148,28 @@ def _check_output(asked: Request, out: Path) -> None:
     """Refuse a folder that holds anything but an earlier download: what is there would be replaced."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--output {out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in (MANIFEST_NAME, SOURCE_NAME)):
-        raise UserError(f"--output {out} holds something else; name a new folder, or one of an earlier download")
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise UserError(f"--output {out} is, or holds, the folder that you are in; name a new one")
+    if out.is_dir() and any(out.iterdir()):
+        if not all((out / name).is_file() for name in (MANIFEST_NAME, SOURCE_NAME)):
+            raise UserError(f"--output {out} holds something else; name a new folder, or one of an earlier download")
+        others = _strangers(out)
+        if others:
+            raise UserError(
+                f"--output {out} holds what is not of the earlier download, such as {others[0]} ({len(others):,} in all); "
+                "name a new folder"
+            )
     if asked.path is not None and asked.path.exists():
         files.check_apart(asked.path, out)
+
+
+def _strangers(folder: Path) -> list[Path]:
+    """The files of a download that are not its own."""
+    clips = read_manifest(folder / MANIFEST_NAME)
+    own = {path for clip in clips for path in (clip.audio_path, clip.target_path)}
+    own |= {MANIFEST_NAME, QUARANTINE_NAME, SOURCE_NAME}
+    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return [folder / name for name in names if name.as_posix() not in own]
 
 
 def validate_options(options: argparse.ArgumentParser) -> None:
