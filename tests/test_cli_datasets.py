@@ -202,6 +202,10 @@ def test_options_that_a_corpus_does_not_take_and_names_that_are_none(say: Say, m
     say("download", "folder", "--path", mine, "--output", "out", "--split", "best", fails="split 'best': give train")
     say("download", "folder", "--path", mine, "--output", "out", "--limit", 0, code=2)
     say("download", "folder", "--path", mine, "--output", "out", "--columns", "text", code=2)
+    say(
+        "download", "folder", "--path", mine, "--output", "out", "--role", "start", fails="--role: folder does not take"
+    )
+    say("describe", "folder", "--path", mine, "--limit", 2, code=2)
     say("stats", "nowhere", fails="nowhere: neither a folder nor a corpus; there are espeak, fsdd")
     say("stats", mine, "--path", mine, fails="the folder is named already")
     say("splits", mine.parent, fails="neither")

@@ -172,6 +172,8 @@ def test_mistakes_name_what_exists() -> None:
         load_audio_dataset("folder", path=".", limit=0)
     with pytest.raises(CorpusError, match="no role 'goal'; there are start, target"):
         load_audio_dataset("espeak", role="goal")
+    with pytest.raises(CorpusError, match="role: folder does not take it; espeak does"):
+        load_audio_dataset("folder", path=".", role="start")
 
 
 def test_the_package_is_imported_without_anything_heavy() -> None:

@@ -31,12 +31,13 @@ class Chosen:
     rejected: list[Rejected]
 
 
-def add_choice(options: argparse.ArgumentParser) -> None:
-    """The options that say which part of a corpus is meant."""
+def add_choice(options: argparse.ArgumentParser, *, limited: bool = False) -> None:
+    """The options that say which part of a corpus is meant; `limited`: the command itself says how many clips."""
     add = options.add_argument
     for name, about in _TEXTS.items():
         add(f"--{name}", metavar=name.upper(), help=about)
-    add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")
+    if not limited:
+        add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")
     add_columns(options)
     add("--fold", type=positive, metavar="N", help="the official fold, or speaker, that is test, from 1 (1)")
     add("--seed", type=int, metavar="N", help="of everything that is drawn (0)")

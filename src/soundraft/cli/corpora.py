@@ -65,7 +65,7 @@ def _as_json(info: CorpusInfo) -> dict[str, Any]:
 
 def describe_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
-    add_choice(options)
+    add_choice(options, limited=True)
 
 
 def describe(given: argparse.Namespace) -> None:

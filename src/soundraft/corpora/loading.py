@@ -115,6 +115,8 @@ def make_request(
         raise CorpusError(f"limit {limit}: give a number from 1, or none for all")
     if others.get("role", "target") not in get_args(Role):
         raise CorpusError(f"there is no role {others['role']!r}; there are {', '.join(get_args(Role))}")
+    if others.get("role", "target") != "target" and name != "espeak":
+        raise CorpusError(f"{others.get('asked_as', '')}role: {name} does not take it; espeak does")
     section = getattr(defaults().corpus, name, None)
     sizes = defaults().corpus.target.clips
     made = section is not None and limit is None  # a corpus that is made has no "all"
