@@ -11,7 +11,15 @@ import pytest
 from datasets import Audio, Features, Value
 
 from soundraft.audio import io
-from soundraft.corpora import CORPORA, AudioDataset, AudioSample, CorpusError, list_audio_datasets, load_audio_dataset
+from soundraft.corpora import (
+    CORPORA,
+    AudioDataset,
+    AudioSample,
+    CorpusError,
+    list_audio_datasets,
+    load_audio_dataset,
+    loading,
+)
 from soundraft.corpora.base import Request
 from soundraft.runtime import UserError
 from tests.conftest import tone
@@ -104,6 +112,12 @@ def test_what_is_set_aside_is_told(recordings: Path) -> None:
     assert len(dataset) == 1
 
 
+def test_recordings_as_they_are_are_taken_whole() -> None:
+    request = loading.make_request("fsdd", None, None, config="digits")
+    assert request.clips == {"train": None, "validation": None, "test": None}
+    assert loading.make_request("fsdd", "test", None).clips == {"train": 0, "validation": 0, "test": 400}
+
+
 def test_a_made_corpus_takes_its_numbers_from_params_and_lies_in_the_cache(tmp_path: Path) -> None:
     digits = tmp_path / "digits"
     for digit in range(3):
@@ -150,8 +164,6 @@ def test_a_script_without_a_guard_makes_a_corpus(tmp_path: Path, from_stdin: boo
 
 
 def test_a_split_of_the_source_leaves_the_other_splits_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from soundraft.corpora import loading
-
     request = loading.make_request("folder", "train.clean.100", 7)
     assert (request.split, request.clips) == ("train.clean.100", {"train": 7, "validation": 0, "test": 0})
     request = loading.make_request("folder", "dev_other", None)

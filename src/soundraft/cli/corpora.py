@@ -156,8 +156,8 @@ def _check_output(asked: Request, out: Path) -> None:
         others = _strangers(out)
         if others:
             raise UserError(
-                f"--output {out} holds what is not of the earlier download, such as {others[0]} ({len(others):,} in all); "
-                "name a new folder"
+                f"--output {out} holds what is not of the earlier download, such as {others[0]} "
+                f"({len(others):,} in all); name a new folder"
             )
     if asked.path is not None and asked.path.exists():
         files.check_apart(asked.path, out)
