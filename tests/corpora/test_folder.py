@@ -190,6 +190,13 @@ def test_a_nemo_manifest(recordings: Path, tmp_path: Path) -> None:
         folder.fetch_jsonl(request(recordings), tmp_path)
 
 
+def test_an_id_may_be_zero(recordings: Path, tmp_path: Path) -> None:
+    rows = [{"audio_path": f"clips/{n}.wav", "text": "x", "id": given} for n, given in enumerate((0, 1, "", None))]
+    write(recordings / "x.jsonl", *map(json.dumps, rows))
+    clips = folder.fetch_jsonl(request(recordings / "x.jsonl"), tmp_path).clips
+    assert {clip.id for clip in clips} == {"0", "1", "clips/2.wav", "clips/3.wav"}
+
+
 def test_the_lines_of_to_rlvr_format(recordings: Path, tmp_path: Path) -> None:
     known = {"id": "n1", "label": "dog", "speaker": "s1", "split": "validation", "mood": "good"}
     row = {"audio_path": "clips/0.wav", "text": "dog", "duration": 0.5, "task": "classification", "metadata": known}
