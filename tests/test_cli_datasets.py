@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -334,3 +336,24 @@ def test_faults_are_told_line_by_line(say: Say, mine: Path) -> None:
     assert lines[-1].startswith(f"{mine}: 2 errors, no warnings; ")
     say("validate", "nowhere", code=1)
     assert "[missing_column]" in say("validate", mine, "--columns", "text=words", code=1)
+
+
+def test_the_hint_is_the_next_command(say: Say, mine: Path, tmp_path: Path) -> None:
+    text = (mine / "metadata.csv").read_text()
+    (mine / "metadata.csv").write_text(text.replace("text", "the words", 1))
+    for told in (
+        say("validate", mine, "--columns", "text=the words"),
+        say("describe", "folder", "--path", mine, "--columns", "text=the words"),
+    ):
+        hint = told.splitlines()[-1]
+        assert (
+            hint == f"next: soundraft datasets download folder --path {mine} --columns 'text=the words' --output FOLDER"
+        )
+    assert "8 clips" in say(*shlex.split(hint)[3:-1], "out")
+    assert say("describe", "folder").splitlines()[-1].endswith("folder --path … --output FOLDER")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", mine)
+    hint = say("validate", "packed.zip", "--columns", "text=the words").splitlines()[-1]
+    assert hint == (
+        "next: unpack it, then soundraft datasets download folder --path UNPACKED "
+        "--columns 'text=the words' --output FOLDER"
+    )

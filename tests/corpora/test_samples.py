@@ -104,6 +104,20 @@ def test_a_registered_corpus_is_loaded(recordings: Path, tmp_path: Path) -> None
     assert list((tmp_path / "cache/made").glob("folder*")) == list((tmp_path / "cache/made").glob("*.lock"))
 
 
+def test_the_rlvr_format_is_read_back(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for path in (recordings, Path("../mine")):
+        load_audio_dataset("folder", path=path).to_rlvr_format(tmp_path / "all.jsonl")
+        back = load_audio_dataset("jsonl", path=tmp_path / "all.jsonl")
+        told = {(sample.text, sample.duration, str(sample.metadata)) for sample in back}
+        assert told == {(s.text, s.duration, str(s.metadata)) for s in load_audio_dataset("folder", path=path)}
+        assert {sample.audio_path for sample in back} == {recordings / f"{number}.wav" for number in range(6)}
+    load_audio_dataset("folder", path=recordings).to_rlvr_format(tmp_path / "sub/all.jsonl")
+    lines = (tmp_path / "sub/all.jsonl").read_text().splitlines()
+    assert {json.loads(line)["audio_path"] for line in lines} == {str(recordings / f"{n}.wav") for n in range(6)}
+
+
 def test_what_is_set_aside_is_told(recordings: Path) -> None:
     (recordings / "metadata.csv").write_text("file_name,text,split\n../up.wav,a,test\n0.wav,b,test\n")
     with pytest.warns(UserWarning, match="folder: 1 of the source set aside.*metadata.csv:2: .*leaves its folder"):

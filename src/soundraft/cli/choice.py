@@ -19,6 +19,7 @@ _TEXTS = {
     "language": "code of the language, for corpora in several",
     "path": "folder, file or archive of the recordings; for hub a hub id, for python module:Class",
 }
+OPTIONS = (*_TEXTS, "limit", "columns", "labels", "fold", "seed", "role")
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def chosen(given: argparse.Namespace) -> Chosen:
 
 def _options(given: argparse.Namespace, path: Path | None) -> dict[str, Any]:
     """The options that were given."""
-    names = (*_TEXTS, "limit", "labels", "fold", "seed", "role")
-    found = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    found = {name: getattr(given, name) for name in OPTIONS if getattr(given, name) is not None}
     if given.columns:
         found["columns"] = dict(given.columns)
     if path is not None:

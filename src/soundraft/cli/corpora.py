@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import asdict
@@ -12,9 +13,9 @@ from typing import Any
 
 from soundraft import corpora, files
 from soundraft.cli import checks
-from soundraft.cli.choice import add_choice, add_columns, request
+from soundraft.cli.choice import OPTIONS, add_choice, add_columns, request
 from soundraft.cli.command import Command
-from soundraft.corpora import CorpusError, Request, loading
+from soundraft.corpora import CorpusError, Request, archive, loading
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, read_manifest
 from soundraft.params import defaults
@@ -82,8 +83,9 @@ def describe(given: argparse.Namespace) -> None:
         absent = isinstance(error.__cause__, ConnectionError)
         reason = "nothing of it was downloaded here; --path can name a local copy" if absent else error
         print(f"one clip\n  none to show: {reason}\n")
-    needed = "".join(f" --{option} …" for option in sorted(info.needs))
-    print(f"next: soundraft datasets download {name}{needed} --output FOLDER")
+    needed = "".join(f" --{option} …" for option in sorted(info.needs) if getattr(given, option) is None)
+    given.limit = None
+    print(f"next: soundraft datasets download {name}{needed}{_said(given)}")
 
 
 def _section(title: str, facts: dict[str, str]) -> None:
@@ -190,7 +192,22 @@ def validate(given: argparse.Namespace) -> None:
         print(f"{given.path}: {told}; what an error names would be set aside: mend it, then validate again")
         sys.exit(1)
     print(f"{given.path}: {told}")
-    print(f"next: soundraft datasets download folder --path {given.path} --output FOLDER")
+    if archive.is_archive(given.path):
+        print("next: unpack it, then soundraft datasets download folder --path UNPACKED" + _said(given, "path"))
+    else:
+        print("next: soundraft datasets download folder" + _said(given))
+
+
+def _said(given: argparse.Namespace, *without: str) -> str:
+    """The options that were given, as they are typed, and where the download goes."""
+    words = []
+    for name in OPTIONS:
+        value = getattr(given, name, None)
+        if value is None or name in without:
+            continue
+        values = [f"{ours}={theirs}" for ours, theirs in value] if name == "columns" else value
+        words += [f"--{name}", *map(str, values if isinstance(values, list) else [values])]
+    return "".join(f" {shlex.quote(word)}" for word in words) + " --output FOLDER"
 
 
 def _number(count: int, what: str) -> str:
