@@ -208,6 +208,8 @@ def test_options_that_a_corpus_does_not_take_and_names_that_are_none(say: Say, m
         "download", "folder", "--path", mine, "--output", "out", "--role", "start", fails="--role: folder does not take"
     )
     say("describe", "folder", "--path", mine, "--limit", 2, code=2)
+    say("download", "folder", "--path", mine, "--output", "out", "--max-bad-fraction", 7, code=2)
+    say("download", "folder", "--path", mine, "--output", "out", "--max-bad-fraction", "nan", code=2)
     say("stats", "nowhere", fails="nowhere: neither a folder nor a corpus; there are espeak, fsdd")
     say("stats", mine, "--path", mine, fails="the folder is named already")
     say("splits", mine.parent, fails="neither")
@@ -357,3 +359,11 @@ def test_the_hint_is_the_next_command(say: Say, mine: Path, tmp_path: Path) -> N
         "next: unpack it, then soundraft datasets download folder --path UNPACKED "
         "--columns 'text=the words' --output FOLDER"
     )
+
+
+def test_one_split_is_not_apart_from_anything(say: Say, mine: Path, tmp_path: Path) -> None:
+    said = say("splits", mine, "--split", "train", code=1)
+    assert said.splitlines()[-1] == "nothing to compare: of the splits there is train"
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/manifest.jsonl").write_text("")
+    assert say("splits", "none", code=1).splitlines()[-1] == "nothing to compare: of the splits there is none"

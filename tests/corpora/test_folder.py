@@ -197,6 +197,14 @@ def test_an_id_may_be_zero(recordings: Path, tmp_path: Path) -> None:
     assert {clip.id for clip in clips} == {"0", "1", "clips/2.wav", "clips/3.wav"}
 
 
+def test_a_task_is_one_of_ours(recordings: Path, tmp_path: Path) -> None:
+    rows = [{"audio_path": f"clips/{n}.wav", "text": "x", "task": task} for n, task in enumerate(("speaker", "sing"))]
+    write(recordings / "x.jsonl", *map(json.dumps, rows))
+    fetched = folder.fetch_jsonl(request(recordings / "x.jsonl"), tmp_path)
+    assert [clip.task for clip in fetched.clips] == ["speaker"]
+    assert [bad.reason for bad in fetched.rejected] == ["task 'sing' is none of: asr, classification, speaker"]
+
+
 def test_the_lines_of_to_rlvr_format(recordings: Path, tmp_path: Path) -> None:
     known = {"id": "n1", "label": "dog", "speaker": "s1", "split": "validation", "mood": "good"}
     row = {"audio_path": "clips/0.wav", "text": "dog", "duration": 0.5, "task": "classification", "metadata": known}

@@ -14,7 +14,7 @@ from typing import Any
 from soundraft import corpora, files
 from soundraft.cli import checks
 from soundraft.cli.choice import OPTIONS, add_choice, add_columns, request
-from soundraft.cli.command import Command
+from soundraft.cli.command import Command, share
 from soundraft.corpora import CorpusError, Request, archive, loading
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, read_manifest
@@ -122,7 +122,7 @@ def download_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
     options.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where it goes")
     options.add_argument(
-        "--max-bad-fraction", type=float, metavar="SHARE",
+        "--max-bad-fraction", type=share, metavar="SHARE",
         help="fail when a larger share of clips is bad, 0–1 (as in params.yaml)",
     )  # fmt: skip
     add_choice(options)
