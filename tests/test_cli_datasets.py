@@ -3,8 +3,11 @@
 import csv
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,9 +121,9 @@ def test_to_describe_is_not_to_download(tmp_path: Path) -> None:
 def test_one_clip_of_ones_own(say: Say, mine: Path) -> None:
     said = say("describe", "folder", "--path", mine)
     shown = dict(line.split(None, 1) for line in said.partition("one clip\n")[2].partition("\n\n")[0].splitlines())
-    assert shown["text"] == "word 0"
-    assert shown["audio"] == str(mine / "0.wav")
-    assert shown["speaker"] == "s0"
+    number = int(shown["text"].removeprefix("word "))
+    assert shown["audio"] == str(mine / f"{number}.wav")
+    assert shown["speaker"] == f"s{number % 4}"
     assert "none to show: --path: no such file or folder: nowhere" in say("describe", "folder", "--path", "nowhere")
     assert "none to show: give --path" in say("describe", "folder")
 
@@ -160,6 +163,40 @@ def test_a_folder_that_holds_something_else_is_not_replaced(say: Say, mine: Path
     assert len(list(mine.iterdir())) == 9
 
 
+def test_what_is_not_of_the_earlier_download_is_not_removed(say: Say, mine: Path, tmp_path: Path) -> None:
+    folder = ("download", "folder", "--path", mine, "--output", "out")
+    say(*folder)
+    (tmp_path / "out/notes").mkdir()
+    (tmp_path / "out/notes/mine.txt").write_text("mine")
+    say(*folder, fails="not of the earlier download, such as out/notes/mine.txt (1 in all)")
+    assert (tmp_path / "out/notes/mine.txt").read_text() == "mine"
+
+
+def test_an_archive_can_be_downloaded_again(say: Say, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "esc.zip", "w") as archive:
+        archive.writestr("meta/esc50.csv", "filename,fold,category,esc10,src_file,take\n1.wav,1,dog,True,1,A\n")
+        io.write_wav(tmp_path / "1.wav", tone(), 8000)
+        archive.write(tmp_path / "1.wav", "audio/1.wav")
+        archive.write(tmp_path / "1.wav", "audio/unlisted.wav")
+    for _ in range(2):
+        assert "1 clips" in say("download", "esc50", "--path", "esc.zip", "--output", "out")
+    assert [path.name for path in sorted((tmp_path / "out").rglob("*.wav"))] == ["1.wav"]
+
+
+def test_the_output_may_be_a_link_but_not_where_one_is(
+    say: Say, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ("download", "folder", "--path", mine, "--output")
+    (tmp_path / "place").mkdir()
+    (tmp_path / "link").symlink_to("place")
+    say(*folder, "link")
+    assert (tmp_path / "link").is_symlink()
+    assert len(read_manifest(tmp_path / "place/manifest.jsonl")) == 8
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    say(*folder, ".", fails="--output . is, or holds, the folder that you are in")
+
+
 def test_options_that_a_corpus_does_not_take_and_names_that_are_none(say: Say, mine: Path) -> None:
     say("describe", "fssd", fails="there is no corpus 'fssd'; did you mean fsdd?")
     say("download", "folder", "--output", "out", fails="--path is empty: folder needs it")
@@ -167,6 +204,12 @@ def test_options_that_a_corpus_does_not_take_and_names_that_are_none(say: Say, m
     say("download", "folder", "--path", mine, "--output", "out", "--split", "best", fails="split 'best': give train")
     say("download", "folder", "--path", mine, "--output", "out", "--limit", 0, code=2)
     say("download", "folder", "--path", mine, "--output", "out", "--columns", "text", code=2)
+    say(
+        "download", "folder", "--path", mine, "--output", "out", "--role", "start", fails="--role: folder does not take"
+    )
+    say("describe", "folder", "--path", mine, "--limit", 2, code=2)
+    say("download", "folder", "--path", mine, "--output", "out", "--max-bad-fraction", 7, code=2)
+    say("download", "folder", "--path", mine, "--output", "out", "--max-bad-fraction", "nan", code=2)
     say("stats", "nowhere", fails="nowhere: neither a folder nor a corpus; there are espeak, fsdd")
     say("stats", mine, "--path", mine, fails="the folder is named already")
     say("splits", mine.parent, fails="neither")
@@ -295,3 +338,32 @@ def test_faults_are_told_line_by_line(say: Say, mine: Path) -> None:
     assert lines[-1].startswith(f"{mine}: 2 errors, no warnings; ")
     say("validate", "nowhere", code=1)
     assert "[missing_column]" in say("validate", mine, "--columns", "text=words", code=1)
+
+
+def test_the_hint_is_the_next_command(say: Say, mine: Path, tmp_path: Path) -> None:
+    text = (mine / "metadata.csv").read_text()
+    (mine / "metadata.csv").write_text(text.replace("text", "the words", 1))
+    for told in (
+        say("validate", mine, "--columns", "text=the words"),
+        say("describe", "folder", "--path", mine, "--columns", "text=the words"),
+    ):
+        hint = told.splitlines()[-1]
+        assert (
+            hint == f"next: soundraft datasets download folder --path {mine} --columns 'text=the words' --output FOLDER"
+        )
+    assert "8 clips" in say(*shlex.split(hint)[3:-1], "out")
+    assert say("describe", "folder").splitlines()[-1].endswith("folder --path … --output FOLDER")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", mine)
+    hint = say("validate", "packed.zip", "--columns", "text=the words").splitlines()[-1]
+    assert hint == (
+        "next: unpack it, then soundraft datasets download folder --path UNPACKED "
+        "--columns 'text=the words' --output FOLDER"
+    )
+
+
+def test_one_split_is_not_apart_from_anything(say: Say, mine: Path, tmp_path: Path) -> None:
+    said = say("splits", mine, "--split", "train", code=1)
+    assert said.splitlines()[-1] == "nothing to compare: of the splits there is train"
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/manifest.jsonl").write_text("")
+    assert say("splits", "none", code=1).splitlines()[-1] == "nothing to compare: of the splits there is none"

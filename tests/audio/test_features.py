@@ -161,3 +161,11 @@ def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
         AudioProcessor().load_array(np.zeros(9), 0)
     with pytest.raises(BadClip, match="no such file"):
         AudioProcessor().load(tmp_path / "x.wav")
+
+
+def test_a_tensor_with_a_gradient_is_taken() -> None:
+    samples = torch.linspace(-0.5, 0.5, 8000, requires_grad=True)
+    processor = AudioProcessor()
+    torch.testing.assert_close(
+        processor.load_array(samples, 8000).waveform, processor.load_array(samples.detach(), 8000).waveform
+    )

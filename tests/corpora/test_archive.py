@@ -67,6 +67,7 @@ def test_what_is_wanted_is_unpacked_without_its_prefix(pack, tmp_path: Path) -> 
         ("C:\\x.wav", "is absolute"),
         ("c:x.wav", "is absolute"),
         (f"a/{'x' * 300}.wav", "longer than 255 bytes"),
+        ("a/" * 2500 + "x.wav", "its path is longer than 1,000 bytes"),
     ],
 )
 def test_names_that_escape(pack, name: str, reason: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

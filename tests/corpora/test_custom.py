@@ -137,3 +137,75 @@ class Other: pass
     ):
         with pytest.raises(CorpusError, match=message):
             fetch(tmp_path, spec)
+
+
+ONE = """
+class C(AudioDataset):
+    name = "c"
+    def load(self):
+        yield AudioSample(HERE / "x.wav", HERE.name)
+"""
+
+
+def test_modules_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        io.write_wav(tmp_path / name / "x.wav", tone(), 8000)
+        (clip,) = fetch(tmp_path / name, "same.py:C", ONE).clips
+        assert clip.text == name
+    fetch(tmp_path / "a", "own_same:C", ONE)
+    with pytest.raises(CorpusError, match=r"cannot import own_same: that name is taken by .*a/own_same\.py; give .*b/"):
+        fetch(tmp_path / "b", "own_same:C", ONE)
+
+
+ARRAYS = """
+class C(AudioDataset):
+    name = "c"
+    def load(self):
+        yield AudioSample(None, "made", audio_array=np.full(4000, 0.25), sample_rate=8000)
+        yield AudioSample(HERE / "arrays/000001.wav", "file")
+        yield AudioSample(HERE / "x.wav", "beside")
+"""
+
+
+def test_a_file_and_an_array_do_not_share_a_name(tmp_path: Path) -> None:
+    for name in ("arrays/000001.wav", "x.wav"):
+        io.write_wav(tmp_path / name, tone(), 8000)
+    fetched = fetch(tmp_path, "own.py:C", ARRAYS)
+    assert not fetched.rejected
+    paths = {clip.text: clip.audio_path for clip in fetched.clips}
+    assert paths == {"made": "arrays-2/000001.wav", "file": "arrays/000001.wav", "beside": "x.wav"}
+    samples, _ = io.read(tmp_path / "out" / paths["made"])
+    np.testing.assert_allclose(samples[:, 0], 0.25, atol=1 / 32768)
+
+
+def test_a_bad_sample_leaves_no_file(tmp_path: Path) -> None:
+    code = """
+class C(AudioDataset):
+    name = "c"
+    def load(self):
+        yield AudioSample(HERE / "x.wav", "good")
+        yield AudioSample(None, "b", audio_array=np.ones(4), sample_rate=8000, metadata={"at": object()})
+        yield (HERE / "x.wav", "c")
+"""
+    io.write_wav(tmp_path / "x.wav", tone(), 8000)
+    fetched = fetch(tmp_path, "own.py:C", code)
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["x.wav"]
+    assert fetched.rejected[0].reason.startswith("metadata must be what JSON can hold")
+    assert fetched.rejected[1].reason == "load yields tuple, not AudioSample"
+
+
+def test_what_cannot_be_made_is_told_in_a_line(tmp_path: Path) -> None:
+    needs = """
+class C(AudioDataset):
+    name = "c"
+    def __init__(self, root): pass
+    def load(self): return []
+"""
+    for code, message in (
+        (needs, r"own.py:C must be made without arguments: missing a required argument: 'root'"),
+        ("class C(", r"cannot import own.py: .*never closed \(own.py, line 6\)"),
+    ):
+        with pytest.raises(CorpusError, match=message):
+            fetch(tmp_path, "own.py:C", code)
+    with pytest.raises(CorpusError, match=r"cannot import gone.py: .*No such file"):
+        fetch(tmp_path, "gone.py:C")

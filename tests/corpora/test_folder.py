@@ -66,6 +66,19 @@ def test_the_number_of_clips_can_be_limited(recordings: Path, tmp_path: Path) ->
     assert [sum(clip.split == split for clip in clips) for split in SPLITS] == [4, 10, 10]
 
 
+def test_a_limit_draws_from_all_labels(tmp_path: Path) -> None:
+    for label in ("a", "b", "c"):
+        for index in range(12):
+            io.write_wav(tmp_path / f"train/{label}/{index}.wav", tone(0.1), 8000)
+    asked = replace(request(tmp_path), clips={"train": 12, "validation": None, "test": None})
+    clips = folder.fetch(asked, tmp_path / "out").clips
+    assert len(clips) == 12
+    assert {clip.label for clip in clips} == {"a", "b", "c"}
+    assert [clip.id for clip in clips] == sorted(clip.id for clip in clips)
+    assert clips == folder.fetch(asked, tmp_path / "out").clips
+    assert clips != folder.fetch(replace(asked, seed=1), tmp_path / "out").clips
+
+
 def test_a_folder_without_a_list_says_what_is_needed(recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"neither manifest.jsonl .* nor metadata.csv"):
         copy_in(folder.fetch(request(recordings), tmp_path), tmp_path / "out")
@@ -175,6 +188,21 @@ def test_a_nemo_manifest(recordings: Path, tmp_path: Path) -> None:
     }
     with pytest.raises(CorpusError, match=r"jsonl takes a file of JSON lines; for .* take folder"):
         folder.fetch_jsonl(request(recordings), tmp_path)
+
+
+def test_an_id_may_be_zero(recordings: Path, tmp_path: Path) -> None:
+    rows = [{"audio_path": f"clips/{n}.wav", "text": "x", "id": given} for n, given in enumerate((0, 1, "", None))]
+    write(recordings / "x.jsonl", *map(json.dumps, rows))
+    clips = folder.fetch_jsonl(request(recordings / "x.jsonl"), tmp_path).clips
+    assert {clip.id for clip in clips} == {"0", "1", "clips/2.wav", "clips/3.wav"}
+
+
+def test_a_task_is_one_of_ours(recordings: Path, tmp_path: Path) -> None:
+    rows = [{"audio_path": f"clips/{n}.wav", "text": "x", "task": task} for n, task in enumerate(("speaker", "sing"))]
+    write(recordings / "x.jsonl", *map(json.dumps, rows))
+    fetched = folder.fetch_jsonl(request(recordings / "x.jsonl"), tmp_path)
+    assert [clip.task for clip in fetched.clips] == ["speaker"]
+    assert [bad.reason for bad in fetched.rejected] == ["task 'sing' is none of: asr, classification, speaker"]
 
 
 def test_the_lines_of_to_rlvr_format(recordings: Path, tmp_path: Path) -> None:

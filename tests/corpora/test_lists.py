@@ -165,3 +165,12 @@ def test_damaged_lists_are_refused_or_read_but_never_crash(tmp_path: Path) -> No
             continue
         assert all(re.match(rf"{name}:\d+$", found.place) for found in source.findings)
         write_manifest(tmp_path / "out", [item.clip for item in source.items], [])
+
+
+@pytest.mark.parametrize(("separator", "name"), [(",", "comma"), ("\t", "tab")])
+def test_a_column_beyond_all_measure(tmp_path: Path, separator: str, name: str) -> None:
+    rows = [separator.join(row) for row in (("path", "text"), ("a.wav", "hi"), ("b.wav", "x" * 140_000))]
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join(rows))
+    with pytest.raises(SourceError, match=rf"list.csv:3: a column of more than 131,072 characters; .*{name} between"):
+        read_listing(path, audio_names={"path"})

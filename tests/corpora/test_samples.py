@@ -11,7 +11,15 @@ import pytest
 from datasets import Audio, Features, Value
 
 from soundraft.audio import io
-from soundraft.corpora import CORPORA, AudioDataset, AudioSample, CorpusError, list_audio_datasets, load_audio_dataset
+from soundraft.corpora import (
+    CORPORA,
+    AudioDataset,
+    AudioSample,
+    CorpusError,
+    list_audio_datasets,
+    load_audio_dataset,
+    loading,
+)
 from soundraft.corpora.base import Request
 from soundraft.runtime import UserError
 from tests.conftest import tone
@@ -96,12 +104,32 @@ def test_a_registered_corpus_is_loaded(recordings: Path, tmp_path: Path) -> None
     assert list((tmp_path / "cache/made").glob("folder*")) == list((tmp_path / "cache/made").glob("*.lock"))
 
 
+def test_the_rlvr_format_is_read_back(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for path in (recordings, Path("../mine")):
+        load_audio_dataset("folder", path=path).to_rlvr_format(tmp_path / "all.jsonl")
+        back = load_audio_dataset("jsonl", path=tmp_path / "all.jsonl")
+        told = {(sample.text, sample.duration, str(sample.metadata)) for sample in back}
+        assert told == {(s.text, s.duration, str(s.metadata)) for s in load_audio_dataset("folder", path=path)}
+        assert {sample.audio_path for sample in back} == {recordings / f"{number}.wav" for number in range(6)}
+    load_audio_dataset("folder", path=recordings).to_rlvr_format(tmp_path / "sub/all.jsonl")
+    lines = (tmp_path / "sub/all.jsonl").read_text().splitlines()
+    assert {json.loads(line)["audio_path"] for line in lines} == {str(recordings / f"{n}.wav") for n in range(6)}
+
+
 def test_what_is_set_aside_is_told(recordings: Path) -> None:
     (recordings / "metadata.csv").write_text("file_name,text,split\n../up.wav,a,test\n0.wav,b,test\n")
     with pytest.warns(UserWarning, match="folder: 1 of the source set aside.*metadata.csv:2: .*leaves its folder"):
         dataset = load_audio_dataset("folder", path=recordings)
     assert [item.path for item in dataset.rejected] == ["metadata.csv:2"]
     assert len(dataset) == 1
+
+
+def test_recordings_as_they_are_are_taken_whole() -> None:
+    request = loading.make_request("fsdd", None, None, config="digits")
+    assert request.clips == {"train": None, "validation": None, "test": None}
+    assert loading.make_request("fsdd", "test", None).clips == {"train": 0, "validation": 0, "test": 400}
 
 
 def test_a_made_corpus_takes_its_numbers_from_params_and_lies_in_the_cache(tmp_path: Path) -> None:
@@ -138,9 +166,18 @@ def test_a_corpus_of_the_hub_lies_in_the_cache_and_no_more_than_asked_is_read(tm
     assert [sample.text for sample in load_audio_dataset("hub", "test", path=path, columns=columns)] == ["s 4"]
 
 
-def test_a_split_of_the_source_leaves_the_other_splits_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from soundraft.corpora import loading
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_a_script_without_a_guard_makes_a_corpus(tmp_path: Path, from_stdin: bool) -> None:
+    """Workers that ran the script again would wait for its lock, for ever."""
+    code = "from soundraft.corpora import load_audio_dataset\nprint(len(load_audio_dataset('espeak', 'test', 1)))\n"
+    script = tmp_path / "script.py"
+    script.write_text(code + "print(__file__)\n" if not from_stdin else code)
+    command = [sys.executable, *([] if from_stdin else [str(script)])]
+    done = subprocess.run(command, input=code * from_stdin, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["1"] + [str(script)] * (not from_stdin), done.stderr
 
+
+def test_a_split_of_the_source_leaves_the_other_splits_out(monkeypatch: pytest.MonkeyPatch) -> None:
     request = loading.make_request("folder", "train.clean.100", 7)
     assert (request.split, request.clips) == ("train.clean.100", {"train": 7, "validation": 0, "test": 0})
     request = loading.make_request("folder", "dev_other", None)
@@ -161,6 +198,8 @@ def test_mistakes_name_what_exists() -> None:
         load_audio_dataset("folder", path=".", limit=0)
     with pytest.raises(CorpusError, match="no role 'goal'; there are start, target"):
         load_audio_dataset("espeak", role="goal")
+    with pytest.raises(CorpusError, match="role: folder does not take it; espeak does"):
+        load_audio_dataset("folder", path=".", role="start")
 
 
 def test_the_package_is_imported_without_anything_heavy() -> None:

@@ -93,6 +93,8 @@ class AudioProcessor:
         """
         if original_sr < 1:
             raise UserError(f"original_sr {original_sr}: give the rate of the array in Hz")
+        if isinstance(array, torch.Tensor):
+            array = array.numpy(force=True)  # also one with a gradient, or on the GPU
         return self._process(_as_columns(_as_float(np.asarray(array))), original_sr)
 
     def _process(self, samples: np.ndarray, source_hz: int) -> ProcessedAudio:

@@ -44,6 +44,10 @@ def splits(given: argparse.Namespace) -> None:
         hint = f"; where the corpus is made so, {kinds} accepts it" if bad else ""
         print(f"{len(bad):,} values in two splits, {len(unreadable):,} clips unreadable{hint}")
         sys.exit(1)
+    there = [split for split in SPLITS if any(clip.split == split for clip in which.clips)]
+    if len(there) < 2:
+        print(f"nothing to compare: of the splits there is {there[0] if there else 'none'}")
+        sys.exit(1)
     print(f"the splits are apart. Next: soundraft datasets stats {which.title}")
 
 

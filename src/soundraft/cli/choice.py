@@ -19,6 +19,7 @@ _TEXTS = {
     "language": "code of the language, for corpora in several",
     "path": "folder, file or archive of the recordings; for hub a hub id, for python module:Class",
 }
+OPTIONS = (*_TEXTS, "limit", "columns", "labels", "fold", "seed", "role")
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class Chosen:
     rejected: list[Rejected]
 
 
-def add_choice(options: argparse.ArgumentParser) -> None:
-    """The options that say which part of a corpus is meant."""
+def add_choice(options: argparse.ArgumentParser, *, limited: bool = False) -> None:
+    """The options that say which part of a corpus is meant; `limited`: the command itself says how many clips."""
     add = options.add_argument
     for name, about in _TEXTS.items():
         add(f"--{name}", metavar=name.upper(), help=about)
-    add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")
+    if not limited:
+        add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")
     add_columns(options)
     add("--fold", type=positive, metavar="N", help="the official fold, or speaker, that is test, from 1 (1)")
     add("--seed", type=int, metavar="N", help="of everything that is drawn (0)")
@@ -76,8 +78,7 @@ def chosen(given: argparse.Namespace) -> Chosen:
 
 def _options(given: argparse.Namespace, path: Path | None) -> dict[str, Any]:
     """The options that were given."""
-    names = (*_TEXTS, "limit", "labels", "fold", "seed", "role")
-    found = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    found = {name: getattr(given, name) for name in OPTIONS if getattr(given, name) is not None}
     if given.columns:
         found["columns"] = dict(given.columns)
     if path is not None:

@@ -1,6 +1,7 @@
 """What every subcommand is, and how its numbers are read."""
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,12 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of clips")
     return int(text)
+
+
+def share(text: str) -> float:
+    if not re.fullmatch(r"\d*\.?\d+", text) or float(text) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+    return float(text)
 
 
 def positive(text: str) -> int:

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import asdict
@@ -12,11 +13,11 @@ from typing import Any
 
 from soundraft import corpora, files
 from soundraft.cli import checks
-from soundraft.cli.choice import add_choice, add_columns, request
-from soundraft.cli.command import Command
-from soundraft.corpora import CorpusError, Request, loading
+from soundraft.cli.choice import OPTIONS, add_choice, add_columns, request
+from soundraft.cli.command import Command, share
+from soundraft.corpora import CorpusError, Request, archive, loading
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
-from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, read_manifest
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tables import wrapped
@@ -65,7 +66,7 @@ def _as_json(info: CorpusInfo) -> dict[str, Any]:
 
 def describe_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
-    add_choice(options)
+    add_choice(options, limited=True)
 
 
 def describe(given: argparse.Namespace) -> None:
@@ -82,8 +83,9 @@ def describe(given: argparse.Namespace) -> None:
         absent = isinstance(error.__cause__, ConnectionError)
         reason = "nothing of it was downloaded here; --path can name a local copy" if absent else error
         print(f"one clip\n  none to show: {reason}\n")
-    needed = "".join(f" --{option} …" for option in sorted(info.needs))
-    print(f"next: soundraft datasets download {name}{needed} --output FOLDER")
+    needed = "".join(f" --{option} …" for option in sorted(info.needs) if getattr(given, option) is None)
+    given.limit = None
+    print(f"next: soundraft datasets download {name}{needed}{_said(given)}")
 
 
 def _section(title: str, facts: dict[str, str]) -> None:
@@ -120,7 +122,7 @@ def download_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
     options.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where it goes")
     options.add_argument(
-        "--max-bad-fraction", type=float, metavar="SHARE",
+        "--max-bad-fraction", type=share, metavar="SHARE",
         help="fail when a larger share of clips is bad, 0–1 (as in params.yaml)",
     )  # fmt: skip
     add_choice(options)
@@ -131,8 +133,10 @@ def download(given: argparse.Namespace) -> None:
     _check_output(asked, out)
     given_limit = given.max_bad_fraction
     limit = defaults().limits.max_bad_fraction if given_limit is None else given_limit
-    with files.building(out) as scratch:
+    with files.building(out.resolve()) as scratch:
         fetched = corpora.bring_in(given.corpus, asked, scratch, max_bad_fraction=limit)
+        for path in _strangers(scratch):  # of an archive, what no clip names
+            path.unlink()
     clips = fetched.clips
     counts = {split: sum(clip.split == split for clip in clips) for split in SPLITS}
     told = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
@@ -146,10 +150,28 @@ def _check_output(asked: Request, out: Path) -> None:
     """Refuse a folder that holds anything but an earlier download: what is there would be replaced."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--output {out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in (MANIFEST_NAME, SOURCE_NAME)):
-        raise UserError(f"--output {out} holds something else; name a new folder, or one of an earlier download")
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise UserError(f"--output {out} is, or holds, the folder that you are in; name a new one")
+    if out.is_dir() and any(out.iterdir()):
+        if not all((out / name).is_file() for name in (MANIFEST_NAME, SOURCE_NAME)):
+            raise UserError(f"--output {out} holds something else; name a new folder, or one of an earlier download")
+        others = _strangers(out)
+        if others:
+            raise UserError(
+                f"--output {out} holds what is not of the earlier download, such as {others[0]} "
+                f"({len(others):,} in all); name a new folder"
+            )
     if asked.path is not None and asked.path.exists():
         files.check_apart(asked.path, out)
+
+
+def _strangers(folder: Path) -> list[Path]:
+    """The files of a download that are not its own."""
+    clips = read_manifest(folder / MANIFEST_NAME)
+    own = {path for clip in clips for path in (clip.audio_path, clip.target_path)}
+    own |= {MANIFEST_NAME, QUARANTINE_NAME, SOURCE_NAME}
+    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return [folder / name for name in names if name.as_posix() not in own]
 
 
 def validate_options(options: argparse.ArgumentParser) -> None:
@@ -170,7 +192,22 @@ def validate(given: argparse.Namespace) -> None:
         print(f"{given.path}: {told}; what an error names would be set aside: mend it, then validate again")
         sys.exit(1)
     print(f"{given.path}: {told}")
-    print(f"next: soundraft datasets download folder --path {given.path} --output FOLDER")
+    if archive.is_archive(given.path):
+        print("next: unpack it, then soundraft datasets download folder --path UNPACKED" + _said(given, "path"))
+    else:
+        print("next: soundraft datasets download folder" + _said(given))
+
+
+def _said(given: argparse.Namespace, *without: str) -> str:
+    """The options that were given, as they are typed, and where the download goes."""
+    words = []
+    for name in OPTIONS:
+        value = getattr(given, name, None)
+        if value is None or name in without:
+            continue
+        values = [f"{ours}={theirs}" for ours, theirs in value] if name == "columns" else value
+        words += [f"--{name}", *map(str, values if isinstance(values, list) else [values])]
+    return "".join(f" {shlex.quote(word)}" for word in words) + " --output FOLDER"
 
 
 def _number(count: int, what: str) -> str:

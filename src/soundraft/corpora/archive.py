@@ -21,6 +21,7 @@ MOST_FILES = 2_000_000
 MOST_BYTES = 1 << 30  # that much any archive may hold; a larger one at most MOST_GROWTH times its own size
 MOST_GROWTH = 100
 MOST_NAME_BYTES = 255  # of one part of a path, on common file systems
+MOST_PATH_BYTES = 1000  # macOS takes 1,024 of a whole path, Linux 4,096
 _BLOCK_BYTES = 1 << 20
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -171,6 +172,8 @@ def _bad_name(name: str) -> tuple[str, str] | None:
         return "bad_name", "its name is not UTF-8"
     if any(len(part.encode()) > MOST_NAME_BYTES for part in parts):
         return "bad_name", f"its name is longer than {MOST_NAME_BYTES} bytes"
+    if len(name.encode()) > MOST_PATH_BYTES:
+        return "bad_name", f"its path is longer than {MOST_PATH_BYTES:,} bytes"
     return None
 
 

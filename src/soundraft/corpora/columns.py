@@ -28,6 +28,7 @@ SPLIT_SPELLINGS: Mapping[str, Split] = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 OF_METADATA = ("id", "label", "speaker", "split", "source")  # what a sample keeps in its metadata and a clip does not
+TASKS = ("asr", "classification", "speaker")
 NUMBERS = {"duration": float, "sample_rate": int}
 
 
@@ -135,7 +136,8 @@ def collect(
         name = ""
         try:
             values = convert(row)
-            name = str(values.get("id") or values.get("audio_path") or "")
+            given = values.get("id")
+            name = str(values.get("audio_path") or "" if given in (None, "") else given)
             clip = to_clip({**values, "id": name}, labels)
             if clip.id in items:
                 raise RowError("duplicate_id", f"duplicate id {clip.id!r}: {items[clip.id].place} has it")
@@ -191,6 +193,8 @@ def _check_annotation(row: Mapping[str, Any], labels: tuple[str, ...]) -> None:
         raise RowError("no_audio", "names no audio")
     if not any(str(row.get(name, "")).strip() for name in ANNOTATIONS):
         raise RowError("empty_annotation", "neither text nor label")
+    if row.get("task", TASKS[0]) not in TASKS:
+        raise RowError("bad_value", f"task {row['task']!r} is none of: {', '.join(TASKS)}")
     if labels and row.get("label") not in labels:
         shown = f"label {row['label']!r}" if "label" in row else "no label, which"
         raise RowError("unknown_label", f"{shown} is none of: {', '.join(labels)}")

@@ -5,15 +5,20 @@ The class derives from `AudioDataset`. Its module is looked for in the folder of
 `dvc repro --force fetch`.
 """
 
+import hashlib
 import importlib
+import importlib.util
+import inspect
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,9 +42,10 @@ def fetch(request: Request, out: Path) -> Fetched:
     """
     spec, folder = _spec(request)
     with _importable(folder):
-        dataset = _dataset(spec, request)
+        dataset = _dataset(spec, folder, request)
         samples, findings = _read(dataset, out)
     home = _common([sample.file for sample in samples if not sample.written])
+    samples = _apart(samples, home, out)
     rows = [(sample.place, {**sample.values, "audio_path": sample.name(home, out)}) for sample in samples]
     written = any(sample.written for sample in samples)
     if written:
@@ -68,6 +74,17 @@ class _Sample:
         return self.file.relative_to(out.resolve() if self.written else home).as_posix()
 
 
+def _apart(samples: list[_Sample], home: Path, out: Path) -> list[_Sample]:
+    """The same, with what was written in a folder that no file of the user comes to lie in."""
+    taken = {sample.name(home, out).split("/")[0].lower() for sample in samples if not sample.written}
+    if ARRAYS not in taken or not (out / ARRAYS).is_dir():
+        return samples
+    free = next(name for number in count(2) if (name := f"{ARRAYS}-{number}") not in taken)
+    (out / ARRAYS).rename(out / free)
+    place = out.resolve() / free
+    return [replace(sample, file=place / sample.file.name) if sample.written else sample for sample in samples]
+
+
 def _spec(request: Request) -> tuple[str, Path]:
     """The name `module:Class`, and the folder to look in."""
     if request.path is None or request.path.name.count(":") != 1:
@@ -86,11 +103,11 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder.resolve()))
 
 
-def _dataset(spec: str, request: Request) -> AudioDataset:
+def _dataset(spec: str, folder: Path, request: Request) -> AudioDataset:
     module_name, _, class_name = spec.partition(":")
     try:
-        module = importlib.import_module(module_name.removesuffix(".py"))
-    except ModuleNotFoundError as error:
+        module = _module(module_name, folder)
+    except (ImportError, FileNotFoundError, SyntaxError) as error:
         raise CorpusError(f"{request.asked_as}path: cannot import {module_name}: {error}") from error
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, AudioDataset)):
@@ -102,7 +119,42 @@ def _dataset(spec: str, request: Request) -> AudioDataset:
     missing = sorted(kind.__abstractmethods__) + ([] if isinstance(getattr(kind, "name", None), str) else ["name"])
     if missing:
         raise CorpusError(f"{request.asked_as}path: {spec} lacks {', '.join(missing)}")
+    try:
+        inspect.signature(kind).bind()
+    except TypeError as error:
+        raise CorpusError(f"{request.asked_as}path: {spec} must be made without arguments: {error}") from error
     return kind()
+
+
+def _module(name: str, folder: Path) -> ModuleType:
+    """The user's module; of two files with one name each is its own.
+
+    Raises:
+        ImportError: also when Python has a module of that name that is not the one in `folder`.
+    """
+    if name.endswith(".py"):
+        return _module_of_file((folder / name).resolve())
+    module = importlib.import_module(name)
+    own = folder.resolve().joinpath(*name.split("."))
+    places = [place for place in (own.with_suffix(".py"), own / "__init__.py") if place.is_file()]
+    if places and module.__file__ and Path(module.__file__).resolve() not in places:
+        raise ImportError(f"that name is taken by {module.__file__}; give the file: {places[0]}:CLASS")
+    return module
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # so for every .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _is_corpus(value: Any) -> bool:
@@ -113,10 +165,14 @@ def _read(dataset: AudioDataset, out: Path) -> tuple[list[_Sample], list[Finding
     samples, findings = [], []
     for number, sample in enumerate(dataset.load(), start=1):
         place = f"{dataset.name}:{number}"
+        if not isinstance(sample, AudioSample):
+            message = f"load yields {type(sample).__name__}, not AudioSample"
+            findings.append(Finding(place, "bad_value", "error", message))
+            continue
         try:
+            values = _values(sample, dataset.task)
             given = Path(sample.audio_path).resolve() if sample.audio_path is not None else None
-            file = given or _write(sample, out, number)
-            samples.append(_Sample(place, file, given is None, _values(sample, dataset.task)))
+            samples.append(_Sample(place, given or _write(sample, out, number), given is None, values))
         except RowError as error:
             findings.append(Finding(place, error.code, "error", str(error), str(sample.metadata.get("id", ""))))
     return samples, findings

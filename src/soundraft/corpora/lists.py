@@ -204,11 +204,22 @@ def _records(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]
             return quoted
     except _QuoteError as error:
         if delimiter not in _LITERAL_QUOTES:
-            message = f"quotation marks do not pair up: {error} (table with {DELIMITERS[delimiter]} between columns)"
-            raise SourceError(f"{path.name}:{error.line}", "quotes", message) from error
+            raise _bad_table(path, delimiter, error) from error
         quoted = None
-    plain = list(_parse(text, delimiter, csv.QUOTE_NONE))
+    try:
+        plain = list(_parse(text, delimiter, csv.QUOTE_NONE))
+    except _QuoteError as error:
+        raise _bad_table(path, delimiter, error) from error
     return plain if quoted is None or _uneven(plain) < _uneven(quoted) else quoted
+
+
+def _bad_table(path: Path, delimiter: str, error: _QuoteError) -> SourceError:
+    code, reason = "quotes", f"quotation marks do not pair up: {error}"
+    if "field limit" in str(error):
+        most = f"{csv.field_size_limit():,} characters"
+        code, reason = "long_field", f"a column of more than {most}; perhaps a quotation mark is never closed"
+    message = f"{reason} (table with {DELIMITERS[delimiter]} between columns)"
+    return SourceError(f"{path.name}:{error.line}", code, message)
 
 
 def _uneven(records: list[tuple[int, list[str]]]) -> int:

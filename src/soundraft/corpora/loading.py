@@ -2,8 +2,11 @@
 
 import difflib
 import hashlib
+import shutil
+import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -64,8 +67,8 @@ def load_audio_dataset(
     Args:
         split: train, validation or test, or a split of the source by its own name, such as train.clean.100; `None`
             takes all.
-        limit: at most so many clips of each split. `None`: all; of a corpus that is made (espeak, fsdd) as many as
-            params.yaml has.
+        limit: at most so many clips of each split. `None`: all; of what is made (espeak, the strings of fsdd) as many
+            as params.yaml has.
         role: whose voices espeak speaks with.
 
     Everything else is as in params.yaml, under `corpus.target`.
@@ -112,9 +115,11 @@ def make_request(
         raise CorpusError(f"limit {limit}: give a number from 1, or none for all")
     if others.get("role", "target") not in get_args(Role):
         raise CorpusError(f"there is no role {others['role']!r}; there are {', '.join(get_args(Role))}")
+    if others.get("role", "target") != "target" and name != "espeak":
+        raise CorpusError(f"{others.get('asked_as', '')}role: {name} does not take it; espeak does")
     section = getattr(defaults().corpus, name, None)
     sizes = defaults().corpus.target.clips
-    made = section is not None and limit is None  # a corpus that is made has no "all"
+    made = limit is None and _is_made(name, others.get("config", ""))
     numbers = {each: getattr(sizes, each) if made else limit for each in SPLITS}
     ours = None if split is None else _our_split(split)
     return Request(
@@ -126,6 +131,11 @@ def make_request(
         options=section.model_dump() if section else {},
         **others,
     )
+
+
+def _is_made(name: str, config: str) -> bool:
+    """Whether its clips are made, as many as asked: it has no "all"."""
+    return name == "espeak" or (name == "fsdd" and config != "digits")
 
 
 def _our_split(split: str) -> Split:
@@ -147,13 +157,26 @@ def fetch_to_cache(name: str, request: Request) -> Fetched:
     asked = repr((name, replace(request, path=request.path and request.path.resolve())))
     place = store.cache_root() / "made" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
     place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_name(f"{place.name}.lock")), files.building(place) as scratch:
+    with _script_hidden(), FileLock(place.with_name(f"{place.name}.lock")), files.building(place) as scratch:
         fetched = corpora.fetch(name, request, scratch)
         made = fetched.root == scratch
     if made:
         return replace(fetched, root=place)
-    place.rmdir()
+    shutil.rmtree(place)
     return fetched
+
+
+@contextmanager
+def _script_hidden() -> Iterator[None]:
+    """Let spawned workers not run the caller's script again, which would ask for the corpus anew and wait."""
+    main = vars(sys.modules["__main__"])
+    kept = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 def sample_of(clip: Clip, root: Path) -> AudioSample:

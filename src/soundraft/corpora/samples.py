@@ -70,20 +70,26 @@ class AudioDataset(ABC):
     def to_rlvr_format(self, path: Path | str) -> None:
         """Write a JSON line a sample: `audio_path`, `text`, `duration`, `task`, `metadata`.
 
+        Audio below the folder of `path` is named from there, and the corpus `jsonl` reads it back. Other audio is named
+        as it is; `jsonl`, which takes nothing from outside its folder, does not read it.
+
         Raises:
             UserError: when a sample has no file.
         """
-        rows = (self._row(number, sample) for number, sample in enumerate(self))
+        folder = Path(path).parent.resolve()
+        rows = (self._row(number, sample, folder) for number, sample in enumerate(self))
         files.write_jsonl(Path(path), rows)
 
-    def _row(self, number: int, sample: AudioSample) -> dict[str, Any]:
+    def _row(self, number: int, sample: AudioSample, folder: Path) -> dict[str, Any]:
         if sample.audio_path is None:
             name = sample.metadata.get("id", number)
             raise UserError(
                 f"{self.name}: sample {name} has no audio_path, and a line of JSON holds no audio: write it to a file"
             )
+        place = sample.audio_path.parent.resolve() / sample.audio_path.name
+        below = place.is_relative_to(folder)
         return {
-            "audio_path": str(sample.audio_path),
+            "audio_path": place.relative_to(folder).as_posix() if below else str(sample.audio_path),
             "text": sample.text,
             "duration": sample.duration,
             "task": sample.task,
