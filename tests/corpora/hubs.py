@@ -11,6 +11,7 @@ import soundfile
 import yaml
 from datasets import Audio, ClassLabel, Features, List, Value
 
+from soundraft.runtime import derive_seed
 from tests.conftest import tone
 
 STRING, INT, BOOL, FLOAT = Value("string"), Value("int64"), Value("bool"), Value("float64")
@@ -27,8 +28,10 @@ def sound(kind: str = "WAV", seconds: float = 0.1, frequency_hz: float = 440.0, 
     return stream.getvalue()
 
 
-def audio(name: str, kind: str = "WAV", frequency_hz: float = 440.0) -> dict[str, Any]:
-    return {"bytes": sound(kind, frequency_hz=frequency_hz), "path": name}
+def audio(name: str, kind: str = "WAV", frequency_hz: float | None = None) -> dict[str, Any]:
+    """A recording; each name has a tone of its own."""
+    hertz = 200 + derive_seed(name) % 1_000_000 / 1000 if frequency_hz is None else frequency_hz
+    return {"bytes": sound(kind, frequency_hz=hertz), "path": name}
 
 
 def write(

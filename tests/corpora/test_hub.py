@@ -1,5 +1,8 @@
 """Each corpus of the hub against a repository with its published columns, through `datasets`' own reading."""
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +187,7 @@ def test_minds14_has_names_for_labels_and_splits_drawn_with_the_seed(tmp_path: P
     assert fetched.clips[0].metadata["locale"] == "en-US"
     sizes = [len(of_split(fetched, split)) for split in SPLITS]
     assert sum(sizes) == 60
-    assert all(4 <= size <= 9 for size in sizes[1:])
+    assert all(2 <= size <= 12 for size in sizes[1:])
     assert fetch("minds14", repo, language="en-US", seed=1).clips == fetched.clips
     other = fetch("minds14", repo, language="en-US", seed=2)
     assert {clip.id: clip.split for clip in other.clips} != {clip.id: clip.split for clip in fetched.clips}
@@ -384,21 +387,27 @@ def test_voxceleb_never_divides_a_speaker(tmp_path: Path) -> None:
             "id": f"{speaker}-{video}",
             "speaker_id": f"id{speaker}",
         }
-        for speaker in range(10001, 10013)
+        for speaker in range(10001, 10041)
         for video in range(2)
     ]
-    fetched = fetch("voxceleb", hubs.write(tmp_path / "repo", hubs.VOXCELEB, {"default": {"train": rows}}))
+    repo = hubs.write(tmp_path / "repo", hubs.VOXCELEB, {"default": {"train": rows}})
+    fetched = fetch("voxceleb", repo)
     speakers = [{clip.speaker for clip in of_split(fetched, split)} for split in SPLITS]
-    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 12
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 40
     assert all(speakers)
+    whole = {clip.id: clip.split for clip in fetched.clips}
+    for limit in ({"train": 7, "validation": 0, "test": 0}, {"train": 0, "validation": 1, "test": 3}):
+        limited = fetch("voxceleb", repo, clips=limit)
+        assert Counter(clip.split for clip in limited.clips) == Counter(limit)
+        assert {clip.id: clip.split for clip in limited.clips}.items() <= whole.items()
     assert fetched.clips[0].metadata["source"] == "video100010"
 
 
 def generic(tmp_path: Path, **splits: int) -> Path:
-    features = hubs.Features(speech=hubs.Audio(), sentence=hubs.STRING, speaker=hubs.STRING, photo=hubs.Value("binary"))
+    features = hubs.Features(speech=hubs.Audio(), said=hubs.STRING, speaker=hubs.STRING, photo=hubs.Value("binary"))
     of = {
         split: [
-            {"speech": audio("a.wav"), "sentence": f"{split} {index}", "speaker": f"s{index}", "photo": b"x"}
+            {"speech": audio(f"{split}{index}.wav"), "said": f"{split} {index}", "speaker": f"s{index}", "photo": b"x"}
             for index in range(count)
         ]
         for split, count in splits.items()
@@ -408,16 +417,16 @@ def generic(tmp_path: Path, **splits: int) -> Path:
 
 def test_any_repository_by_its_columns(tmp_path: Path) -> None:
     repo = generic(tmp_path, train=20, test=2)
-    with pytest.raises(CorpusError, match=r"--columns: which column of mine has the text .* sentence, speaker, photo"):
+    with pytest.raises(CorpusError, match=r"--columns: which column of mine has the text .* said, speaker, photo"):
         fetch("hub", repo)
-    fetched = fetch("hub", repo, columns={"text": "sentence"})
+    fetched = fetch("hub", repo, columns={"text": "said"})
     assert fetched.clips[0].text == "train 0"
     assert fetched.clips[0].speaker == "s0"
     assert fetched.clips[0].task == "asr"
     assert fetched.clips[0].metadata == {}
     assert [clip.text for clip in of_split(fetched, "test")] == ["test 0", "test 1"]
     assert of_split(fetched, "validation")
-    labels = fetch("hub", repo, columns={"label": "sentence", "voice": "speaker"})
+    labels = fetch("hub", repo, columns={"label": "said", "voice": "speaker"})
     assert (labels.clips[0].label, labels.clips[0].task) == ("train 0", "classification")
     assert labels.clips[0].metadata == {"voice": "s0"}
 
@@ -429,8 +438,8 @@ def test_any_repository_guesses_nothing(tmp_path: Path) -> None:
         fetch("hub", tmp_path / "a/b/c")
     repo = generic(tmp_path / "several", **{"train": 1, "dev_a": 1, "dev_b": 1})
     with pytest.raises(CorpusError, match=r"--split: mine has several for validation: dev_a, dev_b; name one"):
-        fetch("hub", repo, columns={"text": "sentence"})
-    fetched = fetch("hub", repo, columns={"text": "sentence"}, split="dev_b")
+        fetch("hub", repo, columns={"text": "said"})
+    fetched = fetch("hub", repo, columns={"text": "said"}, split="dev_b")
     assert [clip.text for clip in of_split(fetched, "validation")] == ["dev_b 0"]
     silent = hubs.Features(text=hubs.STRING, words=hubs.STRING)
     rows = [{"text": "a", "words": "b"}]
@@ -455,19 +464,73 @@ def test_several_configs_without_a_default_must_be_named(tmp_path: Path) -> None
 
 
 def test_a_changed_local_copy_is_read_again(tmp_path: Path) -> None:
-    columns = {"text": "sentence"}
+    columns = {"text": "said"}
     assert len(fetch("hub", generic(tmp_path, train=5), columns=columns).clips) == 5
     assert len(fetch("hub", generic(tmp_path, train=7), columns=columns).clips) == 7
 
 
 def test_an_audio_folder_is_read_too(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    for index in range(4):
-        io.write_wav(folder / f"train/{index}.wav", hubs.tone(), 8000)
-    lines = [f"{index}.wav,word {index}" for index in range(4)]
+    for index in range(40):
+        io.write_wav(folder / f"train/{index}.wav", hubs.tone(0.1, frequency_hz=200 + index), 8000)
+    lines = [f"{index}.wav,word {index}" for index in range(40)]
     (folder / "train/metadata.csv").write_text("\n".join(["file_name,text", *lines]))
     limited = fetch("hub", folder, clips={"train": 1, "validation": 1, "test": 1})
     assert len(limited.clips) == 3
     fetched = fetch("hub", folder)
-    assert sorted(str(clip.text) for clip in fetched.clips) == [f"word {index}" for index in range(4)]
-    assert (fetched.root / fetched.clips[0].audio_path).read_bytes() == (folder / "train/0.wav").read_bytes()
+    assert {str(clip.text) for clip in fetched.clips} == {f"word {index}" for index in range(40)}
+    number = str(fetched.clips[0].text).removeprefix("word ")
+    assert (fetched.root / fetched.clips[0].audio_path).read_bytes() == (folder / f"train/{number}.wav").read_bytes()
+
+
+def with_copies(tmp_path: Path, speakers: Sequence[str | None]) -> Path:
+    """Recordings of a repository without splits of its own; each stands in it twice, under two names."""
+    features = hubs.Features(audio=hubs.Audio(), label=hubs.STRING, speaker_id=hubs.STRING, source=hubs.STRING)
+    rows = [
+        {
+            "audio": {**audio(f"{index // 2}.wav"), "path": f"{index}.wav"},
+            "label": "x",
+            "speaker_id": speaker,
+            "source": "librivox",
+        }
+        for index, speaker in enumerate(speakers)
+    ]
+    return hubs.write(tmp_path / "copies", features, {"default": {"train": rows}})
+
+
+def test_copies_of_a_recording_are_in_one_split(tmp_path: Path) -> None:
+    fetched = fetch("hub", with_copies(tmp_path, [None] * 80))
+    assert len(fetched.clips) == 80
+    pairs = {clip.id: clip.split for clip in fetched.clips}
+    assert all(pairs[f"train/{index:08d}"] == pairs[f"train/{index + 1:08d}"] for index in range(0, 80, 2))
+    assert set(pairs.values()) == set(SPLITS)
+
+
+def test_a_copy_by_a_speaker_of_another_split_is_set_aside(tmp_path: Path) -> None:
+    fetched = fetch("hub", with_copies(tmp_path, [f"s{index}" for index in range(80)]))
+    assert {clip.speaker for clip in fetched.clips} < {f"s{index}" for index in range(80)}
+    assert fetched.rejected
+    assert all(bad.reason.startswith("the same audio as an earlier clip, which is in ") for bad in fetched.rejected)
+    assert len(fetched.clips) + len(fetched.rejected) == 80
+
+
+def test_a_usual_name_of_the_speakers_column_is_enough_and_source_must_be_said(tmp_path: Path) -> None:
+    repo = with_copies(tmp_path, [f"s{index // 4}" for index in range(120)])
+    fetched = fetch("hub", repo)
+    assert {clip.split for clip in fetched.clips} == set(SPLITS)
+    for speaker in {clip.speaker for clip in fetched.clips}:
+        assert len({clip.split for clip in fetched.clips if clip.speaker == speaker}) == 1
+    assert fetched.clips[0].metadata == {"source_column": "librivox"}
+    told = fetch("hub", repo, columns={"source": "source", "speaker": "label"})
+    assert len({clip.split for clip in told.clips}) == 1
+    assert told.clips[0].metadata == {"source": "librivox", "speaker_id": "s0"}
+
+
+def test_files_of_the_cache_get_a_second_name_and_those_of_a_folder_are_copied(tmp_path: Path) -> None:
+    fetched = fetch("hub", with_copies(tmp_path, [None] * 80))
+    taken = copy_in(fetched, tmp_path / "out")
+    first = taken.clips[0].audio_path
+    assert (tmp_path / "out" / first).samefile(fetched.root / first)
+    apart = copy_in(replace(fetched, linkable=False), tmp_path / "apart")
+    assert not (tmp_path / "apart" / first).samefile(fetched.root / first)
+    assert (apart.root / first).read_bytes() == (fetched.root / first).read_bytes()

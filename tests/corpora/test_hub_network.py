@@ -198,7 +198,7 @@ def test_the_converted_branch_is_read_config_by_config(hub: FakeHub, fetch: Fetc
     assert got["source"]["revision"] == "refs/convert/parquet"
     assert got["clips"][0]["metadata"]["gender"] == "female"
     wrong = fetch("fleurs", language="xx", clips=ALL, asked_as="corpus.target.")
-    assert wrong["error"] == "corpus.target.config: google/fleurs has no 'xx'; there are: de_de, en_us"
+    assert wrong["error"] == "corpus.target.language: google/fleurs has no 'xx'; there are: de_de, en_us"
 
 
 def test_a_gated_repository_says_how_to_get_in(hub: FakeHub, fetch: Fetch, tmp_path: Path) -> None:

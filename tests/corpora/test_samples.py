@@ -130,10 +130,10 @@ def test_a_corpus_of_the_hub_lies_in_the_cache_and_no_more_than_asked_is_read(tm
     columns = {"text": "sentence", "speaker": "client_id"}
     dataset = load_audio_dataset("hub", "train.clean.100", 2, path=path, columns=columns)
     assert [(sample.text, sample.metadata["speaker"]) for sample in dataset] == [("s 0", "c0"), ("s 1", "c1")]
-    for sample in dataset:
+    for sample, row in zip(dataset, rows, strict=False):
         assert sample.audio_path is not None
         assert sample.audio_path.is_relative_to(tmp_path / "cache")
-        assert sample.audio_path.read_bytes() == rows[0]["audio"]["bytes"]  # type: ignore[index]
+        assert sample.audio_path.read_bytes() == row["audio"]["bytes"]  # type: ignore[index]
     assert len(list((tmp_path / "cache").rglob("*.wav"))) == 2
     assert [sample.text for sample in load_audio_dataset("hub", "test", path=path, columns=columns)] == ["s 4"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from soundraft import runtime
 from soundraft.corpora import hub
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request
+from soundraft.corpora.columns import SPELLINGS
 from soundraft.corpora.hub import Fields, HubCorpus, Row
 from soundraft.corpora.repository import Repository
 from soundraft.manifest import SPLITS, Split
@@ -23,7 +24,9 @@ INFO = CorpusInfo(
     languages="any",
     splits="its own; those of train, validation and test that it lacks are cut out of train by group",
     columns={
-        "text, label, speaker, id": "the column of this name, or the one that `columns` gives: `text=sentence`",
+        "text, label, speaker, id": "the column of this name or of a usual one (sentence, speaker_id, …), or the one "
+        "that `columns` gives: `text=words`",
+        "source": "the recording that a clip was cut from: only where `columns` says which column",
         "metadata": "all other columns",
     },
     takes=frozenset({"path", "split", "revision", "config", "columns", "labels"}),
@@ -40,7 +43,8 @@ def fetch(request: Request, out: Path) -> Fetched:
         info=INFO,
         repo=repo,
         splits=choose_splits,
-        fields={name: name for name in ("text", "label", "speaker", "id")},
+        fields={},
+        spellings={name: SPELLINGS[name] for name in ("text", "label", "speaker", "id")},
         audio="",
         finish=_with_task,
         rest=True,

@@ -1,5 +1,6 @@
 """What every corpus shares: what is known of it, what is asked of it, and what it leaves behind."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,7 @@ class Fetched:
             where nothing had to be written.
         usable: how many items of the source were good; clips may be made of several, or be fewer by request.
         rejected: the items of the source that were set aside, each with its place and reason.
+        linkable: whether the files are of the cache, which nobody edits, so that a second name will do for a copy.
         source: what was read, for the record: hub id, resolved commit, configuration, …
     """
 
@@ -96,6 +98,7 @@ class Fetched:
     rejected: list[Rejected]
     root: Path
     source: Mapping[str, Any] = field(default_factory=dict)
+    linkable: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,11 @@ def copy_in(fetched: Fetched, out: Path) -> Fetched:
     kept: list[Clip] = []
     rejected = list(fetched.rejected)
     for clip in progress_over(fetched.clips, total=len(fetched.clips), title="copy", unit="clip"):
-        reasons = [_copy(fetched.root, path, out) for path in (clip.audio_path, clip.target_path) if path]
+        reasons = [
+            _copy(fetched.root, path, out, link=fetched.linkable)
+            for path in (clip.audio_path, clip.target_path)
+            if path
+        ]
         if any(reasons):
             rejected.append(Rejected(clip.id, clip.audio_path, "; ".join(filter(None, reasons))))
         else:
@@ -163,8 +170,8 @@ def copy_in(fetched: Fetched, out: Path) -> Fetched:
     )
 
 
-def _copy(folder: Path, audio_path: str, out: Path) -> str | None:
-    """Copy one file; the reason when it cannot be had."""
+def _copy(folder: Path, audio_path: str, out: Path, *, link: bool) -> str | None:
+    """Copy one file, or give it a second name where the file system can; the reason when it cannot be had."""
     try:
         source = files.inside(folder, audio_path)
     except ValueError as error:
@@ -173,5 +180,16 @@ def _copy(folder: Path, audio_path: str, out: Path) -> str | None:
         return "no such file"
     target = out / audio_path
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    if not (link and _link(source, target)):
+        target.unlink(missing_ok=True)  # never write into a file that has a second name
+        shutil.copyfile(source, target)
     return None
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Whether a hard link could be made: not on another file system, nor on one without them."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True

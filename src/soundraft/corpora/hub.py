@@ -2,7 +2,8 @@
 
 The audio stays where the cache has it (`corpora/store.py`); a clip's path counts from there. Rows are read one after
 the other, and reading stops when each split has as many clips as asked: 100 clips of a huge corpus cost 100 clips
-where the source has splits or folds, and about ten times as many where splits must be drawn by group.
+where the source has splits or folds, and about ten times as many where splits must be drawn by group. A group's split
+is drawn by its name, so that it does not depend on how much is read.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from soundraft.corpora import store
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, copy_in
 from soundraft.corpora.repository import Repository
 from soundraft.corpora.store import Record
-from soundraft.dataset.splits import assign_splits, fold_split
+from soundraft.dataset.splits import fold_split, group_keys, hashed_split
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress
 
@@ -56,7 +57,9 @@ class HubCorpus:
         finish: what else a row says of its clip; it gives `None` for a row that was not asked for, and raises BadClip
             for a bad one.
         elsewhere: the repository of those source splits that are not in `repo`.
-        rest: whether all other columns go to the metadata.
+        rest: whether all other columns go to the metadata; one called `source` there as `source_column`, for `source`
+            is the recording that clips were cut from.
+        spellings: for the fields of an unknown source, what their columns may be called, the likeliest first.
     """
 
     info: CorpusInfo
@@ -71,6 +74,7 @@ class HubCorpus:
     finish: Callable[[Fields, Row, Request], Fields | None] = lambda fields, _row, _request: fields
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     rest: bool = False
+    spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def corpus(self, original: "Original | None" = None) -> Corpus:
         """For the registry. A `path` that `original` recognises is read by it, every other one is a hub's copy."""
@@ -129,7 +133,8 @@ def split_of(name: str) -> Split | None:
 def _repository(corpus: HubCorpus, request: Request, repo: str) -> Repository:
     path = request.path
     if path is not None and not path.is_dir():
-        raise CorpusError(f"{request.asked_as}path: no such folder: {path}; it must be a local copy of {repo}")
+        what = "not a folder" if path.exists() else "no such folder"
+        raise CorpusError(f"{request.asked_as}path: {what}: {path}; it must be a local copy of {repo}")
     if path is not None and repo != corpus.repo:
         path = path.parent / repo.rsplit("/", 1)[-1]  # the second repository of a corpus lies beside the first
         if not path.is_dir():
@@ -137,7 +142,9 @@ def _repository(corpus: HubCorpus, request: Request, repo: str) -> Repository:
     if path is not None and request.revision:
         raise CorpusError(f"{request.asked_as}revision: {path} is a local copy, which has one version only")
     asked = request.revision if repo == corpus.repo else ""
-    return Repository(repo, asked or corpus.revision, corpus.config(request), path, request.asked_as)
+    config = corpus.config(request)
+    option = "language" if request.language and config == request.language else "config"
+    return Repository(repo, asked or corpus.revision, config, path, request.asked_as, option)
 
 
 def _chosen_splits(corpus: HubCorpus, request: Request, repository: Repository) -> dict[Split, str]:
@@ -169,7 +176,8 @@ def _joined(parts: list[Fetched], out: Path) -> Fetched:
             clips[clip.id] = clip
     doubles = sum(len(part.clips) for part in parts) - len(clips)
     root = parts[0].root if parts else out
-    return Fetched(list(clips.values()), sum(part.usable for part in parts) - doubles, rejected, root)
+    usable = sum(part.usable for part in parts) - doubles
+    return Fetched(list(clips.values()), usable, rejected, root, linkable=True)
 
 
 class _Reading:
@@ -189,6 +197,7 @@ class _Reading:
         self.split, self.ours, self.shared = split, ours, shared
         self.wanted = {name: request.clips.get(name) for name in ours}
         self.rejected: list[Rejected] = []
+        self.contents: dict[str, Split] = {}  # by hash of the audio, where its first clip went
         self.usable = 0
 
     def fetched(self) -> Fetched:
@@ -202,7 +211,7 @@ class _Reading:
             records = entry.records(lambda start: self.repository.rows(self.split, audio, start))
             with closing(records):
                 clips = self._taken(self._clips(records, f"{name}/"))
-        return Fetched(clips, self.usable, self.rejected, self.repository.folder)
+        return Fetched(clips, self.usable, self.rejected, self.repository.folder, linkable=True)
 
     def _clips(self, records: Iterator[Record], folder: str) -> Iterator[Clip]:
         """The good rows as clips, counted."""
@@ -244,10 +253,26 @@ class _Reading:
             task=fields.get("task", self.corpus.info.task),
             metadata=fields["metadata"],
         )
-        if clip.id in seen:
-            self.rejected.append(Rejected(clip.id, place, "duplicate id: an earlier row has it"))
+        if clip.split is None:
+            clip = clip.model_copy(update={"split": self._drawn(clip, record.content)})
+        reason = "duplicate id: an earlier row has it" if clip.id in seen else self._repeated(clip, record.content)
+        if reason:
+            self.rejected.append(Rejected(clip.id, place, reason))
             return None
         return clip
+
+    def _drawn(self, clip: Clip, content: str) -> Split:
+        """The split of the clip's group; what would be of a split that the source has elsewhere is train."""
+        kind, name = group_keys(clip, {})[0]
+        split = hashed_split(("content", content) if kind == "audio" else (kind, name), self.request.seed)
+        return split if split in self.shared else self.shared[0]
+
+    def _repeated(self, clip: Clip, content: str) -> str:
+        """Why a clip is set aside that some other group, in another split, has too; empty when it is not."""
+        if self.corpus.folds or len(self.shared) == 1 or clip.split is None:
+            return ""
+        first = self.contents.setdefault(content, clip.split)
+        return "" if first == clip.split else f"the same audio as an earlier clip, which is in {first}"
 
     def _check(self, fields: Fields | None) -> None:
         """Refuse a row whose label, or whose fold, is none of those there can be."""
@@ -258,19 +283,14 @@ class _Reading:
         if fields and self.corpus.folds and fold not in range(1, self.corpus.folds + 1):
             raise BadClip(f"fold {fold!r} is not one of 1 to {self.corpus.folds}")
 
-    def _taken(self, clips: Iterator[Clip]) -> list[Clip]:
-        """As many clips of each split as asked; no row is read that they do not need."""
-        if self.corpus.folds or len(self.shared) == 1:
-            return self._limited(clips)
-        return self._by_group(clips)
-
     def _split_of(self, fields: Fields) -> Split | None:
-        """The split that a row alone tells; `None` where it depends on the others."""
+        """The split that the source tells; `None` where it must be drawn."""
         if self.corpus.folds:
             return fold_split(int(fields["metadata"]["fold"]), self.request.fold, self.corpus.folds)
         return self.shared[0] if len(self.shared) == 1 else None
 
-    def _limited(self, clips: Iterator[Clip]) -> list[Clip]:
+    def _taken(self, clips: Iterator[Clip]) -> list[Clip]:
+        """As many clips of each split as asked; no row is read that they do not need."""
         kept: list[Clip] = []
         counts = dict.fromkeys(self.ours, 0)
         while any(self._lacks(split, counts) for split in self.ours):
@@ -286,30 +306,6 @@ class _Reading:
         wanted = self.wanted[split]
         return wanted is None or counts[split] < wanted
 
-    def _by_group(self, clips: Iterator[Clip]) -> list[Clip]:
-        """Divide a growing pool until each split has enough: a group that came in late may belong to any."""
-        size = None if None in self.wanted.values() else sum(count or 0 for count in self.wanted.values())
-        pool: list[Clip] = []
-        while True:
-            before = len(pool)
-            pool += clips if size is None else _next(clips, size - before)
-            kept = self._limited(map(self._shared, assign_splits(pool, self.request.seed)))
-            full = all(
-                count is not None and sum(clip.split == split for clip in kept) == count
-                for split, count in self.wanted.items()
-            )
-            if full or size is None or len(pool) < size:
-                return kept
-            size *= 2
-
-    def _shared(self, clip: Clip) -> Clip:
-        """A divided clip; what would be of a split that the source has elsewhere is train."""
-        return clip if clip.split in self.shared else clip.model_copy(update={"split": self.shared[0]})
-
-
-def _next(clips: Iterator[Clip], count: int) -> list[Clip]:
-    return [clip for _, clip in zip(range(count), clips, strict=False)]
-
 
 class _Columns:
     """The columns of one source split, and which of them a clip is made of."""
@@ -320,14 +316,20 @@ class _Columns:
         self.columns: list[str] = schema["columns"]
         self.labels: dict[str, list[str]] = schema["labels"]
         given = {ours: column for ours, column in request.columns.items() if ours != "audio"}
-        known = {ours: column for ours, column in corpus.fields.items() if not corpus.rest or column in self.columns}
+        known = {**corpus.fields, **self._spelled(corpus.spellings)}
         self.of_fields = known | {ours: column for ours, column in given.items() if ours in _FIELDS}
         extra = {ours: column for ours, column in given.items() if ours not in self.of_fields}
         self.of_metadata = {**corpus.metadata, **extra}
         if corpus.rest:
             used = {*self.of_fields.values(), *self.of_metadata.values()}
-            self.of_metadata |= {column: column for column in self.columns if column not in used}
+            free = [column for column in self.columns if column not in used]
+            self.of_metadata |= {("source_column" if column == "source" else column): column for column in free}
         self._check(corpus, request)
+
+    def _spelled(self, spellings: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+        """The column of each field that has one."""
+        found = {ours: next((name for name in names if name in self.columns), "") for ours, names in spellings.items()}
+        return {ours: column for ours, column in found.items() if column}
 
     def only_audio(self) -> str:
         if len(self.audio) != 1:

@@ -42,6 +42,7 @@ class Repository:
         config: the subset; empty: the repository's default.
         path: a local copy of the repository, read in its place.
         asked_as: what messages put before the name of an option.
+        config_option: the option that `config` was given by.
     """
 
     repo: str
@@ -49,6 +50,7 @@ class Repository:
     config: str = ""
     path: Path | None = None
     asked_as: str = ""
+    config_option: str = "config"
 
     @cached_property
     def commit(self) -> str:
@@ -164,9 +166,13 @@ class Repository:
     def _check_config(self, configs: list[str]) -> None:
         """Refuse a configuration that is not there, and none where there are several and no default."""
         if self.config and self.config not in configs:
-            raise CorpusError(f"{self.asked_as}config: {self.repo} has no {self.config!r}; there are: {_list(configs)}")
+            raise CorpusError(
+                f"{self.asked_as}{self.config_option}: {self.repo} has no {self.config!r}; there are: {_list(configs)}"
+            )
         if not self.config and len(configs) > 1 and "default" not in configs:
-            raise CorpusError(f"{self.asked_as}config is empty: {self.repo} has several: {_list(configs)}")
+            raise CorpusError(
+                f"{self.asked_as}{self.config_option} is empty: {self.repo} has several: {_list(configs)}"
+            )
 
     def _audio(self, value: Mapping[str, Any] | None) -> tuple[bytes | None, str, str]:
         """The bytes of a row's audio file, its name, and what is wrong when there are no bytes."""

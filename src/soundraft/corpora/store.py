@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import soundfile
+import xxhash
 
 from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES, parse
@@ -68,6 +69,7 @@ class Record:
         audio: the file's path relative to the entry; empty for a bad row.
         size: of that file, in bytes.
         duration: in seconds.
+        content: hash of its bytes.
         reason: why the row was set aside; empty for a good one.
         values: the other columns as the source has them.
     """
@@ -79,6 +81,7 @@ class Record:
     size: int = 0
     duration: float = 0.0
     sample_rate: int = 0
+    content: str = ""
     reason: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -170,7 +173,9 @@ class Entry:
         audio = f"{row // FILES_PER_FOLDER:05d}/{row:08d}{_suffix(item)}"
         _write(f"{self.folder}/{audio}", item.audio)
         duration = round(len(samples) / rate_hz, 6)
-        return Record(row, item.after, item.name, audio, len(item.audio), duration, rate_hz, values=item.values)
+        content = xxhash.xxh3_128_hexdigest(item.audio)
+        size = len(item.audio)
+        return Record(row, item.after, item.name, audio, size, duration, rate_hz, content, values=item.values)
 
     def _complete(self, stream: BinaryIO, rows: int) -> None:
         os.fsync(stream.fileno())

@@ -38,6 +38,19 @@ def assign_splits(clips: Sequence[Clip], seed: int, contents: Mapping[str, str] 
     return [clip if clip.split else clip.model_copy(update={"split": by_id[clip.id]}) for clip in clips]
 
 
+def hashed_split(key: Key, seed: int) -> Split:
+    """A split by the name of a group alone, for clips that are read one after the other and never seen together.
+
+    It is the same however many clips are read; of few groups none may fall to a split.
+    """
+    position = runtime.derive_seed("split", seed, *key) / 2**63
+    for split, share in HELD_OUT_SHARE.items():
+        if position < share:
+            return split
+        position -= share
+    return "train"
+
+
 def fold_split(fold: int, test_fold: int, folds: int) -> Split:
     """The split of an official fold, both from 1: `test_fold` is test, the next one (1 after the last) validation.
 
