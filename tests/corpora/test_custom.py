@@ -86,13 +86,13 @@ def test_samples_in_memory_are_written_and_bad_ones_named(tmp_path: Path, monkey
     fetched = fetch(tmp_path, "own_mixed.py:Mixed", MIXED, labels=("cat", "dog"))
     assert {clip.id: clip.label for clip in fetched.clips} == {
         "a.wav": "dog",
-        "arrays/000002.wav": "cat",
-        "arrays/000003.wav": "cat",
+        "arrays.made/000002.wav": "cat",
+        "arrays.made/000003.wav": "cat",
     }
     assert {clip.task for clip in fetched.clips} == {"classification"}
     wave = np.sin(np.arange(4000) / 10) / 2
     for number, scale in (("2", 1), ("3", 1 / 3)):
-        samples, rate_hz = io.read(tmp_path / f"out/arrays/00000{number}.wav")
+        samples, rate_hz = io.read(tmp_path / f"out/arrays.made/00000{number}.wav")
         assert rate_hz == 8000
         np.testing.assert_allclose(samples[:, 0], wave * scale, atol=1 / 32768)
     reasons = {int(bad.path.removeprefix("mixed:")): bad.reason.split(" JSON compliant")[0] for bad in fetched.rejected}
@@ -137,3 +137,52 @@ class Other: pass
     ):
         with pytest.raises(CorpusError, match=message):
             fetch(tmp_path, spec)
+
+
+ONE = """
+class One(AudioDataset):
+    name = "one"
+    def load(self):
+        yield AudioSample(HERE / "a.wav", "{word}")
+"""
+
+
+def test_two_modules_of_one_name_stay_apart(tmp_path: Path) -> None:
+    for word in ("left", "right"):
+        io.write_wav(tmp_path / word / "a.wav", tone(), 8000)
+        assert [clip.text for clip in fetch(tmp_path / word, "mine.py:One", ONE.format(word=word)).clips] == [word]
+
+
+def test_what_the_class_does_wrong_is_one_line(tmp_path: Path) -> None:
+    asks = ONE.format(word="a").replace("    def load", "    def __init__(self, folder): pass\n    def load")
+    with pytest.raises(CorpusError, match=r"path: asks.py:One must be made without arguments"):
+        fetch(tmp_path, "asks.py:One", asks)
+    with pytest.raises(CorpusError, match=r"path: cannot import broken.py: invalid syntax"):
+        fetch(tmp_path, "broken.py:One", "class One(:")
+    with pytest.raises(CorpusError, match=r"one:1: load must yield AudioSample, not str"):
+        fetch(tmp_path, "text.py:One", ONE.format(word="a").replace('AudioSample(HERE / "a.wav", "a")', '"a.wav"'))
+
+
+BOTH = """
+class Both(AudioDataset):
+    name = "both"
+    def load(self):
+        yield AudioSample(None, "written", audio_array=np.zeros(800) + 0.1, sample_rate=8000)
+        yield AudioSample(HERE / "arrays.made/000001.wav", "file")
+"""
+
+
+def test_a_file_of_the_users_never_takes_the_place_of_what_was_written(tmp_path: Path) -> None:
+    io.write_wav(tmp_path / "arrays.made/000001.wav", tone(), 8000)
+    io.write_wav(tmp_path / "b.wav", tone(), 8000)
+    code = BOTH + '        yield AudioSample(HERE / "b.wav", "b")\n'
+    with pytest.raises(CorpusError, match=r"both.py:Both: your folder arrays.made has the name"):
+        fetch(tmp_path, "both.py:Both", code)
+
+
+def test_nothing_is_written_for_a_sample_that_is_set_aside(tmp_path: Path) -> None:
+    io.write_wav(tmp_path / "a.wav", tone(), 8000)
+    bad = 'yield AudioSample(None, "x", audio_array=np.zeros(800), sample_rate=8000, metadata={"id": object()})'
+    fetched = fetch(tmp_path, "bad.py:One", ONE.format(word="a") + f"        {bad}\n")
+    assert [item.path for item in fetched.rejected] == ["one:2"]
+    assert not (tmp_path / "out/arrays.made").exists()

@@ -170,3 +170,40 @@ def test_the_package_is_imported_without_anything_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_rlvr_format_is_read_back_where_the_audio_lies_below_it(recordings: Path) -> None:
+    dataset = load_audio_dataset("folder", path=recordings)
+    dataset.to_rlvr_format(recordings.parent / "all.jsonl")
+    again = load_audio_dataset("jsonl", path=recordings.parent / "all.jsonl")
+    assert [sample.audio_path for sample in again] == [sample.audio_path for sample in dataset]
+    assert [sample.metadata["id"] for sample in again] == [sample.metadata["id"] for sample in dataset]
+
+
+def test_an_id_of_nought_is_an_id(recordings: Path) -> None:
+    (recordings / "ids.jsonl").write_text(
+        "".join(json.dumps({"id": number, "audio_path": f"{number}.wav", "text": "a"}) + "\n" for number in range(3))
+    )
+    again = load_audio_dataset("jsonl", path=recordings / "ids.jsonl")
+    assert sorted(sample.metadata["id"] for sample in again) == ["0", "1", "2"]
+
+
+def test_a_script_without_a_main_guard_can_have_speech_made(tmp_path: Path) -> None:
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "from soundraft.corpora import load_audio_dataset\nprint(len(load_audio_dataset('espeak', 'test', 2)))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "2\n", done.stderr
+
+
+def test_a_limit_draws_from_a_list_that_is_sorted_by_label(tmp_path: Path) -> None:
+    lines = ["file_name,label"]
+    for number in range(40):
+        io.write_wav(tmp_path / f"mine/{number:02d}.wav", tone(0.1, frequency_hz=200 + number), 8000)
+        lines.append(f"{number:02d}.wav,{'cat' if number < 20 else 'dog'}")
+    (tmp_path / "mine/metadata.csv").write_text("\n".join(lines))
+    few = load_audio_dataset("folder", "train", 8, path=tmp_path / "mine")
+    assert {sample.metadata["label"] for sample in few} == {"cat", "dog"}
+    more = load_audio_dataset("folder", "train", 12, path=tmp_path / "mine")
+    assert {sample.audio_path for sample in few} < {sample.audio_path for sample in more}

@@ -44,6 +44,9 @@ def splits(given: argparse.Namespace) -> None:
         hint = f"; where the corpus is made so, {kinds} accepts it" if bad else ""
         print(f"{len(bad):,} values in two splits, {len(unreadable):,} clips unreadable{hint}")
         sys.exit(1)
+    if sum(any(clip.split == split for clip in which.clips) for split in SPLITS) < 2:
+        print("there are no two splits to compare")
+        sys.exit(1)
     print(f"the splits are apart. Next: soundraft datasets stats {which.title}")
 
 

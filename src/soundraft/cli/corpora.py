@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from soundraft.cli.choice import add_choice, add_columns, request
 from soundraft.cli.command import Command
 from soundraft.corpora import CorpusError, Request, loading
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
-from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, read_manifest
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tables import wrapped
 
+_OFFLINE = "HF_HUB_OFFLINE"
 _LEAST_WIDTH, _PIPED_WIDTH, _MOST_WIDTH = 80, 120, 160
 # what the list shows, and where it breaks off: the rest is told by `describe`
 _LISTED = {
@@ -60,7 +63,7 @@ def _brief(text: str, end: str) -> str:
 
 
 def _as_json(info: CorpusInfo) -> dict[str, Any]:
-    return asdict(info) | {"takes": sorted(info.takes), "needs": sorted(info.needs)}
+    return {key: sorted(value) if isinstance(value, frozenset) else value for key, value in asdict(info).items()}
 
 
 def describe_options(options: argparse.ArgumentParser) -> None:
@@ -100,12 +103,25 @@ def _example(name: str, info: CorpusInfo, asked: Request) -> dict[str, str]:
     """A clip of the first split that can be had without a download."""
     if "path" in info.needs and asked.path is None:
         raise CorpusError("give --path")
-    os.environ["HF_HUB_OFFLINE"] = "1"  # to describe is not to download
-    for split in SPLITS if any(asked.clips.values()) else ():
-        fetched = loading.fetch_to_cache(name, loading.only(asked, split))
-        if fetched.clips:
-            return _clip_facts(fetched.clips[0], fetched.root)
+    with _offline():
+        for split in SPLITS if any(asked.clips.values()) else ():
+            fetched = loading.fetch_to_cache(name, loading.only(asked, split))
+            if fetched.clips:
+                return _clip_facts(fetched.clips[0], fetched.root)
     raise CorpusError("it has no clips")
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """To describe is not to download."""
+    before = os.environ.get(_OFFLINE)
+    os.environ[_OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_OFFLINE]
+        if before is not None:
+            os.environ[_OFFLINE] = before
 
 
 def _clip_facts(clip: Clip, root: Path) -> dict[str, str]:
@@ -131,7 +147,7 @@ def download(given: argparse.Namespace) -> None:
     _check_output(asked, out)
     given_limit = given.max_bad_fraction
     limit = defaults().limits.max_bad_fraction if given_limit is None else given_limit
-    with files.building(out) as scratch:
+    with files.building(out.absolute()) as scratch:
         fetched = corpora.bring_in(given.corpus, asked, scratch, max_bad_fraction=limit)
     clips = fetched.clips
     counts = {split: sum(clip.split == split for clip in clips) for split in SPLITS}
@@ -144,12 +160,27 @@ def download(given: argparse.Namespace) -> None:
 
 def _check_output(asked: Request, out: Path) -> None:
     """Refuse a folder that holds anything but an earlier download: what is there would be replaced."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--output {out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in (MANIFEST_NAME, SOURCE_NAME)):
-        raise UserError(f"--output {out} holds something else; name a new folder, or one of an earlier download")
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UserError(f"--output {out} is a {'link' if out.is_symlink() else 'file'}; name a folder")
+    if out.is_dir() and any(out.iterdir()):
+        others = _not_downloaded(out)
+        if others:
+            raise UserError(
+                f"--output {out} holds something else, {others[0]}; name a new folder, or one of an earlier download"
+            )
     if asked.path is not None and asked.path.exists():
         files.check_apart(asked.path, out)
+
+
+def _not_downloaded(folder: Path) -> list[str]:
+    """What a folder holds besides what an earlier download put there; all of it when there was none."""
+    present = files.sorted_names(folder, [""])
+    if not all((folder / name).is_file() for name in (MANIFEST_NAME, SOURCE_NAME)):
+        return present or ["folders"]
+    known = {MANIFEST_NAME, SOURCE_NAME, QUARANTINE_NAME}
+    for clip in read_manifest(folder / MANIFEST_NAME):
+        known |= {path for path in (clip.audio_path, clip.target_path) if path}
+    return [name for name in present if name not in known]
 
 
 def validate_options(options: argparse.ArgumentParser) -> None:
@@ -170,7 +201,10 @@ def validate(given: argparse.Namespace) -> None:
         print(f"{given.path}: {told}; what an error names would be set aside: mend it, then validate again")
         sys.exit(1)
     print(f"{given.path}: {told}")
-    print(f"next: soundraft datasets download folder --path {given.path} --output FOLDER")
+    if given.path.is_dir():
+        named = " ".join(f"{ours}={theirs}" for ours, theirs in given.columns or ())
+        options = f" --columns {named}" * bool(named) + f" --labels {' '.join(given.labels or ())}" * bool(given.labels)
+        print(f"next: soundraft datasets download folder --path {given.path}{options} --output FOLDER")
 
 
 def _number(count: int, what: str) -> str:

@@ -29,6 +29,7 @@ class CorpusInfo:
         columns: what a clip carries besides its audio, each with its meaning.
         takes: the options it reads; every other one is refused by name.
         needs: those of them that must be given.
+        finite: of a corpus that is made, the configs that have an end.
     """
 
     source: str
@@ -41,6 +42,7 @@ class CorpusInfo:
     columns: Mapping[str, str] = field(default_factory=dict)
     takes: frozenset[Option] = frozenset()
     needs: frozenset[Option] = frozenset()
+    finite: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

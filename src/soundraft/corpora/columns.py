@@ -134,7 +134,7 @@ def collect(
         name = ""
         try:
             values = convert(row)
-            name = str(values.get("id") or values.get("audio_path") or "")
+            name = str(values.get("audio_path") or "") if values.get("id") in (None, "") else str(values["id"])
             clip = to_clip({**values, "id": name}, labels)
             if clip.id in items:
                 raise RowError("duplicate_id", f"duplicate id {clip.id!r}: {items[clip.id].place} has it")

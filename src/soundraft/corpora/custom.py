@@ -5,7 +5,7 @@ The class derives from `AudioDataset`. Its module is looked for in the folder of
 `dvc repro --force fetch`.
 """
 
-import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from soundraft.corpora.findings import Finding
 from soundraft.corpora.folder import Source, gather
 from soundraft.corpora.samples import AudioDataset, AudioSample
 
-ARRAYS = "arrays"  # folder of what had no file
+ARRAYS = "arrays.made"  # folder of what had no file; one of the user's by this name is refused
 FULL_SCALE = 1 + 1 / io.PCM16_SCALE  # a rounding step beyond is no clipping
 
 
@@ -37,11 +38,14 @@ def fetch(request: Request, out: Path) -> Fetched:
     """
     spec, folder = _spec(request)
     with _importable(folder):
-        dataset = _dataset(spec, request)
+        dataset = _dataset(spec, folder, request)
         samples, findings = _read(dataset, out)
     home = _common([sample.file for sample in samples if not sample.written])
     rows = [(sample.place, {**sample.values, "audio_path": sample.name(home, out)}) for sample in samples]
     written = any(sample.written for sample in samples)
+    own = [sample.name(home, out) for sample in samples if not sample.written]
+    if written and any(name.startswith(f"{ARRAYS}/") for name in own):
+        raise CorpusError(f"{spec}: your folder {ARRAYS} has the name of that of samples without a file: rename it")
     if written:
         for sample in samples:
             _copy(sample, out / sample.name(home, out))
@@ -86,11 +90,11 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder.resolve()))
 
 
-def _dataset(spec: str, request: Request) -> AudioDataset:
+def _dataset(spec: str, folder: Path, request: Request) -> AudioDataset:
     module_name, _, class_name = spec.partition(":")
     try:
-        module = importlib.import_module(module_name.removesuffix(".py"))
-    except ModuleNotFoundError as error:
+        module = _module(module_name, folder)
+    except (ImportError, SyntaxError, OSError) as error:
         raise CorpusError(f"{request.asked_as}path: cannot import {module_name}: {error}") from error
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, AudioDataset)):
@@ -102,7 +106,24 @@ def _dataset(spec: str, request: Request) -> AudioDataset:
     missing = sorted(kind.__abstractmethods__) + ([] if isinstance(getattr(kind, "name", None), str) else ["name"])
     if missing:
         raise CorpusError(f"{request.asked_as}path: {spec} lacks {', '.join(missing)}")
-    return kind()
+    try:
+        return kind()
+    except TypeError as error:
+        raise CorpusError(f"{request.asked_as}path: {spec} must be made without arguments: {error}") from error
+
+
+def _module(name: str, folder: Path) -> ModuleType:
+    """A module by its file, under a name of its own, so that two of one name stay apart; else as Python finds it."""
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    file = (folder / name).resolve()
+    found = importlib.util.spec_from_file_location(f"{file.stem} in {file.parent}", file)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
 
 
 def _is_corpus(value: Any) -> bool:
@@ -113,10 +134,12 @@ def _read(dataset: AudioDataset, out: Path) -> tuple[list[_Sample], list[Finding
     samples, findings = [], []
     for number, sample in enumerate(dataset.load(), start=1):
         place = f"{dataset.name}:{number}"
+        if not isinstance(sample, AudioSample):
+            raise CorpusError(f"{place}: load must yield AudioSample, not {type(sample).__name__}")
         try:
+            values = _values(sample, dataset.task)
             given = Path(sample.audio_path).resolve() if sample.audio_path is not None else None
-            file = given or _write(sample, out, number)
-            samples.append(_Sample(place, file, given is None, _values(sample, dataset.task)))
+            samples.append(_Sample(place, given or _write(sample, out, number), given is None, values))
         except RowError as error:
             findings.append(Finding(place, error.code, "error", str(error), str(sample.metadata.get("id", ""))))
     return samples, findings

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from soundraft import files
+from soundraft import files, runtime
 from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.corpora import probe
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request
@@ -72,10 +72,13 @@ def gather(source: Source, request: Request) -> Fetched:
 
 
 def limit(clips: list[Clip], request: Request) -> list[Clip]:
-    """The first clips of each split, as many as asked."""
+    """As many clips of each split as asked, drawn by the seed: a list may be sorted by label."""
     kept: list[Clip] = []
     for split in SPLITS:
-        kept += [clip for clip in clips if clip.split == split][: request.clips.get(split)]
+        own = [clip for clip in clips if clip.split == split]
+        drawn = sorted(own, key=lambda clip: runtime.derive_seed("limit", request.seed, clip.id))
+        chosen = {clip.id for clip in drawn[: request.clips.get(split)]}
+        kept += [clip for clip in own if clip.id in chosen]
     return kept
 
 

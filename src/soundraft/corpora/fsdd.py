@@ -164,6 +164,7 @@ CORPUS = Corpus(
         },
         takes=frozenset({"path", "config"}),
         needs=frozenset({"path"}),
+        finite=frozenset({"digits"}),
     ),
     fetch,
 )

@@ -2,10 +2,14 @@
 
 import difflib
 import hashlib
+import shutil
+import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args
 
 from filelock import FileLock
@@ -107,14 +111,15 @@ def make_request(
     **others: Any,
 ) -> Request:
     """What to ask of a corpus; `others` are fields of `Request`."""
-    corpus_named(name)
+    info = corpus_named(name).info
     if limit is not None and limit < 1:
         raise CorpusError(f"limit {limit}: give a number from 1, or none for all")
     if others.get("role", "target") not in get_args(Role):
         raise CorpusError(f"there is no role {others['role']!r}; there are {', '.join(get_args(Role))}")
     section = getattr(defaults().corpus, name, None)
     sizes = defaults().corpus.target.clips
-    made = section is not None and limit is None  # a corpus that is made has no "all"
+    endless = section is not None and others.get("config") not in info.finite
+    made = endless and limit is None  # of what is made there is no "all"
     numbers = {each: getattr(sizes, each) if made else limit for each in SPLITS}
     ours = None if split is None else _our_split(split)
     return Request(
@@ -147,13 +152,27 @@ def fetch_to_cache(name: str, request: Request) -> Fetched:
     asked = repr((name, replace(request, path=request.path and request.path.resolve())))
     place = store.cache_root() / "made" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
     place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_name(f"{place.name}.lock")), files.building(place) as scratch:
+    with FileLock(place.with_name(f"{place.name}.lock")), _without_main(), files.building(place) as scratch:
         fetched = corpora.fetch(name, request, scratch)
         made = fetched.root == scratch
     if made:
         return replace(fetched, root=place)
-    place.rmdir()
+    shutil.rmtree(place)
     return fetched
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let worker processes start without running the caller's script once more.
+
+    That is what they do otherwise with a script that has no `if __name__ == "__main__"`, and it would end here again.
+    """
+    caller = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = caller
 
 
 def sample_of(clip: Clip, root: Path) -> AudioSample:

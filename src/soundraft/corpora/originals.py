@@ -254,7 +254,7 @@ def _ends(name: str) -> tuple[str, str]:
 
 def _open(request: Request, out: Path, is_telling: Callable[[str], bool], what: str) -> Path:
     """The corpus's root: in the folder that was given, or `out` with what the archive holds."""
-    for option in ("split", "revision"):
+    for option in ("split", "revision", "columns"):
         if getattr(request, option):
             raise CorpusError(f"{request.asked_as}{option}: the original of {what.split()[0]} has none; leave it empty")
     if request.path is None or not request.path.exists():

@@ -70,20 +70,27 @@ class AudioDataset(ABC):
     def to_rlvr_format(self, path: Path | str) -> None:
         """Write a JSON line a sample: `audio_path`, `text`, `duration`, `task`, `metadata`.
 
+        Paths of audio in the file's folder, or below it, count from there, so that the corpus `jsonl` reads the file
+        back; others stay as they are.
+
         Raises:
             UserError: when a sample has no file.
         """
-        rows = (self._row(number, sample) for number, sample in enumerate(self))
+        folder = Path(path).resolve().parent
+        rows = (self._row(number, sample, folder) for number, sample in enumerate(self))
         files.write_jsonl(Path(path), rows)
 
-    def _row(self, number: int, sample: AudioSample) -> dict[str, Any]:
+    def _row(self, number: int, sample: AudioSample, folder: Path) -> dict[str, Any]:
         if sample.audio_path is None:
             name = sample.metadata.get("id", number)
             raise UserError(
                 f"{self.name}: sample {name} has no audio_path, and a line of JSON holds no audio: write it to a file"
             )
+        audio = sample.audio_path.resolve()
         return {
-            "audio_path": str(sample.audio_path),
+            "audio_path": audio.relative_to(folder).as_posix()
+            if audio.is_relative_to(folder)
+            else str(sample.audio_path),
             "text": sample.text,
             "duration": sample.duration,
             "task": sample.task,
