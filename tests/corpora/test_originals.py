@@ -105,6 +105,7 @@ def test_esc10_and_what_esc50_refuses(tmp_path: Path) -> None:
         ({"path": tmp_path / "no"}, "corpus.target.path: no such file or folder"),
         ({"path": tmp_path / "esc/audio"}, r"is not ESC-50 with meta/esc50.csv"),
         ({"split": "train"}, "corpus.target.split: the original of ESC-50 has none"),
+        ({"columns": {"label": "target"}}, "corpus.target.columns: the original of ESC-50 has none"),
     ):
         with pytest.raises(CorpusError, match=message):
             originals.fetch_esc50(replace(request, **wrong), tmp_path)  # type: ignore[arg-type]

@@ -147,7 +147,7 @@ def download(given: argparse.Namespace) -> None:
     _check_output(asked, out)
     given_limit = given.max_bad_fraction
     limit = defaults().limits.max_bad_fraction if given_limit is None else given_limit
-    with files.building(out.absolute()) as scratch:
+    with files.building(out) as scratch:
         fetched = corpora.bring_in(given.corpus, asked, scratch, max_bad_fraction=limit)
     clips = fetched.clips
     counts = {split: sum(clip.split == split for clip in clips) for split in SPLITS}
@@ -162,6 +162,8 @@ def _check_output(asked: Request, out: Path) -> None:
     """Refuse a folder that holds anything but an earlier download: what is there would be replaced."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UserError(f"--output {out} is a {'link' if out.is_symlink() else 'file'}; name a folder")
+    if out.resolve() == Path.cwd():
+        raise UserError(f"--output {out} is the working folder, which would be replaced; name one in it")
     if out.is_dir() and any(out.iterdir()):
         others = _not_downloaded(out)
         if others:

@@ -87,10 +87,9 @@ class AudioDataset(ABC):
                 f"{self.name}: sample {name} has no audio_path, and a line of JSON holds no audio: write it to a file"
             )
         audio = sample.audio_path.resolve()
+        inside = audio.is_relative_to(folder)
         return {
-            "audio_path": audio.relative_to(folder).as_posix()
-            if audio.is_relative_to(folder)
-            else str(sample.audio_path),
+            "audio_path": audio.relative_to(folder).as_posix() if inside else str(sample.audio_path),
             "text": sample.text,
             "duration": sample.duration,
             "task": sample.task,
