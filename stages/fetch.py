@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import get_args
 
 from soundraft import corpora, files, runtime, stage
-from soundraft.corpora import Request
+from soundraft.corpora import Fetched, Request
 from soundraft.corpora.base import Role
+from soundraft.manifest import SPLITS
 from soundraft.params import Params, load_params
+from soundraft.runtime import UserError
 from soundraft.tracking import stage_run
 
 OUT = Path("data/raw")
@@ -22,6 +24,7 @@ def main() -> None:
             limit = params.limits.max_bad_fraction
             asked = request(params, role)
             fetched = corpora.bring_in(name, asked, out / role, max_bad_fraction=limit, link=True)
+            check_splits(role, fetched)
             hours = sum(clip.duration or 0.0 for clip in fetched.clips) / 3600
             speed = 3600 * hours / (time.monotonic() - started)
             tracker.metrics({f"{role}_clips": len(fetched.clips), f"{role}_times_real_time": speed})
@@ -29,6 +32,16 @@ def main() -> None:
                 f"fetch: {role} = {name}: {len(fetched.clips)} clips, {hours:.2f} h, "
                 f"{len(fetched.rejected)} set aside, {speed:.0f} × real time"
             )
+
+
+def check_splits(role: Role, fetched: Fetched) -> None:
+    """Training, choices and the report each need clips of their own."""
+    empty = sorted(set(SPLITS) - {clip.split for clip in fetched.clips if clip.split})
+    if empty:
+        raise UserError(
+            f"corpus.{role}: of {len(fetched.clips)} clips none is in {', '.join(empty)}; "
+            "more clips, another corpus.seed, or splits of your own help"
+        )
 
 
 def request(params: Params, role: Role) -> Request:

@@ -170,7 +170,7 @@ def fetch_to_cache(name: str, request: Request) -> Fetched:
 def _script_hidden() -> Iterator[None]:
     """Let spawned workers not run the caller's script again, which would ask for the corpus anew and wait."""
     main = vars(sys.modules["__main__"])
-    kept = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    kept: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
     main.pop("__file__", None)
     main["__spec__"] = None
     try:
