@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,17 @@ def test_the_bars_are_the_numbers(drawn: dict[str, Any]) -> None:
     speakers = axes["Clips per speaker"].patches[0].get_data().values
     assert speakers.tolist() == sorted(found["train"].speakers.values(), reverse=True)
     assert all(axis.get_xlabel() for axis in axes.values()), "every axis has its unit"
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 9, 30, 200])
+def test_words_are_counted_in_whole_numbers(drawn: dict[str, Any], most: int) -> None:
+    found = {name: replace(part, words=np.arange(part.clips) % most + 1) for name, part in corpus().items()}
+    corpus_plots.plot_statistics(Path("x.png"), found, title="t", most_labels=20)
+    axes = panels(drawn["figure"])["Words per clip"]
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert ticks
+    assert all(tick == round(tick) for tick in ticks)
 
 
 def test_what_is_not_known_has_no_panel(drawn: dict[str, Any]) -> None:

@@ -91,6 +91,7 @@ def _words(axes: Any, splits: Mapping[str, Statistics]) -> None:
     _histogram(axes, {name: split.words for name, split in splits.items() if len(split.words)}, whole=True)
     note = f"different words {_told({name: f'{split.vocabulary:,}' for name, split in splits.items()})}"
     _dress(axes, "Words per clip", "words", "% of the split's clips", note=note)
+    _whole(axes.xaxis)
 
 
 def _histogram(axes: Any, values: Mapping[str, np.ndarray], *, whole: bool) -> None:
@@ -134,7 +135,7 @@ def _speakers(axes: Any, splits: Mapping[str, Statistics]) -> None:
     note = f"speakers {_told({name: f'{len(split.speakers):,}' for name, split in splits.items()})}"
     _dress(axes, "Clips per speaker", "speakers, from the one with the most clips", "clips", note=note)
     axes.set_xlim(0.5, max(len(split.speakers) for split in splits.values()) + 0.5)
-    _whole(axes)
+    _whole(axes.xaxis, axes.yaxis)
 
 
 def _labels(axes: Any, splits: Mapping[str, Statistics], shown: Sequence[str], total: int) -> None:
@@ -181,10 +182,10 @@ def _dress(axes: Any, title: str, x_label: str, y_label: str, *, note: str) -> N
     axes.grid(alpha=0.25, linewidth=0.8)
 
 
-def _whole(axes: Any) -> None:
+def _whole(*those: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis in those:
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7, steps=[1, 2, 5, 10]))
 
 
