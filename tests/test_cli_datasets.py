@@ -118,6 +118,20 @@ def test_to_describe_is_not_to_download(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("first", ["", "import datasets; "])
+def test_the_caller_of_describe_stays_online(tmp_path: Path, first: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment |= {"SOUNDRAFT_CACHE": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    code = (
+        f"{first}import os; from soundraft import cli; cli.main(['datasets', 'describe', 'esc50']); "
+        "import datasets.config, huggingface_hub.constants as hub; "
+        "print(hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE, 'HF_HUB_OFFLINE' in os.environ)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "none to show: nothing of it was downloaded here" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False False False"
+
+
 def test_one_clip_of_ones_own(say: Say, mine: Path) -> None:
     said = say("describe", "folder", "--path", mine)
     shown = dict(line.split(None, 1) for line in said.partition("one clip\n")[2].partition("\n\n")[0].splitlines())

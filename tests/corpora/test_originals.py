@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from soundraft.audio import io
-from soundraft.corpora import originals
+from soundraft.corpora import originals, sounds
 from soundraft.corpora.base import CorpusError, Fetched, Request, copy_in
 from soundraft.manifest import Clip
 from tests.conftest import tone
@@ -184,3 +184,9 @@ def test_other_things_are_none_of_them(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"x.zip:'../up.wav': refused: its path leaves the folder"):
         originals.fetch_esc50(Request(path=tmp_path / "x.zip", clips=ALL), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_hub_and_the_original_share_their_tables() -> None:
+    assert sounds.EMODB_SPEAKERS is originals.EMODB_SPEAKERS
+    assert sounds.EMODB.folds == len(originals.EMODB_SPEAKERS)
+    assert (sounds.ESC50.folds, sounds.URBANSOUND8K.folds) == (originals.ESC50_FOLDS, originals.URBANSOUND8K_FOLDS)

@@ -7,6 +7,8 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ _LISTED = {
     "languages": "; |: ",
 }
 _NAMES_SHOWN = 3
+_HUB_SETTINGS = ("huggingface_hub.constants", "datasets.config")
 _DESCRIBED = ("about", "source", "task", "size", "licence", "languages", "splits")
 
 
@@ -102,12 +105,35 @@ def _example(name: str, info: CorpusInfo, asked: Request) -> dict[str, str]:
     """A clip of the first split that can be had without a download."""
     if "path" in info.needs and asked.path is None:
         raise CorpusError("give --path")
-    os.environ["HF_HUB_OFFLINE"] = "1"  # to describe is not to download
-    for split in SPLITS if any(asked.clips.values()) else ():
-        fetched = loading.fetch_to_cache(name, loading.only(asked, split))
-        if fetched.clips:
-            return _clip_facts(fetched.clips[0], fetched.root)
+    with _offline():  # to describe is not to download
+        for split in SPLITS:
+            fetched = loading.fetch_to_cache(name, loading.only(asked, split))
+            if fetched.clips:
+                return _clip_facts(fetched.clips[0], fetched.root)
     raise CorpusError("it has no clips")
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the hub's libraries from the network; each reads the variable once, when it is imported."""
+    given = os.environ.get("HF_HUB_OFFLINE")
+    loaded = [sys.modules[name] for name in _HUB_SETTINGS if name in sys.modules]
+    before = [module.HF_HUB_OFFLINE for module in loaded]
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for module in loaded:
+        module.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del os.environ["HF_HUB_OFFLINE"]
+        if given is not None:
+            os.environ["HF_HUB_OFFLINE"] = given
+        usual = (given or "").upper() in ("1", "ON", "YES", "TRUE")
+        for name in _HUB_SETTINGS:
+            module = sys.modules.get(name)
+            if module is not None:
+                value = before[loaded.index(module)] if module in loaded else usual
+                module.HF_HUB_OFFLINE = value  # type: ignore[attr-defined]
 
 
 def _clip_facts(clip: Clip, root: Path) -> dict[str, str]:

@@ -23,10 +23,12 @@ from soundraft.runtime import UserError
 
 ESC50_TABLE = "meta/esc50.csv"
 ESC50_FOLDS = 5
-ESC50_CONFIGS = {"esc50": "all 50 classes", "esc10": "the subset of 10 classes"}
+ESC10 = "esc10"
+ESC50_CONFIGS = {"esc50": "all 50 classes", ESC10: "the subset of 10 classes"}
 URBANSOUND8K_TABLE = "metadata/UrbanSound8K.csv"
 URBANSOUND8K_FOLDS = 10
-EMODB_NAME = re.compile(r"wav/(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[A-Z])(?P<take>[a-z]?)\.wav")
+EMODB_STEM = re.compile(r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[A-Z])(?P<take>[a-z]?)")
+_EMODB_NAME = re.compile(rf"wav/{EMODB_STEM.pattern}\.wav")
 _SUFFIXES = (*AUDIO_SUFFIXES, ".csv")
 
 
@@ -88,7 +90,7 @@ def fetch_esc50(request: Request, out: Path) -> Fetched:
     root = _open(request, out, _has(ESC50_TABLE), f"ESC-50 with {ESC50_TABLE}")
     names = ("filename", "fold", "category", "esc10", "src_file", "take")
     items, findings = _read_table(root / ESC50_TABLE, names, request.labels, lambda row: _esc50_row(row, request))
-    if config == "esc10":
+    if config == ESC10:
         items = [item for item in items if item.clip.metadata["esc10"]]
     return _measured(root, items, findings, request, {"config": config})
 
@@ -152,7 +154,7 @@ def _urbansound8k_row(row: Mapping[str, str], request: Request) -> dict[str, Any
 
 
 def _emodb_row(path: str, request: Request) -> dict[str, Any]:
-    match = EMODB_NAME.fullmatch(path)
+    match = _EMODB_NAME.fullmatch(path)
     if match is None:
         raise RowError("bad_name", "name is not {speaker}{sentence}{emotion}{take}.wav, such as 03a01Wa.wav")
     speaker, sentence, emotion, take = match.group("speaker", "sentence", "emotion", "take")
@@ -232,7 +234,7 @@ def _has(table: str) -> Callable[[str], bool]:
 
 
 def _is_emodb_name(name: str) -> bool:
-    return EMODB_NAME.fullmatch(name) is not None
+    return _EMODB_NAME.fullmatch(name) is not None
 
 
 def _place(path: Path, is_telling: Callable[[str], bool]) -> str | None:

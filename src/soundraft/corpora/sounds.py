@@ -5,18 +5,22 @@ Not certain: that `agkphysics/AudioSet` is parquet on `main` now, as its copies 
 `renumics/emodb` kept their names, which tell the speaker; a row without such a name is set aside.
 """
 
-import re
 from collections.abc import Callable
+from pathlib import PurePosixPath
 
 from soundraft.corpora.base import CorpusError, CorpusInfo, Request
 from soundraft.corpora.hub import ONE_SPLIT, Fields, HubCorpus, Row, splits
+from soundraft.corpora.originals import (
+    EMODB_EMOTIONS,
+    EMODB_SPEAKERS,
+    EMODB_STEM,
+    ESC10,
+    ESC50_FOLDS,
+    URBANSOUND8K_FOLDS,
+)
 from soundraft.corpora.repository import CONVERTED
 from soundraft.corpora.speech import COMMON_OPTIONS
 from soundraft.parallel import BadClip
-
-EMODB_SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
-_EMODB_NAME = re.compile(r"(?:.*/)?(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)[WLEAFNT](?P<take>[a-z]?)\.\w+")
-ESC10 = "esc10"
 
 
 def _all_labels(fields: Fields, row: Row, _request: Request) -> Fields:
@@ -44,10 +48,10 @@ def _in_esc10(fields: Fields, _row: Row, request: Request) -> Fields | None:
 
 def _emodb_speaker(fields: Fields, row: Row, _request: Request) -> Fields:
     """Read speaker and sentence from `03a01Wa.wav`; the speaker's place in the list is the fold."""
-    match = _EMODB_NAME.fullmatch(row.file)
-    if match is None or match["speaker"] not in EMODB_SPEAKERS:
+    match = EMODB_STEM.fullmatch(PurePosixPath(row.file).stem)
+    if match is None or match["speaker"] not in EMODB_SPEAKERS or match["emotion"] not in EMODB_EMOTIONS:
         raise BadClip(f"the file's name tells no speaker: {row.file!r}")
-    fold = EMODB_SPEAKERS.index(match["speaker"]) + 1
+    fold = list(EMODB_SPEAKERS).index(match["speaker"]) + 1
     extra = {"sentence": match["sentence"], "take": match["take"], "fold": fold}
     return fields | {"speaker": match["speaker"], "metadata": fields["metadata"] | extra}
 
@@ -114,7 +118,7 @@ ESC50 = HubCorpus(
     splits=ONE_SPLIT,
     fields={"id": "filename", "label": "category"},
     metadata={"fold": "fold", "source": "src_file", "take": "take", "esc10": "esc10"},
-    folds=5,
+    folds=ESC50_FOLDS,
     finish=_in_esc10,
 )
 
@@ -140,7 +144,7 @@ URBANSOUND8K = HubCorpus(
     splits=ONE_SPLIT,
     fields={"id": "slice_file_name", "label": "class"},
     metadata={"fold": "fold", "source": "fsID", "salience": "salience", "start": "start", "end": "end"},
-    folds=10,
+    folds=URBANSOUND8K_FOLDS,
 )
 
 EMODB = HubCorpus(
