@@ -117,11 +117,10 @@ def _example(name: str, info: CorpusInfo, asked: Request) -> dict[str, str]:
 def _offline() -> Iterator[None]:
     """Keep the hub's libraries from the network; each reads the variable once, when it is imported."""
     given = os.environ.get("HF_HUB_OFFLINE")
-    loaded = [sys.modules[name] for name in _HUB_SETTINGS if name in sys.modules]
-    before = [module.HF_HUB_OFFLINE for module in loaded]
+    before = {name: sys.modules[name].HF_HUB_OFFLINE for name in _HUB_SETTINGS if name in sys.modules}
     os.environ["HF_HUB_OFFLINE"] = "1"
-    for module in loaded:
-        module.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+    for name in before:
+        sys.modules[name].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
     try:
         yield
     finally:
@@ -130,10 +129,8 @@ def _offline() -> Iterator[None]:
             os.environ["HF_HUB_OFFLINE"] = given
         usual = (given or "").upper() in ("1", "ON", "YES", "TRUE")
         for name in _HUB_SETTINGS:
-            module = sys.modules.get(name)
-            if module is not None:
-                value = before[loaded.index(module)] if module in loaded else usual
-                module.HF_HUB_OFFLINE = value  # type: ignore[attr-defined]
+            if name in sys.modules:
+                sys.modules[name].HF_HUB_OFFLINE = before.get(name, usual)  # type: ignore[attr-defined]
 
 
 def _clip_facts(clip: Clip, root: Path) -> dict[str, str]:
