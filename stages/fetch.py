@@ -59,7 +59,7 @@ def request(params: Params, role: Role) -> Request:
         columns=dict(column.split("=", 1) for column in choice.columns),
         labels=tuple(choice.labels),
         fold=choice.fold,
-        clips=clips if choice.limit is None else dict.fromkeys(clips, choice.limit),
+        clips=dict.fromkeys(clips, choice.limit) if choice.limit else clips,
         seed=params.corpus.seed,
         options=section.model_dump() if section else {},
         asked_as=f"corpus.{role}.",

@@ -88,7 +88,7 @@ class CorpusChoice(Section):
     name: CorpusName
     path: str
     split: str
-    limit: Count | None
+    limit: Annotated[int, Field(ge=0)]
     revision: str
     config: str
     language: str
