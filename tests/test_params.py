@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 
 from soundraft.corpora import CORPORA
 from soundraft.metrics.text import NORMALIZERS
@@ -62,6 +63,14 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     path.write_text(PARAMS.read_text().replace("seed: 0\n", "", 1))
     with pytest.raises(ParamsError, match="seed: missing"):
         load_params(path)
+
+
+def test_an_experiment_leaves_every_other_byte_of_the_file_as_it_is(tmp_path: Path) -> None:
+    copy = tmp_path / "params.yaml"
+    copy.write_bytes(PARAMS.read_bytes())
+    with modify_yaml(copy) as values:  # what `dvc exp run -S` does
+        values["train"]["cycles"] = 4
+    assert copy.read_text() == PARAMS.read_text()
 
 
 def test_every_key_has_a_comment_above_it() -> None:
