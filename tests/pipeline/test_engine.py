@@ -125,8 +125,9 @@ def test_an_incremental_run_has_the_lock_of_a_run_from_nothing(tmp_path: Path) -
     splits = ("train", "validation", "test")
     lines = [f"{name},hi,{splits[index % 3]}" for index, name in enumerate(names)]
     (recordings / "metadata.csv").write_text("\n".join(["file_name,text,split", *lines[:-1]]))
-    folder = {"name": "folder", "path": str(recordings), "clips": dict.fromkeys(splits)}
-    kept = Workshop.build(tmp_path / "kept", {"corpus.target": folder})
+    of_folder = {"name": "folder", "path": str(recordings), "clips": dict.fromkeys(splits)}
+    changes = {f"corpus.target.{key}": value for key, value in of_folder.items()}
+    kept = Workshop.build(tmp_path / "kept", changes)
     kept.run("dvc", "repro", "s5_build_dataset")
     io.write_wav(recordings / names[0], tone(0.9, 16000), 16000)
     (recordings / "metadata.csv").write_text("\n".join(["file_name,text,split", *lines]))
@@ -134,7 +135,7 @@ def test_an_incremental_run_has_the_lock_of_a_run_from_nothing(tmp_path: Path) -
     output = kept.run("dvc", "repro", "s5_build_dataset")
     assert "s1_normalize: target: 24 clips, 0.00 h, 2 made anew" in output
     assert re.search(r"s2_encodec: target: 24 clips, \d+ frames, 2 made anew", output)
-    anew = Workshop.build(tmp_path / "anew", {"corpus.target": folder})
+    anew = Workshop.build(tmp_path / "anew", changes)
     anew.run("dvc", "repro", "s5_build_dataset")
     assert kept.lock() == anew.lock()
 
