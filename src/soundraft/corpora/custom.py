@@ -5,9 +5,7 @@ The class derives from `AudioDataset`. Its module is looked for in the folder of
 `dvc repro --force fetch`.
 """
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import json
 import os
@@ -23,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from soundraft import modules
 from soundraft.audio import io
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request
 from soundraft.corpora.columns import OF_METADATA, RowError, collect
@@ -133,27 +132,12 @@ def _module(name: str, folder: Path) -> ModuleType:
         ImportError: also when Python has a module of that name that is not the one in `folder`.
     """
     if name.endswith(".py"):
-        return _module_of_file((folder / name).resolve())
+        return modules.from_file((folder / name).resolve())
     module = importlib.import_module(name)
     own = folder.resolve().joinpath(*name.split("."))
-    places = [place for place in (own.with_suffix(".py"), own / "__init__.py") if place.is_file()]
+    places = [place for place in (own.parent / f"{own.name}.py", own / "__init__.py") if place.is_file()]
     if places and module.__file__ and Path(module.__file__).resolve() not in places:
         raise ImportError(f"that name is taken by {module.__file__}; give the file: {places[0]}:CLASS")
-    return module
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # so for every .py
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
     return module
 
 

@@ -14,12 +14,9 @@ Only the file that is named is executed; listing reads the others without runnin
 import argparse
 import ast
 import difflib
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,6 +26,7 @@ from types import ModuleType
 
 import numpy as np
 
+from soundraft import modules
 from soundraft.parallel import BadClip, Failure, attempt
 from soundraft.runtime import UserError
 from soundraft.sidecar.producers import SHIPPED
@@ -64,29 +62,13 @@ def _module(name: str, folder: Path) -> ModuleType:
         return SHIPPED[name]
     for path in (folder / name, folder / f"{name}.py", Path(name)):
         if path.suffix == ".py" and path.is_file():
-            return _execute(path.resolve())
+            return modules.from_file(path.resolve())
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) and not name.endswith(".py"):
         return importlib.import_module(name)
     known = [entry.name for entry in listed(folder)]
     close = difflib.get_close_matches(name, known, n=1)
     nearest = f"; did you mean {close[0]}?" if close else ""
     raise UserError(f"there is no producer {name}; there are {', '.join(known)}{nearest}")
-
-
-def _execute(path: Path) -> ModuleType:
-    """The module of a file; once per process, and under a name that no other file has."""
-    name = f"soundraft_producer_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"producer {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses of the plug-in look their module up
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 @dataclass(frozen=True)
