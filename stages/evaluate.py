@@ -11,7 +11,8 @@ from soundraft.dataset.loader import Utterances, open_split
 from soundraft.evaluation import plots, report
 from soundraft.evaluation.recognition import snapped
 from soundraft.metrics.text import NORMALIZERS, VocabularySnapper
-from soundraft.params import Params, load_params
+from soundraft.params import load_params
+from soundraft.params.sections import Params
 from soundraft.tasks import asr
 from soundraft.tracking import Tracker, stage_run
 

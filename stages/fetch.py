@@ -8,7 +8,8 @@ from soundraft import corpora, files, runtime, stage
 from soundraft.corpora import Fetched, Request
 from soundraft.corpora.base import Role
 from soundraft.manifest import SPLITS
-from soundraft.params import Params, load_params
+from soundraft.params import load_params
+from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 from soundraft.tracking import stage_run
 

@@ -14,7 +14,8 @@ from soundraft import files, stage
 from soundraft.audio import io, loudness
 from soundraft.audio.normalize import Leveling, NormalizeSummary, normalize_clips, normalize_corpus
 from soundraft.manifest import find_clips
-from soundraft.params import Normalize, checked_section, load_params
+from soundraft.params import checked_section, load_params
+from soundraft.params.sections import Normalize
 from soundraft.tracking import stage_run
 
 SOURCE = Path("data/raw")

@@ -9,7 +9,8 @@ from pathlib import Path
 from soundraft import files, models, runtime, stage
 from soundraft.dataset.loader import shuffled_batches
 from soundraft.models import Recognizer, scratch
-from soundraft.params import Params, load_params
+from soundraft.params import load_params
+from soundraft.params.sections import Params
 from soundraft.tasks import asr
 from soundraft.tracking import stage_run
 from soundraft.training.supervised import Example, FitReport, Masking, Schedule, fit

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from soundraft.corpora import CORPORA
-from soundraft.params import CorpusName
+from soundraft.params.sections import CorpusName
 
 TEXT = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text(encoding="utf-8")
 ENTRIES = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", TEXT, flags=re.DOTALL | re.MULTILINE))

@@ -17,7 +17,7 @@ from soundraft.audio import io
 from soundraft.dataset import table, verify
 from soundraft.dataset.build import Form, build_dataset
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, TooManyBad, read_manifest, write_manifest
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 from tests.conftest import tone
 from tests.dataset.workshop import CODEBOOKS, NAMES, codes_of, cond_of, corpus, tree_hash

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from soundraft.dataset import loader
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from tests.conftest import tone
 from tests.dataset.workshop import corpus
 

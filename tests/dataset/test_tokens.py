@@ -11,7 +11,7 @@ from soundraft.dataset.build import Form, build_dataset
 from soundraft.dataset.rows import Sources
 from soundraft.dataset.tokens import TokenDataset, collate
 from soundraft.parallel import BadClip
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 from tests.dataset.workshop import CODEBOOKS, NAMES, codes_of, cond_of, corpus
 

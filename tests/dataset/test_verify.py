@@ -11,7 +11,7 @@ from soundraft.audio import ecdc
 from soundraft.dataset import verify
 from soundraft.dataset.build import Form, build_dataset
 from soundraft.dataset.rows import Sources
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
 from tests.dataset.workshop import codes_of, corpus

@@ -11,7 +11,7 @@ from soundraft.audio.token_index import TokenFile, token_path, write_index
 from soundraft.dataset.build import Built, Form, build_dataset
 from soundraft.dataset.rows import Sources
 from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip, write_manifest
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.sidecar import audit, format
 from tests.conftest import tone
 

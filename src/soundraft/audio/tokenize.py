@@ -17,7 +17,7 @@ from soundraft.audio.token_index import INDEX_NAME, TokenFile
 from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
 from soundraft.manifest import QUARANTINE_NAME, Clip, check_bad_fraction, one_per_output
 from soundraft.parallel import BadClip
-from soundraft.params import BANDWIDTHS_KBPS, Encodec
+from soundraft.params.sections import BANDWIDTHS_KBPS, Encodec
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from soundraft.dataset.materialize import COND_SUBDIR, Found, Store
 from soundraft.dataset.rows import Part, Sources
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_fraction
 from soundraft.parallel import BadClip, Failure, map_clips, progress_over
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 from soundraft.sidecar import audit, content, listing
 

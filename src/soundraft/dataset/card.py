@@ -11,7 +11,7 @@ import yaml
 from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.dataset.table import Feature
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 
 CARD_NAME = "README.md"

@@ -12,7 +12,7 @@ import numpy as np
 from soundraft.audio import ecdc
 from soundraft.audio.token_index import TokenFile
 from soundraft.parallel import BadClip
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 from soundraft.sidecar import content, format
 

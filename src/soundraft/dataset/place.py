@@ -9,7 +9,7 @@ from typing import get_args
 from soundraft import files
 from soundraft.dataset import table
 from soundraft.dataset.rows import Sources
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from soundraft import files
-from soundraft.params import Materialize
+from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 
 MAX_SHARD_BYTES = 500_000_000

@@ -4,6 +4,7 @@ Letters in shapes: B clips of a batch, K samples of a clip, T frames, F features
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,19 @@ import numpy as np
 import torch
 
 from soundraft.runtime import UserError
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """The texts of one clip under a model.
+
+    Attributes:
+        log_probs: `[K]`, natural logarithm of each text's probability; for CTC over all its alignments.
+        tokens: `[K]`, of how many tokens each text consists, at least 1.
+    """
+
+    log_probs: torch.Tensor
+    tokens: torch.Tensor
 
 
 class Recognizer(Protocol):
@@ -36,8 +50,8 @@ class Recognizer(Protocol):
         """`count` random texts of each clip, in the order drawn; `seeds` has one seed a clip."""
         ...
 
-    def loss(self, features: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
-        """The training loss, the mean over the clips of the batch; a scalar with gradient."""
+    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list["TextScores"]:
+        """How likely each clip makes each of its texts, with gradient; the network runs once for all texts of a clip."""
         ...
 
     def save(self, folder: Path) -> None:

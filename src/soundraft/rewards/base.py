@@ -1,18 +1,19 @@
-"""What every verifier returns."""
+"""What every verifier takes and returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerifyResult:
     """One score, and why.
 
     Attributes:
-        reward: from 0 (useless) to 1 (right); `None` when the hypothesis cannot be scored.
+        reward: the better the higher, 1 is right; `None` when the hypothesis cannot be scored.
         success: whether the hypothesis is good enough to count as solved.
         parts: the numbers that the reward was made of.
-        reason: why there is no reward; empty otherwise.
+        reason: why there is no reward, or which guard took it; empty otherwise.
     """
 
     reward: float | None
@@ -21,7 +22,26 @@ class Verdict:
     reason: str = ""
 
 
-class Reward(Protocol):
-    """A verifier of one task."""
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a clip.
 
-    def __call__(self, *, reference: str, hypothesis: str) -> Verdict: ...
+    Attributes:
+        reference: its transcript or label, where there is one.
+        duration_s: how long it is.
+        perturbed: what the model makes of altered copies of it (other speed, added noise).
+    """
+
+    reference: str | None = None
+    duration_s: float | None = None
+    perturbed: tuple[str, ...] = ()
+
+
+class Verifier(Protocol):
+    """Scores what a model says of one clip. It never loads a model."""
+
+    needs_perturbed: bool  # whether `Evidence.perturbed` must be filled
+
+    def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
+        """A result for each sample of one clip, in their order; equal samples have equal results."""
+        ...

@@ -24,8 +24,8 @@ from soundraft import files
 from soundraft.audio import ecdc, token_index
 from soundraft.audio.token_index import TokenFile
 from soundraft.parallel import BadClip, Failure, map_clips
-from soundraft.params import Audit as Limits
-from soundraft.params import FindingCode
+from soundraft.params.sections import Audit as Limits
+from soundraft.params.sections import FindingCode
 from soundraft.runtime import UserError
 from soundraft.sidecar import content, format, listing
 from soundraft.sidecar.format import DTYPES, STATISTICS, Dtype

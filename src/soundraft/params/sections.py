@@ -1,21 +1,9 @@
-"""The shape of params.yaml: every key, its type and its range. No key has a default: params.yaml holds every number.
+"""The shape of params.yaml: every key, its type and its range."""
 
-`load_params` reports all problems at once, each with its dotted key, what was given and what is allowed.
-"""
-
-import difflib
-import functools
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from soundraft.runtime import UserError
-
-PARAMS_PATH = Path("params.yaml")
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -63,19 +51,12 @@ FindingCode = Literal[
 ]
 
 
-class ParamsError(UserError):
-    """params.yaml cannot be used; the message lists every problem."""
-
-
 class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     def leaves(self) -> dict[str, Any]:
         """Leaf keys, with dots, and their values."""
         return dict(_leaves(self, ""))
-
-
-SomeSection = TypeVar("SomeSection", bound=Section)
 
 
 class SplitSizes(Section):
@@ -221,11 +202,18 @@ class Masking(Section):
     time_share: Share
 
 
+class Lora(Section):
+    rank: Annotated[int, Field(ge=0)]
+    alpha: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Train(Section):
     epochs: Annotated[int, Field(ge=0)]
     supervised: SupervisedStart
-    algorithm: Literal["raft"]
+    algorithm: Literal["raft", "grpo", "mwer", "sft", "self_training", "random"]
     cycles: Annotated[int, Field(ge=0)]
+    rounds_per_cycle: Count
     samples_per_prompt: Count
     temperature: Positive
     reward_threshold: Share
@@ -237,11 +225,28 @@ class Train(Section):
     final_lr_share: Share
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Positive
+    group_size: Annotated[int, Field(ge=2)]
+    ratio_clip: Annotated[float, Field(gt=0, lt=1)]
+    best_weight: Share
+    reference_weight: Share
+    kl_weight: Annotated[float, Field(ge=0)]
     presentations_per_cycle: Count
     replay_fraction: Annotated[float, Field(ge=0, lt=1)]
     batch_size: Count
     gradient_accumulation_steps: Count
     masking: Masking
+    lora: Lora
+    freeze: Literal["none", "features", "encoder"]
+    gradient_checkpointing: bool
+    precision: Literal["float32", "bfloat16"]
+
+    @model_validator(mode="after")
+    def _strengths_fit_the_algorithm(self) -> "Train":
+        graded = self.algorithm in ("grpo", "mwer")
+        for name in ("best_weight", "kl_weight"):
+            if getattr(self, name) and not graded:
+                raise ValueError(f"{name}: {self.algorithm} has no such term; set it to 0.0, or take grpo or mwer")
+        return self
 
 
 class RewardParams(Section):
@@ -286,59 +291,6 @@ class Params(Section):
         return self
 
 
-def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -> Params:
-    """Read and validate params.yaml.
-
-    Args:
-        listed_cycles: how many cycles cycles.yaml has; checked when given.
-
-    Raises:
-        ParamsError: naming every problem.
-    """
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParamsError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path} is not YAML: {error}") from error
-    params, problems = None, []
-    try:
-        params = Params.model_validate(given)
-    except ValidationError as error:
-        problems = [_explain(item) for item in error.errors()]
-    problems += _too_many_cycles(given, listed_cycles)
-    if params is None or problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ParamsError("\n".join([f"{count} in {path}", *(f"  {line}" for line in problems)]))
-    return params
-
-
-@functools.cache
-def defaults() -> Params:
-    """The numbers of the repository's params.yaml: what is taken where no option is given."""
-    return load_params(Path(__file__).resolve().parents[2] / PARAMS_PATH)
-
-
-def checked_section(section: type[SomeSection], **values: Any) -> SomeSection:
-    """A section from values that do not stand in params.yaml.
-
-    Raises:
-        ParamsError: naming every problem.
-    """
-    try:
-        return section(**values)
-    except ValidationError as error:
-        raise ParamsError("; ".join(_explain(item) for item in error.errors())) from error
-
-
-def _too_many_cycles(given: Any, listed: int | None) -> list[str]:
-    train = given.get("train") if isinstance(given, dict) else None
-    cycles = train.get("cycles") if isinstance(train, dict) else None
-    if listed is None or not isinstance(cycles, int) or cycles <= listed:
-        return []
-    return [f"train.cycles: got {cycles}; cycles.yaml lists {listed} cycles: add more there"]
-
-
 def _leaves(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
     for name in type(section).model_fields:
         value = getattr(section, name)
@@ -346,39 +298,3 @@ def _leaves(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _explain(item: Any) -> str:
-    """One line for one problem: where, what was given, what is allowed."""
-    key = ".".join(str(part) for part in item["loc"])
-    given = item["input"]
-    if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(key)}"
-    if item["type"] == "missing":
-        return f"{key}: missing"
-    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if item["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    hint = ""
-    if isinstance(given, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", given.strip(), re.IGNORECASE):
-        mantissa, exponent = re.split("e", given.strip(), flags=re.IGNORECASE)
-        hint = f" (YAML reads {given} as text: write {mantissa}.0e{exponent})"
-    return f"{key}: got {given!r}; allowed: {message.removeprefix('a ')}{hint}"
-
-
-def _nearest(key: str) -> str:
-    known = _all_keys(Params)
-    name = key.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75) or [
-        other for other in known if difflib.SequenceMatcher(None, other.rsplit(".", 1)[-1], name).ratio() > 0.75
-    ]
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _all_keys(field.annotation, f"{prefix}{name}.")
-    return keys
