@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 
+CACHE_VARIABLE = "SOUNDRAFT_CACHE"
 _MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
@@ -83,6 +84,18 @@ def peak_memory_bytes() -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     return max(workers, own) * 1024
+
+
+def cache_root() -> Path:
+    """Where what can be made again is kept.
+
+    `SOUNDRAFT_CACHE`, else `$XDG_CACHE_HOME/soundraft`, else `~/.cache/soundraft`.
+    """
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given).expanduser().resolve()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "soundraft"
 
 
 def main_root(start: Path | None = None) -> Path:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from soundraft import corpora
+from soundraft import corpora, runtime
 from soundraft.audio import io
-from soundraft.corpora import CorpusError, Fetched, Request, hub, leaks, sounds, store
+from soundraft.corpora import CorpusError, Fetched, Request, hub, leaks, sounds
 from soundraft.corpora.base import copy_in
 from soundraft.dataset.splits import hashed_split
 from soundraft.manifest import SPLITS, Clip, Split
@@ -21,7 +21,7 @@ ALL: dict[Split, int | None] = {"train": None, "validation": None, "test": None}
 
 @pytest.fixture(autouse=True)
 def _own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(runtime.CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from soundraft import files
+from soundraft import files, runtime
 from soundraft.corpora import store
 from soundraft.corpora.base import CorpusError
 from soundraft.corpora.store import Entry, Item, Position, Record, opened
@@ -197,13 +197,13 @@ def test_what_was_resolved_once_stays(tmp_path: Path) -> None:
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOUNDRAFT_CACHE", str(tmp_path / "here"))
-    assert store.cache_root() == tmp_path / "here"
+    assert runtime.cache_root() == tmp_path / "here"
     monkeypatch.delenv("SOUNDRAFT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert store.cache_root() == tmp_path / "soundraft"
+    assert runtime.cache_root() == tmp_path / "soundraft"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert store.cache_root() == tmp_path / ".cache/soundraft"
+    assert runtime.cache_root() == tmp_path / ".cache/soundraft"
 
 
 def test_the_schema_is_asked_once(tmp_path: Path) -> None:

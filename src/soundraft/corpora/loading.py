@@ -13,8 +13,7 @@ from typing import Any, get_args
 
 from filelock import FileLock
 
-from soundraft import corpora, files
-from soundraft.corpora import store
+from soundraft import corpora, files, runtime
 from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, Role
 from soundraft.corpora.hub import split_of
 from soundraft.corpora.samples import AudioDataset, AudioSample
@@ -155,7 +154,7 @@ def only(request: Request, split: Split) -> Request:
 def fetch_to_cache(name: str, request: Request) -> Fetched:
     """The clips of a corpus; files that must be made for it are made anew, in a folder of the request's own."""
     asked = repr((name, replace(request, path=request.path and request.path.resolve())))
-    place = store.cache_root() / "made" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+    place = runtime.cache_root() / "made" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
     place.parent.mkdir(parents=True, exist_ok=True)
     with _script_hidden(), FileLock(place.with_name(f"{place.name}.lock")), files.building(place) as scratch:
         fetched = corpora.fetch(name, request, scratch)

@@ -72,9 +72,9 @@ class Repository:
     @property
     def _home(self) -> Path:
         if self.path is None:
-            return store.cache_root() / "hub" / _file_name(self.repo)
+            return runtime.cache_root() / "hub" / _file_name(self.repo)
         place = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
-        return store.cache_root() / "local" / place
+        return runtime.cache_root() / "local" / place
 
     @property
     def about(self) -> dict[str, Any]:

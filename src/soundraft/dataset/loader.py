@@ -34,6 +34,14 @@ class Utterances:
     def lengths(self) -> list[int]:
         return [len(feature) for feature in self.features]
 
+    def part(self, indices: Sequence[int]) -> "Utterances":
+        """These clips, in this order."""
+        return Utterances(
+            [self.ids[index] for index in indices],
+            [self.texts[index] for index in indices],
+            [self.features[index] for index in indices],
+        )
+
 
 Extract = Callable[[np.ndarray], torch.Tensor]
 

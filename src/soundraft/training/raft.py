@@ -1,4 +1,4 @@
-"""One RAFT cycle: sample, score, select, fine-tune. The controls differ only in how they choose what to learn.
+"""One RAFT cycle: sample, score, select, fine-tune, in rounds. The controls differ only in how they choose what to learn.
 
 RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
 """
@@ -6,59 +6,53 @@ RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from soundraft import runtime
 from soundraft.dataset.loader import Utterances, open_split, shuffled_batches
 from soundraft.models.base import Recognizer
 from soundraft.models.decoding import decode, transcribe
-from soundraft.rewards.base import Reward
+from soundraft.parallel import progress
+from soundraft.rewards.base import Evidence, Verifier
 from soundraft.runtime import UserError
-from soundraft.training import selection
+from soundraft.training import lessons, selection
+from soundraft.training.lessons import Round
 from soundraft.training.selection import Sample
-from soundraft.training.supervised import Example, FitReport, Masking, Schedule, fit
+from soundraft.training.settings import CycleSettings
+from soundraft.training.shards import Shards
+from soundraft.training.supervised import Example, FitReport, Learner, Masking, Optimizing, Schedule, steps_of
 
 
 @dataclass(frozen=True)
-class CycleSettings:
-    """The `train` params that a cycle uses, under their own names."""
+class Target:
+    """The clips that a cycle samples; parallel.
 
-    samples_per_prompt: int
-    temperature: float
-    reward_threshold: float
-    keep_top_percent: float
-    learning_rate: float
-    lr_decay_per_cycle: float
-    min_lr: float
-    warmup_share: float
-    final_lr_share: float
-    weight_decay: float
-    max_grad_norm: float
-    presentations_per_cycle: int
-    replay_fraction: float
-    batch_size: int
-    gradient_accumulation_steps: int
+    Attributes:
+        clips: their texts go to the verifier, and into the loss where references are learned.
+        durations_s: their lengths in seconds.
+        perturbed: altered copies of them, for verifiers that ask for such.
+    """
 
-    def lr(self, cycle: int) -> float:
-        """The peak rate of cycle 1, 2, …: `learning_rate · decay^(cycle − 1)`, never under `min_lr`."""
-        return max(self.min_lr, self.learning_rate * self.lr_decay_per_cycle ** (cycle - 1))
+    clips: Utterances
+    durations_s: list[float]
+    perturbed: list[Utterances] = field(default_factory=list)
 
-    @property
-    def replayed(self) -> int:
-        """How many presentations of a cycle are clips of the start corpus."""
-        return round(self.presentations_per_cycle * self.replay_fraction)
+    def part(self, indices: Sequence[int]) -> "Target":
+        durations_s = [self.durations_s[index] for index in indices]
+        return Target(self.clips.part(indices), durations_s, [copy.part(indices) for copy in self.perturbed])
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What an algorithm may look at to choose its training texts."""
+    """What an algorithm may look at to choose its training texts: the clips of one round."""
 
     recognizer: Recognizer
-    clips: Utterances
-    reward: Reward
+    target: Target
+    verifier: Verifier
     settings: CycleSettings
     seed: int
+    shards: Shards
 
 
 Algorithm = Callable[[Rollouts], list[Sample]]
@@ -73,6 +67,11 @@ def raft(rollouts: Rollouts) -> list[Sample]:
     )
 
 
+def policy_gradient(rollouts: Rollouts) -> list[Sample]:
+    """Sample K texts a clip, keep those that the gradient of the expected reward is made of."""
+    return selection.groups(sample_and_score(rollouts), group_size=rollouts.settings.group_size)
+
+
 def random_choice(rollouts: Rollouts) -> list[Sample]:
     """Control: sample K texts a clip, keep a random one. What remains of RAFT without its reward."""
     return selection.one_of_each(sample_and_score(rollouts), seed=runtime.derive_seed(rollouts.seed, "choice"))
@@ -80,18 +79,20 @@ def random_choice(rollouts: Rollouts) -> list[Sample]:
 
 def self_training(rollouts: Rollouts) -> list[Sample]:
     """Control: learn the model's own greedy texts."""
-    texts = transcribe(rollouts.recognizer, rollouts.clips)
+    texts = transcribe(rollouts.recognizer, rollouts.target.clips)
     return _keep_all(_scored(rollouts, [[text] for text in texts]))
 
 
 def supervised(rollouts: Rollouts) -> list[Sample]:
     """Control: learn the reference texts, which RAFT never sees as targets."""
-    return _keep_all(_scored(rollouts, [[text] for text in rollouts.clips.texts]))
+    return _keep_all(_scored(rollouts, [[text] for text in rollouts.target.clips.texts]))
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     "raft": raft,
-    "supervised": supervised,
+    "grpo": policy_gradient,
+    "mwer": policy_gradient,
+    "sft": supervised,
     "self_training": self_training,
     "random": random_choice,
 }
@@ -112,51 +113,51 @@ def run_cycle(
     *,
     algorithm: str,
     cycle: int,
-    target: Utterances,
+    target: Target,
     replay: Utterances | None,
-    reward: Reward,
+    verifier: Verifier,
     settings: CycleSettings,
     masking: Masking | None,
     seed: int,
+    shards: Shards,
+    anchor: Recognizer | None = None,
 ) -> CycleResult:
-    """Improve the recogniser in place.
+    """Improve the recogniser in place: `settings.rounds_per_cycle` times sample a part of the clips and train on it.
 
     Args:
         cycle: 1, 2, …
-        target: clips to sample on; their texts go to the reward and, for `supervised`, into the loss.
-        replay: clips of the start corpus to mix in with their references, `settings.replayed` of them.
+        replay: clips of the start corpus to mix in with their references.
+        shards: where finished samples survive a kill.
+        anchor: the start model, needed where `settings.kl_weight` is above 0.
 
     Raises:
         UserError: when no sample passes the selection: there is nothing to learn.
     """
     cycle_seed = runtime.derive_seed(seed, "cycle", cycle)
-    began = time.monotonic()
-    samples = ALGORITHMS[algorithm](Rollouts(recognizer, target, reward, settings, cycle_seed))
-    sampled = time.monotonic()
-    kept = [sample for sample in samples if sample.kept]
-    if not kept:
-        best = max((sample.reward for sample in samples if sample.reward is not None), default=None)
-        raise UserError(
-            f"cycle {cycle}: none of {len(samples)} samples was kept (best reward {best}); "
-            "lower train.reward_threshold, or start from a better model"
-        )
-    examples = training_examples(kept, target, replay, settings, seed=cycle_seed)
-    lengths = [len(example.features) for example in examples]
+    plan = lessons.plan_rounds(len(target.clips), len(replay) if replay else 0, settings, seed=cycle_seed)
+    learner = _learner(recognizer, plan, settings, settings.lr(cycle), masking)
     runtime.seed_torch(cycle_seed)
-    lr = settings.lr(cycle)
-    report = fit(
-        recognizer,
-        examples,
-        shuffled_batches(lengths, settings.batch_size, seed=cycle_seed),
-        schedule=Schedule(lr, settings.warmup_share, settings.final_lr_share),
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        accumulation=settings.gradient_accumulation_steps,
-        masking=masking,
-        title=f"{algorithm} cycle {cycle}",
-    )
-    seconds = {"sampling": sampled - began, "training": time.monotonic() - sampled}
-    return CycleResult(samples, report, lr, seconds)
+    samples: list[Sample] = []
+    seconds = {"sampling": 0.0, "training": 0.0}
+    with progress(learner.steps, title=f"{algorithm} cycle {cycle}", unit="step") as bar:
+        for number, part in enumerate(plan):
+            began = time.monotonic()
+            round_seed = runtime.derive_seed(cycle_seed, "round", number)
+            drawn = Rollouts(recognizer, target.part(part.clips), verifier, settings, round_seed, shards)
+            chosen = ALGORITHMS[algorithm](drawn)
+            samples += [replace(sample, clip=part.clips[sample.clip]) for sample in chosen]
+            sampled = time.monotonic()
+            learned = lessons.make_lessons(
+                chosen, drawn.target.clips, algorithm=algorithm, settings=settings, recognizer=recognizer, anchor=anchor
+            )
+            examples = lessons.presented(learned, part.learned, seed=runtime.derive_seed(round_seed, "presentations"))
+            examples += lessons.replay_lessons(replay, part.replayed)
+            learner.learn(examples, _batches(examples, settings, round_seed), bar)
+            seconds["sampling"] += sampled - began
+            seconds["training"] += time.monotonic() - sampled
+    _check_something_was_kept(samples, cycle)
+    samples.sort(key=lambda sample: (sample.clip, sample.number))
+    return CycleResult(samples, learner.report(), settings.lr(cycle), seconds)
 
 
 def draw_replay(dataset: Path, settings: CycleSettings, *, seed: int, cycle: int) -> list[int]:
@@ -165,25 +166,6 @@ def draw_replay(dataset: Path, settings: CycleSettings, *, seed: int, cycle: int
     rng = random.Random(runtime.derive_seed(seed, "replay", cycle))
     rounds, rest = divmod(settings.replayed, clips)
     return list(range(clips)) * rounds + rng.sample(range(clips), rest)
-
-
-def training_examples(
-    kept: Sequence[Sample],
-    target: Utterances,
-    replay: Utterances | None,
-    settings: CycleSettings,
-    *,
-    seed: int,
-) -> list[Example]:
-    """Kept samples over and over in shuffled rounds, and replay, `presentations_per_cycle` in all."""
-    rng = random.Random(runtime.derive_seed(seed, "presentations"))
-    replayed = list(zip(replay.features, replay.texts, strict=True)) if replay else []
-    wanted = settings.presentations_per_cycle - len(replayed)
-    rounds: list[Sample] = []
-    while len(rounds) < wanted:
-        rounds += rng.sample(list(kept), len(kept))
-    learned = [(target.features[sample.clip], sample.text) for sample in rounds[:wanted]]
-    return [Example(features, text) for features, text in learned + replayed]
 
 
 def sample_and_score(rollouts: Rollouts) -> list[Sample]:
@@ -198,18 +180,48 @@ def sample_and_score(rollouts: Rollouts) -> list[Sample]:
             seeds=[runtime.derive_seed(rollouts.seed, "sample", name) for name in ids],
         )
 
-    return _scored(rollouts, decode(recognizer, rollouts.clips, draw, title="sample"))
+    def sample(clips: Utterances) -> list[list[str]]:
+        return decode(recognizer, clips, draw, title="sample")
+
+    return _scored(rollouts, rollouts.shards.texts(rollouts.target.clips, sample))
 
 
 def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
-    """Score each distinct text of a clip once."""
+    target = rollouts.target
+    altered = [transcribe(rollouts.recognizer, copy, title="perturbed") for copy in target.perturbed]
     samples = []
-    for clip, (reference, drawn) in enumerate(zip(rollouts.clips.texts, texts, strict=True)):
-        verdicts = {text: rollouts.reward(reference=reference, hypothesis=text) for text in set(drawn)}
-        for number, text in enumerate(drawn):
-            verdict = verdicts[text]
+    for clip, drawn in enumerate(texts):
+        evidence = Evidence(
+            target.clips.texts[clip], target.durations_s[clip], tuple(heard[clip] for heard in altered)
+        )
+        verdicts = rollouts.verifier.verify_samples(drawn, evidence)
+        for number, (text, verdict) in enumerate(zip(drawn, verdicts, strict=True)):
             samples.append(Sample(clip, number, text, verdict.reward, verdict.parts, verdict.success, verdict.reason))
     return samples
+
+
+def _learner(
+    recognizer: Recognizer, plan: Sequence[Round], settings: CycleSettings, peak: float, masking: Masking | None
+) -> Learner:
+    accumulation = settings.gradient_accumulation_steps
+    optimizing = Optimizing(settings.weight_decay, settings.max_grad_norm, accumulation, settings.strengths)
+    schedule = Schedule(peak, settings.warmup_share, settings.final_lr_share)
+    sizes = [part.learned + len(part.replayed) for part in plan]
+    steps = sum(len(steps_of(range(0, size, settings.batch_size), accumulation)) for size in sizes)
+    return Learner(recognizer, schedule=schedule, steps=steps, optimizing=optimizing, masking=masking)
+
+
+def _batches(examples: Sequence[Example], settings: CycleSettings, seed: int) -> list[list[int]]:
+    return shuffled_batches([len(example.features) for example in examples], settings.batch_size, seed=seed)
+
+
+def _check_something_was_kept(samples: Sequence[Sample], cycle: int) -> None:
+    if not any(sample.kept for sample in samples):
+        best = max((sample.reward for sample in samples if sample.reward is not None), default=None)
+        raise UserError(
+            f"cycle {cycle}: none of {len(samples)} samples was kept (best reward {best}); "
+            "lower train.reward_threshold, or start from a better model"
+        )
 
 
 def _keep_all(samples: list[Sample]) -> list[Sample]:

@@ -1,7 +1,8 @@
 """The record of a cycle: every sample with its reward and fate (parquet), and the numbers of the whole."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -40,14 +41,41 @@ def summarize(result: CycleResult) -> dict[str, Any]:
     for sample in scored:
         best[sample.clip] = max(best[sample.clip], sample.reward or 0.0)
     kept = [sample for sample in scored if sample.kept]
+    clips = {sample.clip for sample in result.samples}
     return {
         "reward_mean": fmean(sample.reward or 0.0 for sample in scored),
         "reward_best": fmean(best.values()),
         "reward_kept": fmean(sample.reward or 0.0 for sample in kept),
         "success_rate": fmean(sample.success for sample in scored),
-        "kept": len(kept),
+        "kept": len({sample.clip for sample in kept}),
+        "kept_share": len({sample.clip for sample in kept}) / len(clips),
         "not_scorable": len(result.samples) - len(scored),
         "loss": result.fit.mean_loss,
         "steps": result.fit.steps,
         "learning_rate": result.learning_rate,
     }
+
+
+def details(result: CycleResult) -> dict[str, float]:
+    """More numbers of one cycle, for the tracker: quantiles of the rewards, variety of the samples, speeds.
+
+    `sample_entropy` is the mean over the clips of the entropy, in nats, of the texts that were drawn.
+    """
+    rewards = sorted(sample.reward for sample in result.samples if sample.reward is not None)
+    drawn: dict[int, Counter[str]] = defaultdict(Counter)
+    for sample in result.samples:
+        drawn[sample.clip][sample.text] += 1
+    quantiles = {f"reward_q{percent}": rewards[(len(rewards) - 1) * percent // 100] for percent in (10, 50, 90)}
+    return quantiles | {
+        "sample_entropy": fmean(_entropy(counts.values()) for counts in drawn.values()),
+        "sampling_s": result.seconds["sampling"],
+        "training_s": result.seconds["training"],
+        "sampling_clips_per_s": len(drawn) / result.seconds["sampling"],
+        "training_clips_per_s": result.fit.presentations / result.seconds["training"],
+    }
+
+
+def _entropy(counts: Iterable[int]) -> float:
+    numbers = list(counts)
+    total = sum(numbers)
+    return -sum(number / total * math.log(number / total) for number in numbers)

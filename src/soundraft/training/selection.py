@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +12,8 @@ NOT_BEST = "not the clip's best"
 BELOW_THRESHOLD = "reward below threshold"
 OUTSIDE_TOP = "outside the top share"
 NOT_DRAWN = "not drawn"
+NO_CONTRAST = "all of the clip's rewards are equal"
+OUTSIDE_GROUP = "outside the group of its clip"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,38 @@ def one_of_each(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
         by_clip[sample.clip].append(index)
     drawn = {rng.choice(indices) for _, indices in sorted(by_clip.items())}
     return [replace(sample, reason=KEPT if index in drawn else NOT_DRAWN) for index, sample in enumerate(samples)]
+
+
+def groups(samples: Sequence[Sample], *, group_size: int) -> list[Sample]:
+    """What a policy gradient learns from: of each clip the samples whose texts were drawn most often, and the best.
+
+    At most `group_size` different texts, the first best one always among them; ties go to the text drawn first. Clips
+    whose group has one reward for all have no gradient and are left out.
+
+    Returns:
+        All samples, in the order given, with their reason.
+    """
+    by_clip: dict[int, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sample.reward is not None:
+            by_clip[sample.clip].append(sample)
+    chosen = {clip: _group(drawn, group_size) for clip, drawn in by_clip.items()}
+    rewards = {clip: {sample.reward for sample in by_clip[clip] if sample.text in chosen[clip]} for clip in by_clip}
+
+    def reason(sample: Sample) -> str:
+        if sample.reward is None:
+            return f"{NOT_SCORABLE}: {sample.reason}"
+        if len(rewards[sample.clip]) == 1:
+            return NO_CONTRAST
+        return KEPT if sample.text in chosen[sample.clip] else OUTSIDE_GROUP
+
+    return [replace(sample, reason=reason(sample)) for sample in samples]
+
+
+def _group(drawn: Sequence[Sample], size: int) -> set[str]:
+    best = max(drawn, key=_reward).text
+    frequent = [text for text, _ in Counter(sample.text for sample in drawn).most_common() if text != best]
+    return {best, *frequent[: size - 1]}
 
 
 def _reward(sample: Sample) -> float:

@@ -2,21 +2,30 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torchaudio
 
+from soundraft import distributed
 from soundraft.models.base import Recognizer
 from soundraft.parallel import progress
+from soundraft.training.objectives import Group, Strengths, clip_loss
 
 
 @dataclass(frozen=True)
 class Example:
-    """Features `[T, F]` of one clip and the text to learn."""
+    """Features `[T, F]` of one clip, and what to learn of which texts."""
 
     features: torch.Tensor
-    text: str
+    group: Group
+    objective: str = "likelihood"
+
+
+def spoken(features: Sequence[torch.Tensor], texts: Sequence[str]) -> list[Example]:
+    """Examples of clips whose texts are known."""
+    return [Example(clip, Group((text,))) for clip, text in zip(features, texts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,21 @@ class Masking:
 
 
 @dataclass(frozen=True)
+class Optimizing:
+    """AdamW and its limits.
+
+    Attributes:
+        accumulation: batches per optimiser step.
+        strengths: of the terms of a policy gradient, or of a reference that is learned beside the best sample.
+    """
+
+    weight_decay: float
+    max_grad_norm: float
+    accumulation: int
+    strengths: Strengths = field(default_factory=lambda: Strengths(0.2, 0.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True)
 class FitReport:
     """What a fit did: optimiser steps, mean loss over all and over the last tenth of the batches."""
 
@@ -72,50 +96,127 @@ class FitReport:
     final_loss: float
 
 
+class Learner:
+    """A model in training: takes batches as they come, until its schedule of `steps` steps is at its end.
+
+    A batch that does not fit into a GPU's memory is computed in halves, then quarters, …; its gradient stays the same.
+    On several processes each computes its share of every batch.
+    """
+
+    def __init__(
+        self, recognizer: Recognizer, *, schedule: Schedule, steps: int, optimizing: Optimizing, masking: Masking | None
+    ) -> None:
+        self.recognizer = recognizer
+        self.schedule = schedule
+        self.steps = steps
+        self.optimizing = optimizing
+        self.masking = masking if recognizer.takes_masking else None
+        self.parameters = [parameter for parameter in recognizer.model.parameters() if parameter.requires_grad]
+        self.optimizer: Any = torch.optim.AdamW(
+            self.parameters, lr=schedule.peak, weight_decay=optimizing.weight_decay
+        )
+        self.pieces = 1  # in how many a batch is computed
+        self.losses: list[float] = []
+        self.presentations = 0
+        self.done = 0
+
+    def learn(self, examples: Sequence[Example], batches: Sequence[Sequence[int]], bar: Any) -> None:
+        """Take the batches in the order given; `accumulation` of them make one optimiser step.
+
+        Args:
+            bar: a progress bar that counts steps.
+
+        Raises:
+            FloatingPointError: when the loss is not finite.
+        """
+        self.recognizer.model.train()
+        for step in steps_of(batches, self.optimizing.accumulation):
+            losses = self._gradients([[self._masked(examples[index]) for index in batch] for batch in step])
+            if not all(map(math.isfinite, losses)):
+                raise FloatingPointError(f"loss is {losses} at step {self.done}: a smaller learning rate may help")
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.optimizing.max_grad_norm)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.schedule.at(self.done, self.steps)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.losses += losses
+            self.presentations += sum(map(len, step))
+            self.done += 1
+            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+            bar.update()
+        self.recognizer.model.eval()
+
+    def report(self) -> FitReport:
+        tail = self.losses[-max(1, len(self.losses) // 10) :]
+        return FitReport(
+            self.done, self.presentations, sum(self.losses) / len(self.losses), sum(tail) / len(tail)
+        )
+
+    def _gradients(self, step: Sequence[Sequence[Example]]) -> list[float]:
+        """Fill the gradients of one step, summed over the processes; the mean loss of each batch."""
+        while True:
+            try:
+                losses = [self._batch_gradient(batch, len(step)) for batch in step]
+                break
+            except torch.cuda.OutOfMemoryError:
+                if self.pieces >= max(map(len, step)):
+                    raise
+                self.pieces *= 2
+                self.optimizer.zero_grad(set_to_none=True)
+                torch.cuda.empty_cache()
+        distributed.sum_gradients(self.parameters)
+        return [sum(parts) for parts in zip(*distributed.gather([losses]), strict=True)]
+
+    def _batch_gradient(self, batch: Sequence[Example], batches: int) -> float:
+        """Add the gradient of this process's share of a batch; what its clips add to the mean loss."""
+        mine = distributed.share(batch)
+        size = -(-len(mine) // self.pieces)
+        total = 0.0
+        for start in range(0, len(mine), max(1, size)):
+            loss = self._loss(mine[start : start + size]) / len(batch)
+            (loss / batches).backward()
+            total += float(loss.detach())
+        return total
+
+    def _loss(self, examples: Sequence[Example]) -> torch.Tensor:
+        """The sum over the clips."""
+        scored = self.recognizer.score(
+            [item.features for item in examples], [list(item.group.texts) for item in examples]
+        )
+        losses = [
+            clip_loss(item.objective, scores, item.group, self.optimizing.strengths)
+            for item, scores in zip(examples, scored, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def _masked(self, example: Example) -> Example:
+        if self.masking is None:
+            return example
+        return Example(self.masking(example.features), example.group, example.objective)
+
+
+def steps_of(batches: Sequence[Sequence[int]], accumulation: int) -> list[Sequence[Sequence[int]]]:
+    """The batches of each optimiser step."""
+    return [batches[start : start + accumulation] for start in range(0, len(batches), accumulation)]
+
+
 def fit(
     recognizer: Recognizer,
     examples: Sequence[Example],
     batches: Sequence[Sequence[int]],
     *,
     schedule: Schedule,
-    weight_decay: float,
-    max_grad_norm: float,
-    accumulation: int,
+    optimizing: Optimizing,
     masking: Masking | None,
     title: str,
 ) -> FitReport:
-    """Train on the batches in the order given; `accumulation` batches make one optimiser step (AdamW).
+    """Train on the batches in the order given.
 
     Raises:
         FloatingPointError: when the loss is not finite.
     """
-    model = recognizer.model
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=schedule.peak, weight_decay=weight_decay)
-    steps = [batches[start : start + accumulation] for start in range(0, len(batches), accumulation)]
-    losses: list[float] = []
-    model.train()
-    with progress(len(steps), title=title, unit="step") as bar:
-        for number, group in enumerate(steps):
-            for batch in group:
-                loss = _loss(recognizer, [examples[index] for index in batch], masking)
-                (loss / len(group)).backward()
-                losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise FloatingPointError(f"loss is {losses[-1]} at step {number}: a smaller learning rate may help")
-            torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-            for group_ in optimizer.param_groups:
-                group_["lr"] = schedule.at(number, len(steps))
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-            bar.update()
-    model.eval()
-    tail = losses[-max(1, len(losses) // 10) :]
-    return FitReport(len(steps), sum(map(len, batches)), sum(losses) / len(losses), sum(tail) / len(tail))
-
-
-def _loss(recognizer: Recognizer, examples: Sequence[Example], masking: Masking | None) -> torch.Tensor:
-    mask = masking if recognizer.takes_masking else None
-    features = [mask(item.features) if mask else item.features for item in examples]
-    return recognizer.loss(features, [item.text for item in examples])
+    steps = len(steps_of(batches, optimizing.accumulation))
+    learner = Learner(recognizer, schedule=schedule, steps=steps, optimizing=optimizing, masking=masking)
+    with progress(steps, title=title, unit="step") as bar:
+        learner.learn(examples, batches, bar)
+    return learner.report()
