@@ -118,4 +118,5 @@ def fit(
 def _loss(recognizer: Recognizer, examples: Sequence[Example], masking: Masking | None) -> torch.Tensor:
     mask = masking if recognizer.takes_masking else None
     features = [mask(item.features) if mask else item.features for item in examples]
-    return recognizer.loss(features, [item.text for item in examples])
+    scores = recognizer.score(features, [[item.text] for item in examples])
+    return -torch.cat([score.log_probs / score.tokens for score in scores]).mean()
