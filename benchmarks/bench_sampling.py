@@ -12,7 +12,7 @@ from timing import compare, report
 
 from soundraft import models
 from soundraft.dataset.loader import length_batches
-from soundraft.models.ctc import CTCRecognizer
+from soundraft.models.ctc import CTCAdapter
 
 CLIPS = 128
 SAMPLES = 16
@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
     batches = length_batches([len(feature) for feature in features], BATCH)
 
     def sample(count: int, runs: int) -> None:
-        if isinstance(recognizer, CTCRecognizer):
+        if isinstance(recognizer, CTCAdapter):
             recognizer._texts.clear()  # each run decodes its own texts
         for batch in batches:
             for run in range(runs):

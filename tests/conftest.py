@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from soundraft.models import scratch
-from soundraft.models.ctc import CTCRecognizer
+from soundraft.models.ctc import CTCAdapter
 from soundraft.runtime import seed_torch
 
 
@@ -18,7 +18,7 @@ def tone(seconds: float = 0.5, rate_hz: int = 8000, level: float = 0.3, frequenc
     return (level * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
 
 
-def tiny_recognizer(seed: int = 0, hidden_size: int = 32, mel_bins: int = 16, subsampling: int = 2) -> CTCRecognizer:
+def tiny_recognizer(seed: int = 0, hidden_size: int = 32, mel_bins: int = 16, subsampling: int = 2) -> CTCAdapter:
     seed_torch(seed)
     return scratch.build(
         sample_rate_hz=8000,

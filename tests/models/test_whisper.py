@@ -8,7 +8,7 @@ import torch
 
 from soundraft import models
 from soundraft.models.base import ModelError
-from soundraft.models.whisper import WhisperRecognizer
+from soundraft.models.whisper import WhisperAdapter
 from tests.conftest import tone
 
 SPECIAL = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
@@ -58,13 +58,13 @@ def checkpoint(folder: Path, window_s: int = 1) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recognizer(tmp_path_factory: pytest.TempPathFactory) -> WhisperRecognizer:
+def recognizer(tmp_path_factory: pytest.TempPathFactory) -> WhisperAdapter:
     loaded = models.load_recognizer(checkpoint(tmp_path_factory.mktemp("hub") / "whisper"), language="en")
-    assert isinstance(loaded, WhisperRecognizer)
+    assert isinstance(loaded, WhisperAdapter)
     return loaded
 
 
-def test_one_run_of_the_encoder_serves_greedy_and_all_samples(recognizer: WhisperRecognizer) -> None:
+def test_one_run_of_the_encoder_serves_greedy_and_all_samples(recognizer: WhisperAdapter) -> None:
     recognizer.model.eval()
     calls = []
     hook = recognizer.model.get_encoder().register_forward_hook(lambda *_: calls.append(1))
@@ -80,7 +80,7 @@ def test_one_run_of_the_encoder_serves_greedy_and_all_samples(recognizer: Whispe
     assert recognizer.sample(encoded, 5, temperature=1.0, seeds=[1, 2, 4]) != sampled
 
 
-def test_greedy_is_what_plain_generate_says(recognizer: WhisperRecognizer) -> None:
+def test_greedy_is_what_plain_generate_says(recognizer: WhisperAdapter) -> None:
     recognizer.model.eval()
     features = [recognizer.extract(wave) for wave in WAVES]
     with torch.inference_mode():
@@ -89,11 +89,34 @@ def test_greedy_is_what_plain_generate_says(recognizer: WhisperRecognizer) -> No
     assert recognizer.greedy(recognizer.encode(features)) == theirs
 
 
-def test_it_learns_and_keeps_what_it_learned(recognizer: WhisperRecognizer, tmp_path: Path) -> None:
+def test_a_score_is_the_loss_of_transformers_for_every_text_of_a_clip(recognizer: WhisperAdapter) -> None:
+    recognizer.model.eval()
+    features = [recognizer.extract(wave) for wave in WAVES]
+    texts = [["one", "on a"], ["turn on"], ["two", "", "t"]]
+    calls = []
+    hook = recognizer.model.get_encoder().register_forward_hook(lambda *_: calls.append(1))
+    scores = recognizer.score(features, texts)
+    hook.remove()
+    assert len(calls) == 1
+    for feature, group, scored in zip(features, texts, scores, strict=True):
+        for text, log_prob, tokens in zip(group, scored.log_probs, scored.tokens, strict=True):
+            ids = [*recognizer.tokenizer(text, add_special_tokens=False).input_ids, recognizer.tokenizer.eos_token_id]
+            labels = torch.tensor([[-100] * (len(recognizer.prompt) - 1) + ids])
+            given = torch.tensor([recognizer.prompt + ids[:-1]])
+            theirs = recognizer.model(input_features=feature.T[None], decoder_input_ids=given, labels=labels).loss
+            assert int(tokens) == len(ids)
+            torch.testing.assert_close(log_prob, -theirs * len(ids), atol=1e-4, rtol=1e-4)
+    scores[1].log_probs.sum().backward()
+    assert all(weight.grad is not None for weight in recognizer.model.parameters() if weight.requires_grad)
+    recognizer.model.zero_grad()
+
+
+def test_it_learns_and_keeps_what_it_learned(recognizer: WhisperAdapter, tmp_path: Path) -> None:
     features = [recognizer.extract(wave) for wave in WAVES]
     optimizer = torch.optim.Adam(recognizer.model.parameters(), 1e-2)
     for _ in range(120):
-        loss = recognizer.loss(features, TEXTS)
+        scores = recognizer.score(features, [[text] for text in TEXTS])
+        loss = -torch.cat([score.log_probs / score.tokens for score in scores]).mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -106,7 +129,7 @@ def test_it_learns_and_keeps_what_it_learned(recognizer: WhisperRecognizer, tmp_
     assert again.greedy(again.encode(features)) == TEXTS
 
 
-def test_a_clip_longer_than_the_window_is_refused(recognizer: WhisperRecognizer) -> None:
+def test_a_clip_longer_than_the_window_is_refused(recognizer: WhisperAdapter) -> None:
     with pytest.raises(ModelError, match=r"clip of 1.5 s; this model's window is 1 s"):
         recognizer.extract(tone(1.5, 16000))
 
@@ -119,6 +142,6 @@ def test_a_multilingual_model_needs_a_language_it_knows(tmp_path: Path) -> None:
         models.load_recognizer(folder, language="xx")
 
 
-def test_a_text_longer_than_the_decoder_is_refused(recognizer: WhisperRecognizer) -> None:
+def test_a_text_longer_than_the_decoder_is_refused(recognizer: WhisperAdapter) -> None:
     with pytest.raises(ModelError, match=r"text of 200 tokens; this model takes \d+"):
-        recognizer.loss([recognizer.extract(WAVES[0])], ["x" * 200])
+        recognizer.score([recognizer.extract(WAVES[0])], [["x" * 200]])

@@ -8,7 +8,7 @@ import torch
 
 from soundraft.dataset.loader import Utterances
 from soundraft.metrics import text as metric
-from soundraft.models.ctc import CTCRecognizer
+from soundraft.models.ctc import CTCAdapter
 from soundraft.models.decoding import transcribe
 from soundraft.rewards.asr import TranscriptReward
 from soundraft.rewards.base import Reward, Verdict
@@ -22,14 +22,14 @@ TARGET = toy.clips(80, seed=2, lean=0.45)
 UNSEEN = toy.clips(80, seed=3, lean=0.45)
 
 
-def wer(recognizer: CTCRecognizer) -> float:
+def wer(recognizer: CTCAdapter) -> float:
     texts = transcribe(recognizer, UNSEEN)
     pairs = zip(UNSEEN.texts, texts, strict=True)
     return metric.pooled_rate([metric.word_counts(reference=said, hypothesis=heard) for said, heard in pairs])
 
 
 def cycle(
-    recognizer: CTCRecognizer,
+    recognizer: CTCAdapter,
     number: int = 1,
     *,
     algorithm: str = "raft",

@@ -6,7 +6,7 @@ import random
 import torch
 
 from soundraft.dataset.loader import Utterances, shuffled_batches
-from soundraft.models.ctc import CTCRecognizer
+from soundraft.models.ctc import CTCAdapter
 from soundraft.training.raft import CycleSettings
 from soundraft.training.supervised import Example, Schedule, fit
 from tests.conftest import tiny_recognizer
@@ -70,7 +70,7 @@ def trained_weights() -> dict[str, torch.Tensor]:
     return {name: weights.clone() for name, weights in recognizer.model.state_dict().items()}
 
 
-def start_model() -> CTCRecognizer:
+def start_model() -> CTCAdapter:
     recognizer = tiny_recognizer(mel_bins=MEL_BINS)
     recognizer.model.load_state_dict(trained_weights())
     recognizer.model.eval()

@@ -6,10 +6,10 @@ import torch
 
 from soundraft import runtime
 from soundraft.models.base import ModelError, Recognizer
-from soundraft.models.ctc import CTC_MODEL_TYPES, CTCRecognizer
-from soundraft.models.whisper import WhisperRecognizer
+from soundraft.models.ctc import CTC_MODEL_TYPES, CTCAdapter
+from soundraft.models.whisper import WhisperAdapter
 
-ADAPTERS: dict[str, type] = {**dict.fromkeys(CTC_MODEL_TYPES, CTCRecognizer), "whisper": WhisperRecognizer}
+ADAPTERS: dict[str, type] = {**dict.fromkeys(CTC_MODEL_TYPES, CTCAdapter), "whisper": WhisperAdapter}
 
 
 def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, language: str | None = None) -> Recognizer:
@@ -33,12 +33,12 @@ def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, lang
             raise ModelError(
                 f"{name}: no adapter for model type {config.model_type!r}; there are: {', '.join(sorted(ADAPTERS))}"
             )
-        loader = AutoModelForSpeechSeq2Seq if adapter is WhisperRecognizer else AutoModelForCTC
+        loader = AutoModelForSpeechSeq2Seq if adapter is WhisperAdapter else AutoModelForCTC
         model = loader.from_pretrained(name, revision=revision, dtype=torch.float32)
         processor = AutoProcessor.from_pretrained(name, revision=revision)
     except OSError as error:
         raise ModelError(f"cannot load {name!r} (a local folder or a hub id): {error}") from error
-    return adapter(model, processor, language) if adapter is WhisperRecognizer else adapter(model, processor)
+    return adapter(model, processor, language) if adapter is WhisperAdapter else adapter(model, processor)
 
 
 __all__ = ["ADAPTERS", "ModelError", "Recognizer", "load_recognizer"]

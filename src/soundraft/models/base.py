@@ -50,8 +50,8 @@ class Recognizer(Protocol):
         """`count` random texts of each clip, in the order drawn; `seeds` has one seed a clip."""
         ...
 
-    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list["TextScores"]:
-        """How likely each clip makes each of its texts, with gradient; the network runs once for all texts of a clip."""
+    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
+        """How likely each clip makes each of its texts, with gradient; the network runs once a clip."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -72,3 +72,9 @@ def pad(features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 def length_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
     """Lengths `[B]` → `[B, size]`, true where a frame is real."""
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def split_scores(log_probs: torch.Tensor, tokens: torch.Tensor, texts: Sequence[Sequence[str]]) -> list[TextScores]:
+    """One row a text, `[B·K]` → one `TextScores` a clip."""
+    counts = [len(group) for group in texts]
+    return [TextScores(*parts) for parts in zip(log_probs.split(counts), tokens.split(counts), strict=True)]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from soundraft import runtime
-from soundraft.models.base import ModelError, length_mask, pad
+from soundraft.models.base import ModelError, TextScores, length_mask, pad, split_scores
 
 # transformers names the same thing, "frames out for frames in", differently per family
 _OUTPUT_LENGTHS = {
@@ -32,7 +32,7 @@ class Frames:
     lengths: torch.Tensor
 
 
-class CTCRecognizer:
+class CTCAdapter:
     """Adapter for `AutoModelForCTC`."""
 
     takes_masking = True
@@ -77,20 +77,25 @@ class CTCRecognizer:
             texts.append([self._text(path) for path in paths.T.contiguous().numpy()])
         return texts
 
-    def loss(self, features: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
+    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
+        """As the protocol says. A text too long for its clip has no alignment: it gets 0 and no gradient."""
         log_probs, lengths = self._log_probs(features)
-        labels = [self._tokens(text) for text in texts]
+        labels = [self._tokens(text) for group in texts for text in group]
         sizes = torch.tensor([len(label) for label in labels])
-        per_clip = F.ctc_loss(
-            log_probs.float().transpose(0, 1).cpu(),  # the CUDA kernel is not deterministic
+        rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts]))  # row → clip
+        frames = log_probs.float().cpu().transpose(0, 1)  # [T, B, V]; the CUDA kernel is not deterministic
+        if len(rows) != len(texts) or any(len(group) != 1 for group in texts):
+            frames = frames.index_select(1, rows)
+        losses = F.ctc_loss(
+            frames,
             torch.tensor([token for label in labels for token in label], dtype=torch.long),
-            lengths.cpu(),
+            lengths.cpu()[rows],
             sizes,
             blank=self.blank_id,
             reduction="none",
             zero_infinity=True,
         )
-        return (per_clip / sizes.clamp(min=1)).mean()
+        return split_scores(-losses, sizes.clamp(min=1), texts)
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)

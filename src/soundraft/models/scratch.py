@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from soundraft.models.ctc import CTCRecognizer
+from soundraft.models.ctc import CTCAdapter
 
 BLANK, UNKNOWN, WORD_BREAK = "<pad>", "<unk>", "|"
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz'"
@@ -22,7 +22,7 @@ def build(
     attention_heads: int,
     subsampling: int,
     dropout: float,
-) -> CTCRecognizer:
+) -> CTCAdapter:
     """A recogniser with random weights, from torch's global seed; it saves and loads through transformers."""
     from transformers import (
         ParakeetCTCConfig,
@@ -55,7 +55,7 @@ def build(
         layerdrop=0.0,
     )
     config = ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, encoder_config=encoder)
-    return CTCRecognizer(ParakeetForCTC(config), ParakeetProcessor(extractor, tokenizer, decoder_type="ctc"))
+    return CTCAdapter(ParakeetForCTC(config), ParakeetProcessor(extractor, tokenizer, decoder_type="ctc"))
 
 
 def character_tokenizer() -> Any:

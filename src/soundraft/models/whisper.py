@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from soundraft import runtime
-from soundraft.models.base import ModelError
+from soundraft.models.base import ModelError, TextScores, split_scores
 
 GENERATED_ROWS = 32
-IGNORED_LABEL = -100  # what transformers' loss leaves out
+NO_TOKEN = -1  # fills up the rows of shorter texts
 
 
-class WhisperRecognizer:
+class WhisperAdapter:
     """Adapter for `WhisperForConditionalGeneration`; it transcribes one language, without timestamps.
 
     Args:
@@ -69,28 +69,37 @@ class WhisperRecognizer:
             texts.append(drawn)
         return texts
 
-    def loss(self, features: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:
-        inputs, labels = [], []
-        for text in texts:
-            tokens = self.tokenizer(text, add_special_tokens=False).input_ids
-            most = self.model.config.max_target_positions - len(self.prompt)
-            if len(tokens) > most:
-                raise ModelError(f"text of {len(tokens)} tokens; this model takes {most}: {text[:60]!r}")
-            inputs.append(torch.tensor(self.prompt + tokens))
-            # the prompt is given, not learned
-            labels.append(
-                torch.tensor([IGNORED_LABEL] * (len(self.prompt) - 1) + tokens + [self.tokenizer.eos_token_id])
-            )
-        pad = torch.nn.utils.rnn.pad_sequence
-        return self.model(
-            input_features=self._batch(features),
-            decoder_input_ids=pad(inputs, batch_first=True).to(self.device),
-            labels=pad(labels, batch_first=True, padding_value=IGNORED_LABEL).to(self.device),
-        ).loss
+    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
+        """As the protocol says; the token that ends a text counts with it, the prompt is given.
+
+        Raises:
+            ModelError: when a text is longer than the decoder can write.
+        """
+        labels = [torch.tensor(self._tokens(text)) for group in texts for text in group]
+        rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts])).to(self.device)  # row → clip
+        prompt = torch.tensor(self.prompt)
+        sequence = torch.nn.utils.rnn.pad_sequence
+        inputs = sequence([torch.cat([prompt, label[:-1]]) for label in labels], batch_first=True)
+        targets = sequence(labels, batch_first=True, padding_value=NO_TOKEN).to(self.device)
+        hidden = self.model.get_encoder()(self._batch(features)).last_hidden_state
+        logits = self.model(
+            encoder_outputs=(hidden.index_select(0, rows),), decoder_input_ids=inputs.to(self.device), use_cache=False
+        ).logits[:, len(prompt) - 1 :]
+        real = targets != NO_TOKEN
+        log_probs = torch.log_softmax(logits.float(), dim=-1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
+        return split_scores((log_probs * real).sum(1), real.sum(1), texts)
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
+
+    def _tokens(self, text: str) -> list[int]:
+        """Token ids of a text and the token that ends it."""
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        most = self.model.config.max_target_positions - len(self.prompt)
+        if len(tokens) > most:
+            raise ModelError(f"text of {len(tokens)} tokens; this model takes {most}: {text[:60]!r}")
+        return [*tokens, self.tokenizer.eos_token_id]
 
     def _batch(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """`[T, F]` each → `[B, F, T]`, the layout of Whisper's convolutions."""
