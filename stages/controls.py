@@ -1,4 +1,4 @@
-"""controls: one cycle of each control → models/controls/NN/{supervised,self_training,random}/.
+"""controls: one cycle of each control → models/controls/NN/{sft,self_training,random}/.
 
     python stages/controls.py --cycle 3
 
@@ -13,7 +13,7 @@ from soundraft import files, stage
 BASE = Path("models/base")
 CHAIN = Path("models/controls")
 DATASET = Path("data/dataset")
-CONTROLS = ("supervised", "self_training", "random")
+CONTROLS = ("sft", "self_training", "random")
 
 
 def main(cycle: int) -> None:
@@ -24,15 +24,15 @@ def main(cycle: int) -> None:
 
     params = load_params()
     rules = asr_cycle.Rules.of(
-        params.train.model_dump(), params.reward.model_dump(), task=params.task, seed=params.seed
-    )
+        params.train.model_dump(), params.reward.model_dump(), dataset=DATASET, seed=params.seed
+    ).of_controls()
     with stage_run(f"controls {cycle:02d}", params.leaves()) as tracker, files.building(CHAIN / f"{cycle:02d}") as out:
         previous = {name: BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}" / name for name in CONTROLS}
         recognizer = models.load_recognizer(previous[CONTROLS[0]])  # all of them take the same features
         inputs = asr_cycle.load_inputs(DATASET, recognizer, rules, cycle=cycle)
         for control in CONTROLS:
             metrics, _ = asr_cycle.improve(
-                previous[control], out / control, inputs, rules, algorithm=control, cycle=cycle
+                previous[control], out / control, inputs, rules, algorithm=control, cycle=cycle, base=BASE
             )
             tracker.metrics({f"{control}/{key}": value for key, value in metrics.items()}, step=cycle)
             print(asr_cycle.describe(control, cycle, metrics))

@@ -21,16 +21,14 @@ def main(cycle: int) -> None:
     from soundraft.tracking import stage_run
 
     params = load_params()
-    rules = asr_cycle.Rules.of(
-        params.train.model_dump(), params.reward.model_dump(), task=params.task, seed=params.seed
-    )
+    rules = asr_cycle.Rules.of(params.train.model_dump(), params.reward.model_dump(), dataset=DATASET, seed=params.seed)
     previous = BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}"
     with stage_run(f"raft {cycle:02d}", params.leaves()) as tracker, files.building(CHAIN / f"{cycle:02d}") as out:
         inputs = asr_cycle.load_inputs(DATASET, models.load_recognizer(previous), rules, cycle=cycle)
-        metrics, seconds = asr_cycle.improve(
-            previous, out, inputs, rules, algorithm=params.train.algorithm, cycle=cycle
+        metrics, details = asr_cycle.improve(
+            previous, out, inputs, rules, algorithm=params.train.algorithm, cycle=cycle, base=BASE
         )
-        tracker.metrics(metrics | {f"{phase}_s": value for phase, value in seconds.items()}, step=cycle)
+        tracker.metrics(metrics | details, step=cycle)
     print(asr_cycle.describe(params.train.algorithm, cycle, metrics))
 
 

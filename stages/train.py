@@ -13,7 +13,7 @@ from soundraft.params import load_params
 from soundraft.params.sections import Params
 from soundraft.tasks import asr
 from soundraft.tracking import stage_run
-from soundraft.training.supervised import Example, FitReport, Masking, Schedule, fit
+from soundraft.training.supervised import FitReport, Masking, Optimizing, Schedule, fit, spoken
 
 DATASET = Path("data/dataset/start")
 OUT = Path("models/base")
@@ -64,12 +64,10 @@ def train(params: Params, recognizer: Recognizer) -> FitReport:
     ]
     return fit(
         recognizer,
-        [Example(features, text) for features, text in zip(clips.features, clips.texts, strict=True)],
+        spoken(clips.features, clips.texts),
         batches,
         schedule=Schedule(options.supervised.learning_rate, options.warmup_share, options.final_lr_share),
-        weight_decay=options.weight_decay,
-        max_grad_norm=options.max_grad_norm,
-        accumulation=options.gradient_accumulation_steps,
+        optimizing=Optimizing(options.weight_decay, options.max_grad_norm, options.gradient_accumulation_steps),
         masking=Masking(**options.masking.model_dump()),
         title="supervised start",
     )

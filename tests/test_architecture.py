@@ -8,7 +8,7 @@ from tests.closure import imported
 SOURCE = Path("src/soundraft")
 # from the ground up; a module may import from its own storey and from those below
 STOREYS = [
-    {"files", "runtime", "params", "parallel", "tracking", "cycles", "ledger", "tables", "modules"},
+    {"files", "runtime", "params", "parallel", "distributed", "tracking", "cycles", "ledger", "tables", "modules"},
     {"manifest", "audio", "metrics"},
     {"models", "rewards", "dataset", "corpora", "sidecar"},
     {"training", "evaluation"},

@@ -1,6 +1,7 @@
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import mean
 
 import pytest
@@ -9,15 +10,18 @@ import torch
 from soundraft.dataset.loader import Utterances
 from soundraft.metrics import text as metric
 from soundraft.models.ctc import CTCAdapter
-from soundraft.models.decoding import transcribe
-from soundraft.rewards.asr import TranscriptReward
-from soundraft.rewards.base import Reward, Verdict
-from soundraft.runtime import UserError
-from soundraft.training import raft
-from soundraft.training.raft import CycleResult, CycleSettings, run_cycle
+from soundraft.models.decoding import text_scores, transcribe
+from soundraft.params import defaults
+from soundraft.rewards.base import Evidence, Verifier, VerifyResult
+from soundraft.runtime import UserError, derive_seed
+from soundraft.tasks import asr_reward
+from soundraft.training import lessons, raft
+from soundraft.training.raft import CycleResult, Target, run_cycle
+from soundraft.training.settings import CycleSettings
+from soundraft.training.shards import Shards
 from tests.training import toy
 
-REWARD = TranscriptReward(normalizer="basic", wer_threshold=0.3)
+REWARD = asr_reward.build(defaults().reward.model_dump(), texts=[])
 TARGET = toy.clips(80, seed=2, lean=0.45)
 UNSEEN = toy.clips(80, seed=3, lean=0.45)
 
@@ -33,15 +37,16 @@ def cycle(
     number: int = 1,
     *,
     algorithm: str = "raft",
-    reward: Reward = REWARD,
+    reward: Verifier = REWARD,
     settings: CycleSettings = toy.SETTINGS,
     seed: int = 0,
     target: Utterances = TARGET,
+    shards: Path | None = None,
 ) -> CycleResult:
     replay = toy.clips(settings.replayed, seed=100 + number) if settings.replayed else None
     return run_cycle(
-        recognizer, algorithm=algorithm, cycle=number, target=target, replay=replay, reward=reward,
-        settings=settings, masking=None, seed=seed,
+        recognizer, algorithm=algorithm, cycle=number, target=Target(target, [1.0] * len(target)), replay=replay,
+        verifier=reward, settings=settings, masking=None, seed=seed, shards=Shards(shards), anchor=toy.start_model(),
     )  # fmt: skip
 
 
@@ -52,9 +57,14 @@ def wer_after(cycles: int, **options: object) -> float:
     return wer(recognizer)
 
 
-def noise_reward(*, reference: str, hypothesis: str) -> Verdict:
-    value = random.Random(f"{reference} {hypothesis}").random()
-    return Verdict(value, value > 0.7, {"wer": 1 - value})
+class NoiseReward:
+    """As good as no reward: a number of the text alone."""
+
+    needs_perturbed = False
+
+    def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
+        values = [random.Random(f"{evidence.reference} {text}").random() for text in hypotheses]
+        return [VerifyResult(value, value > 0.7, {"wer": 1 - value}) for value in values]
 
 
 def test_every_parameter_moves_in_every_cycle() -> None:
@@ -77,7 +87,7 @@ def test_kept_samples_have_a_higher_reward_than_all() -> None:
 def test_raft_improves_and_with_a_reward_of_noise_the_gain_disappears() -> None:
     start = wer(toy.start_model())
     with_reward = [wer_after(3, seed=seed) for seed in (0, 1)]
-    with_noise = [wer_after(3, seed=seed, reward=noise_reward) for seed in (0, 1)]
+    with_noise = [wer_after(3, seed=seed, reward=NoiseReward()) for seed in (0, 1)]
     assert 0.2 < start < 0.9
     assert max(with_reward) < 0.75 * start
     gain, gain_from_noise = start - mean(with_reward), start - mean(with_noise)
@@ -111,16 +121,18 @@ def test_the_same_seed_gives_the_same_cycle_and_another_does_not() -> None:
     assert once(6)[0] != texts
 
 
-@pytest.mark.parametrize("algorithm", ["supervised", "self_training", "random"])
+@pytest.mark.parametrize("algorithm", ["sft", "self_training", "random"])
 def test_controls_see_as_many_presentations(algorithm: str) -> None:
     result = cycle(toy.start_model(), algorithm=algorithm)
     assert result.fit.presentations == toy.SETTINGS.presentations_per_cycle
     kept = [sample for sample in result.samples if sample.kept]
     assert sorted(sample.clip for sample in kept) == list(range(len(TARGET)))
-    if algorithm == "supervised":
+    if algorithm == "sft":
         assert [sample.text for sample in kept] == TARGET.texts
     if algorithm == "self_training":
-        assert [sample.text for sample in kept] == transcribe(toy.start_model(), TARGET)
+        first = lessons.plan_rounds(len(TARGET), 60, toy.SETTINGS, seed=derive_seed(0, "cycle", 1))[0].clips
+        texts = {sample.clip: sample.text for sample in kept}
+        assert [texts[clip] for clip in first] == transcribe(toy.start_model(), TARGET.part(first))
 
 
 def test_the_learning_rate_decays_to_its_floor() -> None:
@@ -143,3 +155,66 @@ def test_replay_draws_other_clips_each_cycle(monkeypatch: pytest.MonkeyPatch) ->
     assert sorted(first) != sorted(draw(2))
     monkeypatch.setattr(raft, "open_split", lambda *_: range(25))
     assert sorted(draw(1))[:6] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "mwer"])
+def test_policy_gradients_improve_and_with_a_reward_of_noise_they_do_not(algorithm: str) -> None:
+    start = wer(toy.start_model())
+    assert wer_after(3, algorithm=algorithm) < 0.75 * start
+    assert wer_after(3, algorithm=algorithm, reward=NoiseReward()) > 0.9 * start
+
+
+def test_learning_the_reference_as_well_brings_raft_towards_supervised_training() -> None:
+    def after(weight: float) -> float:
+        return wer_after(2, settings=dataclasses.replace(toy.SETTINGS, reference_weight=weight))
+
+    alone, mixed, supervised = after(0.0), after(0.5), wer_after(2, algorithm="sft")
+    assert supervised < mixed < alone
+    assert after(1.0) == pytest.approx(supervised, abs=0.05)
+
+
+def test_a_divergence_with_weight_keeps_the_model_near_its_start() -> None:
+    def moved(weight: float) -> float:
+        settings = dataclasses.replace(toy.SETTINGS, kl_weight=weight, replay_fraction=0.0)
+        recognizer = toy.start_model()
+        cycle(recognizer, algorithm="grpo", settings=settings)
+        texts = [(text,) for text in transcribe(toy.start_model(), UNSEEN)]
+        now, then = text_scores(recognizer, UNSEEN, texts), text_scores(toy.start_model(), UNSEEN, texts)
+        return mean(abs(a - b) for (a,), (b,) in zip(now, then, strict=True))
+
+    assert moved(0.5) < 0.7 * moved(0.0)
+
+
+def test_a_killed_cycle_takes_its_finished_samples_and_ends_in_the_same_model(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    class DyingReward:
+        needs_perturbed = False
+        calls = 0
+
+        def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
+            self.calls += 1
+            if self.calls > 60:  # in the second of two rounds of 40 clips
+                raise Killed
+            return REWARD.verify_samples(hypotheses, evidence)
+
+    whole = toy.start_model()
+    cycle(whole)
+    with pytest.raises(Killed):
+        cycle(toy.start_model(), reward=DyingReward(), shards=tmp_path / "rollouts")
+    again = toy.start_model()
+    drawn: list[int] = []
+    sample = again.sample
+    again.sample = lambda encoded, count, **options: drawn.append(1) or sample(encoded, count, **options)  # type: ignore[method-assign,func-returns-value]
+    cycle(again, shards=tmp_path / "rollouts")
+    assert drawn == []
+    weights = whole.model.state_dict()
+    assert all(torch.equal(weights[name], now) for name, now in again.model.state_dict().items())
+
+
+def test_more_rounds_than_clips_are_as_many_rounds_as_clips() -> None:
+    settings = dataclasses.replace(toy.SETTINGS, rounds_per_cycle=50, presentations_per_cycle=16)
+    result = cycle(toy.start_model(), settings=settings, target=TARGET.part(range(5)))
+    assert {sample.clip for sample in result.samples} == set(range(5))
+    assert result.fit.presentations == 16

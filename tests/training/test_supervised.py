@@ -3,16 +3,20 @@ import math
 import pytest
 import torch
 
-from soundraft.training.supervised import Example, Masking, Schedule, fit
+from soundraft.training.supervised import Example, Masking, Optimizing, Schedule, fit, spoken
 from tests.conftest import tiny_recognizer
 from tests.training import toy
 
-OPTIONS = {"weight_decay": 0.0, "max_grad_norm": 1.0, "masking": None, "title": "test"}
+OPTIONS = {"masking": None, "title": "test"}
+
+
+def optimizing(accumulation: int = 1) -> Optimizing:
+    return Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=accumulation)
 
 
 def examples(count: int) -> list[Example]:
     clips = toy.clips(count, seed=7)
-    return [Example(features, text) for features, text in zip(clips.features, clips.texts, strict=True)]
+    return spoken(clips.features, clips.texts)
 
 
 def test_schedule_warms_up_and_comes_down() -> None:
@@ -34,7 +38,9 @@ def test_accumulated_small_batches_make_the_step_of_one_large_batch() -> None:
                 module.momentum = 0.0
                 module.train = lambda mode=True: None  # type: ignore[method-assign,assignment,misc]
                 module.training = False
-        report = fit(recognizer, data, batches, schedule=Schedule(1e-3, 0.1, 1.0), accumulation=accumulation, **OPTIONS)  # type: ignore[arg-type]
+        report = fit(
+            recognizer, data, batches, schedule=Schedule(1e-3, 0.1, 1.0), optimizing=optimizing(accumulation), **OPTIONS
+        )  # type: ignore[arg-type]
         assert (report.steps, report.presentations) == (1, 8)
         weights.append(torch.cat([parameter.detach().flatten() for parameter in recognizer.model.parameters()]))
     torch.testing.assert_close(weights[0], weights[1], atol=1e-4, rtol=0)
@@ -42,9 +48,9 @@ def test_accumulated_small_batches_make_the_step_of_one_large_batch() -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
     recognizer = tiny_recognizer(mel_bins=toy.MEL_BINS)
-    bad = [Example(torch.full((60, toy.MEL_BINS), math.nan), "one")]
+    bad = spoken([torch.full((60, toy.MEL_BINS), math.nan)], ["one"])
     with pytest.raises(FloatingPointError, match="a smaller learning rate may help"):
-        fit(recognizer, bad, [[0]], schedule=Schedule(1e-3, 0.1, 1.0), accumulation=1, **OPTIONS)  # type: ignore[arg-type]
+        fit(recognizer, bad, [[0]], schedule=Schedule(1e-3, 0.1, 1.0), optimizing=optimizing(), **OPTIONS)  # type: ignore[arg-type]
 
 
 def test_masking_blanks_one_stripe_of_each_kind_and_nothing_else() -> None:

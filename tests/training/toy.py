@@ -7,8 +7,8 @@ import torch
 
 from soundraft.dataset.loader import Utterances, shuffled_batches
 from soundraft.models.ctc import CTCAdapter
-from soundraft.training.raft import CycleSettings
-from soundraft.training.supervised import Example, Schedule, fit
+from soundraft.training.settings import CycleSettings
+from soundraft.training.supervised import Optimizing, Schedule, fit, spoken
 from tests.conftest import tiny_recognizer
 
 WORDS = ("one", "two", "six", "nine", "zero", "four")
@@ -17,6 +17,7 @@ FRAMES_PER_LETTER = 6
 NOISE = 0.8
 
 SETTINGS = CycleSettings(
+    rounds_per_cycle=2,
     samples_per_prompt=16,
     temperature=1.0,
     reward_threshold=0.3,
@@ -28,6 +29,11 @@ SETTINGS = CycleSettings(
     final_lr_share=0.1,
     weight_decay=0.0,
     max_grad_norm=1.0,
+    group_size=8,
+    ratio_clip=0.2,
+    best_weight=0.0,
+    reference_weight=0.0,
+    kl_weight=0.0,
     presentations_per_cycle=240,
     replay_fraction=0.25,
     batch_size=16,
@@ -58,12 +64,10 @@ def trained_weights() -> dict[str, torch.Tensor]:
     start = clips(240, seed=1)
     fit(
         recognizer,
-        [Example(features, text) for features, text in zip(start.features, start.texts, strict=True)],
+        spoken(start.features, start.texts),
         [batch for epoch in range(20) for batch in shuffled_batches(start.lengths, 16, seed=epoch)],
         schedule=Schedule(5e-3, 0.1, 0.05),
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        accumulation=1,
+        optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1),
         masking=None,
         title="toy start",
     )

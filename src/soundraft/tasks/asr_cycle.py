@@ -1,29 +1,32 @@
 """One cycle of speech recognition by RAFT or a control: from a model's folder to the next model's folder."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from soundraft import files, models
-from soundraft.dataset.loader import Utterances
+from soundraft import distributed, files, models, runtime
+from soundraft.dataset.loader import Utterances, open_split
 from soundraft.models import Recognizer
-from soundraft.rewards import REWARDS
-from soundraft.rewards.base import Reward
-from soundraft.tasks import asr
+from soundraft.rewards.base import Verifier
+from soundraft.tasks import asr, asr_reward
 from soundraft.training import raft, rollouts
-from soundraft.training.raft import CycleSettings
+from soundraft.training.raft import Target
+from soundraft.training.settings import CycleSettings
+from soundraft.training.shards import Shards
 from soundraft.training.supervised import Masking
 
 CORPORA = ("target", "start")
+CODE = ("models", "training", "rewards", "metrics")
 
 
 @dataclass(frozen=True)
 class Inputs:
     """The clips of one cycle, with features; every model of a chain takes the same features."""
 
-    target: Utterances
+    target: Target
     replay: Utterances | None
     validation: dict[str, Utterances]
 
@@ -34,61 +37,98 @@ class Rules:
 
     settings: CycleSettings
     masking: Masking
-    reward: Reward
+    verifier: Verifier
     normalizer: str
     seed: int
+    judged_by: str  # tells verifiers apart
 
     @classmethod
-    def of(cls, train: Mapping[str, Any], reward: Mapping[str, Any], *, task: str, seed: int) -> "Rules":
-        """From the sections `train` and `reward` of the params."""
+    def of(cls, train: Mapping[str, Any], reward: Mapping[str, Any], *, dataset: Path, seed: int) -> "Rules":
+        """From the sections `train` and `reward` of the params; the verifier knows the texts of the start corpus."""
         settings = CycleSettings(**{field.name: train[field.name] for field in fields(CycleSettings)})
-        return cls(settings, Masking(**train["masking"]), REWARDS[task](**reward), reward["normalizer"], seed)
+        texts = open_split(dataset / "start", "train")["text"]
+        judged_by = hashlib.sha256(repr((sorted(reward.items()), list(texts))).encode()).hexdigest()
+        verifier = asr_reward.build(reward, texts=texts)
+        return cls(settings, Masking(**train["masking"]), verifier, reward["normalizer"], seed, judged_by)
+
+    def of_controls(self) -> "Rules":
+        """The same without what only RAFT has: a control learns one text of each clip, and nothing beside it."""
+        return replace(self, settings=replace(self.settings, reference_weight=0.0))
 
 
 def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: int) -> Inputs:
     drawn = raft.draw_replay(dataset / "start", rules.settings, seed=rules.seed, cycle=cycle)
     load = partial(asr.load_clips, recognizer=recognizer, normalizer=rules.normalizer)
     return Inputs(
-        target=load(dataset / "target", "train"),
+        target=Target(load(dataset / "target", "train"), open_split(dataset / "target", "train")["duration"]),
         replay=load(dataset / "start", "train", indices=drawn) if drawn else None,
         validation={name: load(dataset / name, "validation") for name in CORPORA},
     )
 
 
 def improve(
-    previous: Path, out: Path, inputs: Inputs, rules: Rules, *, algorithm: str, cycle: int
+    previous: Path, out: Path, inputs: Inputs, rules: Rules, *, algorithm: str, cycle: int, base: Path
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Train one cycle on from the model in `previous`; model, rollouts and metrics go to `out`.
 
+    Args:
+        base: the start model, from which a divergence is measured.
+
     Returns:
-        The metrics, and the seconds of each phase, which belong to the machine and into no file.
+        The metrics, and more for the tracker, some of which belongs to the machine and into no file.
     """
     recognizer = models.load_recognizer(previous)
+    shards = Shards(_shards_folder(previous, inputs, rules, algorithm, cycle))
     result = raft.run_cycle(
         recognizer,
         algorithm=algorithm,
         cycle=cycle,
         target=inputs.target,
         replay=inputs.replay,
-        reward=rules.reward,
+        verifier=rules.verifier,
         settings=rules.settings,
         masking=rules.masking,
         seed=rules.seed,
+        shards=shards,
+        anchor=models.load_recognizer(base) if rules.settings.kl_weight else None,
     )
     metrics = rollouts.summarize(result)
     for name, clips in inputs.validation.items():
         scored = asr.recognize(recognizer, clips, normalizer=rules.normalizer, title=f"validate {name}")
         metrics[f"wer_{name}_validation"] = scored.wer
-    recognizer.save(out)
-    rollouts.write(out / "rollouts.parquet", result.samples, inputs.target)
-    files.write_json(out / "metrics.json", metrics)
-    return metrics, result.seconds
+        metrics[f"cer_{name}_validation"] = scored.cer
+    if distributed.is_main():
+        recognizer.save(out)
+        rollouts.write(out / "rollouts.parquet", result.samples, inputs.target.clips)
+        files.write_json(out / "metrics.json", metrics)
+    shards.clear()
+    return metrics, rollouts.details(result)
 
 
 def describe(algorithm: str, cycle: int, metrics: dict[str, Any]) -> str:
     """One line for a person."""
     return (
-        f"{algorithm} {cycle:02d}: kept {metrics['kept']} clips with a reward of {metrics['reward_kept']:.2f} "
-        f"(all samples: {metrics['reward_mean']:.2f}); validation WER target {metrics['wer_target_validation']:.1%}, "
-        f"start {metrics['wer_start_validation']:.1%}"
+        f"{algorithm} {cycle:02d}: kept {metrics['kept_share']:.0%} of the clips, "
+        f"their reward {metrics['reward_kept']:.2f} (all samples: {metrics['reward_mean']:.2f}); "
+        f"validation WER target {metrics['wer_target_validation']:.1%}, start {metrics['wer_start_validation']:.1%}"
     )
+
+
+def _shards_folder(previous: Path, inputs: Inputs, rules: Rules, algorithm: str, cycle: int) -> Path:
+    """Of the cache; named by all that decides which samples are drawn: model, clips, numbers and code."""
+    root = Path(__file__).resolve().parents[1]
+    code = [path for part in CODE for path in sorted((root / part).rglob("*.py"))]
+    weights = sorted(path for path in previous.iterdir() if path.is_file())
+    parts = (
+        files.content_hash(*code, *weights),
+        inputs.target.clips.ids,
+        inputs.target.clips.texts,
+        rules.settings,
+        rules.masking,
+        rules.judged_by,
+        rules.seed,
+        algorithm,
+        cycle,
+        distributed.world_size(),
+    )
+    return runtime.cache_root() / "rollouts" / hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -82,7 +82,9 @@ def make_lessons(
     for sample in samples:
         if sample.kept:
             kept[sample.clip].append(sample)
-    extra = {index: ((clips.texts[index],) if settings.reference_weight else ()) for index in kept}
+    extra: dict[int, tuple[str, ...]] = {
+        index: ((clips.texts[index],) if settings.reference_weight else ()) for index in kept
+    }
     if algorithm not in POLICY_GRADIENTS:
         return [
             Example(clips.features[index], Group((chosen[0].text, *extra[index])))

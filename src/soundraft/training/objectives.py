@@ -86,10 +86,10 @@ def grpo(log_probs: torch.Tensor, group: Group, ratio_clip: float) -> torch.Tens
 
 
 def mwer(log_probs: torch.Tensor, group: Group) -> torch.Tensor:
-    """Minimum word error rate training: the expected loss over the samples, each weighted by its renormalised probability.
+    """Minimum word error rate training: the expected loss over a clip's samples.
 
-    `Σ P̂ᵢ (mean reward − rewardᵢ)`, `P̂ = softmax(log_probs)`. Prabhavalkar et al., arXiv 1712.01818, with 1 − reward for
-    the word errors, so that every verifier serves.
+    `Σ P̂ᵢ (mean reward − rewardᵢ)`, `P̂ = softmax(log_probs)`, the renormalised probabilities. Prabhavalkar et al.,
+    arXiv 1712.01818, with 1 − reward for the word errors, so that every verifier serves.
     """
     rewards, _ = _rewards(log_probs, group)
     return (torch.softmax(log_probs, dim=0) * (rewards.mean() - rewards)).sum()

@@ -1,8 +1,9 @@
-"""One RAFT cycle: sample, score, select, fine-tune, in rounds. The controls differ only in how they choose what to learn.
+"""One RAFT cycle: sample, score, select, fine-tune, in rounds. The controls only choose otherwise what to learn.
 
 RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from soundraft.training.lessons import Round
 from soundraft.training.selection import Sample
 from soundraft.training.settings import CycleSettings
 from soundraft.training.shards import Shards
-from soundraft.training.supervised import Example, FitReport, Learner, Masking, Optimizing, Schedule, steps_of
+from soundraft.training.supervised import Example, FitReport, Learner, Masking, Optimizing, Schedule
 
 
 @dataclass(frozen=True)
@@ -191,9 +192,7 @@ def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
     altered = [transcribe(rollouts.recognizer, copy, title="perturbed") for copy in target.perturbed]
     samples = []
     for clip, drawn in enumerate(texts):
-        evidence = Evidence(
-            target.clips.texts[clip], target.durations_s[clip], tuple(heard[clip] for heard in altered)
-        )
+        evidence = Evidence(target.clips.texts[clip], target.durations_s[clip], tuple(heard[clip] for heard in altered))
         verdicts = rollouts.verifier.verify_samples(drawn, evidence)
         for number, (text, verdict) in enumerate(zip(drawn, verdicts, strict=True)):
             samples.append(Sample(clip, number, text, verdict.reward, verdict.parts, verdict.success, verdict.reason))
@@ -206,8 +205,8 @@ def _learner(
     accumulation = settings.gradient_accumulation_steps
     optimizing = Optimizing(settings.weight_decay, settings.max_grad_norm, accumulation, settings.strengths)
     schedule = Schedule(peak, settings.warmup_share, settings.final_lr_share)
-    sizes = [part.learned + len(part.replayed) for part in plan]
-    steps = sum(len(steps_of(range(0, size, settings.batch_size), accumulation)) for size in sizes)
+    batches = [math.ceil((part.learned + len(part.replayed)) / settings.batch_size) for part in plan]
+    steps = sum(math.ceil(count / accumulation) for count in batches)
     return Learner(recognizer, schedule=schedule, steps=steps, optimizing=optimizing, masking=masking)
 
 

@@ -47,11 +47,9 @@ def summarize(result: CycleResult) -> dict[str, Any]:
         "reward_best": fmean(best.values()),
         "reward_kept": fmean(sample.reward or 0.0 for sample in kept),
         "success_rate": fmean(sample.success for sample in scored),
-        "kept": len({sample.clip for sample in kept}),
         "kept_share": len({sample.clip for sample in kept}) / len(clips),
         "not_scorable": len(result.samples) - len(scored),
         "loss": result.fit.mean_loss,
-        "steps": result.fit.steps,
         "learning_rate": result.learning_rate,
     }
 

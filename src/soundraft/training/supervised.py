@@ -112,9 +112,7 @@ class Learner:
         self.optimizing = optimizing
         self.masking = masking if recognizer.takes_masking else None
         self.parameters = [parameter for parameter in recognizer.model.parameters() if parameter.requires_grad]
-        self.optimizer: Any = torch.optim.AdamW(
-            self.parameters, lr=schedule.peak, weight_decay=optimizing.weight_decay
-        )
+        self.optimizer: Any = torch.optim.AdamW(self.parameters, lr=schedule.peak, weight_decay=optimizing.weight_decay)
         self.pieces = 1  # in how many a batch is computed
         self.losses: list[float] = []
         self.presentations = 0
@@ -148,9 +146,7 @@ class Learner:
 
     def report(self) -> FitReport:
         tail = self.losses[-max(1, len(self.losses) // 10) :]
-        return FitReport(
-            self.done, self.presentations, sum(self.losses) / len(self.losses), sum(tail) / len(tail)
-        )
+        return FitReport(self.done, self.presentations, sum(self.losses) / len(self.losses), sum(tail) / len(tail))
 
     def _gradients(self, step: Sequence[Sequence[Example]]) -> list[float]:
         """Fill the gradients of one step, summed over the processes; the mean loss of each batch."""
