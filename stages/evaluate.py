@@ -36,9 +36,7 @@ def main() -> None:
         files.write_json(out / "metrics.json", report.summary(rows, bootstrap))
         report.write_curves(out / "curves.csv", rows, bootstrap)
         report.write_predictions(out / "predictions.parquet", rows)
-        report.write_errors(
-            out, [row for row in rows if row.algorithm in (report.START, "raft")][-1], top=options.table_rows
-        )
+        report.write_errors(out, report.last_trained(rows), top=options.table_rows)
         plots.plot_wer(out / "wer.png", rows, bootstrap)
         plots.plot_reward(out / "reward.png", cycles)
         track(tracker, rows, cycles, out)
@@ -52,22 +50,24 @@ def evaluate_all(params: Params) -> Iterator[report.Row]:
     normalizer = params.reward.normalizer
     snapper = VocabularySnapper([word for text in words for word in NORMALIZERS[normalizer](text).split()])
     clips: dict[str, Utterances] = {}
-    for algorithm, cycle, folder in model_folders():
+    for chain, cycle, folder in model_folders():
         recognizer = models.load_recognizer(folder)
         scored = {}
         for corpus in CORPORA:
             if corpus not in clips:
                 clips[corpus] = asr.load_clips(DATASET / corpus, "test", recognizer, normalizer=normalizer)
-            title = f"test {corpus}, {algorithm} {cycle}"
+            title = f"test {corpus}, {chain} {cycle}"
             scored[corpus] = asr.recognize(recognizer, clips[corpus], normalizer=normalizer, title=title)
-        yield report.Row(algorithm, cycle, scored["target"], snapped(scored["target"], snapper), scored["start"])
+        algorithm = params.train.algorithm if chain == report.TRAINED else chain
+        yield report.Row(chain, algorithm, cycle, scored["target"], snapped(scored["target"], snapper), scored["start"])
 
 
 def model_folders() -> list[tuple[str, int, Path]]:
-    """(algorithm, cycle, folder) of every model, the start model first; cycles that were not asked for have none."""
+    """(chain, cycle, folder) of every model, the start model first; cycles that were not asked for have none."""
     found = [(report.START, 0, MODELS / "base")]
     found += [
-        ("raft", int(path.parent.name), path.parent) for path in sorted(MODELS.glob("raft/[0-9][0-9]/config.json"))
+        (report.TRAINED, int(path.parent.name), path.parent)
+        for path in sorted(MODELS.glob("raft/[0-9][0-9]/config.json"))
     ]
     controls = sorted(MODELS.glob("controls/[0-9][0-9]/*/config.json"))
     found += [(path.parent.name, int(path.parents[1].name), path.parent) for path in controls]
@@ -76,7 +76,7 @@ def model_folders() -> list[tuple[str, int, Path]]:
 
 def track(tracker: Tracker, rows: list[report.Row], cycles: dict[int, dict], out: Path) -> None:
     for row in rows:
-        name = "raft" if row.algorithm == report.START else row.algorithm
+        name = "raft" if row.chain in (report.START, report.TRAINED) else row.chain
         rates = {"wer": row.target.wer, "cer": row.target.cer, "wer_snapped": row.snapped.wer}
         tracker.metrics({f"{name}/{key}": value for key, value in rates.items()}, step=row.cycle)
     for cycle, numbers in cycles.items():

@@ -20,18 +20,19 @@ def scored(*hypotheses: str) -> Scored:
     return score(ids=["a", "b", "c"], references=REFERENCES, hypotheses=hypotheses, normalizer=basic)
 
 
-def row(algorithm: str, cycle: int, *hypotheses: str) -> Row:
+def row(chain: str, cycle: int, *hypotheses: str) -> Row:
     target = scored(*hypotheses)
-    return Row(algorithm, cycle, target, snapped(target, SNAPPER), scored(*REFERENCES))
+    algorithm = "raft" if chain == "trained" else chain
+    return Row(chain, algorithm, cycle, target, snapped(target, SNAPPER), scored(*REFERENCES))
 
 
 ROWS = [
     row("start", 0, "oe to three", "for five", "six seven"),
-    row("raft", 1, "one two three", "for five", "six seven eight"),
-    row("raft", 2, "one two three", "four five", "six seven eight"),
+    row("trained", 1, "one two three", "for five", "six seven eight"),
+    row("trained", 2, "one two three", "four five", "six seven eight"),
     row("random", 2, "one", "for", "six"),
-    row("supervised", 1, "one", "four five", "six seven eight nine"),
-    row("supervised", 2, "One, two three!", "four five", "six seven eight nine"),
+    row("sft", 1, "one", "four five", "six seven eight nine"),
+    row("sft", 2, "One, two three!", "four five", "six seven eight nine"),
 ]
 
 
@@ -85,8 +86,8 @@ def test_files_hold_every_detail_and_the_same_bytes_twice(tmp_path: Path) -> Non
         assert [tuple(line.values()) for line in csv.DictReader(stream)] == [("eight", "", "1"), ("four", "for", "1")]
     with (tmp_path / "one/curves.csv").open() as stream:
         lines = list(csv.DictReader(stream))
-    assert [float(line["raft"]) for line in lines] == pytest.approx([5 / 9, 2 / 9, 1 / 9])
-    assert [float(line["supervised"]) for line in lines] == pytest.approx([5 / 9, 2 / 9, 0])
+    assert [float(line["trained"]) for line in lines] == pytest.approx([5 / 9, 2 / 9, 1 / 9])
+    assert [float(line["sft"]) for line in lines] == pytest.approx([5 / 9, 2 / 9, 0])
 
 
 def test_a_run_without_cycles_reports_the_start_model(tmp_path: Path) -> None:

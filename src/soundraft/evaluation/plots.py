@@ -11,27 +11,27 @@ import numpy as np
 from soundraft import files
 from soundraft.audio import io as audio_io
 from soundraft.audio.ecdc import CODEBOOK_SIZE, FRAMES_PER_S
-from soundraft.evaluation.report import LABELS, START, Bootstrap, Row
+from soundraft.evaluation.report import START, TRAINED, Bootstrap, Row
 
-COLORS = {"raft": "#0b6e4f", "supervised": "#4c72b0", "self_training": "#c08030", "random": "#a04040"}
+COLORS = {TRAINED: "#0b6e4f", "sft": "#4c72b0", "self_training": "#c08030", "random": "#a04040"}
 CURVE_COLORS = ("#0b6e4f", "#4c72b0", "#c08030", "#a04040", "#7a5195")
 
 
 def plot_wer(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-    """Test WER by cycle: RAFT with its interval and its start-corpus curve, the controls beside it."""
+    """Test WER by cycle: the trained chain with its interval and its start-corpus curve, the controls beside it."""
     figure, axes = _figure()
-    first = next(row for row in rows if row.algorithm == START)
-    for algorithm, color in COLORS.items():
-        curve = [first, *(row for row in rows if row.algorithm == algorithm)]
+    first = next(row for row in rows if row.chain == START)
+    for chain, color in COLORS.items():
+        curve = [first, *(row for row in rows if row.chain == chain)]
         cycles = [row.cycle for row in curve]
         if len(curve) == 1:
             continue
-        if algorithm == "raft":
+        if chain == TRAINED:
             bounds = [bootstrap.interval(row.target.words) for row in curve]
             axes.fill_between(cycles, *zip(*bounds, strict=True), color=color, alpha=0.15, linewidth=0)
-            axes.plot(cycles, [row.snapped.wer for row in curve], ":", color=color, label="RAFT, words snapped")
-            axes.plot(cycles, [row.start.wer for row in curve], "--", color="#888888", label="RAFT, start corpus")
-        axes.plot(cycles, [row.target.wer for row in curve], "o-", color=color, label=LABELS[algorithm])
+            axes.plot(cycles, [row.snapped.wer for row in curve], ":", color=color, label="the same, words snapped")
+            axes.plot(cycles, [row.start.wer for row in curve], "--", color="#888888", label="the same, start corpus")
+        axes.plot(cycles, [row.target.wer for row in curve], "o-", color=color, label=curve[-1].label)
     axes.set(xlabel="cycle", ylabel="word error rate", title="Test WER by cycle (band: 95 % bootstrap interval)")
     _finish(figure, axes, path)
 
@@ -45,7 +45,7 @@ def plot_reward(path: Path, cycles: Mapping[int, Mapping[str, Any]]) -> None:
         ("reward_mean", "all samples"),
     ):
         axes.plot(list(cycles), [numbers[key] for numbers in cycles.values()], "o-", label=label)
-    axes.set(xlabel="cycle", ylabel="mean reward", title="RAFT reward by cycle", ylim=(0, 1))
+    axes.set(xlabel="cycle", ylabel="mean reward", title="Reward by cycle", ylim=(0, 1))
     _finish(figure, axes, path)
 
 

@@ -13,12 +13,14 @@ from soundraft.metrics import text as metric
 from soundraft.metrics.text import Counts
 
 START = "start"
-LABELS = {
-    START: "start model",
+TRAINED = "trained"  # the chain of cycles, whatever its algorithm
+ALGORITHMS = {
     "raft": "RAFT",
-    "supervised": "control: supervised on references",
-    "self_training": "control: greedy self-training",
-    "random": "control: a random one of K, no reward",
+    "grpo": "GRPO",
+    "mwer": "MWER",
+    "sft": "supervised on references",
+    "self_training": "greedy self-training",
+    "random": "a random one of K, no reward",
 }
 
 
@@ -27,17 +29,26 @@ class Row:
     """One model on the test clips.
 
     Attributes:
-        algorithm: "start", "raft" or the name of a control.
+        chain: "start", "trained" or the name of a control.
+        algorithm: by which the model was trained.
         target: the target corpus as the model gives it.
         snapped: the same, each word replaced by the nearest vocabulary word.
         start: the start corpus, to see what was forgotten.
     """
 
+    chain: str
     algorithm: str
     cycle: int
     target: Scored
     snapped: Scored
     start: Scored
+
+    @property
+    def label(self) -> str:
+        """What a person calls the model."""
+        if self.chain == START:
+            return "start model"
+        return ALGORITHMS[self.algorithm] if self.chain == TRAINED else f"control: {ALGORITHMS[self.algorithm]}"
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ class Bootstrap:
 
 
 def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
-    """The table of the report: start and every RAFT cycle, then each control after its last cycle."""
+    """The table of the report: start and every cycle, then each control after its last cycle."""
     head = (
         "model",
         "cycle",
@@ -64,7 +75,7 @@ def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
     )
     cells = [
         (
-            LABELS[row.algorithm],
+            row.label,
             str(row.cycle),
             _rate(row.target.words, bootstrap),
             f"{row.target.cer:.1%}",
@@ -83,16 +94,22 @@ def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
 
 
 def shown_rows(rows: Sequence[Row]) -> list[Row]:
-    """Every row of start and RAFT; of a control only the last cycle."""
-    last = {row.algorithm: row.cycle for row in sorted(rows, key=lambda row: row.cycle)}
-    shown = [row for row in rows if row.algorithm in (START, "raft") or row.cycle == last[row.algorithm]]
-    return sorted(shown, key=lambda row: (list(LABELS).index(row.algorithm), row.cycle))
+    """Every row of start and the trained chain; of a control only the last cycle."""
+    last = {row.chain: row.cycle for row in sorted(rows, key=lambda row: row.cycle)}
+    shown = [row for row in rows if row.chain in (START, TRAINED) or row.cycle == last[row.chain]]
+    order = [START, TRAINED, *ALGORITHMS]
+    return sorted(shown, key=lambda row: (order.index(row.chain), row.cycle))
+
+
+def last_trained(rows: Sequence[Row]) -> Row:
+    """The last model of the trained chain; the start model when no cycle was trained."""
+    return [row for row in rows if row.chain in (START, TRAINED)][-1]
 
 
 def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
     """Flat metrics of the whole run: before, after, and what it cost on the start corpus."""
     first = rows[0]
-    last = [row for row in rows if row.algorithm in (START, "raft")][-1]
+    last = last_trained(rows)
     low, high = bootstrap.interval(last.target.words)
     return {
         "cycles": last.cycle,
@@ -110,16 +127,17 @@ def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
 
 
 def write_curves(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-    """`curves.csv`, one line per cycle: RAFT in every respect, the test WER of each control. For `dvc plots`."""
-    start = next(row for row in rows if row.algorithm == START)
-    models = {(row.algorithm, row.cycle): row for row in rows}
-    controls = sorted({row.algorithm for row in rows} - {START, "raft"})
+    """`curves.csv`, one line per cycle: the trained chain in every respect, the test WER of each control. For `dvc plots`."""
+    start = next(row for row in rows if row.chain == START)
+    models = {(row.chain, row.cycle): row for row in rows}
+    controls = sorted({row.chain for row in rows} - {START, TRAINED})
     lines = []
     for cycle in sorted({row.cycle for row in rows}):
-        raft = models.get(("raft", cycle), start)
-        low, high = bootstrap.interval(raft.target.words)
-        line = {"cycle": cycle, "raft": raft.target.wer, "raft_low": low, "raft_high": high}
-        line |= {"raft_cer": raft.target.cer, "raft_snapped": raft.snapped.wer, "raft_start_corpus": raft.start.wer}
+        trained = models.get((TRAINED, cycle), start)
+        low, high = bootstrap.interval(trained.target.words)
+        line = {"cycle": cycle, "trained": trained.target.wer, "trained_low": low, "trained_high": high}
+        line |= {"trained_cer": trained.target.cer, "trained_snapped": trained.snapped.wer}
+        line |= {"trained_start_corpus": trained.start.wer}
         line |= {control: models.get((control, cycle), start).target.wer for control in controls}
         lines.append(line)
     write_csv(path, lines)
@@ -149,12 +167,13 @@ def write_errors(folder: Path, row: Row, *, top: int) -> None:
 
 
 def write_predictions(path: Path, rows: Sequence[Row]) -> None:
-    """One line per model and test clip: `algorithm, cycle, id, reference, prediction, hits, substitutions, …`."""
+    """One line per model and test clip: `chain, algorithm, cycle, id, reference, prediction, hits, substitutions, …`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     lines = [
         {
+            "chain": row.chain,
             "algorithm": row.algorithm,
             "cycle": row.cycle,
             "id": name,
