@@ -8,7 +8,7 @@ beside RAFT: what the references themselves would give, and what is left without
 
 from pathlib import Path
 
-from soundraft import files, stage
+from soundraft import distributed, stage
 
 BASE = Path("models/base")
 CHAIN = Path("models/controls")
@@ -26,7 +26,10 @@ def main(cycle: int) -> None:
     rules = asr_cycle.Rules.of(
         params.train.model_dump(), params.reward.model_dump(), dataset=DATASET, seed=params.seed
     ).of_controls()
-    with stage_run(f"controls {cycle:02d}", params.leaves()) as tracker, files.building(CHAIN / f"{cycle:02d}") as out:
+    with (
+        stage_run(f"controls {cycle:02d}", params.leaves()) as tracker,
+        distributed.building(CHAIN / f"{cycle:02d}") as out,
+    ):
         previous = {name: BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}" / name for name in CONTROLS}
         recognizer = models.load_recognizer(previous[CONTROLS[0]])  # all of them take the same features
         inputs = asr_cycle.load_inputs(DATASET, recognizer, rules, cycle=cycle)
@@ -35,7 +38,8 @@ def main(cycle: int) -> None:
                 previous[control], out / control, inputs, rules, algorithm=control, cycle=cycle, base=BASE
             )
             tracker.metrics({f"{control}/{key}": value for key, value in metrics.items()}, step=cycle)
-            print(asr_cycle.describe(control, cycle, metrics))
+            if distributed.is_main():
+                print(asr_cycle.describe(control, cycle, metrics))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ A cycle that data/plan/ calls inactive writes a marker and ends, before anything
 
 from pathlib import Path
 
-from soundraft import files, stage
+from soundraft import distributed, stage
 
 BASE = Path("models/base")
 CHAIN = Path("models/raft")
@@ -23,13 +23,17 @@ def main(cycle: int) -> None:
     params = load_params()
     rules = asr_cycle.Rules.of(params.train.model_dump(), params.reward.model_dump(), dataset=DATASET, seed=params.seed)
     previous = BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}"
-    with stage_run(f"raft {cycle:02d}", params.leaves()) as tracker, files.building(CHAIN / f"{cycle:02d}") as out:
+    with (
+        stage_run(f"raft {cycle:02d}", params.leaves()) as tracker,
+        distributed.building(CHAIN / f"{cycle:02d}") as out,
+    ):
         inputs = asr_cycle.load_inputs(DATASET, models.load_recognizer(previous), rules, cycle=cycle)
         metrics, details = asr_cycle.improve(
             previous, out, inputs, rules, algorithm=params.train.algorithm, cycle=cycle, base=BASE
         )
         tracker.metrics(metrics | details, step=cycle)
-    print(asr_cycle.describe(params.train.algorithm, cycle, metrics))
+    if distributed.is_main():
+        print(asr_cycle.describe(params.train.algorithm, cycle, metrics))
 
 
 if __name__ == "__main__":

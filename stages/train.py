@@ -6,7 +6,7 @@ pretrained checkpoint as it is.
 
 from pathlib import Path
 
-from soundraft import files, models, runtime, stage
+from soundraft import distributed, files, models, runtime, stage
 from soundraft.dataset.loader import shuffled_batches
 from soundraft.models import Recognizer, scratch
 from soundraft.params import load_params
@@ -21,7 +21,7 @@ OUT = Path("models/base")
 
 def main() -> None:
     params = load_params()
-    with stage_run("train", params.leaves()) as tracker, files.building(OUT) as out:
+    with stage_run("train", params.leaves()) as tracker, distributed.building(OUT) as out:
         runtime.seed_torch(params.seed)
         recognizer = open_model(params)
         report = train(params, recognizer) if params.train.epochs else None
@@ -34,10 +34,12 @@ def main() -> None:
             "presentations": report.presentations if report else 0,
             "final_loss": report.final_loss if report else None,
         }
-        recognizer.save(out)
-        files.write_json(out / "metrics.json", metrics)
+        if distributed.is_main():
+            recognizer.save(out)
+            files.write_json(out / "metrics.json", metrics)
         tracker.metrics(metrics)
-    print(f"train: {OUT}: WER {scored.wer:.1%} on {len(clips)} validation clips of the start corpus")
+    if distributed.is_main():
+        print(f"train: {OUT}: WER {scored.wer:.1%} on {len(clips)} validation clips of the start corpus")
 
 
 def open_model(params: Params) -> Recognizer:

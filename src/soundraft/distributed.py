@@ -5,10 +5,15 @@ On one process, which is what runs without `accelerate launch`, everything here 
 
 import functools
 import os
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+from soundraft import files
+
+if TYPE_CHECKING:
+    import torch
 
 Item = TypeVar("Item")
 
@@ -41,10 +46,22 @@ def gather(items: list[Item]) -> list[Item]:
     return gather_object(items)
 
 
-def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
+@contextmanager
+def building(directory: Path) -> Iterator[Path]:
+    """`files.building` for the main process, which alone writes; the others go on when it is done."""
+    if is_main():
+        with files.building(directory) as out:
+            yield out
+    else:
+        yield directory
+    wait_for_everyone()
+
+
+def sum_gradients(parameters: Sequence["torch.nn.Parameter"]) -> None:
     """Replace each gradient by its sum over the processes; a missing one counts as zero."""
     if world_size() == 1:
         return
+    import torch
     from accelerate.utils import reduce
 
     _state()
@@ -60,6 +77,7 @@ def wait_for_everyone() -> None:
 
 @functools.cache
 def _state() -> Any:
+    import torch
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.cuda.is_available())

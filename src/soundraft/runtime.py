@@ -48,7 +48,9 @@ def device() -> "torch.device":
     """`SOUNDRAFT_DEVICE` when it is set, else the GPU when there is one, else the CPU."""
     import torch
 
-    return torch.device(device_name())
+    name = device_name()
+    local_rank = os.environ.get("LOCAL_RANK")  # of `accelerate launch`: a GPU for each process
+    return torch.device(f"cuda:{local_rank}" if name == "cuda" and local_rank else name)
 
 
 def device_name() -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from soundraft import cycles, runtime
+from soundraft import cycles, distributed, runtime
 from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import defaults
 from soundraft.runtime import UserError
@@ -28,6 +28,8 @@ def run(main: Callable[[], None]) -> None:
             raise
         left = "; nothing half-written is left: mend it and run again" if runtime.is_machine_fault(error) else ""
         sys.exit(f"{name}: {error.strerror}: {error.filename}{left}")
+    if not distributed.is_main():
+        return
     memory_gib = runtime.peak_memory_bytes() / 2**30
     sys.stdout.write(f"{name}: took {time.monotonic() - started:.0f} s and {memory_gib:.1f} GiB of memory\n")
 
@@ -70,5 +72,5 @@ def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None
     cycle = options.parse_args().cycle
     if cycles.is_active(cycle):
         run(functools.partial(main, cycle))
-    else:
+    elif distributed.is_main():
         cycles.write_marker(chain / f"{cycle:02d}")

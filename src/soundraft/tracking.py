@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from soundraft import runtime
+from soundraft import distributed, runtime
 
 EXPERIMENT = "soundraft"
 DATABASE = "mlflow.db"
@@ -54,7 +54,7 @@ class NoTracker:
 @contextmanager
 def stage_run(stage: str, params: Mapping[str, Any], *, last: bool = False) -> Iterator[Tracker]:
     """Track one stage. `last` closes the pipeline's run when the stage ends well."""
-    if os.environ.get("SOUNDRAFT_TRACKING") == "off":
+    if os.environ.get("SOUNDRAFT_TRACKING") == "off" or not distributed.is_main():
         yield NoTracker()
         return
     tracker = MlflowTracker(stage)

@@ -127,7 +127,7 @@ def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
 
 
 def write_curves(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-    """`curves.csv`, one line per cycle: the trained chain in every respect, the test WER of each control. For `dvc plots`."""
+    """`curves.csv`, for `dvc plots`: per cycle all of the trained chain, and the test WER of each control."""
     start = next(row for row in rows if row.chain == START)
     models = {(row.chain, row.cycle): row for row in rows}
     controls = sorted({row.chain for row in rows} - {START, TRAINED})
@@ -167,7 +167,7 @@ def write_errors(folder: Path, row: Row, *, top: int) -> None:
 
 
 def write_predictions(path: Path, rows: Sequence[Row]) -> None:
-    """One line per model and test clip: `chain, algorithm, cycle, id, reference, prediction, hits, substitutions, …`."""
+    """One line per model and test clip: `chain, algorithm, cycle, id, reference, prediction, hits, …`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
