@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import distributed, files, models, runtime
+from soundraft.audio.perturb import Alteration, alterations
 from soundraft.dataset.loader import Utterances, open_split
 from soundraft.models import Recognizer
 from soundraft.rewards.base import Verifier
@@ -38,6 +39,7 @@ class Rules:
     settings: CycleSettings
     masking: Masking
     verifier: Verifier
+    altered: dict[str, Alteration]
     normalizer: str
     seed: int
     judged_by: str  # tells verifiers apart
@@ -49,7 +51,8 @@ class Rules:
         texts = open_split(dataset / "start", "train")["text"]
         judged_by = hashlib.sha256(repr((sorted(reward.items()), list(texts))).encode()).hexdigest()
         verifier = asr_reward.build(reward, texts=texts)
-        return cls(settings, Masking(**train["masking"]), verifier, reward["normalizer"], seed, judged_by)
+        altered = alterations(**reward["perturbation"]) if verifier.needs_perturbed else {}
+        return cls(settings, Masking(**train["masking"]), verifier, altered, reward["normalizer"], seed, judged_by)
 
     def of_controls(self) -> "Rules":
         """The same without what only RAFT has: a control learns one text of each clip, and nothing beside it."""
@@ -59,8 +62,13 @@ class Rules:
 def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: int) -> Inputs:
     drawn = raft.draw_replay(dataset / "start", rules.settings, seed=rules.seed, cycle=cycle)
     load = partial(asr.load_clips, recognizer=recognizer, normalizer=rules.normalizer)
+    target = Target(
+        clips=load(dataset / "target", "train"),
+        durations_s=open_split(dataset / "target", "train")["duration"],
+        perturbed=[load(dataset / "target", "train", altered=change) for change in rules.altered.values()],
+    )
     return Inputs(
-        target=Target(load(dataset / "target", "train"), open_split(dataset / "target", "train")["duration"]),
+        target=target,
         replay=load(dataset / "start", "train", indices=drawn) if drawn else None,
         validation={name: load(dataset / name, "validation") for name in CORPORA},
     )
