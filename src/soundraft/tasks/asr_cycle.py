@@ -56,7 +56,7 @@ class Rules:
 
     def of_controls(self) -> "Rules":
         """The same without what only RAFT has: a control learns one text of each clip, and nothing beside it."""
-        return replace(self, settings=replace(self.settings, reference_weight=0.0))
+        return replace(self, settings=replace(self.settings, reference_weight=0.0, kl_weight=0.0))
 
 
 def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: int) -> Inputs:
