@@ -12,6 +12,7 @@ from soundraft.models.ctc import CTCAdapter, Frames
 from soundraft.models.ctc_paths import collapse
 from soundraft.runtime import seed_torch
 from tests.conftest import tiny_recognizer, tone
+from tests.models.families import hub_like
 
 WAVES = [tone(0.3), tone(0.8, frequency_hz=700.0), tone(0.5, frequency_hz=300.0)]
 
@@ -141,59 +142,6 @@ def test_saved_and_loaded_it_is_the_same_and_so_are_the_bytes(tmp_path: Path) ->
     features = [recognizer.extract(wave) for wave in WAVES]
     torch.testing.assert_close(loaded.extract(WAVES[0]), features[0])
     torch.testing.assert_close(loaded.encode(features).log_probs, recognizer.encode(features).log_probs)
-
-
-def hub_like(folder: Path, model_type: str) -> Path:
-    """A tiny random checkpoint of a raw-waveform family, as a hub repository has it."""
-    from transformers import (
-        HubertConfig,
-        HubertForCTC,
-        Wav2Vec2Config,
-        Wav2Vec2FeatureExtractor,
-        Wav2Vec2ForCTC,
-        Wav2Vec2Processor,
-        WavLMConfig,
-        WavLMForCTC,
-    )
-
-    classes = {
-        "wav2vec2": (Wav2Vec2Config, Wav2Vec2ForCTC),
-        "hubert": (HubertConfig, HubertForCTC),
-        "wavlm": (WavLMConfig, WavLMForCTC),
-    }
-    config_class, model_class = classes[model_type]
-    tokenizer = tiny_recognizer().tokenizer
-    config = config_class(
-        vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, hidden_size=16, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=16, conv_dim=(8, 8), conv_stride=(10, 8), conv_kernel=(10, 8),
-        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, feat_extract_norm="layer", mask_time_length=2,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model_class(config).save_pretrained(folder)
-    extractor = Wav2Vec2FeatureExtractor(sampling_rate=8000, return_attention_mask=True)
-    Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize("model_type", ["wav2vec2", "hubert", "wavlm"])
-def test_raw_waveform_families_load_learn_and_save(tmp_path: Path, model_type: str) -> None:
-    recognizer = models.load_recognizer(hub_like(tmp_path / "hub", model_type))
-    assert isinstance(recognizer, CTCAdapter)
-    recognizer.model.eval()
-    features = [recognizer.extract(wave) for wave in WAVES]
-    encoded = recognizer.encode(features)
-    assert [len(texts) for texts in recognizer.sample(encoded, 4, temperature=1.0, seeds=[1, 2, 3])] == [4, 4, 4]
-    optimizer = torch.optim.Adam(recognizer.model.parameters(), 1e-2)
-    losses = []
-    for _ in range(15):
-        loss = mean_loss(recognizer, features, ["one", "two", "six"])
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
-    recognizer.save(tmp_path / "saved")
-    assert models.load_recognizer(tmp_path / "saved").sample_rate_hz == 8000
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ class CTCAdapter:
     def encode(self, features: Sequence[torch.Tensor]) -> Frames:
         with torch.inference_mode():
             log_probs, lengths = self._log_probs(features)
-        return Frames(log_probs.float().cpu(), lengths.cpu())
+        return Frames(log_probs.cpu(), lengths.cpu())
 
     def greedy(self, encoded: Frames) -> list[str]:
         return self._texts(ctc_paths.best(encoded.log_probs, encoded.lengths, blank=self.blank_id))
@@ -110,7 +110,7 @@ class CTCAdapter:
         labels = [self.spelling.tokens(text) for group in texts for text in group]
         sizes = torch.tensor([len(label) for label in labels])
         rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts]))  # row → clip
-        frames = log_probs.float().cpu().transpose(0, 1)  # [T, B, V]; the CUDA kernel is not deterministic
+        frames = log_probs.cpu().transpose(0, 1)  # [T, B, V]; the CUDA kernel is not deterministic
         if len(rows) != len(texts) or any(len(group) != 1 for group in texts):
             frames = frames.index_select(1, rows)
         losses = F.ctc_loss(
@@ -136,7 +136,7 @@ class CTCAdapter:
         if getattr(self.extractor, "return_attention_mask", True):
             inputs["attention_mask"] = length_mask(lengths, padded.shape[1]).to(self.device)
         logits = self.model(**inputs).logits
-        return torch.log_softmax(logits, dim=-1), self._output_lengths(lengths).clamp(max=logits.shape[1])
+        return torch.log_softmax(logits.float(), dim=-1), self._output_lengths(lengths).clamp(max=logits.shape[1])
 
     def _texts(self, paths: np.ndarray) -> list[str]:
         """The text of each path `[R, T]` of token ids."""
