@@ -28,8 +28,9 @@ from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES, parse
 from soundraft.corpora.base import CorpusError
 from soundraft.parallel import BadClip
+from soundraft.runtime import CACHE_VARIABLE as CACHE_VARIABLE
+from soundraft.runtime import cache_root as cache_root
 
-CACHE_VARIABLE = "SOUNDRAFT_CACHE"
 SCHEMA_NAME = "schema.json"
 ROWS_NAME = "rows.jsonl"
 COMPLETE_NAME = "complete.json"
@@ -87,14 +88,6 @@ class Record:
 
     def line(self) -> bytes:
         return _ENCODER.encode(vars(self)).encode() + b"\n"
-
-
-def cache_root() -> Path:
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given).expanduser().resolve()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "soundraft"
 
 
 class Entry:

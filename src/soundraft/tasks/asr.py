@@ -17,7 +17,12 @@ def load_clips(
 ) -> Utterances:
     """Clips of a dataset with the features that this recogniser takes, and their texts normalised."""
     clips = load_utterances(
-        dataset, split, sample_rate_hz=recognizer.sample_rate_hz, extract=recognizer.extract, indices=indices
+        dataset,
+        split,
+        sample_rate_hz=recognizer.sample_rate_hz,
+        extract=recognizer.extract,
+        depends=recognizer.features_depend_on(),
+        indices=indices,
     )
     return replace(clips, texts=[NORMALIZERS[normalizer](text) for text in clips.texts])
 
