@@ -1,4 +1,4 @@
-"""Seeds, device, threads, memory: what depends on the machine or must not."""
+"""Seeds, device, threads, memory, cache: what depends on the machine or must not."""
 
 import errno
 import hashlib
@@ -75,6 +75,15 @@ def jobs() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cache_root() -> Path:
+    """Where downloads and features are kept between runs: `SOUNDRAFT_CACHE`, else `$XDG_CACHE_HOME/soundraft`."""
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given).expanduser().resolve()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "soundraft"
 
 
 def peak_memory_bytes() -> int:

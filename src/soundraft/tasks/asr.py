@@ -34,9 +34,16 @@ def load_clips(
     """
 
     def extract(samples: np.ndarray) -> torch.Tensor:
-        return recognizer.extract(altered(samples) if altered else samples)
+        return recognizer.extract(altered.apply(samples) if altered else samples)
 
-    clips = load_utterances(dataset, split, sample_rate_hz=recognizer.sample_rate_hz, extract=extract, indices=indices)
+    clips = load_utterances(
+        dataset,
+        split,
+        sample_rate_hz=recognizer.sample_rate_hz,
+        extract=extract,
+        depends={**recognizer.features_depend_on(), "altered": altered.name if altered else ""},
+        indices=indices,
+    )
     return replace(clips, texts=[NORMALIZERS[normalizer](text) for text in clips.texts])
 
 

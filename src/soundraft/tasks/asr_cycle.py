@@ -42,7 +42,7 @@ class Rules:
     masking: Masking
     tuning: Tuning
     verifier: Verifier
-    altered: dict[str, Alteration]
+    altered: list[Alteration]
     normalizer: str
     seed: int
     judged_by: str  # tells verifiers apart
@@ -54,7 +54,7 @@ class Rules:
         texts = open_split(dataset / "start", "train")["text"]
         judged_by = hashlib.sha256(repr((sorted(reward.items()), list(texts))).encode()).hexdigest()
         verifier = asr_reward.build(reward, texts=texts)
-        altered = alterations(**reward["perturbation"]) if verifier.needs_perturbed else {}
+        altered = alterations(**reward["perturbation"]) if verifier.needs_perturbed else []
         masking = Masking(**train["masking"])
         tuning = asr.tuning(**{key: train[key] for key in TUNING})
         return cls(settings, masking, tuning, verifier, altered, reward["normalizer"], seed, judged_by)
@@ -70,7 +70,7 @@ def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: i
     target = Target(
         clips=load(dataset / "target", "train"),
         durations_s=open_split(dataset / "target", "train")["duration"],
-        perturbed=[load(dataset / "target", "train", altered=change) for change in rules.altered.values()],
+        perturbed=[load(dataset / "target", "train", altered=change) for change in rules.altered],
     )
     return Inputs(
         target=target,
