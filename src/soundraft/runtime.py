@@ -77,15 +77,6 @@ def jobs() -> int:
     return os.cpu_count() or 1
 
 
-def cache_root() -> Path:
-    """Where downloads and features are kept between runs: `SOUNDRAFT_CACHE`, else `$XDG_CACHE_HOME/soundraft`."""
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given).expanduser().resolve()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "soundraft"
-
-
 def peak_memory_bytes() -> int:
     """The most resident memory that this process, or one of its finished workers, has had."""
     workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
