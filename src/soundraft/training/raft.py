@@ -8,10 +8,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from soundraft import runtime
-from soundraft.dataset.loader import Utterances, open_split, shuffled_batches
+from soundraft.dataset.loader import Utterances, shuffled_batches
 from soundraft.models.base import Recognizer
 from soundraft.models.decoding import decode, transcribe
 from soundraft.parallel import progress
@@ -161,9 +160,8 @@ def run_cycle(
     return CycleResult(samples, learner.report(), settings.lr(cycle), seconds)
 
 
-def draw_replay(dataset: Path, settings: CycleSettings, *, seed: int, cycle: int) -> list[int]:
-    """Which clips of the start corpus a cycle replays: different ones each cycle, none twice while there are enough."""
-    clips = len(open_split(dataset, "train"))
+def draw_replay(clips: int, settings: CycleSettings, *, seed: int, cycle: int) -> list[int]:
+    """Which of the start corpus's clips a cycle replays: other ones each cycle, none twice while there are enough."""
     rng = random.Random(runtime.derive_seed(seed, "replay", cycle))
     rounds, rest = divmod(settings.replayed, clips)
     return list(range(clips)) * rounds + rng.sample(range(clips), rest)
