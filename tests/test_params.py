@@ -6,7 +6,8 @@ from dvc.utils.serialize import modify_yaml
 from soundraft.corpora import CORPORA
 from soundraft.metrics.text import NORMALIZERS
 from soundraft.params import ParamsError, load_params
-from soundraft.rewards import REWARDS
+from soundraft.rewards import TASKS
+from soundraft.rewards.unsupervised import PARTS
 from tests.pipeline.workshop import with_keys
 
 PARAMS = Path("params.yaml")
@@ -92,4 +93,5 @@ def test_allowed_names_are_the_registered_names() -> None:
     schema = load_params().model_json_schema()["$defs"]
     assert schema["CorpusChoice"]["properties"]["name"]["enum"] == list(CORPORA)
     assert schema["RewardParams"]["properties"]["normalizer"]["enum"] == list(NORMALIZERS)
-    assert list(REWARDS) == ["asr"]
+    assert list(schema["PartWeights"]["properties"]) == list(PARTS)
+    assert load_params().task in TASKS

@@ -1,3 +1,7 @@
+import random
+import unicodedata
+
+import jiwer
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,6 +34,38 @@ def test_word_errors_are_the_edit_distance(reference: str, hypothesis: str) -> N
 def test_character_errors_are_the_edit_distance(reference: str, hypothesis: str) -> None:
     counts = metric.character_counts(reference=reference, hypothesis=hypothesis)
     assert counts.errors == edit_distance(list(reference), list(hypothesis))
+
+
+def random_pairs(number: int, seed: int) -> list[tuple[str, str]]:
+    """References of 1–12 words and what a bad recogniser makes of them; some hypotheses are empty."""
+    rng = random.Random(seed)
+    words = ["a", "an", "the", "light", "lights", "kitchen", "köln", "привет", "on", "off", "one", "won"]
+    pairs = []
+    for _ in range(number):
+        said = rng.choices(words, k=rng.randint(1, 12))
+        heard = [rng.choice(words) if rng.random() < 0.3 else word for word in said if rng.random() < 0.8]
+        heard.insert(rng.randint(0, len(heard)), rng.choice(words))
+        pairs.append((" ".join(said), "" if rng.random() < 0.05 else " ".join(heard)))
+    return pairs
+
+
+def test_counts_and_pooled_rates_are_those_of_jiwer() -> None:
+    pairs = random_pairs(2500, seed=1)
+    words = [metric.word_counts(reference=said, hypothesis=heard) for said, heard in pairs]
+    characters = [metric.character_counts(reference=said, hypothesis=heard) for said, heard in pairs]
+    for (said, heard), word, character in zip(pairs, words, characters, strict=True):
+        theirs = jiwer.process_words(said, heard), jiwer.process_characters(said, heard)
+        ours = [metric.Counts(x.hits, x.substitutions, x.deletions, x.insertions) for x in theirs]
+        assert [word, character] == ours, (said, heard)
+    references, hypotheses = map(list, zip(*pairs, strict=True))
+    assert metric.pooled_rate(words) == pytest.approx(jiwer.wer(references, hypotheses), abs=1e-12)
+    assert metric.pooled_rate(characters) == pytest.approx(jiwer.cer(references, hypotheses), abs=1e-12)
+
+
+def test_an_empty_reference_makes_everything_an_insertion() -> None:
+    assert metric.word_counts(reference="", hypothesis="one two") == metric.Counts(0, 0, 0, 2)
+    assert metric.character_counts(reference="", hypothesis="one two") == metric.Counts(0, 0, 0, 7)
+    assert metric.word_counts(reference="", hypothesis="") == metric.Counts(0, 0, 0, 0)
 
 
 def test_the_corpus_rate_is_pooled_not_averaged() -> None:
@@ -76,6 +112,42 @@ def test_confusions_count_substitutions_deletions_and_insertions() -> None:
 )
 def test_the_basic_normaliser(text: str, expected: str) -> None:
     assert metric.basic(text) == expected
+
+
+@given(st.text())
+def test_the_basic_normaliser_keeps_letters_marks_and_digits(text: str) -> None:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(c if unicodedata.category(c)[0] in "LMN" or c == "'" else " " for c in folded)
+    assert metric.basic(text) == " ".join(filter(None, (word.strip("'") for word in kept.split())))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The colour of the centre", "the color of the center"),
+        ("twenty one", "21"),
+        ("Twenty-one dollars", "$21"),
+        ("I won't, um, go!", "i will not go"),
+        ("Mr. Brown's [laughs] house", "mister brown is house"),
+        ("", ""),
+    ],
+)
+def test_whispers_english_rules(text: str, expected: str) -> None:
+    assert metric.NORMALIZERS["whisper-english"](text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  Grüße, aus KÖLN!", "grüße aus köln"),
+        ("Привет, мир.", "привет мир"),
+        ("你好，世界", "你好 世界"),
+        ("(rires) ça va ?", "ça va"),
+        ("twenty one", "twenty one"),
+    ],
+)
+def test_whispers_rules_for_other_languages(text: str, expected: str) -> None:
+    assert metric.NORMALIZERS["whisper-multilingual"](text) == expected
 
 
 def test_snapping_takes_the_nearest_word() -> None:

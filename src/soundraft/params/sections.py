@@ -249,9 +249,49 @@ class Train(Section):
         return self
 
 
+class RewardGuards(Section):
+    repeats: Count
+    length_ratio: Annotated[float, Field(ge=1)]
+
+
+class PartWeights(Section):
+    agreement: Annotated[float, Field(ge=0)]
+    words: Annotated[float, Field(ge=0)]
+    vocabulary: Annotated[float, Field(ge=0)]
+    length: Annotated[float, Field(ge=0)]
+    language: Annotated[float, Field(ge=0)]
+    stability: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _one_counts(self) -> "PartWeights":
+        if not any(self.leaves().values()):
+            raise ValueError("all are 0: give at least one part of the reward a weight above 0")
+        return self
+
+
+class UnsupervisedParts(Section):
+    weights: PartWeights
+    unit: Literal["word", "character"]
+    characters_per_s: list[Positive] = Field(min_length=2, max_length=2)
+    language_order: Count
+    success_threshold: Share
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "UnsupervisedParts":
+        low, high = self.characters_per_s
+        if low > high:
+            raise ValueError(f"characters_per_s: [least, most] is the wrong way round: {low} > {high}")
+        return self
+
+
 class RewardParams(Section):
-    normalizer: Literal["none", "basic"]
+    kind: Literal["reference", "unsupervised"]
+    normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual"]
     wer_threshold: Annotated[float, Field(ge=0)]
+    cer_weight: Share
+    clipped: bool
+    guards: RewardGuards
+    unsupervised: UnsupervisedParts
 
 
 class Evaluate(Section):

@@ -1,22 +1,66 @@
-"""The verifier of speech recognition: how many words are right."""
+"""The verifier of speech recognition where there are transcripts: how many words are right."""
+
+from collections.abc import Sequence
 
 from soundraft.metrics import text as metric
-from soundraft.rewards.base import Verdict
+from soundraft.rewards.base import Evidence, VerifyResult
+from soundraft.rewards.guards import Guards
 
 
 class TranscriptReward:
-    """`reward = 1 − min(WER, 1)` on normalised text; success when WER ≤ `wer_threshold`."""
+    """Reward 1 − error, where error = (1 − `cer_weight`) · WER + `cer_weight` · CER, on normalised texts.
 
-    def __init__(self, *, normalizer: str, wer_threshold: float) -> None:
+    >>> guards = Guards(repeats=4, length_ratio=2.0)
+    >>> score = TranscriptReward(normalizer="basic", wer_threshold=0.3, cer_weight=0.0, clipped=True, guards=guards)
+    >>> score.verify(hypothesis="turn on the light", reference="Turn on the light!").reward  # 0 % WER
+    1.0
+    >>> score.verify(hypothesis="turn off the light", reference="Turn on the light!").reward  # 25 % WER
+    0.75
+    >>> score.verify(hypothesis="", reference="Turn on the light!").reason
+    'empty output'
+    """
+
+    needs_perturbed = False
+
+    def __init__(
+        self, *, normalizer: str, wer_threshold: float, cer_weight: float, clipped: bool, guards: Guards
+    ) -> None:
+        """Set the scale.
+
+        Args:
+            normalizer: a name of `metrics.text.NORMALIZERS`.
+            wer_threshold: success is a WER of at most this.
+            cer_weight: share of the characters in the error, 0–1.
+            clipped: whether an error above 1 counts as 1; without, rewards go below 0.
+            guards: a text that breaks one has the worst reward, 0 when clipped, else at most 0, and no success.
+        """
         self.normalize = metric.NORMALIZERS[normalizer]
         self.wer_threshold = wer_threshold
+        self.cer_weight = cer_weight
+        self.clipped = clipped
+        self.guards = guards
 
-    def __call__(self, *, reference: str, hypothesis: str) -> Verdict:
-        said, heard = self.normalize(reference), self.normalize(hypothesis)
+    def verify(self, *, hypothesis: str, reference: str | None = None) -> VerifyResult:
+        """The result of one text."""
+        return self.verify_samples([hypothesis], Evidence(reference))[0]
+
+    def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
+        """A result for each sample of one clip, in their order; different texts are scored once each."""
+        said = "" if evidence.reference is None else self.normalize(evidence.reference)
         if not said:
-            return Verdict(None, False, reason="empty reference")
+            reason = "no reference" if evidence.reference is None else "empty reference"
+            return [VerifyResult(None, False, reason=reason)] * len(hypotheses)
+        results = {text: self._result(said, self.normalize(text)) for text in dict.fromkeys(hypotheses)}
+        return [results[text] for text in hypotheses]
+
+    def _result(self, said: str, heard: str) -> VerifyResult:
         words = metric.word_counts(reference=said, hypothesis=heard)
         characters = metric.character_counts(reference=said, hypothesis=heard)
         wer = words.errors / words.reference_length
         cer = characters.errors / characters.reference_length
-        return Verdict(1.0 - min(wer, 1.0), wer <= self.wer_threshold, {"wer": wer, "cer": cer})
+        error = (1 - self.cer_weight) * wer + self.cer_weight * cer
+        reward = 1 - (min(error, 1.0) if self.clipped else error)
+        broken = self.guards.broken(reference=said.split(), hypothesis=heard.split())
+        if broken:
+            reward = min(reward, 0.0)
+        return VerifyResult(reward, not broken and wer <= self.wer_threshold, {"wer": wer, "cer": cer}, broken)
