@@ -77,7 +77,8 @@ def test_files_hold_every_detail_and_the_same_bytes_twice(tmp_path: Path) -> Non
     predictions = pq.read_table(tmp_path / "one/predictions.parquet").to_pylist()
     assert len(predictions) == 18
     assert predictions[0] == {
-        "chain": "start", "algorithm": "start", "cycle": 0, "id": "a", "reference": "one two three", "prediction": "oe to three",
+        "chain": "start", "algorithm": "start", "cycle": 0, "id": "a",
+        "reference": "one two three", "prediction": "oe to three",
         "hits": 1, "substitutions": 2, "deletions": 0, "insertions": 0,
     }  # fmt: skip
     with (tmp_path / "one/worst_clips.csv").open() as stream:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soundraft.training import selection
-from soundraft.training.selection import Sample, best_of_each, one_of_each
+from soundraft.training.selection import Sample, best_of_each, groups, one_of_each
 
 REWARDS = st.lists(st.lists(st.one_of(st.none(), st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0])), max_size=5), max_size=8)
 
@@ -70,3 +70,28 @@ def test_the_random_control_keeps_one_of_each_whatever_its_reward() -> None:
     assert [sample.clip for sample in kept] == list(range(400))
     assert all(60 < count < 140 for count in Counter(sample.number for sample in kept).values())
     assert one_of_each(samples(rewards), seed=3) == chosen
+
+
+def test_a_group_has_the_texts_drawn_most_often_and_the_best() -> None:
+    drawn = [("a", 0.1), ("b", 0.2), ("b", 0.2), ("c", 0.3), ("c", 0.3), ("d", 0.9), ("e", None)]
+    given_samples = [Sample(0, number, text, reward, {}) for number, (text, reward) in enumerate(drawn)]
+    chosen = groups(given_samples, group_size=3)
+    assert {sample.text for sample in chosen if sample.kept} == {"d", "b", "c"}
+    assert [sample.reason for sample in chosen if sample.text == "a"] == [selection.OUTSIDE_GROUP]
+    assert chosen[-1].reason.startswith(selection.NOT_SCORABLE)
+    assert sum(sample.kept for sample in chosen) == 5
+
+
+def test_a_clip_whose_rewards_are_all_equal_teaches_nothing() -> None:
+    assert {sample.reason for sample in groups(samples([[0.5, 0.5, 0.5]]), group_size=2)} == {selection.NO_CONTRAST}
+
+
+@given(REWARDS)
+def test_groups_keep_order_and_the_best(rewards: list[list[float | None]]) -> None:
+    before = samples(rewards)
+    after = groups(before, group_size=2)
+    assert [(s.clip, s.number) for s in after] == [(s.clip, s.number) for s in before]
+    for clip, drawn in enumerate(rewards):
+        kept = [s.reward for s in after if s.clip == clip and s.kept]
+        if kept:
+            assert max(r for r in drawn if r is not None) in kept

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -33,11 +34,7 @@ def test_accumulated_small_batches_make_the_step_of_one_large_batch() -> None:
     weights = []
     for batches, accumulation in (([[0, 1, 2, 3, 4, 5, 6, 7]], 1), ([[0, 1, 2, 3], [4, 5, 6, 7]], 2)):
         recognizer = tiny_recognizer(mel_bins=toy.MEL_BINS)
-        for module in recognizer.model.modules():
-            if isinstance(module, torch.nn.BatchNorm1d):
-                module.momentum = 0.0
-                module.train = lambda mode=True: None  # type: ignore[method-assign,assignment,misc]
-                module.training = False
+        toy.freeze_batch_statistics(recognizer)
         report = fit(
             recognizer, data, batches, schedule=Schedule(1e-3, 0.1, 1.0), optimizing=optimizing(accumulation), **OPTIONS
         )  # type: ignore[arg-type]
@@ -69,3 +66,50 @@ def test_masking_blanks_one_stripe_of_each_kind_and_nothing_else() -> None:
     assert len(masked_bins) > 2
     assert len(masked_frames) > 4
     assert torch.equal(Masking(5, 0.1, 0)(torch.ones(100, 20)), torch.ones(100, 20))
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = examples(8)
+    weights, sizes = [], []
+    for most in (8, 3):  # clips that "fit into memory"
+        recognizer = tiny_recognizer(mel_bins=toy.MEL_BINS)
+        toy.freeze_batch_statistics(recognizer)
+        whole = recognizer.score
+
+        def limited(features: list, texts: list, whole: Any = whole, most: int = most) -> Any:
+            sizes.append(len(features))
+            if len(features) > most:
+                raise torch.cuda.OutOfMemoryError
+            return whole(features, texts)
+
+        monkeypatch.setattr(recognizer, "score", limited)
+        report = fit(
+            recognizer,
+            data,
+            [list(range(8))] * 2,
+            schedule=Schedule(1e-3, 0.1, 1.0),
+            optimizing=optimizing(),
+            **OPTIONS,  # type: ignore[arg-type]
+        )
+        assert report.presentations == 16
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in recognizer.model.parameters()]))
+    assert sizes == [8, 8, 8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    torch.testing.assert_close(weights[0], weights[1], atol=1e-4, rtol=0)
+
+
+def test_a_single_clip_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = tiny_recognizer(mel_bins=toy.MEL_BINS)
+
+    def full(features: list, texts: list) -> None:
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(recognizer, "score", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        fit(
+            recognizer,
+            examples(4),
+            [[0, 1, 2, 3]],
+            schedule=Schedule(1e-3, 0.1, 1.0),
+            optimizing=optimizing(),
+            **OPTIONS,
+        )  # type: ignore[arg-type]

@@ -1,7 +1,9 @@
 """A toy language that a small CTC model learns in seconds: each word is a pattern of frames, a domain bends them."""
 
+import dataclasses
 import functools
 import random
+from typing import Any
 
 import torch
 
@@ -57,15 +59,19 @@ def clips(count: int, *, seed: int, lean: float = 0.0) -> Utterances:
     return Utterances(names, texts, features)
 
 
+def settings(**changes: Any) -> CycleSettings:
+    return dataclasses.replace(SETTINGS, **changes)
+
+
 @functools.cache
-def trained_weights() -> dict[str, torch.Tensor]:
+def trained_weights(epochs: int) -> dict[str, torch.Tensor]:
     """A start model that knows the patterns as they are."""
     recognizer = tiny_recognizer(mel_bins=MEL_BINS)
     start = clips(240, seed=1)
     fit(
         recognizer,
         spoken(start.features, start.texts),
-        [batch for epoch in range(20) for batch in shuffled_batches(start.lengths, 16, seed=epoch)],
+        [batch for epoch in range(epochs) for batch in shuffled_batches(start.lengths, 16, seed=epoch)],
         schedule=Schedule(5e-3, 0.1, 0.05),
         optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1),
         masking=None,
@@ -74,8 +80,17 @@ def trained_weights() -> dict[str, torch.Tensor]:
     return {name: weights.clone() for name, weights in recognizer.model.state_dict().items()}
 
 
-def start_model() -> CTCAdapter:
+def start_model(epochs: int = 20) -> CTCAdapter:
     recognizer = tiny_recognizer(mel_bins=MEL_BINS)
-    recognizer.model.load_state_dict(trained_weights())
+    recognizer.model.load_state_dict(trained_weights(epochs))
     recognizer.model.eval()
     return recognizer
+
+
+def freeze_batch_statistics(recognizer: CTCAdapter) -> None:
+    """Batch normalisation as in inference, so that a step does not depend on how its batch is divided."""
+    for module in recognizer.model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.momentum = 0.0
+            module.train = lambda mode=True: None  # type: ignore[method-assign,assignment,misc]
+            module.training = False

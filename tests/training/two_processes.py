@@ -1,0 +1,31 @@
+"""One toy cycle, alone or under `accelerate launch`; the main process saves weights and samples to the file named."""
+
+import sys
+
+import torch
+
+from soundraft import distributed
+from soundraft.params import defaults
+from soundraft.tasks import asr_reward
+from soundraft.training.raft import Target, run_cycle
+from soundraft.training.shards import Shards
+from tests.training import toy
+
+
+def main(path: str) -> None:
+    recognizer = toy.start_model(epochs=3)
+    toy.freeze_batch_statistics(recognizer)
+    clips = toy.clips(21, seed=2, lean=0.45)
+    result = run_cycle(
+        recognizer, algorithm="raft", cycle=1, target=Target(clips, [1.0] * len(clips)), replay=toy.clips(30, seed=3),
+        verifier=asr_reward.build(defaults().reward.model_dump(), texts=[]), masking=None, seed=0,
+        settings=toy.settings(presentations_per_cycle=70, reward_threshold=0.0), shards=Shards(None),
+    )  # fmt: skip
+    if distributed.is_main():
+        torch.save(
+            {"weights": recognizer.model.state_dict(), "texts": [sample.text for sample in result.samples]}, path
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
