@@ -5,32 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from soundraft import models
 from soundraft.models.base import ModelError
-from soundraft.models.ctc import CTCAdapter, Frames, collapse
+from soundraft.models.ctc import CTCAdapter, Frames
+from soundraft.models.ctc_paths import collapse
 from soundraft.runtime import seed_torch
 from tests.conftest import tiny_recognizer, tone
+from tests.models.families import hub_like
 
 WAVES = [tone(0.3), tone(0.8, frequency_hz=700.0), tone(0.5, frequency_hz=300.0)]
-
-
-@given(st.lists(st.integers(0, 3), max_size=12))
-def test_collapse_is_the_rule_of_ctc(path: list[int]) -> None:
-    expected: list[int] = []
-    for index, token in enumerate(path):
-        if token != 0 and (index == 0 or path[index - 1] != token):
-            expected.append(token)
-    assert collapse(np.array(path, dtype=np.int64), 0) == tuple(expected)
 
 
 def test_double_letters_survive_the_tokenizer() -> None:
     recognizer = tiny_recognizer()
     ids = recognizer.tokenizer("three hello").input_ids
     path = [token for pair in ids for token in (pair, pair, recognizer.blank_id)]
-    assert recognizer._text(np.array(path)) == "three hello"
+    assert recognizer._texts(np.array([path])) == ["three hello"]
 
 
 def test_padding_does_not_change_a_clip() -> None:
@@ -76,7 +67,7 @@ def test_a_score_sums_over_all_alignments() -> None:
     assert len(frames) == 4
     sums: dict[tuple[int, ...], float] = collections.defaultdict(float)
     for path in itertools.product([recognizer.blank_id, a, b], repeat=len(frames)):
-        sums[collapse(np.array(path), recognizer.blank_id)] += float(frames[range(4), path].sum().exp())
+        sums[collapse(np.array([path]), recognizer.blank_id)[0]] += float(frames[range(4), path].sum().exp())
     texts = {"": (), "a": (a,), "ab": (a, b), "aba": (a, b, a), "aa": (a, a)}
     (scores,) = recognizer.score([feature], [list(texts)])
     assert scores.log_probs.exp().tolist() == pytest.approx([sums[tokens] for tokens in texts.values()], rel=1e-4)
@@ -153,59 +144,6 @@ def test_saved_and_loaded_it_is_the_same_and_so_are_the_bytes(tmp_path: Path) ->
     torch.testing.assert_close(loaded.encode(features).log_probs, recognizer.encode(features).log_probs)
 
 
-def hub_like(folder: Path, model_type: str) -> Path:
-    """A tiny random checkpoint of a raw-waveform family, as a hub repository has it."""
-    from transformers import (
-        HubertConfig,
-        HubertForCTC,
-        Wav2Vec2Config,
-        Wav2Vec2FeatureExtractor,
-        Wav2Vec2ForCTC,
-        Wav2Vec2Processor,
-        WavLMConfig,
-        WavLMForCTC,
-    )
-
-    classes = {
-        "wav2vec2": (Wav2Vec2Config, Wav2Vec2ForCTC),
-        "hubert": (HubertConfig, HubertForCTC),
-        "wavlm": (WavLMConfig, WavLMForCTC),
-    }
-    config_class, model_class = classes[model_type]
-    tokenizer = tiny_recognizer().tokenizer
-    config = config_class(
-        vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, hidden_size=16, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=16, conv_dim=(8, 8), conv_stride=(10, 8), conv_kernel=(10, 8),
-        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, feat_extract_norm="layer", mask_time_length=2,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model_class(config).save_pretrained(folder)
-    extractor = Wav2Vec2FeatureExtractor(sampling_rate=8000, return_attention_mask=True)
-    Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize("model_type", ["wav2vec2", "hubert", "wavlm"])
-def test_raw_waveform_families_load_learn_and_save(tmp_path: Path, model_type: str) -> None:
-    recognizer = models.load_recognizer(hub_like(tmp_path / "hub", model_type))
-    assert isinstance(recognizer, CTCAdapter)
-    recognizer.model.eval()
-    features = [recognizer.extract(wave) for wave in WAVES]
-    encoded = recognizer.encode(features)
-    assert [len(texts) for texts in recognizer.sample(encoded, 4, temperature=1.0, seeds=[1, 2, 3])] == [4, 4, 4]
-    optimizer = torch.optim.Adam(recognizer.model.parameters(), 1e-2)
-    losses = []
-    for _ in range(15):
-        loss = mean_loss(recognizer, features, ["one", "two", "six"])
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
-    recognizer.save(tmp_path / "saved")
-    assert models.load_recognizer(tmp_path / "saved").sample_rate_hz == 8000
-
-
 def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import BertConfig
 
@@ -234,7 +172,7 @@ def test_text_is_written_in_the_case_of_the_vocabulary_or_refused() -> None:
     recognizer = tiny_recognizer()
     with pytest.raises(ModelError, match=r"cannot spell 'turn left!'"):
         mean_loss(recognizer, [recognizer.extract(WAVES[0])], ["turn left!"])
-    recognizer._upper = True
+    recognizer.spelling.upper = True
     with pytest.raises(ModelError, match="cannot spell 'ONE'"):
         mean_loss(recognizer, [recognizer.extract(WAVES[0])], ["one"])
 

@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from soundraft import runtime
-from soundraft.models.base import ModelError, TextScores, length_mask, pad, split_scores
+from soundraft.models import ctc_paths
+from soundraft.models.base import TextScores, length_mask, pad, split_scores
+from soundraft.models.beam import ScoreNext, Words, search
+from soundraft.models.spelling import Spelling
 
 # transformers names the same thing, "frames out for frames in", differently per family
 _OUTPUT_LENGTHS = {
@@ -22,6 +25,8 @@ _OUTPUT_LENGTHS = {
     "lasr_ctc": "_get_subsampling_output_length",
 }
 CTC_MODEL_TYPES = tuple(_OUTPUT_LENGTHS)
+
+BEAM_TOKENS_PER_FRAME = 16  # in a trained model's frames the 17th is below 1e-4
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,7 @@ class CTCAdapter:
         self.blank_id: int = model.config.pad_token_id
         encoder = model if hasattr(model, _OUTPUT_LENGTHS[model.config.model_type]) else model.encoder
         self._output_lengths: Callable = getattr(encoder, _OUTPUT_LENGTHS[model.config.model_type])
-        self._silent = {self.tokenizer.unk_token_id, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id}
-        letters = {token for token in self.tokenizer.get_vocab() if len(token) == 1 and token.isalpha()}
-        self._upper = bool(letters) and all(letter == letter.upper() for letter in letters)
-        self._texts: dict[tuple[int, ...], str] = {}
+        self.spelling = Spelling(self.tokenizer, self.blank_id)
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
         values = self.extractor(
@@ -62,28 +64,53 @@ class CTCAdapter:
     def encode(self, features: Sequence[torch.Tensor]) -> Frames:
         with torch.inference_mode():
             log_probs, lengths = self._log_probs(features)
-        return Frames(log_probs.float().cpu(), lengths.cpu())
+        return Frames(log_probs.cpu(), lengths.cpu())
 
     def greedy(self, encoded: Frames) -> list[str]:
-        paths = encoded.log_probs.argmax(-1).numpy()
-        return [self._text(path[:length]) for path, length in zip(paths, encoded.lengths.tolist(), strict=True)]
+        return self._texts(ctc_paths.best(encoded.log_probs, encoded.lengths, blank=self.blank_id))
 
     def sample(self, encoded: Frames, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
+        paths = ctc_paths.draw(
+            encoded.log_probs, encoded.lengths, count, temperature=temperature, seeds=seeds, blank=self.blank_id
+        )
+        texts = self._texts(paths.reshape(-1, paths.shape[-1]))
+        return [texts[start : start + count] for start in range(0, len(texts), count)]
+
+    def beam(
+        self,
+        encoded: Frames,
+        *,
+        width: int,
+        language: ScoreNext | None = None,
+        language_weight: float = 0.0,
+        word_bonus: float = 0.0,
+    ) -> list[str]:
+        """The best text of each clip by prefix beam search.
+
+        Args:
+            language: (the words before, a word) → natural logarithm of its probability.
+        """
+        worded = word_bonus != 0 or (language is not None and language_weight != 0)
+        words = Words(self.spelling.text, language, language_weight, word_bonus) if worded else None
         texts = []
-        for log_probs, length, seed in zip(encoded.log_probs, encoded.lengths.tolist(), seeds, strict=True):
-            generator = torch.Generator().manual_seed(seed)
-            probabilities = torch.softmax(log_probs[:length] / temperature, dim=-1)  # [T, V]
-            paths = torch.multinomial(probabilities, count, replacement=True, generator=generator)  # [T, K]
-            texts.append([self._text(path) for path in paths.T.contiguous().numpy()])
+        for log_probs, length in zip(encoded.log_probs.numpy(), encoded.lengths.tolist(), strict=True):
+            hypotheses = search(
+                log_probs[:length],
+                blank=self.blank_id,
+                width=width,
+                tokens_per_frame=BEAM_TOKENS_PER_FRAME,
+                words=words,
+            )
+            texts.append(self.spelling.text(hypotheses[0].tokens))
         return texts
 
     def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
         """As the protocol says. A text too long for its clip has no alignment: it gets 0 and no gradient."""
         log_probs, lengths = self._log_probs(features)
-        labels = [self._tokens(text) for group in texts for text in group]
+        labels = [self.spelling.tokens(text) for group in texts for text in group]
         sizes = torch.tensor([len(label) for label in labels])
         rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts]))  # row → clip
-        frames = log_probs.float().cpu().transpose(0, 1)  # [T, B, V]; the CUDA kernel is not deterministic
+        frames = log_probs.cpu().transpose(0, 1)  # [T, B, V]; the CUDA kernel is not deterministic
         if len(rows) != len(texts) or any(len(group) != 1 for group in texts):
             frames = frames.index_select(1, rows)
         losses = F.ctc_loss(
@@ -109,33 +136,8 @@ class CTCAdapter:
         if getattr(self.extractor, "return_attention_mask", True):
             inputs["attention_mask"] = length_mask(lengths, padded.shape[1]).to(self.device)
         logits = self.model(**inputs).logits
-        return torch.log_softmax(logits, dim=-1), self._output_lengths(lengths).clamp(max=logits.shape[1])
+        return torch.log_softmax(logits.float(), dim=-1), self._output_lengths(lengths).clamp(max=logits.shape[1])
 
-    def _tokens(self, text: str) -> list[int]:
-        """Token ids of a text, in the letter case that the vocabulary has.
-
-        Raises:
-            ModelError: when the vocabulary lacks a character; learning `<unk>` for it would spoil the model.
-        """
-        cased = text.upper() if self._upper else text
-        tokens: list[int] = self.tokenizer(cased, add_special_tokens=False).input_ids
-        if self.tokenizer.unk_token_id in tokens:
-            raise ModelError(f"the model's vocabulary cannot spell {cased!r}; reward.normalizer: basic may help")
-        return tokens
-
-    def _text(self, path: np.ndarray) -> str:
-        """The text of one path `[T]` of token ids."""
-        tokens = collapse(path, self.blank_id)
-        if tokens not in self._texts:
-            # The tokenizer merges repeats once more: a blank between them keeps "three" from becoming "thre".
-            # It drops the blanks itself, and only after merging; `skip_special_tokens` would drop them before.
-            separated = [part for token in tokens if token not in self._silent for part in (token, self.blank_id)]
-            self._texts[tokens] = self.tokenizer.decode(separated).strip()
-        return self._texts[tokens]
-
-
-def collapse(path: np.ndarray, blank_id: int) -> tuple[int, ...]:
-    """CTC's rule: merge repeats, then drop blanks. `a a _ a b b` → `a a b`."""
-    first_of_run = np.ones(len(path), dtype=bool)
-    first_of_run[1:] = path[1:] != path[:-1]
-    return tuple(path[first_of_run & (path != blank_id)].tolist())
+    def _texts(self, paths: np.ndarray) -> list[str]:
+        """The text of each path `[R, T]` of token ids."""
+        return [self.spelling.text(tokens) for tokens in ctc_paths.collapse(paths, self.blank_id)]
