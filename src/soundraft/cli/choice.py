@@ -32,8 +32,15 @@ class Chosen:
     rejected: list[Rejected]
 
 
-def add_choice(options: argparse.ArgumentParser, *, limited: bool = False) -> None:
-    """The options that say which part of a corpus is meant; `limited`: the command itself says how many clips."""
+def add_choice(
+    options: argparse.ArgumentParser, *, limited: bool = False, seed_of: str = "everything that is drawn (0)"
+) -> None:
+    """The options that say which part of a corpus is meant.
+
+    Args:
+        limited: the command itself says how many clips.
+        seed_of: what the command takes `--seed` for.
+    """
     add = options.add_argument
     for name, about in _TEXTS.items():
         add(f"--{name}", metavar=name.upper(), help=about)
@@ -41,7 +48,7 @@ def add_choice(options: argparse.ArgumentParser, *, limited: bool = False) -> No
         add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")
     add_columns(options)
     add("--fold", type=positive, metavar="N", help="the official fold, or speaker, that is test, from 1 (1)")
-    add("--seed", type=int, metavar="N", help="of everything that is drawn (0)")
+    add("--seed", type=int, metavar="N", help=f"of {seed_of}")
     add("--role", choices=get_args(Role), help="whose voices espeak speaks with (target)")
 
 

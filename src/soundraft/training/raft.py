@@ -135,7 +135,7 @@ def run_cycle(
     """
     cycle_seed = runtime.derive_seed(seed, "cycle", cycle)
     plan = lessons.plan_rounds(len(target.clips), len(replay) if replay else 0, settings, seed=cycle_seed)
-    learner = _learner(recognizer, plan, settings, settings.lr(cycle), masking)
+    learner = make_learner(recognizer, plan, settings, settings.lr(cycle), masking)
     runtime.seed_torch(cycle_seed)
     samples: list[Sample] = []
     seconds = {"sampling": 0.0, "training": 0.0}
@@ -197,9 +197,10 @@ def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
     return samples
 
 
-def _learner(
+def make_learner(
     recognizer: Recognizer, plan: Sequence[Round], settings: CycleSettings, peak: float, masking: Masking | None
 ) -> Learner:
+    """A learner whose schedule, with this peak of the learning rate, ends with the last round of the plan."""
     accumulation = settings.gradient_accumulation_steps
     optimizing = Optimizing(settings.weight_decay, settings.max_grad_norm, accumulation, settings.strengths)
     schedule = Schedule(peak, settings.warmup_share, settings.final_lr_share)
