@@ -34,6 +34,7 @@ def main(cycle: int) -> None:
             previous, out, inputs, rules, algorithm=params.train.algorithm, cycle=cycle, base=BASE
         )
         tracker.metrics(metrics | details, step=cycle)
+        tracker.file(out / "rollouts.parquet")
     if distributed.is_main():
         print(asr_cycle.describe(params.train.algorithm, cycle, metrics))
 

@@ -19,7 +19,8 @@ LEAVES = set(load_params().leaves())
 EXTRA_READS = {"stages/fetch.py": {leaf for leaf in LEAVES if leaf.startswith("corpus.")}}
 OF_THE_START = {"train.epochs", "train.cycles", "train.supervised.batch_size", "train.supervised.learning_rate"}
 # a control chooses for itself what to learn
-OF_RAFT = {"train.algorithm", "train.reward_threshold", "train.keep_top_percent"}
+OF_RAFT = {f"train.{key}" for key in ("algorithm", "reward_threshold", "keep_top_percent")}
+OF_RAFT |= {f"train.{key}" for key in ("group_size", "ratio_clip", "best_weight", "reference_weight", "kl_weight")}
 NOT_READ: dict[str, set[str]] = {
     "stages/raft_train.py": OF_THE_START,
     "stages/controls.py": OF_THE_START | OF_RAFT,

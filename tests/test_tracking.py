@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from soundraft import tracking
@@ -31,6 +32,8 @@ def test_one_parent_with_curves_and_a_child_per_stage(repository: Path) -> None:
     for cycle in (1, 2):
         with tracking.stage_run(f"raft {cycle:02d}", {"train.cycles": 2}) as tracker:
             tracker.metrics({"reward": 0.1 * cycle, "nothing": None}, step=cycle)
+            (repository / "rollouts.txt").write_text("every sample")
+            tracker.file(repository / "rollouts.txt")
     with tracking.stage_run("evaluate", {"train.cycles": 2}, last=True) as tracker:
         for cycle in (0, 1, 2):
             tracker.missing_metrics({"raft/reward": -1.0}, step=cycle)
@@ -41,6 +44,10 @@ def test_one_parent_with_curves_and_a_child_per_stage(repository: Path) -> None:
     assert parent.info.status == "FINISHED"  # type: ignore[attr-defined]
     assert parent.data.params == {"train.cycles": "2"}  # type: ignore[attr-defined]
     assert found["evaluate"].data.tags["mlflow.parentRunId"] == parent.info.run_id  # type: ignore[attr-defined]
+    assert parent.data.tags["env.torch"] == torch.__version__  # type: ignore[attr-defined]
+    assert parent.data.tags["env.device"] in ("cpu", "cuda")  # type: ignore[attr-defined]
+    attached = client.list_artifacts(found["raft"].info.run_id)  # type: ignore[attr-defined]
+    assert [item.path for item in attached] == ["rollouts.txt"]
     curve = client.get_metric_history(parent.info.run_id, "raft/reward")  # type: ignore[attr-defined]
     assert sorted((point.step, round(point.value, 3)) for point in curve) == [(0, -1.0), (1, 0.1), (2, 0.2)]
     assert (repository / tracking.ARTIFACTS).is_dir()

@@ -5,7 +5,9 @@ One parent run per pipeline run (one `dvc` process), one child per stage. `SOUND
 """
 
 import hashlib
+import importlib.metadata
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -39,6 +41,10 @@ class Tracker(Protocol):
         """Attach a folder's files to the pipeline's run."""
         ...
 
+    def file(self, path: Path) -> None:
+        """Attach one file to the stage's run."""
+        ...
+
 
 class NoTracker:
     def metrics(self, values: Mapping[str, float | None], *, step: int = 0) -> None:
@@ -48,6 +54,9 @@ class NoTracker:
         pass
 
     def files(self, folder: Path) -> None:
+        pass
+
+    def file(self, path: Path) -> None:
         pass
 
 
@@ -133,6 +142,9 @@ class MlflowTracker:
     def files(self, folder: Path) -> None:
         self.call(lambda: self.client.log_artifacts(self.parent, str(folder), folder.name))
 
+    def file(self, path: Path) -> None:
+        self.call(lambda: self.client.log_artifact(self.child, str(path)))
+
     def _log(self, run: str, values: Mapping[str, float | None], step: int) -> None:
         from mlflow.entities import Metric
 
@@ -193,9 +205,16 @@ def _pipeline_run(client: Any, experiment: str, params: Mapping[str, Any]) -> st
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.lock": hashlib.sha256(Path("dvc.lock").read_bytes()).hexdigest()[:16] if Path("dvc.lock").exists() else "",
     }
-    run = _create(client, experiment, name, process, tags)
+    run = _create(client, experiment, name, process, tags | _environment())
     client.log_batch(run, params=[Param(key, str(value)) for key, value in params.items()])
     return run
+
+
+def _environment() -> dict[str, str]:
+    """Machine, Python and the packages that results depend on."""
+    versions = {f"env.{name}": importlib.metadata.version(name) for name in ("soundraft", "torch", "transformers")}
+    machine = {"env.platform": platform.platform(), "env.cores": str(os.cpu_count())}
+    return versions | machine | {"env.python": platform.python_version(), "env.device": runtime.device_name()}
 
 
 def _create(client: Any, experiment: str, name: str, process: psutil.Process, tags: Mapping[str, str]) -> str:

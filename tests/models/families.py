@@ -12,7 +12,7 @@ MEL_BINS = 16
 BLOCKS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 RAW = {
     "conv_dim": (8, 8), "conv_stride": (10, 8), "conv_kernel": (10, 8), "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2, "feat_extract_norm": "layer", "mask_time_length": 2,
+    "num_conv_pos_embedding_groups": 2, "feat_extract_norm": "layer", "mask_time_length": 2, "layerdrop": 0.0,
 }  # fmt: skip
 MEL = {"num_mel_bins": MEL_BINS, "subsampling_conv_channels": 8, "layerdrop": 0.0}
 

@@ -211,7 +211,7 @@ def test_a_killed_cycle_takes_its_finished_samples_and_ends_in_the_same_model(tm
 
 
 def test_more_rounds_than_clips_are_as_many_rounds_as_clips() -> None:
-    settings = dataclasses.replace(toy.SETTINGS, rounds_per_cycle=50, presentations_per_cycle=16)
+    settings = dataclasses.replace(toy.SETTINGS, rounds_per_cycle=50, presentations_per_cycle=16, reward_threshold=0.0)
     result = cycle(toy.start_model(), settings=settings, target=TARGET.part(range(5)))
     assert {sample.clip for sample in result.samples} == set(range(5))
     assert result.fit.presentations == 16

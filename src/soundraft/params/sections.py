@@ -284,6 +284,11 @@ class UnsupervisedParts(Section):
         return self
 
 
+class Perturbation(Section):
+    speeds: list[Annotated[float, Field(ge=0.5, le=2)]]
+    noise_snr_db: float
+
+
 class RewardParams(Section):
     kind: Literal["reference", "unsupervised"]
     normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual"]
@@ -292,6 +297,7 @@ class RewardParams(Section):
     clipped: bool
     guards: RewardGuards
     unsupervised: UnsupervisedParts
+    perturbation: Perturbation
 
 
 class Evaluate(Section):

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from soundraft.audio.perturb import Alteration
 from soundraft.dataset.loader import Utterances, load_utterances
 from soundraft.evaluation.recognition import Scored, score
 from soundraft.manifest import Split
@@ -13,12 +17,24 @@ from soundraft.models.decoding import transcribe
 
 
 def load_clips(
-    dataset: Path, split: Split, recognizer: Recognizer, *, normalizer: str, indices: Sequence[int] | None = None
+    dataset: Path,
+    split: Split,
+    recognizer: Recognizer,
+    *,
+    normalizer: str,
+    indices: Sequence[int] | None = None,
+    altered: Alteration | None = None,
 ) -> Utterances:
-    """Clips of a dataset with the features that this recogniser takes, and their texts normalised."""
-    clips = load_utterances(
-        dataset, split, sample_rate_hz=recognizer.sample_rate_hz, extract=recognizer.extract, indices=indices
-    )
+    """Clips of a dataset with the features that this recogniser takes, and their texts normalised.
+
+    Args:
+        altered: what is done to the samples before, for copies that are to be recognised beside the clips.
+    """
+
+    def extract(samples: np.ndarray) -> torch.Tensor:
+        return recognizer.extract(altered(samples) if altered else samples)
+
+    clips = load_utterances(dataset, split, sample_rate_hz=recognizer.sample_rate_hz, extract=extract, indices=indices)
     return replace(clips, texts=[NORMALIZERS[normalizer](text) for text in clips.texts])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import distributed, files, models, runtime
+from soundraft.audio.perturb import Alteration, alterations
 from soundraft.dataset.loader import Utterances, open_split
 from soundraft.models import Recognizer
 from soundraft.rewards.base import Verifier
@@ -38,6 +39,7 @@ class Rules:
     settings: CycleSettings
     masking: Masking
     verifier: Verifier
+    altered: dict[str, Alteration]
     normalizer: str
     seed: int
     judged_by: str  # tells verifiers apart
@@ -52,11 +54,12 @@ class Rules:
         settings = CycleSettings(**{field.name: train[field.name] for field in fields(CycleSettings)})
         judged_by = hashlib.sha256(repr((sorted(reward.items()), list(texts))).encode()).hexdigest()
         verifier = asr_reward.build(reward, texts=texts)
-        return cls(settings, Masking(**train["masking"]), verifier, reward["normalizer"], seed, judged_by)
+        altered = alterations(**reward["perturbation"]) if verifier.needs_perturbed else {}
+        return cls(settings, Masking(**train["masking"]), verifier, altered, reward["normalizer"], seed, judged_by)
 
     def of_controls(self) -> "Rules":
         """The same without what only RAFT has: a control learns one text of each clip, and nothing beside it."""
-        return replace(self, settings=replace(self.settings, reference_weight=0.0))
+        return replace(self, settings=replace(self.settings, reference_weight=0.0, kl_weight=0.0))
 
 
 def known_texts(dataset: Path) -> list[str]:
@@ -68,8 +71,13 @@ def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: i
     clips = len(open_split(dataset / "start", "train"))
     drawn = raft.draw_replay(clips, rules.settings, seed=rules.seed, cycle=cycle)
     load = partial(asr.load_clips, recognizer=recognizer, normalizer=rules.normalizer)
+    target = Target(
+        clips=load(dataset / "target", "train"),
+        durations_s=open_split(dataset / "target", "train")["duration"],
+        perturbed=[load(dataset / "target", "train", altered=change) for change in rules.altered.values()],
+    )
     return Inputs(
-        target=Target(load(dataset / "target", "train"), open_split(dataset / "target", "train")["duration"]),
+        target=target,
         replay=load(dataset / "start", "train", indices=drawn) if drawn else None,
         validation={name: load(dataset / name, "validation") for name in CORPORA},
     )
