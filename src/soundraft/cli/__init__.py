@@ -6,12 +6,18 @@ import sys
 from collections.abc import Sequence
 
 from soundraft import runtime
-from soundraft.cli import corpora, inspect, train
+from soundraft.cli import benchmark, compare, corpora, inspect, train
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 
 _MENDABLE = (PermissionError, NotADirectoryError, IsADirectoryError)  # where something was to be written
-COMMANDS = {"datasets": corpora.COMMAND, "inspect": inspect.COMMAND, "train": train.COMMAND}
+COMMANDS = {
+    "datasets": corpora.COMMAND,
+    "inspect": inspect.COMMAND,
+    "train": train.COMMAND,
+    "benchmark": benchmark.COMMAND,
+    "compare": compare.COMMAND,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,14 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from soundraft import corpora, distributed
-from soundraft.cli.choice import add_choice, chosen
+from soundraft.cli.choice import add_choice
 from soundraft.cli.command import Command, positive
-from soundraft.corpora.base import Fetched
+from soundraft.cli.sources import dataset_of, language_of, tell
 from soundraft.corpora.loading import CorpusDataset
 from soundraft.params import defaults
 from soundraft.params.sections import Train
-from soundraft.runtime import UserError
 from soundraft.tables import columns
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def train_options(options: argparse.ArgumentParser) -> None:
 
 def train(given: argparse.Namespace) -> None:
     config = _config(given)
-    source = dataset_of(given)
+    source = dataset_of(given, seed=dict(given.settings).get("corpus.seed"))
     if given.dry_run:
         _tell_plan(config, given, source)
         return
@@ -56,36 +54,11 @@ def train(given: argparse.Namespace) -> None:
     tell(f"next: soundraft transcribe FILE --model {result.best_model}")
 
 
-def tell(line: str) -> None:
-    """Print at once, from one of several processes."""
-    if distributed.is_main():
-        print(line, flush=True)
-
-
-def dataset_of(given: argparse.Namespace) -> CorpusDataset:
-    """The corpus or the recordings that were named, with the options that say which part of them."""
-    takes = corpora.CORPORA[given.corpus].info.takes if given.corpus in corpora.CORPORA else ()
-    part = argparse.Namespace(**vars(given))
-    part.seed = dict(given.settings).get("corpus.seed")
-    part.language = given.language if "language" in takes else None  # else it is the model's alone
-    which = chosen(part)
-    if not which.clips:
-        raise UserError(f"{which.title}: no clips")
-    for bad in which.rejected:
-        tell(f"set aside: {bad.path}: {bad.reason}")
-    return CorpusDataset(which.title, Fetched(which.clips, len(which.clips), which.rejected, which.root))
-
-
-def language_of(given: argparse.Namespace) -> str:
-    """What a multilingual model transcribes: of the codes en_us and zh-CN the first part."""
-    return (given.language or "").replace("_", "-").split("-")[0].lower()
-
-
 def _config(given: argparse.Namespace) -> "AudioRAFTConfig":
     from soundraft.tasks.trainer_config import AudioRAFTConfig
 
     settings = dict(given.settings)
-    if given.language:
+    if language_of(given):
         settings.setdefault("model.language", language_of(given))
     named: dict[str, Any] = {} if given.learning_rate is None else {"learning_rate": given.learning_rate}
     return AudioRAFTConfig(

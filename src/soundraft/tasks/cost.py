@@ -54,7 +54,7 @@ def padded_frames(lengths: Sequence[float]) -> float:
 
 def _work(recognizer: Recognizer, clips: Loaded, indices: list[int], rules: Rules, algorithm: str) -> Costs:
     settings = rules.settings
-    target = Target(clips.clips, clips.durations_s).part(indices[:BATCH_CLIPS])
+    target = Target(clips.clips, clips.durations_s, clips.perturbed).part(indices[:BATCH_CLIPS])
     frames = padded_frames(target.clips.lengths)
     began = time.monotonic()
     rollouts = Rollouts(recognizer, target, rules.verifier, settings, rules.seed, Shards(None))

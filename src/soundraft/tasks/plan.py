@@ -121,7 +121,8 @@ def _probe(run: Run, durations: Sequence[float]) -> tuple[Loaded, float]:
     chosen = [*order[: max(BATCH_CLIPS, run.rules.settings.batch_size)], order[-1]]
     samples = [run.data.splits["train"][index] for index in dict.fromkeys(chosen)]
     began = monotonic()
-    probe = recordings.load(samples, run.recognizer, NORMALIZERS[run.params.reward.normalizer], title="longest clips")
+    normalize, altered = NORMALIZERS[run.params.reward.normalizer], list(run.rules.altered.values())
+    probe = recordings.load(samples, run.recognizer, normalize, title="longest clips", altered=altered)
     took = monotonic() - began
     check_bad_fraction(len(probe.clips), probe.rejected, 1.0)  # longest clips may be too long; all of them may not
     return probe, took / sum(probe.durations_s)

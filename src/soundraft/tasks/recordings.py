@@ -13,6 +13,7 @@ import torch
 from soundraft import corpora, runtime
 from soundraft.audio import io
 from soundraft.audio.features import AudioProcessor
+from soundraft.audio.perturb import Alteration
 from soundraft.corpora.lists import JSON_SUFFIXES
 from soundraft.corpora.samples import AudioDataset, AudioSample
 from soundraft.dataset.loader import Utterances
@@ -42,10 +43,15 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The clips of a split as a model takes them; those that cannot be used are in `rejected`."""
+    """The clips of a split as a model takes them; those that cannot be used are in `rejected`.
+
+    Attributes:
+        perturbed: altered copies of the clips, in the order of the alterations.
+    """
 
     clips: Utterances
     durations_s: list[float]
+    perturbed: list[Utterances]
     rejected: list[Rejected] = field(default_factory=list)
 
 
@@ -137,24 +143,34 @@ def digest(samples: Iterable[AudioSample]) -> str:
 
 
 def load(
-    samples: Sequence[AudioSample], recognizer: Recognizer, normalize: Callable[[str], str], *, title: str
+    samples: Sequence[AudioSample],
+    recognizer: Recognizer,
+    normalize: Callable[[str], str],
+    *,
+    title: str,
+    altered: Sequence[Alteration] = (),
 ) -> Loaded:
-    """Read every clip (mono, at the model's rate) and make its features; only these stay in memory."""
+    """Read every clip (mono, at the model's rate) and make its features; only these stay in memory.
+
+    Args:
+        altered: what is done to the samples for copies that are to be recognised beside the clips.
+    """
     processor = AudioProcessor(recognizer.sample_rate_hz, normalize=False, max_duration=None)
-    out = Loaded(Utterances([], [], []), [])
+    out = Loaded(Utterances([], [], []), [], [Utterances([], [], []) for _ in altered])
     for sample in progress_over(samples, total=len(samples), title=f"features {title}", unit="clip"):
         name = name_of(sample)
         try:
             if sample.text is None:
                 raise BadClip("no text")
             wave = wave_of(sample, processor)
-            features = recognizer.extract(wave)
+            features = [recognizer.extract(samples) for samples in (wave, *(change(wave) for change in altered))]
         except (BadClip, ModelError) as error:  # also a clip that is longer than the model's window
             out.rejected.append(Rejected(name, str(sample.audio_path or name), str(error)))
             continue
-        out.clips.ids.append(name)
-        out.clips.texts.append(normalize(sample.text))
-        out.clips.features.append(features)
+        for clips, own in zip((out.clips, *out.perturbed), features, strict=True):
+            clips.ids.append(name)
+            clips.texts.append(normalize(sample.text))
+            clips.features.append(own)
         out.durations_s.append(len(wave) / recognizer.sample_rate_hz)
     return out
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from soundraft.audio.perturb import Alteration
 from soundraft.corpora.samples import AudioSample
 from soundraft.manifest import Rejected, Split, check_bad_fraction
 from soundraft.metrics.text import NORMALIZERS
@@ -36,15 +37,18 @@ class RunData:
     rejected: list[Rejected] = field(default_factory=list)
     _loaded: dict[str, Loaded] = field(default_factory=dict)
 
-    def load(self, name: str, recognizer: Recognizer, params: Params) -> Loaded:
+    def load(self, name: str, recognizer: Recognizer, params: Params, altered: Sequence[Alteration] = ()) -> Loaded:
         """The clips of a split with features; read once.
+
+        Args:
+            altered: as of `recordings.load`; the same each time.
 
         Raises:
             UserError: when more of it is bad than `limits.max_bad_fraction` allows.
         """
         if name not in self._loaded:
             normalize = NORMALIZERS[params.reward.normalizer]
-            loaded = recordings.load(self.splits[name], recognizer, normalize, title=name)
+            loaded = recordings.load(self.splits[name], recognizer, normalize, title=name, altered=altered)
             check_bad_fraction(len(loaded.clips), loaded.rejected, params.limits.max_bad_fraction)
             self.rejected += loaded.rejected
             self._loaded[name] = loaded

@@ -103,8 +103,6 @@ class Run:
         texts = data.texts("replay", params)
         train, reward = params.train.model_dump(), params.reward.model_dump()
         self.rules = Rules.of(train, reward, texts=texts, seed=params.seed)
-        if self.rules.verifier.needs_perturbed:
-            raise UserError("reward.unsupervised.weights.stability: a run by name has no altered copies; set it to 0.0")
 
     def record(self) -> dict[str, Any]:
         """What `run.json` holds."""
@@ -142,7 +140,7 @@ class Run:
         tell(asr_cycle.describe(algorithm, cycle, metrics))
 
     def inputs(self, cycle: int) -> Inputs:
-        train = self.data.load("train", self.recognizer, self.params)
+        train = self.data.load("train", self.recognizer, self.params, list(self.rules.altered.values()))
         replay = None
         if "replay" in self.data.splits:
             clips = self.clips("replay")
@@ -151,7 +149,7 @@ class Run:
         validation = {"target": self.clips("validation")}
         if "replay_validation" in self.data.splits:
             validation["start"] = self.clips("replay_validation")
-        return Inputs(Target(train.clips, train.durations_s), replay, validation)
+        return Inputs(Target(train.clips, train.durations_s, train.perturbed), replay, validation)
 
     def measure(self) -> TrainingResult:
         """Transcripts of start and every cycle; the files that come of them, and the result."""
