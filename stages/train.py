@@ -9,6 +9,7 @@ from pathlib import Path
 from soundraft import distributed, files, models, runtime, stage
 from soundraft.dataset.loader import shuffled_batches
 from soundraft.models import Recognizer, scratch
+from soundraft.models.options import tuned
 from soundraft.params import load_params
 from soundraft.params.sections import Params
 from soundraft.tasks import asr
@@ -64,15 +65,22 @@ def train(params: Params, recognizer: Recognizer) -> FitReport:
             seed=runtime.derive_seed(params.seed, "epoch", epoch),
         )
     ]
-    return fit(
-        recognizer,
-        spoken(clips.features, clips.texts),
-        batches,
-        schedule=Schedule(options.supervised.learning_rate, options.warmup_share, options.final_lr_share),
-        optimizing=Optimizing(options.weight_decay, options.max_grad_norm, options.gradient_accumulation_steps),
-        masking=Masking(**options.masking.model_dump()),
-        title="supervised start",
+    tuning = asr.tuning(
+        lora=options.lora.model_dump(),
+        freeze=options.freeze,
+        gradient_checkpointing=options.gradient_checkpointing,
+        precision=options.precision,
     )
+    with tuned(recognizer, tuning):
+        return fit(
+            recognizer,
+            spoken(clips.features, clips.texts),
+            batches,
+            schedule=Schedule(options.supervised.learning_rate, options.warmup_share, options.final_lr_share),
+            optimizing=Optimizing(options.weight_decay, options.max_grad_norm, options.gradient_accumulation_steps),
+            masking=Masking(**options.masking.model_dump()),
+            title="supervised start",
+        )
 
 
 if __name__ == "__main__":

@@ -5,12 +5,18 @@ import pytest
 
 from soundraft.models import scratch
 from soundraft.models.ctc import CTCAdapter
-from soundraft.runtime import seed_torch
+from soundraft.runtime import CACHE_VARIABLE, seed_torch
 
 
 @pytest.fixture(autouse=True)
 def _no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOUNDRAFT_TRACKING", "off")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests find nothing in a cache but what they put there."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
 
 
 def tone(seconds: float = 0.5, rate_hz: int = 8000, level: float = 0.3, frequency_hz: float = 440.0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Seeds, device, threads, memory: what depends on the machine or must not."""
+"""Seeds, device, threads, memory, cache: what depends on the machine or must not."""
 
 import errno
 import hashlib

@@ -27,5 +27,5 @@ def test_noise_has_the_level_asked_for_and_is_repeatable() -> None:
 
 def test_alterations_are_named_by_what_they_do() -> None:
     changed = alterations(speeds=[0.9, 1.1], noise_snr_db=20.0)
-    assert list(changed) == ["speed 0.9", "speed 1.1", "noise 20 dB"]
-    assert len(changed["speed 0.9"](tone(0.5))) > 4000 > len(changed["speed 1.1"](tone(0.5)))
+    assert [change.name for change in changed] == ["speed 0.9", "speed 1.1", "noise 20 dB"]
+    assert len(changed[0].apply(tone(0.5))) > 4000 > len(changed[1].apply(tone(0.5)))

@@ -1,16 +1,18 @@
 """The one door through which training and evaluation see data, and how clips are put into batches."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soxr
 import torch
 
 from soundraft import runtime
 from soundraft.audio import io
+from soundraft.dataset.feature_cache import FeatureCache
 from soundraft.manifest import Split
 from soundraft.parallel import progress_over
 
@@ -47,24 +49,33 @@ Extract = Callable[[np.ndarray], torch.Tensor]
 
 
 def load_utterances(
-    folder: Path, split: Split, *, sample_rate_hz: int, extract: Extract, indices: Sequence[int] | None = None
+    folder: Path,
+    split: Split,
+    *,
+    sample_rate_hz: int,
+    extract: Extract,
+    depends: Mapping[str, Any],
+    indices: Sequence[int] | None = None,
 ) -> Utterances:
-    """Read, decode and featurise the clips of one split; only the features stay in memory.
+    """Read, decode and featurise the clips of one split; only the features stay in memory, and in the feature cache.
 
     Args:
         folder: a dataset that s5 built.
         extract: mono samples `[N]` at `sample_rate_hz` → features `[T, F]`.
+        depends: what `extract` depends on: its settings and the versions of its libraries.
         indices: which clips, in which order; all in the dataset's order when `None`.
     """
-    table = open_split(folder, split)
+    table = open_split(folder, split).select_columns(["id", "text", "wav"])
     chosen = range(len(table)) if indices is None else indices
     out = Utterances([], [], [])
     title = f"features {folder.name}/{split}"
-    for index in progress_over(chosen, total=len(chosen), title=title, unit="clip"):
-        row = table[int(index)]
-        out.ids.append(row["id"])
-        out.texts.append(row["text"])
-        out.features.append(extract(io.decode(row["wav"]["bytes"], sample_rate_hz)))
+    decoding = {"sample_rate_hz": sample_rate_hz, "soxr": soxr.__version__}
+    with FeatureCache({**depends, **decoding}, lambda audio: extract(io.decode(audio, sample_rate_hz))) as cache:
+        for index in progress_over(chosen, total=len(chosen), title=title, unit="clip"):
+            row = table[int(index)]
+            out.ids.append(row["id"])
+            out.texts.append(row["text"])
+            out.features.append(cache.of(row["wav"]["bytes"]))
     return out
 
 

@@ -38,6 +38,10 @@ class Recognizer(Protocol):
         """Mono samples `[N]` at `sample_rate_hz` → the features of one clip, `[T, F]`, unpadded."""
         ...
 
+    def features_depend_on(self) -> dict[str, Any]:
+        """What beside the samples decides what `extract` gives, as values of JSON: the key to features kept on disk."""
+        ...
+
     def encode(self, features: Sequence[torch.Tensor]) -> Any:
         """Run the encoder on a padded batch, without gradient."""
         ...
@@ -61,6 +65,15 @@ class Recognizer(Protocol):
 
 class ModelError(UserError):
     """The model cannot be used; the message says why and what can."""
+
+
+def describe_extractor(extractor: Any) -> dict[str, Any]:
+    """The class and settings of a feature extractor of transformers, and the libraries that it computes with."""
+    import transformers
+
+    settings = {name: value for name, value in extractor.to_dict().items() if not isinstance(value, np.ndarray)}
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    return {"extractor": type(extractor).__name__, "settings": settings, **versions}
 
 
 def pad(features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from soundraft import runtime
 from soundraft.models import ctc_paths
-from soundraft.models.base import TextScores, length_mask, pad, split_scores
+from soundraft.models.base import TextScores, describe_extractor, length_mask, pad, split_scores
 from soundraft.models.beam import ScoreNext, Words, search
 from soundraft.models.spelling import Spelling
 
@@ -60,6 +60,9 @@ class CTCAdapter:
         )
         features = values[self.model.main_input_name][0]
         return features[: int(values["attention_mask"][0].sum())].clone()
+
+    def features_depend_on(self) -> dict[str, Any]:
+        return describe_extractor(self.extractor)
 
     def encode(self, features: Sequence[torch.Tensor]) -> Frames:
         with torch.inference_mode():

@@ -127,7 +127,7 @@ def _adapt(model: Any, tuning: Tuning, undo: ExitStack) -> None:
         raise ModelError(f"train.lora: freeze {tuning.freeze} leaves {type(model).__name__} no layer to adapt")
     config = LoraConfig(
         r=tuning.lora_rank,
-        lora_alpha=tuning.lora_alpha,  # type: ignore[arg-type]
+        lora_alpha=tuning.lora_alpha,
         lora_dropout=tuning.lora_dropout,
         target_modules=layers,
     )

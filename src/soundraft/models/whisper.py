@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from soundraft import runtime
-from soundraft.models.base import ModelError, TextScores, split_scores
+from soundraft.models.base import ModelError, TextScores, describe_extractor, split_scores
 
 GENERATED_ROWS = 32
 NO_TOKEN = -1  # fills up the rows of shorter texts
@@ -47,6 +47,9 @@ class WhisperAdapter:
             raise ModelError(f"clip of {seconds:.1f} s; this model's window is {self.window_s} s")
         values = self.extractor(samples, sampling_rate=self.sample_rate_hz, return_tensors="pt")
         return values["input_features"][0].T.contiguous()
+
+    def features_depend_on(self) -> dict[str, Any]:
+        return describe_extractor(self.extractor)
 
     def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """The encoder's last hidden states `[B, T, D]`."""

@@ -1,8 +1,9 @@
 """Speech recognition: where its models, metrics and data meet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from soundraft.manifest import Split
 from soundraft.metrics.text import NORMALIZERS
 from soundraft.models import Recognizer
 from soundraft.models.decoding import transcribe
+from soundraft.models.options import Tuning
 
 
 def load_clips(
@@ -32,10 +34,23 @@ def load_clips(
     """
 
     def extract(samples: np.ndarray) -> torch.Tensor:
-        return recognizer.extract(altered(samples) if altered else samples)
+        return recognizer.extract(altered.apply(samples) if altered else samples)
 
-    clips = load_utterances(dataset, split, sample_rate_hz=recognizer.sample_rate_hz, extract=extract, indices=indices)
+    clips = load_utterances(
+        dataset,
+        split,
+        sample_rate_hz=recognizer.sample_rate_hz,
+        extract=extract,
+        depends={**recognizer.features_depend_on(), "altered": altered.name if altered else ""},
+        indices=indices,
+    )
     return replace(clips, texts=[NORMALIZERS[normalizer](text) for text in clips.texts])
+
+
+def tuning(*, lora: Mapping[str, Any], freeze: str, gradient_checkpointing: bool, precision: str) -> Tuning:
+    """What of a model is trained and how; the names are those of the section `train` of the params."""
+    options = {f"lora_{key}": value for key, value in lora.items()}
+    return Tuning(freeze=freeze, gradient_checkpointing=gradient_checkpointing, precision=precision, **options)
 
 
 def recognize(recognizer: Recognizer, clips: Utterances, *, normalizer: str, title: str) -> Scored:

@@ -11,6 +11,7 @@ from soundraft import distributed, files, models, runtime
 from soundraft.audio.perturb import Alteration, alterations
 from soundraft.dataset.loader import Utterances, open_split
 from soundraft.models import Recognizer
+from soundraft.models.options import Tuning, tuned
 from soundraft.rewards.base import Verifier
 from soundraft.tasks import asr, asr_reward
 from soundraft.training import raft, rollouts
@@ -20,6 +21,7 @@ from soundraft.training.shards import Shards
 from soundraft.training.supervised import Masking
 
 CORPORA = ("target", "start")
+TUNING = ("lora", "freeze", "gradient_checkpointing", "precision")
 CODE = ("models", "training", "rewards", "metrics")
 
 
@@ -38,8 +40,9 @@ class Rules:
 
     settings: CycleSettings
     masking: Masking
+    tuning: Tuning
     verifier: Verifier
-    altered: dict[str, Alteration]
+    altered: list[Alteration]
     normalizer: str
     seed: int
     judged_by: str  # tells verifiers apart
@@ -54,8 +57,10 @@ class Rules:
         settings = CycleSettings(**{field.name: train[field.name] for field in fields(CycleSettings)})
         judged_by = hashlib.sha256(repr((sorted(reward.items()), list(texts))).encode()).hexdigest()
         verifier = asr_reward.build(reward, texts=texts)
-        altered = alterations(**reward["perturbation"]) if verifier.needs_perturbed else {}
-        return cls(settings, Masking(**train["masking"]), verifier, altered, reward["normalizer"], seed, judged_by)
+        altered = alterations(**reward["perturbation"]) if verifier.needs_perturbed else []
+        masking = Masking(**train["masking"])
+        tuning = asr.tuning(**{key: train[key] for key in TUNING})
+        return cls(settings, masking, tuning, verifier, altered, reward["normalizer"], seed, judged_by)
 
     def of_controls(self) -> "Rules":
         """The same without what only RAFT has: a control learns one text of each clip, and nothing beside it."""
@@ -74,7 +79,7 @@ def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: i
     target = Target(
         clips=load(dataset / "target", "train"),
         durations_s=open_split(dataset / "target", "train")["duration"],
-        perturbed=[load(dataset / "target", "train", altered=change) for change in rules.altered.values()],
+        perturbed=[load(dataset / "target", "train", altered=change) for change in rules.altered],
     )
     return Inputs(
         target=target,
@@ -96,19 +101,21 @@ def improve(
     """
     recognizer = models.load_recognizer(previous)
     shards = Shards(_shards_folder(previous, inputs, rules, algorithm, cycle))
-    result = raft.run_cycle(
-        recognizer,
-        algorithm=algorithm,
-        cycle=cycle,
-        target=inputs.target,
-        replay=inputs.replay,
-        verifier=rules.verifier,
-        settings=rules.settings,
-        masking=rules.masking,
-        seed=rules.seed,
-        shards=shards,
-        anchor=models.load_recognizer(base) if rules.settings.kl_weight else None,
-    )
+    runtime.seed_torch(runtime.derive_seed(rules.seed, "adapters", cycle))
+    with tuned(recognizer, rules.tuning):
+        result = raft.run_cycle(
+            recognizer,
+            algorithm=algorithm,
+            cycle=cycle,
+            target=inputs.target,
+            replay=inputs.replay,
+            verifier=rules.verifier,
+            settings=rules.settings,
+            masking=rules.masking,
+            seed=rules.seed,
+            shards=shards,
+            anchor=models.load_recognizer(base) if rules.settings.kl_weight else None,
+        )
     metrics = rollouts.summarize(result)
     for name, clips in inputs.validation.items():
         scored = asr.recognize(recognizer, clips, normalizer=rules.normalizer, title=f"validate {name}")
@@ -144,6 +151,7 @@ def _shards_folder(previous: Path, inputs: Inputs, rules: Rules, algorithm: str,
         inputs.target.clips.texts,
         rules.settings,
         rules.masking,
+        rules.tuning,
         rules.judged_by,
         rules.seed,
         algorithm,
