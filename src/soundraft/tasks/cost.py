@@ -9,6 +9,7 @@ import torch
 from soundraft.dataset.loader import length_batches
 from soundraft.models import Recognizer
 from soundraft.models.decoding import BATCH_CLIPS, transcribe
+from soundraft.models.options import Tuning, tuned
 from soundraft.parallel import progress
 from soundraft.tasks.asr_cycle import Rules
 from soundraft.tasks.recordings import Loaded
@@ -38,12 +39,23 @@ class Costs:
 def measure(recognizer: Recognizer, clips: Loaded, rules: Rules, *, algorithm: str) -> Costs:
     """Time the three kinds of work on these clips; a pass over the shortest one goes first, for what happens once.
 
-    The learning rate is 0: the weights stay as they are.
+    The learning rate is 0, and running means are put back: the weights stay as they are.
     """
     lengths = clips.clips.lengths
     shortest = min(range(len(lengths)), key=lambda index: lengths[index])
-    _work(recognizer, clips, [shortest], rules, algorithm)
-    return _work(recognizer, clips, list(range(len(lengths))), rules, algorithm)
+    before = [buffer.clone() for buffer in recognizer.model.buffers()]
+    with tuned(recognizer, rules.tuning):
+        _work(recognizer, clips, [shortest], rules, algorithm)
+        costs = _work(recognizer, clips, list(range(len(lengths))), rules, algorithm)
+    for buffer, value in zip(recognizer.model.buffers(), before, strict=True):
+        buffer.copy_(value)
+    return costs
+
+
+def trainable(recognizer: Recognizer, tuning: Tuning) -> int:
+    """How many numbers learn."""
+    with tuned(recognizer, tuning):
+        return sum(weights.numel() for weights in recognizer.model.parameters() if weights.requires_grad)
 
 
 def padded_frames(lengths: Sequence[float]) -> float:

@@ -107,7 +107,7 @@ def make_plan(run: Run) -> Plan:
         presentations=settings.presentations_per_cycle,
         steps=learner.steps,
         parameters=sum(each.numel() for each in weights),
-        trainable=sum(each.numel() for each in learner.parameters),
+        trainable=cost.trainable(run.recognizer, run.rules.tuning),
         seconds=seconds,
         memory_bytes=runtime.peak_memory_bytes() + features + (beside if gpu is None else 0),
         gpu_memory_bytes=None if gpu is None else gpu + beside,
@@ -121,7 +121,7 @@ def _probe(run: Run, durations: Sequence[float]) -> tuple[Loaded, float]:
     chosen = [*order[: max(BATCH_CLIPS, run.rules.settings.batch_size)], order[-1]]
     samples = [run.data.splits["train"][index] for index in dict.fromkeys(chosen)]
     began = monotonic()
-    normalize, altered = NORMALIZERS[run.params.reward.normalizer], list(run.rules.altered.values())
+    normalize, altered = NORMALIZERS[run.params.reward.normalizer], run.rules.altered
     probe = recordings.load(samples, run.recognizer, normalize, title="longest clips", altered=altered)
     took = monotonic() - began
     check_bad_fraction(len(probe.clips), probe.rejected, 1.0)  # longest clips may be too long; all of them may not

@@ -163,7 +163,7 @@ def load(
             if sample.text is None:
                 raise BadClip("no text")
             wave = wave_of(sample, processor)
-            features = [recognizer.extract(samples) for samples in (wave, *(change(wave) for change in altered))]
+            features = [recognizer.extract(samples) for samples in (wave, *(change.apply(wave) for change in altered))]
         except (BadClip, ModelError) as error:  # also a clip that is longer than the model's window
             out.rejected.append(Rejected(name, str(sample.audio_path or name), str(error)))
             continue

@@ -140,7 +140,7 @@ class Run:
         tell(asr_cycle.describe(algorithm, cycle, metrics))
 
     def inputs(self, cycle: int) -> Inputs:
-        train = self.data.load("train", self.recognizer, self.params, list(self.rules.altered.values()))
+        train = self.data.load("train", self.recognizer, self.params, self.rules.altered)
         replay = None
         if "replay" in self.data.splits:
             clips = self.clips("replay")
