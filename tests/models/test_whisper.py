@@ -9,6 +9,7 @@ import torch
 from soundraft import models
 from soundraft.models.base import ModelError
 from soundraft.models.whisper import WhisperAdapter
+from soundraft.models.whisper_noise import Part, SeededNoise
 from tests.conftest import tone
 
 SPECIAL = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
@@ -66,18 +67,45 @@ def recognizer(tmp_path_factory: pytest.TempPathFactory) -> WhisperAdapter:
 
 def test_one_run_of_the_encoder_serves_greedy_and_all_samples(recognizer: WhisperAdapter) -> None:
     recognizer.model.eval()
-    calls = []
-    hook = recognizer.model.get_encoder().register_forward_hook(lambda *_: calls.append(1))
+    calls: list[int] = []
+    hook = recognizer.model.get_encoder().register_forward_hook(lambda *given: calls.append(len(given[1][0])))
     encoded = recognizer.encode([recognizer.extract(wave) for wave in WAVES])
     greedy = recognizer.greedy(encoded)
     sampled = recognizer.sample(encoded, 5, temperature=1.0, seeds=[1, 2, 3])
     hook.remove()
-    assert len(calls) == 1
+    assert calls == [3]  # each clip once
     assert len(greedy) == 3
     assert [len(texts) for texts in sampled] == [5, 5, 5]
     assert len({text for texts in sampled for text in texts}) > 5
     assert recognizer.sample(encoded, 5, temperature=1.0, seeds=[1, 2, 3]) == sampled
     assert recognizer.sample(encoded, 5, temperature=1.0, seeds=[1, 2, 4]) != sampled
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_a_clips_samples_do_not_depend_on_its_batch(recognizer: WhisperAdapter, count: int) -> None:
+    recognizer.model.eval()
+    encoded = recognizer.encode([recognizer.extract(wave) for wave in WAVES])
+    together = recognizer.sample(encoded, count, temperature=1.0, seeds=[1, 2, 3])
+    order = [2, 0, 1]
+    again = recognizer.sample(encoded[order], count, temperature=1.0, seeds=[3, 1, 2])
+    assert [again[order.index(clip)] for clip in range(3)] == together
+    assert recognizer.sample(encoded[1:2], count, temperature=1.0, seeds=[2]) == [together[1]]
+    assert [len(texts) for texts in together] == [count] * 3
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_noise_makes_the_greedy_choice_a_draw_from_the_softmax(temperature: float) -> None:
+    scores = torch.tensor([2.0, 1.0, 0.0, float("-inf")]).expand(20000, 4)
+    chosen = SeededNoise([Part(0, 20000, 7)], temperature, torch.device("cpu"))(scores, scores).argmax(1)
+    observed = torch.bincount(chosen, minlength=4) / 20000
+    torch.testing.assert_close(observed, torch.softmax(scores[0] / temperature, 0), atol=0.015, rtol=0)
+
+
+def test_without_heat_samples_are_the_greedy_text(recognizer: WhisperAdapter) -> None:
+    recognizer.model.eval()
+    encoded = recognizer.encode([recognizer.extract(WAVES[0])])
+    cold = recognizer.sample(encoded, 32, temperature=1e-5, seeds=[1])
+    assert set(cold[0]) == set(recognizer.greedy(encoded))
 
 
 def test_greedy_is_what_plain_generate_says(recognizer: WhisperAdapter) -> None:

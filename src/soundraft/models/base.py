@@ -32,6 +32,7 @@ class Recognizer(Protocol):
 
     model: torch.nn.Module
     sample_rate_hz: int
+    window_s: float  # the longest clip that it takes, or takes well
     takes_masking: bool  # whether SpecAugment of ours suits its features
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
@@ -48,6 +49,10 @@ class Recognizer(Protocol):
 
     def greedy(self, encoded: Any) -> list[str]:
         """The most likely text of each clip, by greedy decoding."""
+        ...
+
+    def careful(self, encoded: Any) -> list[str]:
+        """As `greedy`, but what shows the marks of a hallucination is tried again: for recordings nobody checked."""
         ...
 
     def sample(self, encoded: Any, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:

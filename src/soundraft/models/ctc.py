@@ -41,6 +41,7 @@ class CTCAdapter:
     """Adapter for `AutoModelForCTC`."""
 
     takes_masking = True
+    window_s = 20.0  # hub models were trained on clips up to about this long, and attention costs its square
 
     def __init__(self, model: Any, processor: Any) -> None:
         self.device = runtime.device()
@@ -71,6 +72,9 @@ class CTCAdapter:
 
     def greedy(self, encoded: Frames) -> list[str]:
         return self._texts(ctc_paths.best(encoded.log_probs, encoded.lengths, blank=self.blank_id))
+
+    def careful(self, encoded: Frames) -> list[str]:
+        return self.greedy(encoded)
 
     def sample(self, encoded: Frames, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
         paths = ctc_paths.draw(

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 
 from soundraft import runtime
+from soundraft.models import whisper_long
 from soundraft.models.base import ModelError, TextScores, describe_extractor, split_scores
+from soundraft.models.whisper_noise import Part, SeededNoise, in_groups
+from soundraft.runtime import derive_seed
 
 GENERATED_ROWS = 32
 NO_TOKEN = -1  # fills up the rows of shorter texts
@@ -57,19 +60,27 @@ class WhisperAdapter:
             return self.model.get_encoder()(self._batch(features)).last_hidden_state
 
     def greedy(self, encoded: torch.Tensor) -> list[str]:
-        return self._generate(encoded, do_sample=False)
+        return self.read(self.write(encoded))
+
+    def careful(self, encoded: torch.Tensor) -> list[str]:
+        return whisper_long.with_fallback(self, encoded)
 
     def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
-        """Clip by clip, each from its own seed; at most `GENERATED_ROWS` texts at a time, for the decoder's cache."""
-        texts = []
-        for hidden, seed in zip(encoded, seeds, strict=True):
-            drawn: list[str] = []
-            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-                torch.manual_seed(seed)
-                while len(drawn) < count:
-                    rows = hidden.expand(min(GENERATED_ROWS, count - len(drawn)), -1, -1)
-                    drawn += self._generate(rows, do_sample=True, temperature=temperature, top_k=0)
-            texts.append(drawn)
+        """As the protocol says; texts of several clips are written at once, `GENERATED_ROWS` at most.
+
+        Each clip draws from generators of its own: one for every `GENERATED_ROWS` of its texts.
+        """
+        parts = [
+            Part(clip, min(GENERATED_ROWS, count - start), derive_seed(seed, start))
+            for clip, seed in enumerate(seeds)
+            for start in range(0, count, GENERATED_ROWS)
+        ]
+        texts: list[list[str]] = [[] for _ in seeds]
+        for group in in_groups(parts, GENERATED_ROWS):
+            clips = [part.clip for part in group for _ in range(part.rows)]
+            noise = SeededNoise(group, temperature, self.device)
+            for clip, text in zip(clips, self.read(self.write(encoded[clips], noise)), strict=True):
+                texts[clip].append(text)
         return texts
 
     def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
@@ -78,19 +89,40 @@ class WhisperAdapter:
         Raises:
             ModelError: when a text is longer than the decoder can write.
         """
-        labels = [torch.tensor(self._tokens(text)) for group in texts for text in group]
+        labels = [self._tokens(text) for group in texts for text in group]
         rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts])).to(self.device)  # row → clip
-        prompt = torch.tensor(self.prompt)
-        sequence = torch.nn.utils.rnn.pad_sequence
-        inputs = sequence([torch.cat([prompt, label[:-1]]) for label in labels], batch_first=True)
-        targets = sequence(labels, batch_first=True, padding_value=NO_TOKEN).to(self.device)
         hidden = self.model.get_encoder()(self._batch(features)).last_hidden_state
-        logits = self.model(
-            encoder_outputs=(hidden.index_select(0, rows),), decoder_input_ids=inputs.to(self.device), use_cache=False
-        ).logits[:, len(prompt) - 1 :]
+        return split_scores(*self.log_probs(hidden.index_select(0, rows), labels), texts)
+
+    def log_probs(self, encoded: torch.Tensor, labels: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """For each row `[R, T, D]` the logarithm of the probability of its tokens, and how many they are, `[R]`."""
+        prompt = torch.tensor(self.prompt)
+        rows = [torch.tensor(label) for label in labels]
+        sequence = torch.nn.utils.rnn.pad_sequence
+        inputs = sequence([torch.cat([prompt, row[:-1]]) for row in rows], batch_first=True).to(self.device)
+        targets = sequence(rows, batch_first=True, padding_value=NO_TOKEN).to(self.device)
+        logits = self.model(encoder_outputs=(encoded,), decoder_input_ids=inputs, use_cache=False).logits
+        each = torch.log_softmax(logits[:, len(prompt) - 1 :].float(), dim=-1)
         real = targets != NO_TOKEN
-        log_probs = torch.log_softmax(logits.float(), dim=-1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
-        return split_scores((log_probs * real).sum(1), real.sum(1), texts)
+        chosen = each.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+        return (chosen * real).sum(1), real.sum(1)
+
+    def write(self, encoded: torch.Tensor, noise: SeededNoise | None = None) -> list[list[int]]:
+        """The tokens of each row's text, without prompt and end; the likeliest, or drawn by the noise."""
+        from transformers import LogitsProcessorList
+        from transformers.modeling_outputs import BaseModelOutput
+
+        with torch.inference_mode():
+            rows = self.model.generate(
+                encoder_outputs=BaseModelOutput(encoded),
+                do_sample=False,
+                logits_processor=LogitsProcessorList([noise] if noise else []),
+            )
+        special = set(self.tokenizer.all_special_ids)
+        return [[token for token in row if token not in special] for row in rows.tolist()]
+
+    def read(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
@@ -107,13 +139,6 @@ class WhisperAdapter:
     def _batch(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """`[T, F]` each → `[B, F, T]`, the layout of Whisper's convolutions."""
         return torch.stack(list(features)).transpose(1, 2).to(self.device)
-
-    def _generate(self, encoded: torch.Tensor, **options: Any) -> list[str]:
-        from transformers.modeling_outputs import BaseModelOutput
-
-        with torch.inference_mode():
-            tokens = self.model.generate(encoder_outputs=BaseModelOutput(encoded), **options)
-        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
 
 def _set_prompt(config: Any, language: str | None) -> list[int]:

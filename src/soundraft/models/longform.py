@@ -1,0 +1,73 @@
+"""Recordings of any length: cut at quiet places into windows that a recogniser takes, and read window by window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from soundraft.models.base import Recognizer
+
+QUIET_S = 0.2  # a cut lies in the middle of the quietest stretch so long
+STEP_S = 0.01
+SILENCE_DB = -60.0  # a window whose loudest `QUIET_S` stays below has no speech
+BATCH_WINDOWS = 8
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What is said between two times of a recording, in seconds from its start."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def transcribe_file(recognizer: Recognizer, samples: np.ndarray) -> list[Segment]:
+    """The text of a mono recording `[N]` at the recogniser's rate; windows without speech have no segment."""
+    rate_hz = recognizer.sample_rate_hz
+    windows = [
+        (start, end)
+        for start, end in cut(samples, rate_hz, recognizer.window_s)
+        if 10 * np.log10(_powers(samples[start:end], rate_hz).max() + 1e-20) >= SILENCE_DB
+    ]
+    recognizer.model.eval()
+    segments = []
+    for first in range(0, len(windows), BATCH_WINDOWS):
+        batch = windows[first : first + BATCH_WINDOWS]
+        encoded = recognizer.encode([recognizer.extract(samples[start:end]) for start, end in batch])
+        for (start, end), text in zip(batch, recognizer.careful(encoded), strict=True):
+            if text:
+                segments.append(Segment(start / rate_hz, end / rate_hz, text))
+    return segments
+
+
+def text_of(segments: Sequence[Segment]) -> str:
+    return " ".join(segment.text for segment in segments)
+
+
+def cut(samples: np.ndarray, rate_hz: int, window_s: float) -> list[tuple[int, int]]:
+    """Windows (start, end) that follow each other without gap or overlap, none longer than `window_s`.
+
+    |----------------window----------------|
+                              |---here?----|     the cut lies in the quietest 0.2 s of the last third
+    """
+    longest = int(window_s * rate_hz)
+    windows, start = [], 0
+    while len(samples) - start > longest:
+        third = start + longest * 2 // 3
+        powers = _powers(samples[third : start + longest], rate_hz)
+        end = third + int(powers.argmin()) * _size(STEP_S, rate_hz) + _size(QUIET_S, rate_hz) // 2
+        windows.append((start, end))
+        start = end
+    return [*windows, (start, len(samples))] if start < len(samples) else windows
+
+
+def _powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """The mean square of each stretch of `QUIET_S`, one every `STEP_S`; of all samples when they are fewer."""
+    length, step = min(_size(QUIET_S, rate_hz), len(samples)), _size(STEP_S, rate_hz)
+    sums = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    return (sums[length:] - sums[:-length])[::step] / length
+
+
+def _size(seconds: float, rate_hz: int) -> int:
+    return max(1, round(seconds * rate_hz))

@@ -1,0 +1,109 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from soundraft import models
+from soundraft.models.longform import Segment, cut, text_of, transcribe_file
+from tests.conftest import tiny_recognizer, tone
+from tests.models.test_whisper import checkpoint
+
+RATE_HZ = 8000
+WORDS = {400.0: "low", 800.0: "mid", 1600.0: "high"}
+
+
+class ToneReader:
+    """Reads one word for every burst of a tone: a stand-in that hears each word exactly once, or half of one."""
+
+    sample_rate_hz = RATE_HZ
+    window_s = 4.0
+    model = torch.nn.Identity()
+
+    def extract(self, samples: np.ndarray) -> torch.Tensor:
+        assert len(samples) <= self.window_s * RATE_HZ
+        return torch.from_numpy(samples)
+
+    def encode(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        return features
+
+    def careful(self, encoded: list[torch.Tensor]) -> list[str]:
+        return [" ".join(self._words(samples.numpy())) for samples in encoded]
+
+    def _words(self, samples: np.ndarray) -> list[str]:
+        loud = np.concatenate([[0], (np.abs(samples) > 1e-3).astype(int), [0]])
+        # zero crossings of a tone are quiet too: close gaps of up to 5 ms
+        edges = np.flatnonzero(np.diff(np.convolve(loud, np.ones(41), "same") > 0))
+        words = []
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            spectrum = np.abs(np.fft.rfft(samples[start:end]))
+            frequency = spectrum.argmax() * RATE_HZ / (end - start)
+            words.append(WORDS[min(WORDS, key=lambda known: abs(known - frequency))])
+        return words
+
+
+def spoken(seed: int, count: int) -> tuple[np.ndarray, list[str]]:
+    rng = np.random.default_rng(seed)
+    parts, words = [np.zeros(RATE_HZ // 4, np.float32)], []
+    for _ in range(count):
+        frequency = list(WORDS)[rng.integers(len(WORDS))]
+        words.append(WORDS[frequency])
+        burst = tone(float(rng.uniform(0.2, 0.8)), RATE_HZ, frequency_hz=frequency)
+        parts += [burst, np.zeros(round(rng.uniform(0.22, 0.5) * RATE_HZ), np.float32)]
+    return np.concatenate(parts), words
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_word_is_lost_or_doubled_at_a_border(seed: int) -> None:
+    samples, words = spoken(seed, 60)
+    segments = transcribe_file(ToneReader(), samples)  # type: ignore[arg-type]
+    assert text_of(segments).split() == words
+    assert len(segments) > 8
+    assert all(one.end_s <= other.start_s for one, other in itertools.pairwise(segments))
+    assert segments[-1].end_s == pytest.approx(len(samples) / RATE_HZ)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60000), st.sampled_from([1.0, 2.5]))
+def test_windows_follow_each_other_and_are_never_too_long(length: int, window_s: float) -> None:
+    samples = np.random.default_rng(length).standard_normal(length).astype(np.float32)
+    windows = cut(samples, RATE_HZ, window_s)
+    assert [start for start, _ in windows] == [0, *(end for _, end in windows[:-1])]
+    assert windows[-1][1] == length
+    assert all(0 < end - start <= window_s * RATE_HZ for start, end in windows)
+
+
+def test_the_cut_is_in_the_quietest_place_of_the_last_third() -> None:
+    samples = np.random.default_rng(0).standard_normal(3 * RATE_HZ).astype(np.float32)
+    samples[round(0.3 * RATE_HZ) : round(0.6 * RATE_HZ)] = 0  # quiet, but too early
+    samples[round(1.5 * RATE_HZ) : round(1.7 * RATE_HZ)] *= 0.1
+    (_, end), *_ = cut(samples, RATE_HZ, 2.0)
+    assert end / RATE_HZ == pytest.approx(1.6, abs=0.02)
+
+
+def test_silence_has_no_text() -> None:
+    samples, words = spoken(1, 8)
+    silence = 1e-5 * np.random.default_rng(0).standard_normal(12 * RATE_HZ).astype(np.float32)
+    segments = transcribe_file(ToneReader(), np.concatenate([samples, silence]))  # type: ignore[arg-type]
+    assert text_of(segments).split() == words
+    assert segments[-1].end_s < len(samples) / RATE_HZ + ToneReader.window_s
+    recognizer = tiny_recognizer()
+    assert transcribe_file(recognizer, silence) == []
+    assert transcribe_file(recognizer, silence[:0]) == []
+
+
+def test_adapters_read_what_is_longer_than_their_windows(tmp_path: Path) -> None:
+    whisper = models.load_recognizer(checkpoint(tmp_path / "whisper"), language="en")
+    rng = np.random.default_rng(0)
+    for recognizer, seconds in ((tiny_recognizer(), 45.0), (whisper, 2.6)):
+        rate_hz = recognizer.sample_rate_hz
+        samples = (0.1 * rng.standard_normal(round(seconds * rate_hz))).astype(np.float32)
+        segments = transcribe_file(recognizer, samples)
+        assert all(segment.end_s - segment.start_s <= recognizer.window_s for segment in segments)
+        (start, end), *_ = cut(samples, rate_hz, recognizer.window_s)
+        recognizer.model.eval()
+        alone = recognizer.careful(recognizer.encode([recognizer.extract(samples[start:end])]))[0]
+        assert segments[0] == Segment(0.0, end / rate_hz, alone)
