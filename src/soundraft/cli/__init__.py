@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from soundraft import runtime
-from soundraft.cli import benchmark, compare, corpora, inspect, train
+from soundraft.cli import benchmark, compare, corpora, inspect, train, transcribe
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "inspect": inspect.COMMAND,
     "train": train.COMMAND,
     "benchmark": benchmark.COMMAND,
+    "transcribe": transcribe.COMMAND,
     "compare": compare.COMMAND,
 }
 
