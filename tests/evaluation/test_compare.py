@@ -21,7 +21,8 @@ def row(algorithm: str, cycle: int, wrong: int, *, references: list[str] = REFER
     heard = [f"x {text.partition(' ')[2]}" if at < wrong else text for at, text in enumerate(references)]
     ids = [f"clip{first + at:03d}" for at in range(len(references))]
     scored = score(ids=ids, references=references, hypotheses=heard, normalizer=basic)
-    return report.Row(algorithm, cycle, scored, snapped(scored, SNAPPER), scored)
+    chain = "trained" if algorithm in ("raft", "grpo") else algorithm
+    return report.Row(chain, algorithm, cycle, scored, snapped(scored, SNAPPER), scored)
 
 
 def written(path: Path, *rows: report.Row) -> Path:
@@ -57,8 +58,8 @@ def test_a_run_without_cycles_is_its_start_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"algorithm": "rfat"}, "no model for algorithm rfat, cycle not named; it has raft 1, raft 2, sft 2"),
-        ({"cycle": 7}, "no model for algorithm not named, cycle 7; it has raft 1"),
+        ({"algorithm": "rfat"}, "no model for algorithm rfat, cycle not named; it has sft 2, sft 3, start 0, raft 1"),
+        ({"cycle": 7}, "no model for algorithm not named, cycle 7; it has sft 2"),
         ({"algorithm": "sft", "cycle": 1}, "no model for algorithm sft, cycle 1"),
     ],
 )
@@ -141,7 +142,7 @@ def test_files_that_are_no_predictions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a parquet file"):
         read_predictions(tmp_path / "text.parquet")
     pq.write_table(pa.table({"id": ["a"], "algorithm": ["raft"]}), tmp_path / "few.parquet")
-    with pytest.raises(UserError, match=r"has no column cycle, reference, hits, .*; it has id, algorithm"):
+    with pytest.raises(UserError, match=r"has no column chain, cycle, reference, hits, .*; it has id, algorithm"):
         read_predictions(tmp_path / "few.parquet")
     lines = pq.read_table(written(tmp_path / "p.parquet", row("raft", 1, 0))).to_pylist()
     pq.write_table(pa.Table.from_pylist([*lines, lines[3]]), tmp_path / "twice.parquet")

@@ -28,7 +28,6 @@ from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES, parse
 from soundraft.corpora.base import CorpusError
 from soundraft.parallel import BadClip
-from soundraft.runtime import CACHE_VARIABLE as CACHE_VARIABLE
 from soundraft.runtime import cache_root as cache_root
 
 SCHEMA_NAME = "schema.json"

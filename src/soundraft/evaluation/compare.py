@@ -6,15 +6,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from soundraft.evaluation.report import START, TRAINED
 from soundraft.metrics import text as metric
 from soundraft.metrics.significance import Comparison, paired_bootstrap
 from soundraft.metrics.text import Counts
 from soundraft.runtime import UserError
 
-START = "start"
-REWARDED = ("raft", "grpo", "mwer")
+Model = tuple[str, str, int]  # chain, algorithm, cycle
 _COUNTS = ("hits", "substitutions", "deletions", "insertions")
-_COLUMNS = ("algorithm", "cycle", "id", "reference", *_COUNTS)
+_COLUMNS = ("chain", "algorithm", "cycle", "id", "reference", *_COUNTS)
 
 
 @dataclass(frozen=True)
@@ -52,28 +52,28 @@ def read_predictions(path: Path, *, algorithm: str | None = None, cycle: int | N
 
     Args:
         path: a predictions.parquet.
-        algorithm: the model's; without one, whichever algorithm with a reward the run has (raft, grpo or mwer), and
-            the start model where there is none, or for cycle 0.
+        algorithm: the model's; without one, that of the run's cycles, not of its controls, and the start model where
+            there is none, or for cycle 0.
         cycle: the model's; without one, the algorithm's last.
 
     Raises:
         UserError: when the file is none of these, or has no such model, or several.
     """
     lines = _read(path)
-    models = sorted({(line["algorithm"], line["cycle"]) for line in lines})
+    models = sorted({_model(line) for line in lines})
     chosen = _choose(models, algorithm, cycle)
     if len(chosen) != 1:
         found = f"{len(chosen)} models" if chosen else "no model"
         wanted = f"algorithm {algorithm or 'not named'}, cycle {'not named' if cycle is None else cycle}"
-        there = ", ".join(f"{name} {number}" for name, number in models)
+        there = ", ".join(f"{name} {number}" for _, name, number in models)
         raise UserError(f"{path}: {found} for {wanted}; it has {there}")
-    own = sorted((line for line in lines if (line["algorithm"], line["cycle"]) == chosen[0]), key=lambda x: x["id"])
+    own = sorted((line for line in lines if _model(line) == chosen[0]), key=lambda x: x["id"])
     ids = [line["id"] for line in own]
     twice = [name for name, following in pairwise(ids) if name == following]
     if twice:
-        raise UserError(f"{path}: {' '.join(map(str, chosen[0]))} has the clip {twice[0]} twice")
+        raise UserError(f"{path}: {chosen[0][1]} {chosen[0][2]} has the clip {twice[0]} twice")
     counts = [Counts(*(line[kind] for kind in _COUNTS)) for line in own]
-    return Predictions(path, *chosen[0], ids, [line["reference"] for line in own], counts)
+    return Predictions(path, *chosen[0][1:], ids, [line["reference"] for line in own], counts)
 
 
 def compare(first: Predictions, second: Predictions, *, samples: int, seed: int) -> Compared:
@@ -134,15 +134,20 @@ def _verdict(compared: Compared) -> str:
     )
 
 
-def _choose(models: Sequence[tuple[str, int]], algorithm: str | None, cycle: int | None) -> list[tuple[str, int]]:
-    """The models that are meant; one when the choice is clear."""
+def _model(line: dict[str, Any]) -> Model:
+    return line["chain"], line["algorithm"], line["cycle"]
+
+
+def _choose(models: Sequence[Model], algorithm: str | None, cycle: int | None) -> list[Model]:
+    """The models that are meant; one when the choice is clear. The run's own cycles go before a control's."""
     if algorithm is not None:
-        meant = [model for model in models if model[0] == algorithm]
+        meant = [model for model in models if model[1] == algorithm]
     else:
-        meant = [model for model in models if model[0] in REWARDED and cycle != 0]
+        meant = [model for model in models if model[0] == TRAINED and cycle != 0]
         meant = meant or [model for model in models if model[0] == START]
-    wanted = max((model[1] for model in meant), default=0) if cycle is None else cycle
-    return [model for model in meant if model[1] == wanted]
+    meant = [model for model in meant if model[0] == TRAINED] or meant
+    wanted = max((model[2] for model in meant), default=0) if cycle is None else cycle
+    return [model for model in meant if model[2] == wanted]
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

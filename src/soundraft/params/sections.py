@@ -241,11 +241,9 @@ class Train(Section):
     precision: Literal["float32", "bfloat16"]
 
     @model_validator(mode="after")
-    def _strengths_fit_the_algorithm(self) -> "Train":
-        graded = self.algorithm in ("grpo", "mwer")
-        for name in ("best_weight", "kl_weight"):
-            if getattr(self, name) and not graded:
-                raise ValueError(f"{name}: {self.algorithm} has no such term; set it to 0.0, or take grpo or mwer")
+    def _divergence_fits_the_algorithm(self) -> "Train":
+        if self.kl_weight and self.algorithm not in ("grpo", "mwer"):
+            raise ValueError(f"kl_weight: {self.algorithm} has no such term; set it to 0.0, or take grpo or mwer")
         return self
 
 
