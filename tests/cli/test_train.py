@@ -102,4 +102,4 @@ def test_compare_tells_difference_interval_and_p(run: Path, tmp_path: Path, caps
     assert f"{100 * found['difference']:+.2f} points" in said
     soundraft(capsys, "compare", run, tmp_path, code="no predictions.parquet in it")
     soundraft(capsys, "compare", run, tmp_path / "none", code="no such run")
-    soundraft(capsys, "compare", run, run, "--cycle-a", 7, code="it has raft 1, start 0")
+    soundraft(capsys, "compare", run, run, "--cycle-a", 7, code="it has start 0, raft 1")

@@ -2,18 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from soundraft import files
 from soundraft.cli.command import Command, count, positive
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 
-if TYPE_CHECKING:
-    from soundraft.evaluation.compare import Predictions
-
 NAME = "predictions.parquet"
-RECORD = "run.json"
 PIPELINE = Path("reports/evaluate")
 _WHICH = "a run of `soundraft train`, reports/evaluate of the pipeline, a repository with one, or a predictions.parquet"
 
@@ -39,24 +34,19 @@ def compare_options(options: argparse.ArgumentParser) -> None:
 def compare(given: argparse.Namespace) -> None:
     from soundraft.evaluation import compare as comparison
 
-    first = _model(given.run_a, given.algorithm_a, given.cycle_a)
-    second = _model(given.run_b, given.algorithm_b, given.cycle_b)
+    first, second = (
+        comparison.read_predictions(_predictions(run), algorithm=algorithm, cycle=cycle)
+        for run, algorithm, cycle in (
+            (given.run_a, given.algorithm_a, given.cycle_a),
+            (given.run_b, given.algorithm_b, given.cycle_b),
+        )
+    )
     compared = comparison.compare(first, second, samples=given.samples, seed=given.seed)
     print(comparison.table(compared))
     if given.json is not None:
         numbers = {"wer_a": first.wer, "wer_b": second.wer, "clips": len(first.ids), **vars(compared.difference)}
         files.write_json(given.json, numbers)
         print(f"{given.json}: the numbers")
-
-
-def _model(run: Path, algorithm: str | None, cycle: int | None) -> "Predictions":
-    from soundraft.evaluation.compare import read_predictions
-
-    record = run / RECORD
-    if algorithm is None and cycle != 0 and record.is_file():  # a control can be what a run trained
-        made = files.read_json(record)["params"]
-        algorithm = made["train.algorithm"] if made["train.cycles"] else None
-    return read_predictions(_predictions(run), algorithm=algorithm, cycle=cycle)
 
 
 def _predictions(run: Path) -> Path:
