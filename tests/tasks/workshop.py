@@ -17,6 +17,7 @@ RATE_HZ = 8000
 WORDS = ("one", "two", "six", "nine", "zero", "four")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LETTER_S = 0.06
+HOME = tempfile.TemporaryDirectory(prefix="soundraft-toy-")  # removed when the process ends
 # few clips and short batches: what a run needs to be over in seconds
 SMALL = {
     "train.rounds_per_cycle": 2,
@@ -89,6 +90,6 @@ def checkpoint() -> Path:
         masking=None,
         title="toy start",
     )
-    folder = Path(tempfile.mkdtemp(prefix="soundraft-toy-"))
+    folder = Path(HOME.name) / "toy"
     recognizer.save(folder)
     return folder

@@ -7,7 +7,7 @@ from typing import get_args
 from soundraft import files
 from soundraft.cli.choice import add_choice
 from soundraft.cli.command import Command, positive
-from soundraft.cli.sources import dataset_of, load_model
+from soundraft.cli.sources import MODEL_LANGUAGE, dataset_of, load_model
 from soundraft.manifest import Split
 from soundraft.params import changed, defaults
 from soundraft.params.sections import RewardParams
@@ -35,7 +35,7 @@ def benchmark_options(options: argparse.ArgumentParser) -> None:
     add("--timed", type=positive, default=timed.clips, metavar="N", help=f"measure speed on N of them ({timed.clips})")
     add("--repeats", type=positive, default=timed.repeats, metavar="N",
         help=f"timed passes, of which the median counts ({timed.repeats})")  # fmt: skip
-    add_choice(options, limited=True)
+    add_choice(options, limited=True, language_of=MODEL_LANGUAGE)
 
 
 def benchmark(given: argparse.Namespace) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from soundraft.models import Recognizer
 
 
+MODEL_LANGUAGE = "corpora in several, and what a multilingual Whisper transcribes"
+
+
 def tell(line: str) -> None:
     """Print at once, from one of several processes."""
     if distributed.is_main():

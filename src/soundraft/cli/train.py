@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from soundraft.cli.choice import add_choice
 from soundraft.cli.command import Command, positive
-from soundraft.cli.sources import dataset_of, language_of, tell
+from soundraft.cli.sources import MODEL_LANGUAGE, dataset_of, language_of, tell
 from soundraft.corpora.loading import CorpusDataset
 from soundraft.params import defaults
 from soundraft.params.sections import Train
@@ -37,7 +37,8 @@ def train_options(options: argparse.ArgumentParser) -> None:
     add("--set", nargs="+", default=[], type=_setting, action="extend", metavar="KEY=VALUE", dest="settings",
         help="any other number by its key in params.yaml, such as train.rounds_per_cycle=4")  # fmt: skip
     add("--dry-run", action="store_true", help="check everything, measure one batch and one step here, tell the plan")
-    add_choice(options, seed_of="batches and samples (0); corpus.seed is that of what is drawn to make a corpus")
+    seed_of = "batches and samples (0); corpus.seed is that of what is drawn to make a corpus"
+    add_choice(options, seed_of=seed_of, language_of=MODEL_LANGUAGE)
 
 
 def train(given: argparse.Namespace) -> None:
