@@ -24,7 +24,7 @@ def main(cycle: int) -> None:
 
     params = load_params()
     rules = asr_cycle.Rules.of(
-        params.train.model_dump(), params.reward.model_dump(), dataset=DATASET, seed=params.seed
+        params.train.model_dump(), params.reward.model_dump(), texts=asr_cycle.known_texts(DATASET), seed=params.seed
     ).of_controls()
     with (
         stage_run(f"controls {cycle:02d}", params.leaves()) as tracker,

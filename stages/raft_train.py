@@ -21,7 +21,9 @@ def main(cycle: int) -> None:
     from soundraft.tracking import stage_run
 
     params = load_params()
-    rules = asr_cycle.Rules.of(params.train.model_dump(), params.reward.model_dump(), dataset=DATASET, seed=params.seed)
+    rules = asr_cycle.Rules.of(
+        params.train.model_dump(), params.reward.model_dump(), texts=asr_cycle.known_texts(DATASET), seed=params.seed
+    )
     previous = BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}"
     with (
         stage_run(f"raft {cycle:02d}", params.leaves()) as tracker,

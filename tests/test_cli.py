@@ -167,7 +167,7 @@ def test_what_does_not_go_together_is_told_in_a_line(
 
 
 def test_help_names_every_command_and_every_option_reads_well(capsys: pytest.CaptureFixture[str]) -> None:
-    said = soundraft(capsys, "--help", code=0)
+    said = " ".join(soundraft(capsys, "--help", code=0).split())
     for name, command in cli.COMMANDS.items():
         assert name in said
         assert command.about in said

@@ -1,1 +1,28 @@
 """soundraft: reproducible audio machine learning, with models that improve themselves by RAFT."""
+
+import importlib
+from typing import Any
+
+# imported when asked for: the command line and the stages begin without torch
+_EXPORTS = {
+    "AudioDataset": "soundraft.corpora.samples",
+    "AudioSample": "soundraft.corpora.samples",
+    "AudioProcessor": "soundraft.audio.features",
+    "AudioVerifier": "soundraft.rewards",
+    "AudioRAFTConfig": "soundraft.tasks.trainer_config",
+    "AudioRAFTTrainer": "soundraft.tasks.trainer",
+    "list_audio_datasets": "soundraft.corpora.loading",
+    "load_audio_dataset": "soundraft.corpora.loading",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 import dataclasses
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -146,15 +146,12 @@ def test_nothing_to_learn_is_an_error_that_says_what_to_change() -> None:
         cycle(toy.start_model(), settings=settings)
 
 
-def test_replay_draws_other_clips_each_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raft, "open_split", lambda *_: range(100))
-    draw: Callable[[int], list[int]] = lambda number: raft.draw_replay(None, toy.SETTINGS, seed=0, cycle=number)  # type: ignore[arg-type]  # noqa: E731
-    first = draw(1)
+def test_replay_draws_other_clips_each_cycle() -> None:
+    first = raft.draw_replay(100, toy.SETTINGS, seed=0, cycle=1)
     assert len(first) == len(set(first)) == toy.SETTINGS.replayed
-    assert first == draw(1)
-    assert sorted(first) != sorted(draw(2))
-    monkeypatch.setattr(raft, "open_split", lambda *_: range(25))
-    assert sorted(draw(1))[:6] == [0, 0, 1, 1, 2, 2]
+    assert first == raft.draw_replay(100, toy.SETTINGS, seed=0, cycle=1)
+    assert sorted(first) != sorted(raft.draw_replay(100, toy.SETTINGS, seed=0, cycle=2))
+    assert sorted(raft.draw_replay(25, toy.SETTINGS, seed=0, cycle=1))[:6] == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("algorithm", ["grpo", "mwer"])

@@ -6,12 +6,19 @@ import sys
 from collections.abc import Sequence
 
 from soundraft import runtime
-from soundraft.cli import corpora, inspect
+from soundraft.cli import benchmark, compare, corpora, inspect, train, transcribe
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 
 _MENDABLE = (PermissionError, NotADirectoryError, IsADirectoryError)  # where something was to be written
-COMMANDS = {"datasets": corpora.COMMAND, "inspect": inspect.COMMAND}
+COMMANDS = {
+    "datasets": corpora.COMMAND,
+    "inspect": inspect.COMMAND,
+    "train": train.COMMAND,
+    "benchmark": benchmark.COMMAND,
+    "transcribe": transcribe.COMMAND,
+    "compare": compare.COMMAND,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="soundraft",
-        description="Look at what the pipeline makes, and at corpora. `dvc repro` runs the pipeline itself.",
+        description="Corpora, training and recognition without the pipeline, and a look at what the pipeline makes. "
+        "`dvc repro` runs the pipeline itself.",
         epilog="`soundraft COMMAND --help` shows the options of a command.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -16,7 +16,7 @@ _TEXTS = {
     "split": "train, validation, test, or a split of the source by its own name (all)",
     "revision": "commit, tag or branch of a hub repository (where the corpus publishes today)",
     "config": "the corpus's subset (its own choice)",
-    "language": "code of the language, for corpora in several",
+    "language": "code of the language, for {}",
     "path": "folder, file or archive of the recordings; for hub a hub id, for python module:Class",
 }
 OPTIONS = (*_TEXTS, "limit", "columns", "labels", "fold", "seed", "role")
@@ -32,16 +32,27 @@ class Chosen:
     rejected: list[Rejected]
 
 
-def add_choice(options: argparse.ArgumentParser, *, limited: bool = False) -> None:
-    """The options that say which part of a corpus is meant; `limited`: the command itself says how many clips."""
+def add_choice(
+    options: argparse.ArgumentParser,
+    *,
+    limited: bool = False,
+    seed_of: str = "everything that is drawn (0)",
+    language_of: str = "corpora in several",
+) -> None:
+    """The options that say which part of a corpus is meant.
+
+    Args:
+        limited: the command itself says how many clips.
+        seed_of, language_of: what the command takes `--seed` and `--language` for.
+    """
     add = options.add_argument
     for name, about in _TEXTS.items():
-        add(f"--{name}", metavar=name.upper(), help=about)
+        add(f"--{name}", metavar=name.upper(), help=about.format(language_of))
     if not limited:
         add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")
     add_columns(options)
     add("--fold", type=positive, metavar="N", help="the official fold, or speaker, that is test, from 1 (1)")
-    add("--seed", type=int, metavar="N", help="of everything that is drawn (0)")
+    add("--seed", type=int, metavar="N", help=f"of {seed_of}")
     add("--role", choices=get_args(Role), help="whose voices espeak speaks with (target)")
 
 

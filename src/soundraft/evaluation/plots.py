@@ -30,7 +30,9 @@ def plot_wer(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
             bounds = [bootstrap.interval(row.target.words) for row in curve]
             axes.fill_between(cycles, *zip(*bounds, strict=True), color=color, alpha=0.15, linewidth=0)
             axes.plot(cycles, [row.snapped.wer for row in curve], ":", color=color, label="the same, words snapped")
-            axes.plot(cycles, [row.start.wer for row in curve], "--", color="#888888", label="the same, start corpus")
+            kept = [row.start.wer for row in curve if row.start]
+            if kept:
+                axes.plot(cycles, kept, "--", color="#888888", label="the same, start corpus")
         axes.plot(cycles, [row.target.wer for row in curve], "o-", color=color, label=curve[-1].label)
     axes.set(xlabel="cycle", ylabel="word error rate", title="Test WER by cycle (band: 95 % bootstrap interval)")
     _finish(figure, axes, path)

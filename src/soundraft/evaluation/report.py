@@ -33,7 +33,7 @@ class Row:
         algorithm: by which the model was trained.
         target: the target corpus as the model gives it.
         snapped: the same, each word replaced by the nearest vocabulary word.
-        start: the start corpus, to see what was forgotten.
+        start: the start corpus, to see what was forgotten; `None` in all rows of a run that has none.
     """
 
     chain: str
@@ -41,7 +41,7 @@ class Row:
     cycle: int
     target: Scored
     snapped: Scored
-    start: Scored
+    start: Scored | None
 
     @property
     def label(self) -> str:
@@ -62,7 +62,7 @@ class Bootstrap:
 
 def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
     """The table of the report: start and every cycle, then each control after its last cycle."""
-    head = (
+    head: tuple[str, ...] = (
         "model",
         "cycle",
         "WER [95 % interval]",
@@ -71,7 +71,7 @@ def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
         "del",
         "ins",
         "WER, words snapped",
-        "start corpus WER",
+        *(("start corpus WER",) if rows[0].start else ()),
     )
     cells = [
         (
@@ -81,7 +81,7 @@ def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
             f"{row.target.cer:.1%}",
             *(str(sum(getattr(count, kind) for count in row.target.words)) for kind in _EDITS),
             _rate(row.snapped.words, bootstrap),
-            f"{row.start.wer:.1%}",
+            *((f"{row.start.wer:.1%}",) if row.start else ()),
         )
         for row in shown_rows(rows)
     ]
@@ -111,7 +111,7 @@ def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
     first = rows[0]
     last = last_trained(rows)
     low, high = bootstrap.interval(last.target.words)
-    return {
+    numbers = {
         "cycles": last.cycle,
         "wer_before": first.target.wer,
         "wer_after": last.target.wer,
@@ -121,9 +121,10 @@ def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
         "cer_after": last.target.cer,
         "wer_snapped_before": first.snapped.wer,
         "wer_snapped_after": last.snapped.wer,
-        "wer_start_before": first.start.wer,
-        "wer_start_after": last.start.wer,
     }
+    if first.start and last.start:
+        numbers |= {"wer_start_before": first.start.wer, "wer_start_after": last.start.wer}
+    return numbers
 
 
 def write_curves(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
@@ -137,7 +138,7 @@ def write_curves(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
         low, high = bootstrap.interval(trained.target.words)
         line = {"cycle": cycle, "trained": trained.target.wer, "trained_low": low, "trained_high": high}
         line |= {"trained_cer": trained.target.cer, "trained_snapped": trained.snapped.wer}
-        line |= {"trained_start_corpus": trained.start.wer}
+        line |= {"trained_start_corpus": trained.start.wer} if trained.start else {}
         line |= {control: models.get((control, cycle), start).target.wer for control in controls}
         lines.append(line)
     write_csv(path, lines)

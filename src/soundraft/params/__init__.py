@@ -6,6 +6,7 @@
 import difflib
 import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,6 +67,30 @@ def checked_section(section: type[SomeSection], **values: Any) -> SomeSection:
         return section(**values)
     except ValidationError as error:
         raise ParamsError("; ".join(_explain(item) for item in error.errors())) from error
+
+
+def changed(params: Params, values: Mapping[str, Any]) -> Params:
+    """The same params with other values under some dotted keys, such as `{"train.cycles": 6}`.
+
+    Raises:
+        ParamsError: naming every problem.
+    """
+    tree = params.model_dump()
+    known = set(_all_keys(Params))
+    problems = [f"{key}: unknown key{_nearest(key)}" for key in values if key not in known]
+    for key in values.keys() & known:
+        *sections, last = key.split(".")
+        place = tree
+        for section in sections:
+            place = place[section]
+        place[last] = values[key]
+    try:
+        result = Params.model_validate(tree)
+    except ValidationError as error:
+        problems += [_explain(item) for item in error.errors()]
+    if problems:
+        raise ParamsError("; ".join(problems))
+    return result
 
 
 def _too_many_cycles(given: Any, listed: int | None) -> list[str]:

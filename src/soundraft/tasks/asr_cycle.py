@@ -1,7 +1,7 @@
 """One cycle of speech recognition by RAFT or a control: from a model's folder to the next model's folder."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -48,10 +48,13 @@ class Rules:
     judged_by: str  # tells verifiers apart
 
     @classmethod
-    def of(cls, train: Mapping[str, Any], reward: Mapping[str, Any], *, dataset: Path, seed: int) -> "Rules":
-        """From the sections `train` and `reward` of the params; the verifier knows the texts of the start corpus."""
+    def of(cls, train: Mapping[str, Any], reward: Mapping[str, Any], *, texts: Sequence[str], seed: int) -> "Rules":
+        """From the sections `train` and `reward` of the params.
+
+        Args:
+            texts: transcripts of the start corpus, which the verifier may know.
+        """
         settings = CycleSettings(**{field.name: train[field.name] for field in fields(CycleSettings)})
-        texts = open_split(dataset / "start", "train")["text"]
         judged_by = hashlib.sha256(repr((sorted(reward.items()), list(texts))).encode()).hexdigest()
         verifier = asr_reward.build(reward, texts=texts)
         altered = alterations(**reward["perturbation"]) if verifier.needs_perturbed else []
@@ -64,8 +67,14 @@ class Rules:
         return replace(self, settings=replace(self.settings, reference_weight=0.0, kl_weight=0.0))
 
 
+def known_texts(dataset: Path) -> list[str]:
+    """The transcripts of the start corpus of a dataset that s5 built."""
+    return list(open_split(dataset / "start", "train")["text"])
+
+
 def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: int) -> Inputs:
-    drawn = raft.draw_replay(dataset / "start", rules.settings, seed=rules.seed, cycle=cycle)
+    clips = len(open_split(dataset / "start", "train"))
+    drawn = raft.draw_replay(clips, rules.settings, seed=rules.seed, cycle=cycle)
     load = partial(asr.load_clips, recognizer=recognizer, normalizer=rules.normalizer)
     target = Target(
         clips=load(dataset / "target", "train"),
@@ -122,10 +131,12 @@ def improve(
 
 def describe(algorithm: str, cycle: int, metrics: dict[str, Any]) -> str:
     """One line for a person."""
+    rates = {name: metrics.get(f"wer_{name}_validation") for name in CORPORA}
+    validated = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items() if rate is not None)
     return (
         f"{algorithm} {cycle:02d}: kept {metrics['kept_share']:.0%} of the clips, "
         f"their reward {metrics['reward_kept']:.2f} (all samples: {metrics['reward_mean']:.2f}); "
-        f"validation WER target {metrics['wer_target_validation']:.1%}, start {metrics['wer_start_validation']:.1%}"
+        f"validation WER {validated}"
     )
 
 

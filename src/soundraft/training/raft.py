@@ -8,10 +8,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from soundraft import runtime
-from soundraft.dataset.loader import Utterances, open_split, shuffled_batches
+from soundraft.dataset.loader import Utterances, shuffled_batches
 from soundraft.models.base import Recognizer
 from soundraft.models.decoding import decode, transcribe
 from soundraft.parallel import progress
@@ -136,7 +135,7 @@ def run_cycle(
     """
     cycle_seed = runtime.derive_seed(seed, "cycle", cycle)
     plan = lessons.plan_rounds(len(target.clips), len(replay) if replay else 0, settings, seed=cycle_seed)
-    learner = _learner(recognizer, plan, settings, settings.lr(cycle), masking)
+    learner = make_learner(recognizer, plan, settings, settings.lr(cycle), masking)
     runtime.seed_torch(cycle_seed)
     samples: list[Sample] = []
     seconds = {"sampling": 0.0, "training": 0.0}
@@ -161,9 +160,8 @@ def run_cycle(
     return CycleResult(samples, learner.report(), settings.lr(cycle), seconds)
 
 
-def draw_replay(dataset: Path, settings: CycleSettings, *, seed: int, cycle: int) -> list[int]:
-    """Which clips of the start corpus a cycle replays: different ones each cycle, none twice while there are enough."""
-    clips = len(open_split(dataset, "train"))
+def draw_replay(clips: int, settings: CycleSettings, *, seed: int, cycle: int) -> list[int]:
+    """Which of the start corpus's clips a cycle replays: other ones each cycle, none twice while there are enough."""
     rng = random.Random(runtime.derive_seed(seed, "replay", cycle))
     rounds, rest = divmod(settings.replayed, clips)
     return list(range(clips)) * rounds + rng.sample(range(clips), rest)
@@ -199,9 +197,10 @@ def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
     return samples
 
 
-def _learner(
+def make_learner(
     recognizer: Recognizer, plan: Sequence[Round], settings: CycleSettings, peak: float, masking: Masking | None
 ) -> Learner:
+    """A learner whose schedule, with this peak of the learning rate, ends with the last round of the plan."""
     accumulation = settings.gradient_accumulation_steps
     optimizing = Optimizing(settings.weight_decay, settings.max_grad_norm, accumulation, settings.strengths)
     schedule = Schedule(peak, settings.warmup_share, settings.final_lr_share)

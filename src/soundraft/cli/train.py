@@ -1,0 +1,107 @@
+"""`soundraft train`: RAFT on a corpus or on recordings of your own, without the pipeline."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from soundraft.cli.choice import add_choice
+from soundraft.cli.command import Command, positive
+from soundraft.cli.sources import MODEL_LANGUAGE, dataset_of, language_of, tell
+from soundraft.corpora.loading import CorpusDataset
+from soundraft.params import defaults
+from soundraft.params.sections import Train
+from soundraft.tables import columns
+
+if TYPE_CHECKING:
+    from soundraft.tasks.trainer import Run
+    from soundraft.tasks.trainer_config import AudioRAFTConfig
+
+_SOURCE = "a corpus by name, a folder or a list of recordings"
+
+
+def train_options(options: argparse.ArgumentParser) -> None:
+    add, usual = options.add_argument, defaults().train
+    algorithms = get_args(Train.model_fields["algorithm"].annotation)
+    add("--model", required=True, metavar="FOLDER_OR_ID", help="the model to start from: a local folder or a hub id")
+    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"what to learn from: {_SOURCE}")
+    add("--output", required=True, type=Path, metavar="FOLDER", help="of the run; one that was killed goes on there")
+    add("--task", default="asr", help="what the model does: asr (the only one so far)")
+    add("--validation", metavar="NAME_OR_PATH", help=f"in place of the dataset's own validation clips: {_SOURCE}")
+    add("--test", metavar="NAME_OR_PATH", help=f"in place of the dataset's own test clips: {_SOURCE}")
+    add("--replay", metavar="NAME_OR_PATH", help="what the model knew before, replayed against forgetting (nothing)")
+    add("--algorithm", choices=algorithms, help=f"how a cycle improves the model ({usual.algorithm})")
+    add("--cycles", type=positive, metavar="N", help=f"how many cycles ({usual.cycles})")
+    add("--samples-per-prompt", type=positive, metavar="K", help=f"texts per clip ({usual.samples_per_prompt})")
+    add("--learning-rate", type=float, metavar="RATE", help="peak of the first cycle (5e-5)")
+    add("--wer-threshold", type=float, metavar="WER", help="a sample with at most this WER counts as solved, 0–1")
+    add("--set", nargs="+", default=[], type=_setting, action="extend", metavar="KEY=VALUE", dest="settings",
+        help="any other number by its key in params.yaml, such as train.rounds_per_cycle=4")  # fmt: skip
+    add("--dry-run", action="store_true", help="check everything, measure one batch and one step here, tell the plan")
+    seed_of = "batches and samples (0); corpus.seed is that of what is drawn to make a corpus"
+    add_choice(options, seed_of=seed_of, language_of=MODEL_LANGUAGE)
+
+
+def train(given: argparse.Namespace) -> None:
+    config = _config(given)
+    source = dataset_of(given, seed=dict(given.settings).get("corpus.seed"))
+    if given.dry_run:
+        _tell_plan(config, given, source)
+        return
+    from soundraft.tasks.trainer import AudioRAFTTrainer
+
+    trainer = AudioRAFTTrainer(config, tell=tell)
+    result = trainer.train(source, given.validation, given.test, replay_dataset=given.replay)
+    tell(f"{result.folder}: report.md, predictions.parquet, metrics.json; the last model is {result.last_model}")
+    tell(f"next: soundraft transcribe FILE --model {result.best_model}")
+
+
+def _config(given: argparse.Namespace) -> "AudioRAFTConfig":
+    from soundraft.tasks.trainer_config import AudioRAFTConfig
+
+    settings = dict(given.settings)
+    if language_of(given):
+        settings.setdefault("model.language", language_of(given))
+    named: dict[str, Any] = {} if given.learning_rate is None else {"learning_rate": given.learning_rate}
+    return AudioRAFTConfig(
+        model_name=given.model,
+        output_dir=given.output,
+        task=given.task,
+        num_cycles=given.cycles,
+        samples_per_prompt=given.samples_per_prompt,
+        wer_threshold=given.wer_threshold,
+        algorithm=given.algorithm,
+        seed=given.seed,
+        limit=given.limit,
+        params=settings,
+        **named,
+    )
+
+
+def _tell_plan(config: "AudioRAFTConfig", given: argparse.Namespace, source: CorpusDataset) -> None:
+    from soundraft.tasks.plan import make_plan
+    from soundraft.tasks.trainer import open_run
+
+    run: Run = open_run(config, source, given.validation, given.test, given.replay)
+    plan = make_plan(run)
+    tell("\n".join(columns(plan.rows())))
+    for note in plan.notes:
+        tell(f"- {note}")
+    tell(
+        "\nTime and memory are extrapolated from one batch of the longest clips, sampled, and one step, trained here; "
+        "no weights were changed, nothing was written.\nnext: the same command without --dry-run"
+    )
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, sign, value = text.partition("=")
+    if not (key and sign and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE, such as train.rounds_per_cycle=4")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} cannot be read as a value") from error
+
+
+COMMAND = Command("Improve a speech recogniser by RAFT on a corpus or on your own recordings.", train_options, train)

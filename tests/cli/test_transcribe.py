@@ -1,0 +1,81 @@
+"""`soundraft transcribe` on toy recordings."""
+
+import json
+import math
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from soundraft import cli, models
+from soundraft.audio import io
+from tests.tasks import workshop
+from tests.test_cli import soundraft
+
+TEXTS = {"a.wav": "one two", "b.v2.flac": "six nine zero"}
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> list[Path]:
+    import soundfile
+
+    for name, text in TEXTS.items():
+        soundfile.write(tmp_path / name, workshop.wave_of(text), workshop.RATE_HZ)
+    return [tmp_path / name for name in TEXTS]
+
+
+def test_text_goes_to_the_screen_or_to_files(
+    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", workshop.checkpoint())
+    assert soundraft(capsys, "transcribe", recordings[0], *model) == "one two\n"
+    both = soundraft(capsys, "transcribe", *recordings, *model)
+    assert both == f"{recordings[0]}:\none two\n{recordings[1]}:\nsix nine zero\n"
+    said = soundraft(capsys, "transcribe", *recordings, *model, "--output", tmp_path / "out", "--format", "json")
+    assert f"{tmp_path}/out/b.v2.json: 1 segments" in said
+    found = json.loads((tmp_path / "out/b.v2.json").read_text())
+    assert found["text"] == "six nine zero"
+    assert found["segments"][0]["end_s"] == pytest.approx(len(TEXTS["b.v2.flac"]) * workshop.LETTER_S)
+    soundraft(capsys, "transcribe", recordings[0], *model, "--output", tmp_path / "out", "--format", "srt")
+    assert re.fullmatch(r"1\n00:00:00,000 --> 00:00:00,420\none two\n", (tmp_path / "out/a.srt").read_text())
+
+
+def test_a_recording_longer_than_a_window_is_read_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    window_s = models.load_recognizer(workshop.checkpoint()).window_s
+    words = " ".join(workshop.text_of(number) for number in range(60))
+    wave = workshop.wave_of(words)
+    seconds = len(wave) / workshop.RATE_HZ
+    io.write_wav(tmp_path / "long.wav", wave, workshop.RATE_HZ)
+    model = ("--model", workshop.checkpoint(), "--format", "json")
+    segments = json.loads(soundraft(capsys, "transcribe", tmp_path / "long.wav", *model))["segments"]
+    assert len(segments) >= math.ceil(seconds / window_s) > 1
+    assert [segments[0]["start_s"], segments[-1]["end_s"]] == [0.0, pytest.approx(seconds, abs=1e-3)]
+    assert all(first["end_s"] == then["start_s"] for first, then in pairwise(segments))
+    assert all(segment["end_s"] - segment["start_s"] <= window_s for segment in segments)
+
+
+def test_bad_files_are_told_and_the_others_done(
+    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "noise.wav").write_bytes(b"junk")
+    bad = [tmp_path / "none.wav", tmp_path / "noise.wav", tmp_path]
+    given = ["transcribe", *bad, *recordings, "--model", workshop.checkpoint(), "--output", tmp_path / "out"]
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(word) for word in given])
+    assert end.value.code == "soundraft transcribe: 3 of 5 files could not be transcribed"
+    told = capsys.readouterr().err
+    assert f"{bad[0]}: no such file" in told
+    assert f"{bad[1]}: not readable as audio" in told
+    assert f"{bad[2]}: a folder, not a file" in told
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.txt", "b.v2.txt"]
+
+
+def test_what_cannot_be_written_is_told_before_the_work(
+    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", tmp_path / "not loaded")
+    soundraft(capsys, "transcribe", *recordings, *model, "--format", "srt", code="several files as srt need --output")
+    twins = ("x/a.wav", "y/a.flac")
+    soundraft(capsys, "transcribe", *twins, *model, "--output", tmp_path, code="would be written to one file")
+    soundraft(capsys, "transcribe", *twins, *model, "--output", recordings[0], code="is a file: name a folder")
