@@ -69,8 +69,8 @@ def test_its_steps_are_those_that_a_run_takes(tmp_path: Path, monkeypatch: pytes
 
 
 def test_work_is_multiplied_by_padded_frames() -> None:
-    assert cost.padded_frames([10.0] * 32 + [40.0] * 3) == 32 * 10 + 3 * 40
-    assert cost.padded_frames([10.0, 20.0]) == 40
+    assert cost.padded_frames([10.0] * 32 + [40.0] * 3, 32) == 32 * 10 + 3 * 40
+    assert cost.padded_frames([10.0, 20.0], 8) == 40
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(3.2, "3 s"), (600, "10 min"), (9000, "2.5 h")])

@@ -16,6 +16,11 @@ Decoded = TypeVar("Decoded")
 BATCH_CLIPS = {"cpu": 8, "cuda": 32}
 
 
+def batch_clips(recognizer: Recognizer) -> int:
+    """How many clips are decoded at once."""
+    return BATCH_CLIPS.get(next(recognizer.model.parameters()).device.type, BATCH_CLIPS["cuda"])
+
+
 def decode(
     recognizer: Recognizer,
     clips: Utterances,
@@ -30,7 +35,7 @@ def decode(
     """
     recognizer.model.eval()
     results: list[tuple[int, Decoded]] = []
-    batches = distributed.share(length_batches(clips.lengths, _batch_clips(recognizer)))
+    batches = distributed.share(length_batches(clips.lengths, batch_clips(recognizer)))
     for batch in progress_over(batches, total=len(batches), title=title, unit="batch"):
         encoded = recognizer.encode([clips.features[index] for index in batch])
         results += zip(batch, decoder(encoded, [clips.ids[index] for index in batch]), strict=True)
@@ -46,15 +51,11 @@ def text_scores(recognizer: Recognizer, clips: Utterances, texts: Sequence[Seque
     """Log-probability of each of a clip's texts, for every clip, without gradient."""
     recognizer.model.eval()
     results: list[tuple[int, tuple[float, ...]]] = []
-    for batch in distributed.share(length_batches(clips.lengths, _batch_clips(recognizer))):
+    for batch in distributed.share(length_batches(clips.lengths, batch_clips(recognizer))):
         with torch.inference_mode():
             scored = recognizer.score([clips.features[index] for index in batch], [texts[index] for index in batch])
         results += [(index, tuple(scores.log_probs.tolist())) for index, scores in zip(batch, scored, strict=True)]
     return _in_order(results)
-
-
-def _batch_clips(recognizer: Recognizer) -> int:
-    return BATCH_CLIPS.get(next(recognizer.model.parameters()).device.type, BATCH_CLIPS["cuda"])
 
 
 def _in_order(results: list[tuple[int, Decoded]]) -> list[Decoded]:

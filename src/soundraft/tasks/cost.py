@@ -8,7 +8,7 @@ import torch
 
 from soundraft.dataset.loader import length_batches
 from soundraft.models import Recognizer
-from soundraft.models.decoding import BATCH_CLIPS, transcribe
+from soundraft.models.decoding import batch_clips, transcribe
 from soundraft.models.options import Tuning, tuned
 from soundraft.parallel import progress
 from soundraft.tasks.asr_cycle import Rules
@@ -58,16 +58,17 @@ def trainable(recognizer: Recognizer, tuning: Tuning) -> int:
         return sum(weights.numel() for weights in recognizer.model.parameters() if weights.requires_grad)
 
 
-def padded_frames(lengths: Sequence[float]) -> float:
+def padded_frames(lengths: Sequence[float], batch_size: int) -> float:
     """Frames of all clips, in batches of similar length, each as long as its longest."""
-    batches = length_batches([round(length) for length in lengths], BATCH_CLIPS)
+    batches = length_batches([round(length) for length in lengths], batch_size)
     return sum(len(batch) * max(lengths[index] for index in batch) for batch in batches)
 
 
 def _work(recognizer: Recognizer, clips: Loaded, indices: list[int], rules: Rules, algorithm: str) -> Costs:
     settings = rules.settings
-    target = Target(clips.clips, clips.durations_s, clips.perturbed).part(indices[:BATCH_CLIPS])
-    frames = padded_frames(target.clips.lengths)
+    size = batch_clips(recognizer)
+    target = Target(clips.clips, clips.durations_s, clips.perturbed).part(indices[:size])
+    frames = padded_frames(target.clips.lengths, size)
     began = time.monotonic()
     rollouts = Rollouts(recognizer, target, rules.verifier, settings, rules.seed, Shards(None))
     samples = _as_if_good(raft.ALGORITHMS[algorithm](rollouts), algorithm, settings.group_size)

@@ -8,7 +8,7 @@ from time import monotonic
 from soundraft import runtime
 from soundraft.manifest import check_bad_fraction
 from soundraft.metrics.text import NORMALIZERS
-from soundraft.models.decoding import BATCH_CLIPS
+from soundraft.models.decoding import batch_clips
 from soundraft.tasks import cost, recordings, run_record
 from soundraft.tasks.cost import padded_frames
 from soundraft.tasks.recordings import Loaded
@@ -77,7 +77,7 @@ def make_plan(run: Run) -> Plan:
     durations = {name: [recordings.duration_s(sample) for sample in samples] for name, samples in splits.items()}
     probe, features_per_s = _probe(run, durations["train"])
     costs = cost.measure(run.recognizer, probe, run.rules, algorithm=run.params.train.algorithm)
-    lengths = _lengths(probe, durations)
+    lengths, size = _lengths(probe, durations), batch_clips(run.recognizer)
     plan = lessons.plan_rounds(len(splits["train"]), settings.replayed, settings, seed=0)
     learner = raft.make_learner(run.recognizer, plan, settings, 0.0, None)
     cycles = run.params.train.cycles
@@ -86,9 +86,9 @@ def make_plan(run: Run) -> Plan:
     measured = [name for name in ("validation", "test", "replay_validation") if name in lengths]
     seconds = {
         "features": features_per_s * sum(map(sum, durations.values())),
-        "sampling": left * costs.sampling * padded_frames(lengths["train"]),
+        "sampling": left * costs.sampling * padded_frames(lengths["train"], size),
         "training": left * costs.training * settings.presentations_per_cycle * fmean(lengths["train"]),
-        "measuring": (left + 1) * costs.greedy * sum(padded_frames(lengths[name]) for name in measured),
+        "measuring": (left + 1) * costs.greedy * sum(padded_frames(lengths[name], size) for name in measured),
     }
     weights = list(run.recognizer.model.parameters())
     # the start model stays loaded beside the one that learns, and where a divergence is asked for, a third
@@ -118,7 +118,7 @@ def make_plan(run: Run) -> Plan:
 def _probe(run: Run, durations: Sequence[float]) -> tuple[Loaded, float]:
     """The longest training clips, the shortest one last, with features; and the seconds that a second of audio took."""
     order = sorted(range(len(durations)), key=lambda index: (-durations[index], index))
-    chosen = [*order[: max(BATCH_CLIPS, run.rules.settings.batch_size)], order[-1]]
+    chosen = [*order[: max(batch_clips(run.recognizer), run.rules.settings.batch_size)], order[-1]]
     samples = [run.data.splits["train"][index] for index in dict.fromkeys(chosen)]
     began = monotonic()
     normalize, altered = NORMALIZERS[run.params.reward.normalizer], run.rules.altered
