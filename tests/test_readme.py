@@ -4,19 +4,20 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from soundraft.audio import io
-from tests.conftest import tone
+from tests.conftest import tiny_recognizer, tone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-CORPORA, STEPS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-(IN_PYTHON,) = (
-    block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "load_audio_dataset" in block
-)
+ALONE, CORPORA, STEPS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+(IN_PYTHON,) = (block for block in BLOCKS if "load_audio_dataset" in block)
+(TRAINED_IN_PYTHON,) = (block for block in BLOCKS if "AudioRAFTTrainer" in block)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,28 @@ def test_the_steps_from_recordings_to_a_dataset(workplace: Path) -> None:
     assert len(list((workplace / "dataset" / "tokens").rglob("*.ecdc"))) == 3
 
 
-def test_the_commands_on_corpora_and_their_python(tmp_path: Path) -> None:
+def make_recordings(folder: Path, words: Sequence[str]) -> None:
     lines = ["file_name,text,speaker,split"]
-    for number, split in enumerate(("train", "train", "validation", "test")):
-        io.write_wav(tmp_path / f"my_recordings/{number}.wav", tone(0.5, 16000, frequency_hz=300 + number), 16000)
-        lines.append(f"{number}.wav,word {number},s{number},{split}")
-    (tmp_path / "my_recordings/metadata.csv").write_text("\n".join(lines))
+    for number, (word, split) in enumerate(zip(words, ("train", "train", "validation", "test"), strict=True)):
+        io.write_wav(folder / f"my_recordings/{number}.wav", tone(0.5, 16000, frequency_hz=300 + number), 16000)
+        lines.append(f"{number}.wav,{word},s{number},{split}")
+    (folder / "my_recordings/metadata.csv").write_text("\n".join(lines))
+
+
+def test_training_and_recognition_without_the_pipeline(tmp_path: Path) -> None:
+    make_recordings(tmp_path, ["one", "two", "six", "nine"])
+    tiny_recognizer().save(tmp_path / "models/base")
+    # a model that never learned anything has no sample with a reward: keep whatever is best
+    for command in ALONE.strip().splitlines():
+        run(f"{command} --set train.reward_threshold=0.0" if " train " in command else command, tmp_path)
+    assert (tmp_path / "runs/raft/report.md").is_file()
+    learns = TRAINED_IN_PYTHON.replace("num_cycles=1", 'num_cycles=1, params={"train.reward_threshold": 0.0}')
+    assert run([sys.executable, "-c", learns], tmp_path).splitlines()[-1] == "0.5"
+    assert (tmp_path / "runs/python/cycles/01/model.safetensors").is_file()
+
+
+def test_the_commands_on_corpora_and_their_python(tmp_path: Path) -> None:
+    make_recordings(tmp_path, [f"word {number}" for number in range(4)])
     for command in CORPORA.strip().splitlines():
         run(command, tmp_path)
     assert (tmp_path / "corpus.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ from typing import get_args
 
 from soundraft import files
 from soundraft.cli.choice import add_choice
-from soundraft.cli.command import Command, positive
+from soundraft.cli.command import Command, positive, print_each
 from soundraft.cli.sources import MODEL_LANGUAGE, dataset_of, load_model
 from soundraft.manifest import Split
 from soundraft.params import changed, defaults
@@ -57,8 +57,7 @@ def benchmark(given: argparse.Namespace) -> None:
     result = asr_benchmark.benchmark(recognizer, splits[split], params)
     print(f"{given.model} on {dataset.name}, {split} split, texts compared as {given.normalizer}\n")
     print("\n".join(columns(result.rows())) + "\n")
-    for bad in result.rejected:
-        print(f"set aside: {bad.path}: {bad.reason}")
+    print_each("set aside", result.rejected)
     if given.output is not None:
         about = {"model": given.model, "dataset": dataset.name, "split": split, "normalizer": given.normalizer}
         files.write_json(given.output, about | result.numbers())

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 from soundraft.cli.choice import Chosen, add_choice, chosen
-from soundraft.cli.command import positive
+from soundraft.cli.command import positive, print_each
 from soundraft.corpora import leaks, statistics
 from soundraft.corpora.leaks import Check, Kind, Leak
-from soundraft.manifest import SPLITS, Rejected
+from soundraft.manifest import SPLITS
 from soundraft.runtime import UserError
 from soundraft.tables import columns
 
@@ -35,8 +35,8 @@ def splits(given: argparse.Namespace) -> None:
     print(f"{which.title}: {len(which.clips):,} clips\n")
     print("\n".join(_splits_table(which, found)))
     print("\n" + "\n".join(_checks_table(found, len(which.clips), given.allow)) + "\n")
-    _print_each("set aside", which.rejected)
-    _print_each("unreadable", unreadable)
+    print_each("set aside", which.rejected)
+    print_each("unreadable", unreadable)
     for leak in bad:
         print("\n".join(_leak_lines(leak)))
     if bad or unreadable:
@@ -84,11 +84,6 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_IDS_SHOWN]) + more
 
 
-def _print_each(what: str, items: Sequence[Rejected]) -> None:
-    for item in items:
-        print(f"{what}: {item.path}: {item.reason}")
-
-
 def stats_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
     options.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it all")
@@ -110,8 +105,8 @@ def stats(given: argparse.Namespace) -> None:
     if labels:
         print("\n" + "\n".join(columns(labels, right=range(1, len(labels[0])))))
     print()
-    _print_each("set aside", which.rejected)
-    _print_each("not counted", unreadable)
+    print_each("set aside", which.rejected)
+    print_each("not counted", unreadable)
     if given.plot:
         from soundraft.evaluation import corpus_plots
 

@@ -2,8 +2,12 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from soundraft.manifest import Rejected
+
+SHOWN_ITEMS = 20
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
     return int(text)
+
+
+def print_each(what: str, items: Sequence[Rejected]) -> None:
+    """The items and their reasons, as many as a person reads."""
+    for bad in items[:SHOWN_ITEMS]:
+        print(f"{what}: {bad.path}: {bad.reason}")
+    if len(items) > SHOWN_ITEMS:
+        print(f"{what}: {len(items) - SHOWN_ITEMS:,} more")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from soundraft import corpora, distributed
 from soundraft.cli.choice import chosen
+from soundraft.cli.command import print_each
 from soundraft.corpora.base import Fetched
 from soundraft.corpora.loading import CorpusDataset
 from soundraft.runtime import UserError
@@ -35,8 +36,8 @@ def dataset_of(given: argparse.Namespace, *, seed: int | None) -> CorpusDataset:
     which = chosen(part)
     if not which.clips:
         raise UserError(f"{which.title}: no clips")
-    for bad in which.rejected:
-        tell(f"set aside: {bad.path}: {bad.reason}")
+    if distributed.is_main():
+        print_each("set aside", which.rejected)
     return CorpusDataset(which.title, Fetched(which.clips, len(which.clips), which.rejected, which.root))
 
 
