@@ -6,6 +6,7 @@ RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -216,9 +217,10 @@ def _batches(examples: Sequence[Example], settings: CycleSettings, seed: int) ->
 def _check_something_was_kept(samples: Sequence[Sample], cycle: int) -> None:
     if not any(sample.kept for sample in samples):
         best = max((sample.reward for sample in samples if sample.reward is not None), default=None)
+        reason = Counter(sample.reason for sample in samples).most_common(1)[0][0]
         raise UserError(
-            f"cycle {cycle}: none of {len(samples)} samples was kept (best reward {best}); "
-            "lower train.reward_threshold, or start from a better model"
+            f"cycle {cycle}: none of {len(samples)} samples was kept (best reward {best}, mostly: {reason}); "
+            "lower train.reward_threshold, draw more samples, or start from a better model"
         )
 
 
