@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from soundraft import files
+from soundraft import files, runtime
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +70,18 @@ def sum_gradients(parameters: Sequence["torch.nn.Parameter"]) -> None:
         parameter.grad = reduce(gradient, reduction="sum")
 
 
+def average_buffers(model: "torch.nn.Module") -> None:
+    """Replace running statistics by their mean over the processes, so that all of them have one model."""
+    if world_size() == 1:
+        return
+    from accelerate.utils import reduce
+
+    _state()
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(reduce(buffer, reduction="mean"))
+
+
 def wait_for_everyone() -> None:
     if world_size() > 1:
         _state().wait_for_everyone()
@@ -77,7 +89,6 @@ def wait_for_everyone() -> None:
 
 @functools.cache
 def _state() -> Any:
-    import torch
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.cuda.is_available())
+    return PartialState(cpu=runtime.device_name() == "cpu")

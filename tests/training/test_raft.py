@@ -215,3 +215,23 @@ def test_more_rounds_than_clips_are_as_many_rounds_as_clips() -> None:
     result = cycle(toy.start_model(), settings=settings, target=TARGET.part(range(5)))
     assert {sample.clip for sample in result.samples} == set(range(5))
     assert result.fit.presentations == 16
+
+
+class Silent:
+    """Can score nothing."""
+
+    needs_perturbed = False
+
+    def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
+        return [VerifyResult(None, False, reason="no other sample to agree with")] * len(hypotheses)
+
+
+@pytest.mark.parametrize("algorithm", ["sft", "self_training", "random"])
+def test_controls_need_no_reward(algorithm: str) -> None:
+    result = cycle(toy.start_model(), algorithm=algorithm, reward=Silent())
+    assert {sample.clip for sample in result.samples if sample.kept} == set(range(len(TARGET)))
+
+
+def test_raft_without_any_reward_says_why() -> None:
+    with pytest.raises(UserError, match="mostly: not scorable: no other sample to agree with"):
+        cycle(toy.start_model(), reward=Silent())

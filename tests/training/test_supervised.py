@@ -65,6 +65,8 @@ def test_masking_blanks_one_stripe_of_each_kind_and_nothing_else() -> None:
         masked_frames.add(blank_frames)
     assert len(masked_bins) > 2
     assert len(masked_frames) > 4
+    few = [Masking(frequency_bins=40, time_share=0.0, stripes=1)(torch.ones(10, 16)) for _ in range(40)]
+    assert sum(not bool(masked.any()) for masked in few) < 8  # more bins than there are mean at most all of them
     assert torch.equal(Masking(5, 0.1, 0)(torch.ones(100, 20)), torch.ones(100, 20))
 
 

@@ -326,6 +326,27 @@ class Params(Section):
     benchmark: Benchmark
 
     @model_validator(mode="after")
+    def _samples_can_be_compared(self) -> "Params":
+        agreement = self.reward.kind == "unsupervised" and self.reward.unsupervised.weights.agreement
+        sampled = self.train.algorithm not in ("sft", "self_training")
+        needs = self.train.algorithm in ("grpo", "mwer") or (agreement and sampled)
+        if needs and self.train.samples_per_prompt < 2:
+            raise ValueError(
+                "train.samples_per_prompt: got 1; grpo, mwer and reward.unsupervised.weights.agreement compare the "
+                "samples of a clip: draw 2 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _unread_transcripts_stay_unread(self) -> "Params":
+        if self.reward.kind == "unsupervised" and self.train.reference_weight:
+            raise ValueError(
+                "train.reference_weight learns the transcripts of corpus.target, which reward.kind: unsupervised does "
+                "not read: set one of them back"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_to_start_from(self) -> "Params":
         if self.model.checkpoint == "scratch" and self.train.epochs == 0:
             raise ValueError(

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from soundraft import distributed, files, models, runtime
 from soundraft.audio.perturb import Alteration, alterations
 from soundraft.dataset.loader import Utterances, open_split
@@ -22,7 +24,7 @@ from soundraft.training.supervised import Masking
 
 CORPORA = ("target", "start")
 TUNING = ("lora", "freeze", "gradient_checkpointing", "precision")
-CODE = ("models", "training", "rewards", "metrics")
+CODE = ("models", "training", "rewards", "metrics", "dataset", "audio")
 
 
 @dataclass(frozen=True)
@@ -133,11 +135,21 @@ def describe(algorithm: str, cycle: int, metrics: dict[str, Any]) -> str:
     """One line for a person."""
     rates = {name: metrics.get(f"wer_{name}_validation") for name in CORPORA}
     validated = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items() if rate is not None)
+    kept, drawn = ("none" if metrics[key] is None else f"{metrics[key]:.2f}" for key in ("reward_kept", "reward_mean"))
     return (
         f"{algorithm} {cycle:02d}: kept {metrics['kept_share']:.0%} of the clips, "
-        f"their reward {metrics['reward_kept']:.2f} (all samples: {metrics['reward_mean']:.2f}); "
-        f"validation WER {validated}"
+        f"their reward {kept} (all samples: {drawn}); validation WER {validated}"
     )
+
+
+def _digest(clips: Utterances | None) -> str:
+    """Of all that a model may see of them."""
+    if clips is None:
+        return ""
+    content = xxhash.xxh3_128(repr((clips.ids, clips.texts)).encode())
+    for features in clips.features:
+        content.update(features.contiguous().numpy().data)
+    return content.hexdigest()
 
 
 def _shards_folder(previous: Path, inputs: Inputs, rules: Rules, algorithm: str, cycle: int) -> Path:
@@ -147,8 +159,9 @@ def _shards_folder(previous: Path, inputs: Inputs, rules: Rules, algorithm: str,
     weights = sorted(path for path in previous.iterdir() if path.is_file())
     parts = (
         files.content_hash(*code, *weights),
-        inputs.target.clips.ids,
-        inputs.target.clips.texts,
+        _digest(inputs.target.clips),
+        _digest(inputs.replay),
+        [_digest(copy) for copy in inputs.target.perturbed],
         rules.settings,
         rules.masking,
         rules.tuning,

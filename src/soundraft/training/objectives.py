@@ -50,7 +50,6 @@ def clip_loss(objective: str, scores: TextScores, group: Group, strengths: Stren
         objective: "likelihood" of the first text, "grpo" or "mwer".
     """
     reference_weight = strengths.reference_weight if len(group.texts) > max(1, len(group.rewards)) else 0.0
-    parts = torch.zeros(())
     if objective == "likelihood":
         parts = likelihood(scores, 0)
     else:
@@ -73,7 +72,7 @@ def likelihood(scores: TextScores, index: int) -> torch.Tensor:
 def grpo(log_probs: torch.Tensor, group: Group, ratio_clip: float) -> torch.Tensor:
     """Group-relative policy optimisation: rewards of a clip's samples against their mean, a clipped ratio.
 
-    `−Σ times/K · min(r·A, clip(r, 1 ± ε)·A)`, `r = π/π_old`, `A = (reward − mean)/std` over all K samples of the clip.
+    `−Σ times/K · min(r·A, clip(r, 1 ± ε)·A)`, `r = π/π_old`, `A = (reward − mean)/std` over the samples of the group.
     Shao et al., arXiv 2402.03300, with the ratio of whole texts (CTC has no probability per token).
     """
     rewards, share = _rewards(log_probs, group)

@@ -156,7 +156,7 @@ def run_cycle(
             learner.learn(examples, _batches(examples, settings, round_seed), bar)
             seconds["sampling"] += sampled - began
             seconds["training"] += time.monotonic() - sampled
-    _check_something_was_kept(samples, cycle)
+    _check_something_was_learned(samples, learner, cycle)
     samples.sort(key=lambda sample: (sample.clip, sample.number))
     return CycleResult(samples, learner.report(), settings.lr(cycle), seconds)
 
@@ -214,8 +214,8 @@ def _batches(examples: Sequence[Example], settings: CycleSettings, seed: int) ->
     return shuffled_batches([len(example.features) for example in examples], settings.batch_size, seed=seed)
 
 
-def _check_something_was_kept(samples: Sequence[Sample], cycle: int) -> None:
-    if not any(sample.kept for sample in samples):
+def _check_something_was_learned(samples: Sequence[Sample], learner: Learner, cycle: int) -> None:
+    if learner.done == 0 or not any(sample.kept for sample in samples):
         best = max((sample.reward for sample in samples if sample.reward is not None), default=None)
         reason = Counter(sample.reason for sample in samples).most_common(1)[0][0]
         raise UserError(
@@ -225,4 +225,5 @@ def _check_something_was_kept(samples: Sequence[Sample], cycle: int) -> None:
 
 
 def _keep_all(samples: list[Sample]) -> list[Sample]:
-    return selection.best_of_each(samples, reward_threshold=float("-inf"), keep_top_percent=100)
+    """What needs no reward is learned without one, too."""
+    return [replace(sample, reason=selection.KEPT) for sample in samples]

@@ -35,20 +35,23 @@ def write(path: Path, samples: Sequence[Sample], clips: Utterances) -> None:
 
 
 def summarize(result: CycleResult) -> dict[str, Any]:
-    """Flat numbers of one cycle. Samples without a reward are counted and left out of the averages."""
-    scored = [sample for sample in result.samples if sample.reward is not None]
-    best: dict[int, float] = defaultdict(float)
-    for sample in scored:
-        best[sample.clip] = max(best[sample.clip], sample.reward or 0.0)
-    kept = [sample for sample in scored if sample.kept]
-    clips = {sample.clip for sample in result.samples}
+    """Flat numbers of one cycle. Samples without a reward are counted and left out of the averages.
+
+    An average of nothing is `None`: a control may learn texts that its verifier cannot score.
+    """
+    rewards = {index: sample.reward for index, sample in enumerate(result.samples) if sample.reward is not None}
+    best: dict[int, float] = {}
+    for index, reward in rewards.items():
+        clip = result.samples[index].clip
+        best[clip] = max(best.get(clip, -math.inf), reward)
+    kept = {sample.clip for sample in result.samples if sample.kept}
     return {
-        "reward_mean": fmean(sample.reward or 0.0 for sample in scored),
-        "reward_best": fmean(best.values()),
-        "reward_kept": fmean(sample.reward or 0.0 for sample in kept),
-        "success_rate": fmean(sample.success for sample in scored),
-        "kept_share": len({sample.clip for sample in kept}) / len(clips),
-        "not_scorable": len(result.samples) - len(scored),
+        "reward_mean": _mean(rewards.values()),
+        "reward_best": _mean(best.values()),
+        "reward_kept": _mean(reward for index, reward in rewards.items() if result.samples[index].kept),
+        "success_rate": _mean(result.samples[index].success for index in rewards),
+        "kept_share": len(kept) / len({sample.clip for sample in result.samples}),
+        "not_scorable": len(result.samples) - len(rewards),
         "loss": result.fit.mean_loss,
         "learning_rate": result.learning_rate,
     }
@@ -63,7 +66,8 @@ def details(result: CycleResult) -> dict[str, float]:
     drawn: dict[int, Counter[str]] = defaultdict(Counter)
     for sample in result.samples:
         drawn[sample.clip][sample.text] += 1
-    quantiles = {f"reward_q{percent}": rewards[(len(rewards) - 1) * percent // 100] for percent in (10, 50, 90)}
+    percents = (10, 50, 90) if rewards else ()
+    quantiles = {f"reward_q{percent}": rewards[(len(rewards) - 1) * percent // 100] for percent in percents}
     return quantiles | {
         "sample_entropy": fmean(_entropy(counts.values()) for counts in drawn.values()),
         "sampling_s": result.seconds["sampling"],
@@ -71,6 +75,11 @@ def details(result: CycleResult) -> dict[str, float]:
         "sampling_clips_per_s": len(drawn) / result.seconds["sampling"],
         "training_clips_per_s": result.fit.presentations / result.seconds["training"],
     }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    numbers = list(values)
+    return fmean(numbers) if numbers else None
 
 
 def _entropy(counts: Iterable[int]) -> float:

@@ -63,8 +63,9 @@ class Masking:
         if features.ndim != 2:
             return features
         spectrogram = features.T[None]  # [1, F, T]
+        widest = min(self.frequency_bins, spectrogram.shape[1])
         for _ in range(self.stripes):
-            spectrogram = torchaudio.functional.mask_along_axis(spectrogram, self.frequency_bins, 0.0, axis=1)
+            spectrogram = torchaudio.functional.mask_along_axis(spectrogram, widest, 0.0, axis=1)
             spectrogram = torchaudio.functional.mask_along_axis(
                 spectrogram, spectrogram.shape[2], 0.0, axis=2, p=self.time_share
             )
@@ -99,8 +100,8 @@ class FitReport:
 class Learner:
     """A model in training: takes batches as they come, until its schedule of `steps` steps is at its end.
 
-    A batch that does not fit into a GPU's memory is computed in halves, then quarters, …; its gradient stays the same.
-    On several processes each computes its share of every batch.
+    A batch that does not fit into a GPU's memory is computed in halves, then quarters, …, and on several processes each
+    computes its share. The gradient stays the same, but where batch normalisation sees the smaller parts.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Learner:
             self.optimizer.zero_grad(set_to_none=True)
             self.losses += losses
             self.presentations += sum(map(len, step))
+            distributed.average_buffers(self.recognizer.model)
             self.done += 1
             bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
             bar.update()
