@@ -4,10 +4,13 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 
 from soundraft.corpora import CORPORA
+from soundraft.evaluation import report
 from soundraft.metrics.text import NORMALIZERS
+from soundraft.models.options import FREEZE, PRECISIONS
 from soundraft.params import ParamsError, load_params
 from soundraft.rewards import TASKS
 from soundraft.rewards.unsupervised import PARTS
+from soundraft.training.raft import ALGORITHMS
 from tests.pipeline.workshop import with_keys
 
 PARAMS = Path("params.yaml")
@@ -52,6 +55,13 @@ def test_too_many_cycles_are_told_with_the_rest(tmp_path: Path) -> None:
         ({"train.epochs": 0}, "model.checkpoint is scratch"),
         ({"model.scratch.hidden_size": 97}, "not a multiple of attention_heads"),
         ({"corpus.espeak.target.pitch": [90, 10]}, "the wrong way round"),
+        ({"train.kl_weight": 0.1}, "kl_weight: raft has no such term"),
+        ({"train.algorithm": "grpo", "train.samples_per_prompt": 1}, "train.samples_per_prompt: got 1; grpo, mwer"),
+        ({"reward.kind": "unsupervised", "train.samples_per_prompt": 1}, "train.samples_per_prompt: got 1"),
+        (
+            {"reward.kind": "unsupervised", "train.reference_weight": 0.5},
+            "train.reference_weight learns the transcripts",
+        ),
         ({"train.epochs": True}, "train.epochs: got True; allowed: valid integer"),
     ],
 )
@@ -95,3 +105,6 @@ def test_allowed_names_are_the_registered_names() -> None:
     assert schema["RewardParams"]["properties"]["normalizer"]["enum"] == list(NORMALIZERS)
     assert list(schema["PartWeights"]["properties"]) == list(PARTS)
     assert load_params().task in TASKS
+    assert schema["Train"]["properties"]["algorithm"]["enum"] == list(ALGORITHMS) == list(report.ALGORITHMS)
+    assert schema["Train"]["properties"]["freeze"]["enum"] == list(FREEZE)
+    assert schema["Train"]["properties"]["precision"]["enum"] == list(PRECISIONS)
