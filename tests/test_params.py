@@ -60,7 +60,7 @@ def test_too_many_cycles_are_told_with_the_rest(tmp_path: Path) -> None:
         ({"reward.kind": "unsupervised", "train.samples_per_prompt": 1}, "train.samples_per_prompt: got 1"),
         (
             {"reward.kind": "unsupervised", "train.reference_weight": 0.5},
-            "train.reference_weight learns the transcripts",
+            "train.reference_weight learns the",
         ),
         ({"train.epochs": True}, "train.epochs: got True; allowed: valid integer"),
     ],

@@ -8,6 +8,7 @@ from soundraft.training.objectives import Group, Strengths, clip_loss, divergenc
 
 PLAIN = Strengths(ratio_clip=0.2, best_weight=0.0, reference_weight=0.0, kl_weight=0.0)
 REWARDS, TIMES = (1.0, 0.5, 0.0), (2, 1, 5)
+TOKENS = torch.tensor([2, 2, 3])
 
 
 def leaf(*values: float) -> torch.Tensor:
@@ -20,14 +21,15 @@ def group(log_probs: torch.Tensor, **changes: tuple) -> Group:
 
 
 def test_the_gradient_of_grpo_is_that_of_the_samples_one_by_one() -> None:
-    """REINFORCE with a baseline over the K draws, as it is written in books: −1/K Σ A_k ∇ log π(y_k)."""
+    """REINFORCE with a baseline over the K draws, as it is written in books: −1/K Σ A_k ∇ log π(y_k)/tokens."""
     log_probs = leaf(-1.0, -2.0, -3.0)
-    grpo(log_probs, group(log_probs), 0.2).backward()
+    grpo(log_probs, TOKENS, group(log_probs), 0.2).backward()
     draws = [reward for reward, times in zip(REWARDS, TIMES, strict=True) for _ in range(times)]
     mean = sum(draws) / len(draws)
     spread = math.sqrt(sum((reward - mean) ** 2 for reward in draws) / len(draws))
     expected = [
-        -times * (reward - mean) / (spread + 1e-4) / len(draws) for reward, times in zip(REWARDS, TIMES, strict=True)
+        -times * (reward - mean) / (spread + 1e-4) / len(draws) / tokens
+        for reward, times, tokens in zip(REWARDS, TIMES, TOKENS.tolist(), strict=True)
     ]
     assert log_probs.grad is not None
     assert log_probs.grad.tolist() == pytest.approx(expected)
@@ -35,8 +37,8 @@ def test_the_gradient_of_grpo_is_that_of_the_samples_one_by_one() -> None:
 
 def test_a_ratio_beyond_its_limit_gets_no_further_push() -> None:
     log_probs = leaf(-1.0, -2.0, -3.0)
-    before = (-1.5, -2.0, -3.0)  # the best text is e^0.5 times as likely as when it was drawn
-    grpo(log_probs, group(log_probs, behaviour=before), 0.2).backward()
+    before = (-1.5, -2.0, -3.0)  # the best text is e^0.25 times as likely, per token, as when it was drawn
+    grpo(log_probs, TOKENS, group(log_probs, behaviour=before), 0.2).backward()
     assert log_probs.grad is not None
     assert log_probs.grad[0] == 0
     assert log_probs.grad[2] > 0
@@ -55,10 +57,11 @@ def test_mwer_is_the_expected_loss_over_the_renormalised_samples() -> None:
 
 def test_the_divergence_estimate_is_unbiased_and_zero_at_the_start_model() -> None:
     policy, start = torch.tensor([0.5, 0.3, 0.2]).log(), torch.tensor([0.2, 0.3, 0.5]).log()
+    single = torch.ones(3)
     exact = float((policy.exp() * (policy - start)).sum())
     drawn = group(policy, times=(5, 3, 2), anchor=tuple(start.tolist()))  # as often as the policy says
-    assert float(divergence(policy, drawn)) == pytest.approx(exact, abs=1e-5)
-    assert float(divergence(start, drawn)) == pytest.approx(0)
+    assert float(divergence(policy, single, drawn)) == pytest.approx(exact, abs=1e-5)
+    assert float(divergence(start, single, drawn)) == pytest.approx(0)
 
 
 def test_the_terms_add_up() -> None:
@@ -67,7 +70,7 @@ def test_the_terms_add_up() -> None:
     full = group(log_probs[:3], texts=("a", "b", "c", "reference"), anchor=(-1.0, -1.0, -1.0))
     sampled = log_probs[:3]
     strengths = Strengths(ratio_clip=0.2, best_weight=0.5, reference_weight=0.25, kl_weight=0.1)
-    expected = 0.75 * (mwer(sampled, full) + 0.5 * 1.0 / 2 + 0.1 * divergence(sampled, full)) + 0.25 * 8.0 / 4
+    expected = 0.75 * (mwer(sampled, full) + 0.5 * 1.0 / 2 + 0.1 * divergence(sampled, TOKENS, full)) + 0.25 * 8.0 / 4
     assert float(clip_loss("mwer", scores, full, strengths)) == pytest.approx(float(expected))
     assert float(clip_loss("likelihood", scores, Group(("a",)), strengths)) == pytest.approx(0.5)
     mixed = TextScores(log_probs[[0, 3]], tokens[[0, 3]])

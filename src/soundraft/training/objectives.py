@@ -54,11 +54,12 @@ def clip_loss(objective: str, scores: TextScores, group: Group, strengths: Stren
         parts = likelihood(scores, 0)
     else:
         sampled = scores.log_probs[: len(group.rewards)]
-        parts = grpo(sampled, group, strengths.ratio_clip) if objective == "grpo" else mwer(sampled, group)
+        tokens = scores.tokens[: len(group.rewards)]
+        parts = grpo(sampled, tokens, group, strengths.ratio_clip) if objective == "grpo" else mwer(sampled, group)
         if strengths.best_weight:
             parts = parts + strengths.best_weight * likelihood(scores, _best(group))
         if group.anchor:
-            parts = parts + strengths.kl_weight * divergence(sampled, group)
+            parts = parts + strengths.kl_weight * divergence(sampled, tokens, group)
     if reference_weight:
         parts = (1 - reference_weight) * parts + reference_weight * likelihood(scores, -1)
     return parts
@@ -69,17 +70,18 @@ def likelihood(scores: TextScores, index: int) -> torch.Tensor:
     return -scores.log_probs[index] / scores.tokens[index]
 
 
-def grpo(log_probs: torch.Tensor, group: Group, ratio_clip: float) -> torch.Tensor:
+def grpo(log_probs: torch.Tensor, tokens: torch.Tensor, group: Group, ratio_clip: float) -> torch.Tensor:
     """Group-relative policy optimisation: rewards of a clip's samples against their mean, a clipped ratio.
 
-    `−Σ times/K · min(r·A, clip(r, 1 ± ε)·A)`, `r = π/π_old`, `A = (reward − mean)/std` over the samples of the group.
-    Shao et al., arXiv 2402.03300, with the ratio of whole texts (CTC has no probability per token).
+    `−Σ times/K · min(r·A, clip(r, 1 ± ε)·A)`, `A = (reward − mean)/std` over the samples of the group: Shao et al.,
+    arXiv 2402.03300. CTC has no probability per token, so the ratio is that of whole texts by their length,
+    `r = (π/π_old)^(1/tokens)`: GSPO, Zheng et al., arXiv 2507.18071. Without the root it reaches e³⁰ within a round.
     """
     rewards, share = _rewards(log_probs, group)
     mean = (share * rewards).sum()
     spread = (share * (rewards - mean) ** 2).sum().sqrt()
     advantage = (rewards - mean) / (spread + SPREAD_FLOOR)
-    ratio = torch.exp(log_probs - log_probs.new_tensor(group.behaviour))
+    ratio = torch.exp((log_probs - log_probs.new_tensor(group.behaviour)) / tokens)
     clipped = ratio.clamp(1 - ratio_clip, 1 + ratio_clip)
     return -(share * torch.minimum(ratio * advantage, clipped * advantage)).sum()
 
@@ -94,13 +96,14 @@ def mwer(log_probs: torch.Tensor, group: Group) -> torch.Tensor:
     return (torch.softmax(log_probs, dim=0) * (rewards.mean() - rewards)).sum()
 
 
-def divergence(log_probs: torch.Tensor, group: Group) -> torch.Tensor:
-    """Kullback-Leibler divergence from the start model, estimated from the samples: `q − 1 − ln q`, `q = π_start/π`.
+def divergence(log_probs: torch.Tensor, tokens: torch.Tensor, group: Group) -> torch.Tensor:
+    """Kullback-Leibler divergence from the start model, estimated from the samples: `q − 1 − ln q`.
 
-    The estimator k3 of Schulman, "Approximating KL divergence" (2020): unbiased, and never negative.
+    `q = (π_start/π)^(1/tokens)`, as in the ratio of `grpo`. The estimator k3 of Schulman, "Approximating KL divergence"
+    (2020), which is never negative, and unbiased for texts of one token.
     """
     _, share = _rewards(log_probs, group)
-    log_ratio = log_probs.new_tensor(group.anchor) - log_probs
+    log_ratio = (log_probs.new_tensor(group.anchor) - log_probs) / tokens
     return (share * (torch.exp(log_ratio) - 1 - log_ratio)).sum()
 
 
