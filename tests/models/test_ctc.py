@@ -1,5 +1,7 @@
 import collections
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +184,57 @@ def test_an_empty_text_can_be_learned() -> None:
     loss = mean_loss(recognizer, [recognizer.extract(wave) for wave in WAVES], ["", "", ""])
     loss.backward()
     assert float(loss.detach()) > 0
+
+
+def test_a_text_too_long_for_its_clip_is_marked_and_teaches_nothing() -> None:
+    recognizer = tiny_recognizer(subsampling=2)
+    feature = recognizer.extract(tone(0.08))  # 4 frames
+    texts = ["", "abab", "abba", "aa", "aaa", "ababa"]  # a double letter needs a blank between
+    (scores,) = recognizer.score([feature], [texts])
+    assert scores.possible.tolist() == [True, True, False, True, False, False]
+    assert scores.log_probs[scores.possible].isfinite().all()
+    assert (scores.log_probs[scores.possible] < 0).all()
+    assert scores.log_probs[~scores.possible].tolist() == [0.0, 0.0, 0.0]
+    scores.log_probs[~scores.possible].sum().backward()
+    gradients = [weight.grad for weight in recognizer.model.parameters() if weight.grad is not None]
+    assert gradients
+    assert all(float(gradient.abs().sum()) == 0.0 for gradient in gradients)
+
+
+def test_possible_is_what_the_sum_over_alignments_says_in_a_batch_of_unequal_clips() -> None:
+    recognizer = tiny_recognizer(subsampling=2)
+    recognizer.model.eval()
+    features = [recognizer.extract(tone(seconds)) for seconds in (0.08, 0.3, 0.03)]
+    texts = ["a" * count for count in range(12)]
+    encoded = recognizer.encode(features)
+    a = recognizer.tokenizer("a").input_ids
+    for clip, scores in enumerate(recognizer.score(features, [texts] * 3)):
+        for count, possible in enumerate(scores.possible.tolist()):
+            exact = torch.nn.functional.ctc_loss(
+                encoded.log_probs[clip, :, None],
+                torch.tensor(a * count, dtype=torch.long),
+                encoded.lengths[clip : clip + 1],
+                torch.tensor([count]),
+                blank=recognizer.blank_id,
+                reduction="sum",
+            )
+            assert possible == bool(exact.isfinite())
+
+
+def test_what_can_be_scored_is_what_the_vocabulary_spells(monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = tiny_recognizer()
+    feature = recognizer.extract(WAVES[0])
+    for text in ("one", "", "turn left!", "\N{REPLACEMENT CHARACTER}"):
+        if recognizer.can_score(text):
+            recognizer.score([feature], [[text]])
+        else:
+            with pytest.raises(ModelError, match="cannot spell"):
+                recognizer.score([feature], [[text]])
+    assert [recognizer.can_score(text) for text in ("one", "", "turn left!")] == [True, True, False]
+    monkeypatch.setattr(recognizer.spelling, "tokenizer", None)
+    assert recognizer.can_score("one")  # asked again, it is remembered
+
+
+def test_beam_search_is_loaded_only_where_it_is_used() -> None:
+    code = "import sys, soundraft.models.ctc; sys.exit('soundraft.models.beam' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from soundraft import models
+from soundraft.models.base import ModelError
 from soundraft.models.ctc import CTC_MODEL_TYPES, CTCAdapter
 from tests.conftest import tone
 from tests.models import families
@@ -39,3 +41,24 @@ def test_every_family_reads_decodes_learns_and_is_saved(tmp_path: Path, model_ty
     again = models.load_recognizer(tmp_path / "saved")
     again.model.eval()
     torch.testing.assert_close(again.encode(features).log_probs, recognizer.encode(features).log_probs)
+
+
+@pytest.mark.parametrize("model_type", CTC_MODEL_TYPES)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_clip_too_short_for_the_network_is_refused_and_the_shortest_is_taken(tmp_path: Path, model_type: str) -> None:
+    recognizer = models.load_recognizer(families.hub_like(tmp_path / "hub", model_type))
+    assert isinstance(recognizer, CTCAdapter)
+    recognizer.model.eval()
+    noise = np.random.default_rng(0).normal(size=recognizer.sample_rate_hz).astype(np.float32)
+    least = recognizer.least_samples
+    least_ms = 1000 * least / recognizer.sample_rate_hz
+    for count in (0, round(0.002 * recognizer.sample_rate_hz), least - 1):
+        got_ms = 1000 * count / recognizer.sample_rate_hz
+        with pytest.raises(ModelError, match=f"clip of {got_ms:.1f} ms; this model takes {least_ms:.1f} ms or more"):
+            recognizer.extract(noise[:count])
+    encoded = recognizer.encode([recognizer.extract(noise[:least])])
+    assert encoded.lengths.tolist() == [1]
+    assert encoded.log_probs.isfinite().all()
+    with pytest.raises((RuntimeError, ValueError, AssertionError)):  # one sample less is really too few
+        shorter = recognizer.encode([recognizer._features(noise[: least - 1])])
+        assert shorter.log_probs.isfinite().all()

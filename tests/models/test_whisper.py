@@ -17,7 +17,7 @@ WAVES = [tone(0.3, 16000), tone(0.8, 16000, frequency_hz=700.0), tone(0.5, 16000
 TEXTS = ["one", "turn on", "two"]
 
 
-def checkpoint(folder: Path, window_s: int = 1) -> Path:
+def checkpoint(folder: Path, window_s: int = 1, language: str = "en") -> Path:
     """A random Whisper that listens to windows of so many seconds."""
     from transformers import (
         GenerationConfig,
@@ -49,7 +49,7 @@ def checkpoint(folder: Path, window_s: int = 1) -> Path:
     model = WhisperForConditionalGeneration(config)
     model.generation_config = GenerationConfig(
         decoder_start_token_id=ids[SPECIAL[1]], eos_token_id=ids[SPECIAL[0]], pad_token_id=ids[SPECIAL[0]],
-        no_timestamps_token_id=ids[SPECIAL[4]], is_multilingual=True, lang_to_id={"<|en|>": ids[SPECIAL[2]]},
+        no_timestamps_token_id=ids[SPECIAL[4]], is_multilingual=True, lang_to_id={f"<|{language}|>": ids[SPECIAL[2]]},
         task_to_id={"transcribe": ids[SPECIAL[3]]}, max_length=24,
     )  # fmt: skip
     model.save_pretrained(folder)
@@ -128,7 +128,11 @@ def test_a_score_is_the_loss_of_transformers_for_every_text_of_a_clip(recognizer
     assert len(calls) == 1
     for feature, group, scored in zip(features, texts, scores, strict=True):
         for text, log_prob, tokens in zip(group, scored.log_probs, scored.tokens, strict=True):
-            ids = [*recognizer.tokenizer(text, add_special_tokens=False).input_ids, recognizer.tokenizer.eos_token_id]
+            written = f" {text}" if text else ""  # openai's training form
+            ids = [
+                *recognizer.tokenizer(written, add_special_tokens=False).input_ids,
+                recognizer.tokenizer.eos_token_id,
+            ]
             labels = torch.tensor([[-100] * (len(recognizer.prompt) - 1) + ids])
             given = torch.tensor([recognizer.prompt + ids[:-1]])
             theirs = recognizer.model(input_features=feature.T[None], decoder_input_ids=given, labels=labels).loss
@@ -137,6 +141,22 @@ def test_a_score_is_the_loss_of_transformers_for_every_text_of_a_clip(recognizer
     scores[1].log_probs.sum().backward()
     assert all(weight.grad is not None for weight in recognizer.model.parameters() if weight.requires_grad)
     recognizer.model.zero_grad()
+
+
+def check_scores_are_of_what_was_drawn(
+    recognizer: WhisperAdapter, features: list[torch.Tensor], encoded: torch.Tensor
+) -> None:
+    noise = SeededNoise([Part(clip, 1, clip) for clip in range(len(features))], 1.0, recognizer.device)
+    (space,) = recognizer.tokenizer(" ", add_special_tokens=False).input_ids
+    for drawn in (recognizer.write(encoded), recognizer.write(encoded, noise)):
+        assert all(row[0] == space for row in drawn)
+        with torch.inference_mode():
+            of_tokens, counts = recognizer.log_probs(
+                encoded, [[*row, recognizer.tokenizer.eos_token_id] for row in drawn]
+            )
+            scores = recognizer.score(features, [[text] for text in recognizer.read(drawn)])
+        torch.testing.assert_close(torch.cat([score.log_probs for score in scores]), of_tokens, atol=1e-4, rtol=1e-4)
+        assert torch.equal(torch.cat([score.tokens for score in scores]), counts)
 
 
 def test_it_learns_and_keeps_what_it_learned(recognizer: WhisperAdapter, tmp_path: Path) -> None:
@@ -150,7 +170,9 @@ def test_it_learns_and_keeps_what_it_learned(recognizer: WhisperAdapter, tmp_pat
         optimizer.zero_grad()
     assert float(loss.detach()) < 0.1
     recognizer.model.eval()
-    assert recognizer.greedy(recognizer.encode(features)) == TEXTS
+    encoded = recognizer.encode(features)
+    assert recognizer.greedy(encoded) == TEXTS
+    check_scores_are_of_what_was_drawn(recognizer, features, encoded)
     recognizer.save(tmp_path / "saved")
     again = models.load_recognizer(tmp_path / "saved")
     again.model.eval()
@@ -164,12 +186,49 @@ def test_a_clip_longer_than_the_window_is_refused(recognizer: WhisperAdapter) ->
 
 def test_a_multilingual_model_needs_a_language_it_knows(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "whisper")
-    with pytest.raises(ModelError, match=r"model.language: got None; this Whisper knows: en"):
+    with pytest.raises(ModelError, match=r"\(model.language in the params, or --language\): got None; it knows: en"):
         models.load_recognizer(folder)
     with pytest.raises(ModelError, match="got 'xx'"):
         models.load_recognizer(folder, language="xx")
 
 
 def test_a_text_longer_than_the_decoder_is_refused(recognizer: WhisperAdapter) -> None:
-    with pytest.raises(ModelError, match=r"text of 200 tokens; this model takes \d+"):
+    with pytest.raises(ModelError, match=r"text of 201 tokens; this model takes \d+"):
         recognizer.score([recognizer.extract(WAVES[0])], [["x" * 200]])
+
+
+@pytest.mark.parametrize("text", [" one", " turn  on the l\u00e4mp", " a"])
+def test_a_score_is_of_the_tokens_as_whisper_writes_them(recognizer: WhisperAdapter, text: str) -> None:
+    recognizer.model.eval()
+    feature = recognizer.extract(WAVES[0])
+    tokens = [*recognizer.tokenizer(text, add_special_tokens=False).input_ids, recognizer.tokenizer.eos_token_id]
+    (read,) = recognizer.read([tokens])
+    assert read == text.strip()
+    with torch.inference_mode():
+        drawn, count = recognizer.log_probs(recognizer.encode([feature]), [tokens])
+        (score,) = recognizer.score([feature], [[read]])
+    torch.testing.assert_close(score.log_probs, drawn)
+    assert torch.equal(score.tokens, count)
+    assert score.possible.tolist() == [True]
+
+
+def test_a_language_without_spaces_is_written_without_one_in_front(recognizer: WhisperAdapter, tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "whisper", language="ja")
+    japanese = models.load_recognizer(folder, language="ja")
+    assert isinstance(japanese, WhisperAdapter)
+    assert japanese._tokens("one")[:-1] == japanese.tokenizer("one", add_special_tokens=False).input_ids
+    assert recognizer._tokens("one")[:-1] == recognizer.tokenizer(" one", add_special_tokens=False).input_ids
+
+
+def test_what_can_be_scored_fits_and_consists_of_characters(recognizer: WhisperAdapter) -> None:
+    feature = recognizer.extract(WAVES[0])
+    most = 96 - len(recognizer.prompt)
+    cut_off = recognizer.read([recognizer.tokenizer(" l\u00e4", add_special_tokens=False).input_ids[:-1]])[0]
+    assert cut_off == "l\N{REPLACEMENT CHARACTER}"
+    for text in ("", "one", "x" * (most - 1)):
+        assert recognizer.can_score(text)
+        recognizer.score([feature], [[text]])
+    for text, reason in (("x" * most, "this model takes"), (cut_off, "bytes that are no character")):
+        assert not recognizer.can_score(text)
+        with pytest.raises(ModelError, match=reason):
+            recognizer.score([feature], [[text]])

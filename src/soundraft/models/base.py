@@ -21,10 +21,14 @@ class TextScores:
     Attributes:
         log_probs: `[K]`, natural logarithm of each text's probability; for CTC over all its alignments.
         tokens: `[K]`, of how many tokens each text consists, at least 1.
+        possible: `[K]`, whether the clip can have the text at all. Where a CTC text needs more frames than there are,
+            its probability is 0, but `log_probs` has 0 without gradient: a mean loss stays finite and learns nothing
+            from it. Leave such texts out where probabilities are compared.
     """
 
     log_probs: torch.Tensor
     tokens: torch.Tensor
+    possible: torch.Tensor
 
 
 class Recognizer(Protocol):
@@ -36,7 +40,11 @@ class Recognizer(Protocol):
     takes_masking: bool  # whether SpecAugment of ours suits its features
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
-        """Mono samples `[N]` at `sample_rate_hz` → the features of one clip, `[T, F]`, unpadded."""
+        """Mono samples `[N]` at `sample_rate_hz` → the features of one clip, `[T, F]`, unpadded.
+
+        Raises:
+            ModelError: when the model cannot take a clip of this length.
+        """
         ...
 
     def features_depend_on(self) -> dict[str, Any]:
@@ -59,8 +67,16 @@ class Recognizer(Protocol):
         """`count` random texts of each clip, in the order drawn; `seeds` has one seed a clip."""
         ...
 
+    def can_score(self, text: str) -> bool:
+        """Whether `score` takes this text; cheap."""
+        ...
+
     def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
-        """How likely each clip makes each of its texts, with gradient; the network runs once a clip."""
+        """How likely each clip makes each of its texts, with gradient; the network runs once a clip.
+
+        Raises:
+            ModelError: when `can_score` says no to a text.
+        """
         ...
 
     def save(self, folder: Path) -> None:
@@ -92,7 +108,8 @@ def length_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
-def split_scores(log_probs: torch.Tensor, tokens: torch.Tensor, texts: Sequence[Sequence[str]]) -> list[TextScores]:
+def split_scores(rows: TextScores, texts: Sequence[Sequence[str]]) -> list[TextScores]:
     """One row a text, `[B·K]` → one `TextScores` a clip."""
     counts = [len(group) for group in texts]
-    return [TextScores(*parts) for parts in zip(log_probs.split(counts), tokens.split(counts), strict=True)]
+    columns = (column.split(counts) for column in (rows.log_probs, rows.tokens, rows.possible))
+    return [TextScores(*parts) for parts in zip(*columns, strict=True)]

@@ -1,9 +1,13 @@
 """Recognisers trained with connectionist temporal classification: wav2vec2, HuBERT, WavLM, Parakeet, Lasr, …"""
 
+import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,9 +15,11 @@ import torch.nn.functional as F
 
 from soundraft import runtime
 from soundraft.models import ctc_paths
-from soundraft.models.base import TextScores, describe_extractor, length_mask, pad, split_scores
-from soundraft.models.beam import ScoreNext, Words, search
+from soundraft.models.base import ModelError, TextScores, describe_extractor, length_mask, pad, split_scores
 from soundraft.models.spelling import Spelling
+
+if TYPE_CHECKING:
+    from soundraft.models.beam import ScoreNext
 
 # transformers names the same thing, "frames out for frames in", differently per family
 _OUTPUT_LENGTHS = {
@@ -26,6 +32,7 @@ _OUTPUT_LENGTHS = {
 }
 CTC_MODEL_TYPES = tuple(_OUTPUT_LENGTHS)
 
+ENOUGH_S = 1.0  # a clip this long is never too short
 BEAM_TOKENS_PER_FRAME = 16  # in a trained model's frames the 17th is below 1e-4
 
 
@@ -56,6 +63,33 @@ class CTCAdapter:
         self.spelling = Spelling(self.tokenizer, self.blank_id)
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
+        """As the protocol says; for models of raw waves the features are the samples, `[N]`.
+
+        Raises:
+            ModelError: when the clip is too short for a single frame.
+        """
+        if len(samples) < self.least_samples:
+            got_ms, least_ms = (1000 * count / self.sample_rate_hz for count in (len(samples), self.least_samples))
+            raise ModelError(f"clip of {got_ms:.1f} ms; this model takes {least_ms:.1f} ms or more")
+        return self._features(samples)
+
+    @cached_property
+    def least_samples(self) -> int:
+        """The shortest clip that gives a frame, found by halving: every family's extractor counts in its own way."""
+        return 1 + bisect_left(range(1, round(ENOUGH_S * self.sample_rate_hz)), True, key=self._gives_a_frame)
+
+    def _gives_a_frame(self, count: int) -> bool:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of means over nothing
+                features = self._features(np.sin(np.arange(count, dtype=np.float32)))
+        except (RuntimeError, ValueError):  # what extractors raise when not even their first window fits
+            return False
+        frames = int(self._output_lengths(torch.tensor([len(features)])))
+        # Parakeet's extractor divides by the frames less one, and gives NaN for one frame
+        return frames >= 1 and bool(features.isfinite().all())
+
+    def _features(self, samples: np.ndarray) -> torch.Tensor:
         values = self.extractor(
             samples, sampling_rate=self.sample_rate_hz, return_attention_mask=True, return_tensors="pt"
         )
@@ -88,7 +122,7 @@ class CTCAdapter:
         encoded: Frames,
         *,
         width: int,
-        language: ScoreNext | None = None,
+        language: "ScoreNext | None" = None,
         language_weight: float = 0.0,
         word_bonus: float = 0.0,
     ) -> list[str]:
@@ -97,6 +131,8 @@ class CTCAdapter:
         Args:
             language: (the words before, a word) → natural logarithm of its probability.
         """
+        from soundraft.models.beam import Words, search
+
         worded = word_bonus != 0 or (language is not None and language_weight != 0)
         words = Words(self.spelling.text, language, language_weight, word_bonus) if worded else None
         texts = []
@@ -111,8 +147,11 @@ class CTCAdapter:
             texts.append(self.spelling.text(hypotheses[0].tokens))
         return texts
 
+    def can_score(self, text: str) -> bool:
+        return self.spelling.can_spell(text)
+
     def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
-        """As the protocol says. A text too long for its clip has no alignment: it gets 0 and no gradient."""
+        """As the protocol says. A text too long for its clip has no alignment: it is marked as not possible."""
         log_probs, lengths = self._log_probs(features)
         labels = [self.spelling.tokens(text) for group in texts for text in group]
         sizes = torch.tensor([len(label) for label in labels])
@@ -120,16 +159,18 @@ class CTCAdapter:
         frames = log_probs.cpu().transpose(0, 1)  # [T, B, V]; the CUDA kernel is not deterministic
         if len(rows) != len(texts) or any(len(group) != 1 for group in texts):
             frames = frames.index_select(1, rows)
+        real_frames = lengths.cpu()[rows]
         losses = F.ctc_loss(
             frames,
             torch.tensor([token for label in labels for token in label], dtype=torch.long),
-            lengths.cpu()[rows],
+            real_frames,
             sizes,
             blank=self.blank_id,
             reduction="none",
             zero_infinity=True,
         )
-        return split_scores(-losses, sizes.clamp(min=1), texts)
+        possible = torch.tensor([_least_frames(label) for label in labels]) <= real_frames
+        return split_scores(TextScores(-losses, sizes.clamp(min=1), possible), texts)
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
@@ -148,3 +189,8 @@ class CTCAdapter:
     def _texts(self, paths: np.ndarray) -> list[str]:
         """The text of each path `[R, T]` of token ids."""
         return [self.spelling.text(tokens) for tokens in ctc_paths.collapse(paths, self.blank_id)]
+
+
+def _least_frames(label: Sequence[int]) -> int:
+    """How many frames an alignment needs: one a token, and a blank between two that are the same."""
+    return len(label) + sum(one == other for one, other in pairwise(label))

@@ -29,6 +29,7 @@ class Spelling:
             self._pieces = self._character_pieces()
             read = self._join
         self.text: Callable[[tuple[int, ...]], str] = lru_cache(REMEMBERED_TEXTS)(read)
+        self._ids: Callable[[str], tuple[int, ...]] = lru_cache(REMEMBERED_TEXTS)(self._tokenize)
 
     def tokens(self, text: str) -> list[int]:
         """Token ids of a text, in the letter case that the vocabulary has.
@@ -36,11 +37,20 @@ class Spelling:
         Raises:
             ModelError: when the vocabulary lacks a character; learning `<unk>` for it would spoil the model.
         """
-        cased = text.upper() if self.upper else text
-        tokens: list[int] = self.tokenizer(cased, add_special_tokens=False).input_ids
-        if self.tokenizer.unk_token_id in tokens:
-            raise ModelError(f"the model's vocabulary cannot spell {cased!r}; reward.normalizer: basic may help")
-        return tokens
+        if not self.can_spell(text):
+            raise ModelError(
+                f"the model's vocabulary cannot spell {self._cased(text)!r}; reward.normalizer: basic may help"
+            )
+        return list(self._ids(self._cased(text)))
+
+    def can_spell(self, text: str) -> bool:
+        return self.tokenizer.unk_token_id not in self._ids(self._cased(text))
+
+    def _cased(self, text: str) -> str:
+        return text.upper() if self.upper else text
+
+    def _tokenize(self, cased: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(cased, add_special_tokens=False).input_ids)
 
     def _read(self, tokens: tuple[int, ...]) -> str:
         # The tokenizer merges repeats once more: a blank between them keeps "three" from becoming "thre".

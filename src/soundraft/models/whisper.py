@@ -15,10 +15,16 @@ from soundraft.runtime import derive_seed
 
 GENERATED_ROWS = 32
 NO_TOKEN = -1  # fills up the rows of shorter texts
+BROKEN = "\N{REPLACEMENT CHARACTER}"  # what bytes that are no character are read as
+# written without spaces (openai/whisper `tokenizer.py`, `split_to_word_tokens`), so none stands in front either
+SPACELESS = ("zh", "ja", "th", "lo", "my", "yue")
 
 
 class WhisperAdapter:
     """Adapter for `WhisperForConditionalGeneration`; it transcribes one language, without timestamps.
+
+    Whisper was trained on texts that begin with a space, and writes them so. The texts given and taken here have none;
+    it is put in front of what is scored, which thus has the tokens that were drawn.
 
     Args:
         language: code of the language, such as `en`; kept in the model's generation config when it is saved.
@@ -38,6 +44,7 @@ class WhisperAdapter:
         self.sample_rate_hz: int = self.extractor.sampling_rate
         self.window_s: float = self.extractor.chunk_length
         self.prompt = _set_prompt(model.generation_config, language)
+        self.lead = "" if getattr(model.generation_config, "language", None) in SPACELESS else " "
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
         """Mono `[N]` → log-mel `[T, F]` of one window, padded to its full length as Whisper wants it.
@@ -83,16 +90,20 @@ class WhisperAdapter:
                 texts[clip].append(text)
         return texts
 
+    def can_score(self, text: str) -> bool:
+        return self._obstacle(text, self._text_tokens(text)) is None
+
     def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
         """As the protocol says; the token that ends a text counts with it, the prompt is given.
 
         Raises:
-            ModelError: when a text is longer than the decoder can write.
+            ModelError: when a text is longer than the decoder can write, or has characters that are none.
         """
         labels = [self._tokens(text) for group in texts for text in group]
         rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts])).to(self.device)  # row → clip
         hidden = self.model.get_encoder()(self._batch(features)).last_hidden_state
-        return split_scores(*self.log_probs(hidden.index_select(0, rows), labels), texts)
+        log_probs, tokens = self.log_probs(hidden.index_select(0, rows), labels)
+        return split_scores(TextScores(log_probs, tokens, torch.ones_like(tokens, dtype=torch.bool)), texts)
 
     def log_probs(self, encoded: torch.Tensor, labels: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """For each row `[R, T, D]` the logarithm of the probability of its tokens, and how many they are, `[R]`."""
@@ -130,11 +141,25 @@ class WhisperAdapter:
 
     def _tokens(self, text: str) -> list[int]:
         """Token ids of a text and the token that ends it."""
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        tokens = self._text_tokens(text)
+        obstacle = self._obstacle(text, tokens)
+        if obstacle:
+            raise ModelError(obstacle)
+        return [*tokens, self.tokenizer.eos_token_id]
+
+    def _text_tokens(self, text: str) -> list[int]:
+        stripped = text.strip()
+        tokens: list[int] = self.tokenizer(self.lead + stripped, add_special_tokens=False).input_ids if stripped else []
+        return tokens
+
+    def _obstacle(self, text: str, tokens: Sequence[int]) -> str | None:
+        """Why a text cannot be scored."""
         most = self.model.config.max_target_positions - len(self.prompt)
         if len(tokens) > most:
-            raise ModelError(f"text of {len(tokens)} tokens; this model takes {most}: {text[:60]!r}")
-        return [*tokens, self.tokenizer.eos_token_id]
+            return f"text of {len(tokens)} tokens; this model takes {most}: {text[:60]!r}"
+        if BROKEN in text:  # its tokens are not those that were drawn
+            return f"text with {BROKEN}, which stands for bytes that are no character: {text[:60]!r}"
+        return None
 
     def _batch(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """`[T, F]` each → `[B, F, T]`, the layout of Whisper's convolutions."""
@@ -149,7 +174,10 @@ def _set_prompt(config: Any, language: str | None) -> list[int]:
         token = config.lang_to_id.get(f"<|{config.language}|>")
         if token is None:
             known = " ".join(sorted(name.strip("<|>") for name in config.lang_to_id))
-            raise ModelError(f"model.language: got {config.language!r}; this Whisper knows: {known}")
+            raise ModelError(
+                f"a multilingual Whisper must be told its language (model.language in the params, or --language): "
+                f"got {config.language!r}; it knows: {known}"
+            )
         config.task = "transcribe"
         prompt += [token, config.task_to_id[config.task]]
     return [*prompt, config.no_timestamps_token_id]
