@@ -66,15 +66,25 @@ def test_the_divergence_estimate_is_unbiased_and_zero_at_the_start_model() -> No
 
 def test_the_terms_add_up() -> None:
     log_probs, tokens = leaf(-1.0, -2.0, -3.0, -8.0), torch.tensor([2, 2, 3, 4])
-    scores = TextScores(log_probs, tokens)
+    scores = TextScores(log_probs, tokens, torch.ones(4, dtype=torch.bool))
     full = group(log_probs[:3], texts=("a", "b", "c", "reference"), anchor=(-1.0, -1.0, -1.0))
     sampled = log_probs[:3]
     strengths = Strengths(ratio_clip=0.2, best_weight=0.5, reference_weight=0.25, kl_weight=0.1)
     expected = 0.75 * (mwer(sampled, full) + 0.5 * 1.0 / 2 + 0.1 * divergence(sampled, TOKENS, full)) + 0.25 * 8.0 / 4
     assert float(clip_loss("mwer", scores, full, strengths)) == pytest.approx(float(expected))
     assert float(clip_loss("likelihood", scores, Group(("a",)), strengths)) == pytest.approx(0.5)
-    mixed = TextScores(log_probs[[0, 3]], tokens[[0, 3]])
+    mixed = TextScores(log_probs[[0, 3]], tokens[[0, 3]], torch.ones(2, dtype=torch.bool))
     assert float(clip_loss("likelihood", mixed, Group(("a", "reference")), strengths)) == pytest.approx(
         0.75 * 0.5 + 0.25 * 2.0
     )
     assert float(clip_loss("likelihood", mixed, Group(("a", "reference")), PLAIN)) == pytest.approx(0.5)
+
+
+def test_a_text_that_the_clip_cannot_have_has_no_part_in_mwer() -> None:
+    log_probs = leaf(-1.0, 0.0, -3.0)
+    possible = torch.tensor([True, False, True])
+    full = group(log_probs)
+    clip_loss("mwer", TextScores(log_probs, TOKENS, possible), full, PLAIN).backward()
+    assert log_probs.grad is not None
+    assert log_probs.grad[1] == 0
+    assert log_probs.grad[0] < 0 < log_probs.grad[2]

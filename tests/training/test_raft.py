@@ -15,7 +15,7 @@ from soundraft.params import defaults
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
 from soundraft.runtime import UserError, derive_seed
 from soundraft.tasks import asr_reward
-from soundraft.training import lessons, raft
+from soundraft.training import lessons, raft, selection
 from soundraft.training.raft import CycleResult, Target, run_cycle
 from soundraft.training.settings import CycleSettings
 from soundraft.training.shards import Shards
@@ -235,3 +235,15 @@ def test_controls_need_no_reward(algorithm: str) -> None:
 def test_raft_without_any_reward_says_why() -> None:
     with pytest.raises(UserError, match="mostly: not scorable: no other sample to agree with"):
         cycle(toy.start_model(), reward=Silent())
+
+
+@pytest.mark.parametrize("algorithm", ["raft", "grpo", "random"])
+def test_texts_that_the_model_cannot_read_back_are_left_out(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = toy.start_model()
+    monkeypatch.setattr(recognizer, "can_score", lambda text: not text.startswith("o"))
+    samples = cycle(recognizer, algorithm=algorithm).samples
+    assert {sample.reason for sample in samples if sample.text.startswith("o")} <= {
+        selection.CANNOT_LEARN, f"{selection.NOT_SCORABLE}: {selection.CANNOT_LEARN}", selection.NOT_DRAWN
+    }  # fmt: skip
+    assert any(sample.kept for sample in samples)
+    assert not any(sample.kept for sample in samples if sample.text.startswith("o"))

@@ -10,6 +10,7 @@ import torch
 from soundraft.models.base import TextScores
 
 POLICY_GRADIENTS = ("grpo", "mwer")
+IMPOSSIBLE = -1e4  # log-probability of a text that the clip cannot have
 SPREAD_FLOOR = 1e-4  # keeps an advantage finite where all samples have nearly one reward
 
 
@@ -53,9 +54,12 @@ def clip_loss(objective: str, scores: TextScores, group: Group, strengths: Stren
     if objective == "likelihood":
         parts = likelihood(scores, 0)
     else:
-        sampled = scores.log_probs[: len(group.rewards)]
-        tokens = scores.tokens[: len(group.rewards)]
-        parts = grpo(sampled, tokens, group, strengths.ratio_clip) if objective == "grpo" else mwer(sampled, group)
+        graded = slice(len(group.rewards))
+        sampled, tokens = scores.log_probs[graded], scores.tokens[graded]
+        if objective == "grpo":
+            parts = grpo(sampled, tokens, group, strengths.ratio_clip)
+        else:
+            parts = mwer(sampled.masked_fill(~scores.possible[graded], IMPOSSIBLE), group)
         if strengths.best_weight:
             parts = parts + strengths.best_weight * likelihood(scores, _best(group))
         if group.anchor:

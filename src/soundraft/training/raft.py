@@ -193,8 +193,10 @@ def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
     for clip, drawn in enumerate(texts):
         evidence = Evidence(target.clips.texts[clip], target.durations_s[clip], tuple(heard[clip] for heard in altered))
         verdicts = rollouts.verifier.verify_samples(drawn, evidence)
+        readable = {text: rollouts.recognizer.can_score(text) for text in set(drawn)}
         for number, (text, verdict) in enumerate(zip(drawn, verdicts, strict=True)):
-            samples.append(Sample(clip, number, text, verdict.reward, verdict.parts, verdict.success, verdict.reason))
+            scored = Sample(clip, number, text, verdict.reward, verdict.parts, verdict.success, verdict.reason)
+            samples.append(scored if readable[text] else replace(scored, reward=None, reason=selection.CANNOT_LEARN))
     return samples
 
 
@@ -226,4 +228,7 @@ def _check_something_was_learned(samples: Sequence[Sample], learner: Learner, cy
 
 def _keep_all(samples: list[Sample]) -> list[Sample]:
     """What needs no reward is learned without one, too."""
-    return [replace(sample, reason=selection.KEPT) for sample in samples]
+    return [
+        sample if sample.reason == selection.CANNOT_LEARN else replace(sample, reason=selection.KEPT)
+        for sample in samples
+    ]

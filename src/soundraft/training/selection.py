@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 KEPT = "kept"
 NOT_SCORABLE = "not scorable"
+CANNOT_LEARN = "the model cannot read this text back"
 NOT_BEST = "not the clip's best"
 BELOW_THRESHOLD = "reward below threshold"
 OUTSIDE_TOP = "outside the top share"
@@ -75,11 +76,12 @@ def best_of_each(samples: Sequence[Sample], *, reward_threshold: float, keep_top
 
 
 def one_of_each(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
-    """The control without a reward: of each clip a random sample, every clip kept."""
+    """The control without a reward: of each clip a random sample that the model can learn."""
     rng = random.Random(seed)
     by_clip: dict[int, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
-        by_clip[sample.clip].append(index)
+        if sample.reason != CANNOT_LEARN:
+            by_clip[sample.clip].append(index)
     drawn = {rng.choice(indices) for _, indices in sorted(by_clip.items())}
     return [replace(sample, reason=KEPT if index in drawn else NOT_DRAWN) for index, sample in enumerate(samples)]
 
