@@ -68,6 +68,7 @@ def test_what_cannot_be_is_told_in_a_line(
     with pytest.raises(SystemExit) as end:
         cli.main([str(word) for word in command(data, tmp_path / "out", *more)])
     assert message in str(end.value)
+    assert "\n" not in str(end.value)
     assert not (tmp_path / "out").exists()
     soundraft(capsys, *command(data, tmp_path / "out", "--set", "x"), code=2)
     soundraft(capsys, *command(data, tmp_path / "out", "--algorithm", "ppo"), code=2)
@@ -81,6 +82,7 @@ def test_benchmark_tells_quality_and_speed(data: Path, tmp_path: Path, capsys: p
     assert 0 < found["wer_low"] <= found["wer"] <= found["wer_high"]
     assert found["cer"] < found["wer"]
     assert found["batched_throughput"] == pytest.approx(1 / found["batched_real_time_factor"])
+    assert f"in batches of {found['batch_clips']}" in said
     assert found["latency_p50_s"] <= found["latency_p95_s"]
     assert f"WER [95 % interval]  {found['wer']:.1%} [" in said
     soundraft(capsys, *argv, "--task", "tts", code="no benchmark for the task 'tts'; there is asr")

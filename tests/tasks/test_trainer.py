@@ -184,8 +184,10 @@ def test_all_numbers_but_the_learning_rate_are_those_of_params_yaml() -> None:
     assert different == {"train.learning_rate"}
     by_key = AudioRAFTConfig(model_name="m", output_dir="o", params={"train.learning_rate": 1e-3})
     assert by_key.all_params().train.learning_rate == 1e-3
-    with pytest.raises(ParamsError, match="given twice"):
-        AudioRAFTConfig(model_name="m", output_dir="o", learning_rate=1e-4, params={"train.learning_rate": 1e-3})
+    assert made.train.learning_rate == 5e-5
+    for rate in (1e-4, 5e-5):
+        with pytest.raises(ParamsError, match="given twice"):
+            AudioRAFTConfig(model_name="m", output_dir="o", learning_rate=rate, params={"train.learning_rate": 1e-3})
 
 
 def test_a_list_of_samples_needs_names_texts_and_known_splits() -> None:

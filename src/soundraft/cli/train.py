@@ -61,19 +61,18 @@ def _config(given: argparse.Namespace) -> "AudioRAFTConfig":
     settings = dict(given.settings)
     if language_of(given):
         settings.setdefault("model.language", language_of(given))
-    named: dict[str, Any] = {} if given.learning_rate is None else {"learning_rate": given.learning_rate}
     return AudioRAFTConfig(
         model_name=given.model,
         output_dir=given.output,
         task=given.task,
         num_cycles=given.cycles,
         samples_per_prompt=given.samples_per_prompt,
+        learning_rate=given.learning_rate,
         wer_threshold=given.wer_threshold,
         algorithm=given.algorithm,
         seed=given.seed,
         limit=given.limit,
         params=settings,
-        **named,
     )
 
 
