@@ -105,3 +105,19 @@ def test_compare_tells_difference_interval_and_p(run: Path, tmp_path: Path, caps
     soundraft(capsys, "compare", run, tmp_path, code="no predictions.parquet in it")
     soundraft(capsys, "compare", run, tmp_path / "none", code="no such run")
     soundraft(capsys, "compare", run, run, "--cycle-a", 7, code="it has start 0, raft 1")
+
+
+def test_a_folder_of_recordings_alone_is_enough_without_transcripts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workshop.recordings(tmp_path / "data", none=12)
+    (folder / "metadata.csv").unlink()
+    words, out = dict.fromkeys(("words", "vocabulary", "length", "language", "stability"), 0.0), tmp_path / "out"
+    weights = f"reward.unsupervised.weights={json.dumps({'agreement': 1.0} | words)}"
+    more = ("--set", "reward.kind=unsupervised", weights, "train.reward_threshold=0.0")
+    assert "train 12 (" in soundraft(capsys, *command(folder, out, *more, "--dry-run"))
+    said = soundraft(capsys, *command(folder, out, *more))
+    assert f"{out}: report.md, metrics.json; the last model is {out}/cycles/01" in said
+    soundraft(capsys, *command(folder, tmp_path / "other"), code="no list of the recordings is there")
+    unknown = ("--set", "reward.kind=unsupervised")
+    soundraft(capsys, *command(folder, tmp_path / "other", *unknown), code="--replay on the command line")

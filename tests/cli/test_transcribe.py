@@ -104,6 +104,6 @@ def test_a_whisper_has_no_beam_of_ours(
     recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whisper = test_whisper.checkpoint(tmp_path / "whisper")
-    said = "--beam is for CTC models; a whisper model"
+    said = "--beam is for CTC models; a Whisper"
     argv = ("transcribe", recordings[0], "--model", whisper, "--language", "en")
     soundraft(capsys, *argv, "--beam", 4, code=said)

@@ -64,8 +64,8 @@ def _beam(recognizer: "Recognizer", width: int) -> "Decoder":
     from soundraft.models.ctc import CTCAdapter
 
     if not isinstance(recognizer, CTCAdapter):
-        kind = recognizer.model.config.model_type
-        raise UserError(f"--beam is for CTC models; a {kind} model writes its text word by word: leave it out")
+        kind = type(recognizer.model).__name__
+        raise UserError(f"--beam is for CTC models; a {kind} writes its text word by word: leave it out")
     return partial(recognizer.beam, width=width)
 
 

@@ -10,6 +10,7 @@ from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 
 TASKS = ("asr",)
+LEARN_TRANSCRIPTS = ("sft",)
 LEARNING_RATE = 5e-5  # for pretrained models
 # the keys of params.yaml that a run reads; the others belong to stages of the pipeline
 READ = (
@@ -93,6 +94,16 @@ class AudioRAFTConfig:
         }
         _check_read(given)
         return changed(defaults(), start | named | given)
+
+
+def learns_transcripts(params: Params) -> bool:
+    """Whether the transcripts of the training clips go into the loss."""
+    return params.train.algorithm in LEARN_TRANSCRIPTS or params.train.reference_weight > 0
+
+
+def reads_transcripts(params: Params) -> bool:
+    """Whether training clips need transcripts: to be scored by, or to be learned."""
+    return params.reward.kind != "unsupervised" or learns_transcripts(params)
 
 
 def leaves_read(params: Params) -> dict[str, Any]:
