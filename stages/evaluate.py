@@ -77,7 +77,8 @@ def model_folders() -> list[tuple[str, int, Path]]:
 def track(tracker: Tracker, rows: list[report.Row], cycles: dict[int, dict], out: Path) -> None:
     for row in rows:
         name = "raft" if row.chain in (report.START, report.TRAINED) else row.chain
-        rates = {"wer": row.target.wer, "cer": row.target.cer, "wer_snapped": row.snapped.wer}
+        rates = {"wer": row.target.wer, "cer": row.target.cer}
+        rates |= {"wer_snapped": row.snapped.wer} if row.snapped else {}
         tracker.metrics({f"{name}/{key}": value for key, value in rates.items()}, step=row.cycle)
     for cycle, numbers in cycles.items():
         tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)

@@ -68,6 +68,7 @@ def test_what_cannot_be_is_told_in_a_line(
     with pytest.raises(SystemExit) as end:
         cli.main([str(word) for word in command(data, tmp_path / "out", *more)])
     assert message in str(end.value)
+    assert "\n" not in str(end.value)
     assert not (tmp_path / "out").exists()
     soundraft(capsys, *command(data, tmp_path / "out", "--set", "x"), code=2)
     soundraft(capsys, *command(data, tmp_path / "out", "--algorithm", "ppo"), code=2)
@@ -81,6 +82,7 @@ def test_benchmark_tells_quality_and_speed(data: Path, tmp_path: Path, capsys: p
     assert 0 < found["wer_low"] <= found["wer"] <= found["wer_high"]
     assert found["cer"] < found["wer"]
     assert found["batched_throughput"] == pytest.approx(1 / found["batched_real_time_factor"])
+    assert f"in batches of {found['batch_clips']}" in said
     assert found["latency_p50_s"] <= found["latency_p95_s"]
     assert f"WER [95 % interval]  {found['wer']:.1%} [" in said
     soundraft(capsys, *argv, "--task", "tts", code="no benchmark for the task 'tts'; there is asr")
@@ -103,3 +105,19 @@ def test_compare_tells_difference_interval_and_p(run: Path, tmp_path: Path, caps
     soundraft(capsys, "compare", run, tmp_path, code="no predictions.parquet in it")
     soundraft(capsys, "compare", run, tmp_path / "none", code="no such run")
     soundraft(capsys, "compare", run, run, "--cycle-a", 7, code="it has start 0, raft 1")
+
+
+def test_a_folder_of_recordings_alone_is_enough_without_transcripts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workshop.recordings(tmp_path / "data", none=12)
+    (folder / "metadata.csv").unlink()
+    words, out = dict.fromkeys(("words", "vocabulary", "length", "language", "stability"), 0.0), tmp_path / "out"
+    weights = f"reward.unsupervised.weights={json.dumps({'agreement': 1.0} | words)}"
+    more = ("--set", "reward.kind=unsupervised", weights, "train.reward_threshold=0.0")
+    assert "train 12 (" in soundraft(capsys, *command(folder, out, *more, "--dry-run"))
+    said = soundraft(capsys, *command(folder, out, *more))
+    assert f"{out}: report.md, metrics.json; the last model is {out}/cycles/01" in said
+    soundraft(capsys, *command(folder, tmp_path / "other"), code="no list of the recordings is there")
+    unknown = ("--set", "reward.kind=unsupervised")
+    soundraft(capsys, *command(folder, tmp_path / "other", *unknown), code="--replay on the command line")

@@ -6,10 +6,12 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from soundraft import cli, models
 from soundraft.audio import io
+from tests.models import test_whisper
 from tests.tasks import workshop
 from tests.test_cli import soundraft
 
@@ -79,3 +81,29 @@ def test_what_cannot_be_written_is_told_before_the_work(
     twins = ("x/a.wav", "y/a.flac")
     soundraft(capsys, "transcribe", *twins, *model, "--output", tmp_path, code="would be written to one file")
     soundraft(capsys, "transcribe", *twins, *model, "--output", recordings[0], code="is a file: name a folder")
+
+
+def test_a_beam_search_is_one_of_the_whole_recording(
+    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recognizer = models.load_recognizer(workshop.checkpoint())
+    noisy = workshop.wave_of("one two six", seed=3)
+    noisy += 0.25 * np.random.default_rng(0).standard_normal(len(noisy)).astype(np.float32)
+    io.write_wav(tmp_path / "noisy.wav", noisy, workshop.RATE_HZ)
+    recognizer.model.eval()
+    encoded = recognizer.encode([recognizer.extract(io.read(tmp_path / "noisy.wav")[0][:, 0])])
+    (wanted,), (greedy,) = recognizer.beam(encoded, width=8), recognizer.greedy(encoded)  # type: ignore[attr-defined]
+    assert wanted != greedy
+    argv = ("transcribe", tmp_path / "noisy.wav", "--model", workshop.checkpoint())
+    assert soundraft(capsys, *argv, "--beam", 8) == f"{wanted}\n"
+    assert soundraft(capsys, *argv) == f"{greedy}\n"
+    soundraft(capsys, *argv, "--beam", 0, code=2)
+
+
+def test_a_whisper_has_no_beam_of_ours(
+    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whisper = test_whisper.checkpoint(tmp_path / "whisper")
+    said = "--beam is for CTC models; a Whisper"
+    argv = ("transcribe", recordings[0], "--model", whisper, "--language", "en")
+    soundraft(capsys, *argv, "--beam", 4, code=said)

@@ -281,3 +281,25 @@ def test_copies_of_one_recording_are_in_one_split(tmp_path: Path) -> None:
     chosen = {clip.id: clip.split for clip in folder.fetch(request(tmp_path / "mine"), tmp_path).clips}
     assert all(chosen[f"{2 * pair}.wav"] == chosen[f"{2 * pair + 1}.wav"] for pair in range(20))
     assert set(chosen.values()) == set(SPLITS)
+
+
+def test_clips_without_texts_are_train_where_they_may_lack_them(tmp_path: Path) -> None:
+    for name in ("a.wav", "b/c.wav", "b/d.wav", "e/f.wav"):
+        io.write_wav(tmp_path / name, tone(0.2), 8000)
+    for name in ("README.txt", "a.txt"):
+        (tmp_path / name).write_text("no list\n")
+    asked = replace(request(tmp_path), unlabelled=True)
+    plain = folder.fetch(asked, tmp_path).clips
+    assert [(clip.id, clip.split, clip.task) for clip in plain] == [
+        (name, "train", "asr") for name in ("a.wav", "b/c.wav", "b/d.wav", "e/f.wav")
+    ]
+    write(
+        tmp_path / "metadata.csv", "file_name,text,split", "a.wav,,", "b/c.wav,,test", "b/d.wav,one,test", "e/f.wav,,"
+    )
+    listed = {clip.id: (clip.split, clip.text) for clip in folder.fetch(asked, tmp_path).clips}
+    assert listed == {
+        "a.wav": ("train", None), "b/c.wav": ("test", None), "b/d.wav": ("test", "one"), "e/f.wav": ("train", None),
+    }  # fmt: skip
+    strict = folder.fetch(request(tmp_path), tmp_path)
+    assert [clip.id for clip in strict.clips] == ["b/d.wav"]
+    assert {item.reason for item in strict.rejected} == {"neither text nor label"}

@@ -154,3 +154,4 @@ def test_snapping_takes_the_nearest_word() -> None:
     snap = metric.VocabularySnapper(["one", "two", "three", "four"])
     assert snap("oe thre four fuor") == "one three four four"
     assert snap("") == ""
+    assert metric.VocabularySnapper([])("oe thre") == "oe thre"

@@ -84,6 +84,13 @@ def test_the_cut_is_in_the_quietest_place_of_the_last_third() -> None:
     assert end / RATE_HZ == pytest.approx(1.6, abs=0.02)
 
 
+def test_another_decoder_reads_in_place_of_the_own_one() -> None:
+    samples, _ = spoken(2, 20)
+    segments = transcribe_file(ToneReader(), samples, lambda encoded: ["x"] * len(encoded))  # type: ignore[arg-type]
+    assert len(segments) > 2
+    assert {segment.text for segment in segments} == {"x"}
+
+
 def test_silence_has_no_text() -> None:
     samples, words = spoken(1, 8)
     silence = 1e-5 * np.random.default_rng(0).standard_normal(12 * RATE_HZ).astype(np.float32)

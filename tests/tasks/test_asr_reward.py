@@ -35,7 +35,8 @@ def test_the_unsupervised_kind_knows_the_texts_of_the_start_corpus() -> None:
 
 
 def test_an_unsupervised_run_without_texts_says_which_are_missing() -> None:
-    with pytest.raises(UserError, match=r"reward.unsupervised, with 0 texts of corpus.start: no text to learn words"):
+    said = r"reward.unsupervised, with 0 texts of corpus.start: no text to learn words.*--replay.*replay_dataset"
+    with pytest.raises(UserError, match=said):
         asr_reward.build(section(kind="unsupervised"), texts=[])
 
 

@@ -1,5 +1,6 @@
 """The plan of a run: its counts are those of the run itself, and making it changes nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ def test_its_steps_are_those_that_a_run_takes(tmp_path: Path, monkeypatch: pytes
     assert make_plan(opened(tmp_path / "out", cycles=3, replay=True)).cycles_done == 1
     with pytest.raises(UserError, match="holds another run"):
         make_plan(opened(tmp_path / "out", "grpo"))
+
+
+def test_a_probe_that_would_keep_nothing_is_timed_all_the_same(tmp_path: Path) -> None:
+    run = opened(tmp_path / "out", "grpo")
+    rules = replace(run.rules, settings=replace(run.rules.settings, samples_per_prompt=1))
+    probe = run.data.load("train", run.recognizer, run.params)
+    assert min(vars(cost.measure(run.recognizer, probe, rules, algorithm="grpo")).values()) > 0
 
 
 def test_work_is_multiplied_by_padded_frames() -> None:

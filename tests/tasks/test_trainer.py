@@ -1,5 +1,6 @@
 """RAFT by name on a toy language in sound: it learns, goes on where it was, and refuses what does not go together."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from soundraft.params import ParamsError
 from soundraft.runtime import UserError
 from soundraft.tasks import asr_cycle, recordings, run_data
 from soundraft.tasks.outcome import TrainingResult
+from soundraft.tasks.trainer import open_run
 from soundraft.tasks.trainer_config import leaves_read
 from tests.tasks import workshop
 
@@ -184,8 +186,10 @@ def test_all_numbers_but_the_learning_rate_are_those_of_params_yaml() -> None:
     assert different == {"train.learning_rate"}
     by_key = AudioRAFTConfig(model_name="m", output_dir="o", params={"train.learning_rate": 1e-3})
     assert by_key.all_params().train.learning_rate == 1e-3
-    with pytest.raises(ParamsError, match="given twice"):
-        AudioRAFTConfig(model_name="m", output_dir="o", learning_rate=1e-4, params={"train.learning_rate": 1e-3})
+    assert made.train.learning_rate == 5e-5
+    for rate in (1e-4, 5e-5):
+        with pytest.raises(ParamsError, match="given twice"):
+            AudioRAFTConfig(model_name="m", output_dir="o", learning_rate=rate, params={"train.learning_rate": 1e-3})
 
 
 def test_a_list_of_samples_needs_names_texts_and_known_splits() -> None:
@@ -251,3 +255,93 @@ def test_the_package_names_what_it_exports() -> None:
         assert getattr(soundraft, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         soundraft.nothing  # noqa: B018
+
+
+ALONE = {"agreement": 1.0, "words": 0.0, "vocabulary": 0.0, "length": 0.0, "language": 0.0, "stability": 0.0}
+UNSUPERVISED = {
+    "reward.kind": "unsupervised",
+    "reward.unsupervised.weights": ALONE,
+    "train.reward_threshold": 0.0,
+}
+
+
+def bare(samples: list[AudioSample]) -> list[AudioSample]:
+    return [replace(sample, text=None) for sample in samples]
+
+
+def test_samples_without_texts_train_as_those_with_texts_that_are_not_read(tmp_path: Path) -> None:
+    validation = workshop.samples(8, first=50)
+    results = [
+        AudioRAFTTrainer(config(tmp_path / name, params=UNSUPERVISED)).train(train, validation)
+        for name, train in (("bare", bare(workshop.samples(16))), ("told", workshop.samples(16)))
+    ]
+    assert results[0].cycles == results[1].cycles
+    assert results[0].wer_after == results[1].wer_after
+    assert results[0].measured_on == "validation"
+    assert "words snapped" not in (tmp_path / "bare/report.md").read_text()
+    assert "wer_snapped_after" not in files.read_json(tmp_path / "told/metrics.json")
+    assert (tmp_path / "bare/quarantine.jsonl").read_text() == ""
+
+
+def test_an_unsupervised_run_snaps_to_the_words_of_the_replay_dataset(tmp_path: Path) -> None:
+    given = config(tmp_path / "out", params=UNSUPERVISED, num_cycles=0)
+    known = [replace(sample, text="one two") for sample in workshop.samples(12, first=200)]
+    run = open_run(given, workshop.samples(12), workshop.samples(6, first=50), None, known)
+    assert set(run._vocabulary()) == {"one", "two"}
+    of_the_target = replace(given, params=workshop.SMALL)
+    run = open_run(of_the_target, workshop.samples(12), workshop.samples(6, first=50), None, known)
+    assert set(run._vocabulary()) == set(workshop.WORDS)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_folder_without_texts_trains_and_nothing_is_measured(tmp_path: Path, listed: bool) -> None:
+    folder = workshop.recordings(tmp_path / "data", none=12)
+    names = sorted(path.name for path in folder.glob("*.wav"))
+    (folder / "metadata.csv").unlink()
+    if listed:
+        (folder / "metadata.csv").write_text("\n".join(["file_name,speaker", *(f"{name},s" for name in names)]) + "\n")
+    said: list[str] = []
+    result = AudioRAFTTrainer(config(tmp_path / "out", params=UNSUPERVISED), tell=said.append).train(folder)
+    assert (result.measured_on, result.wer_before, result.wer_after, result.gain) == (None, None, None, None)
+    assert result.best_model == result.last_model == tmp_path / "out/cycles/01"
+    before, after = (load_file(tmp_path / "out" / name / "model.safetensors") for name in ("start", "cycles/01"))
+    assert any((before[name] != after[name]).any() for name in before)
+    rollouts = pq.read_table(tmp_path / "out/cycles/01/rollouts.parquet").to_pylist()
+    assert {row["id"] for row in rollouts} == set(names)
+    assert said[-1].startswith("nothing was measured")
+    report = (tmp_path / "out/report.md").read_text()
+    assert "no validation split, and 0 training clips with a text are too few" in report
+    assert f"{result.cycles[0]['reward_mean']:.3f}" in report
+    assert files.read_json(tmp_path / "out/metrics.json")["cycles"] == 1
+    again = AudioRAFTTrainer(config(tmp_path / "out", params=UNSUPERVISED)).train(folder)
+    assert again == result
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"params": {}},
+        {"params": UNSUPERVISED | {"train.reference_weight": 0.5}},
+        {"params": UNSUPERVISED, "algorithm": "sft"},
+    ],
+)
+def test_texts_are_still_needed_where_they_are_read(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = workshop.recordings(tmp_path / "data", none=12)
+    (folder / "metadata.csv").unlink()
+    with pytest.raises(UserError, match="no list of the recordings"):
+        AudioRAFTTrainer(config(tmp_path / "out", **changes)).train(folder)
+    with pytest.raises(UserError, match="no text"):
+        AudioRAFTTrainer(config(tmp_path / "out", **changes)).train(
+            bare(workshop.samples(12)), workshop.samples(6, first=50)
+        )
+
+
+def test_of_held_out_clips_only_those_with_texts_are_measured_on(tmp_path: Path) -> None:
+    train, test = bare(workshop.samples(12)), workshop.samples(8, first=50, split="test")
+    given = config(tmp_path / "out", params=UNSUPERVISED, num_cycles=0)
+    mixed = [*train, *bare(test[:3]), *test[3:], *bare(workshop.samples(4, first=80, split="validation"))]
+    result = AudioRAFTTrainer(given).train(mixed)
+    assert result.measured_on == "test"
+    assert "test: 3 of 8 clips have no text and are left out" in result.notes
+    assert "validation: 4 of 4 clips have no text and are left out" in result.notes
+    assert len(pq.read_table(tmp_path / "out/predictions.parquet")) == 5

@@ -19,6 +19,7 @@ _TEXTS = {
     "language": "code of the language, for {}",
     "path": "folder, file or archive of the recordings; for hub a hub id, for python module:Class",
 }
+_OWN = ("folder", "jsonl")  # the person's own recordings
 OPTIONS = (*_TEXTS, "limit", "columns", "labels", "fold", "seed", "role")
 
 
@@ -63,25 +64,29 @@ def add_columns(options: argparse.ArgumentParser) -> None:
     add("--labels", nargs="+", metavar="LABEL", help="the labels that may occur (all)")
 
 
-def request(given: argparse.Namespace, name: str, *, path: Path | None = None) -> Request:
+def request(given: argparse.Namespace, name: str, *, path: Path | None = None, unlabelled: bool = False) -> Request:
     """What the options ask of a corpus."""
-    return loading.make_request(name, **{"split": None, "limit": None, **_options(given, path)}, asked_as="--")
+    options = {"split": None, "limit": None, **_options(given, path)}
+    return loading.make_request(name, **options, asked_as="--", unlabelled=unlabelled and name in _OWN)
 
 
-def chosen(given: argparse.Namespace) -> Chosen:
+def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> Chosen:
     """The corpus that `given.corpus` names: one of the registry, a folder with a manifest, or a person's recordings.
+
+    Args:
+        unlabelled: a person's recordings may lack texts, as of `Request`.
 
     Raises:
         UserError: when it is none of these.
     """
     place = Path(given.corpus)
     if given.corpus in corpora.CORPORA:
-        fetched = loading.fetch_to_cache(given.corpus, request(given, given.corpus))
+        fetched = loading.fetch_to_cache(given.corpus, request(given, given.corpus, unlabelled=unlabelled))
     elif (place / MANIFEST_NAME).is_file() and not _options(given, None):
         return Chosen(str(place), read_manifest(place / MANIFEST_NAME), place, [])
     elif place.exists():
         _refuse_folder_of_corpora(place)
-        fetched = loading.fetch_to_cache("folder", request(given, "folder", path=place))
+        fetched = loading.fetch_to_cache("folder", request(given, "folder", path=place, unlabelled=unlabelled))
     else:
         raise UserError(f"{given.corpus}: neither a folder nor a corpus; there are {', '.join(corpora.CORPORA)}")
     return Chosen(given.corpus, fetched.clips, fetched.root, fetched.rejected)

@@ -23,17 +23,18 @@ def tell(line: str) -> None:
         print(line, flush=True)
 
 
-def dataset_of(given: argparse.Namespace, *, seed: int | None) -> CorpusDataset:
+def dataset_of(given: argparse.Namespace, *, seed: int | None, unlabelled: bool = False) -> CorpusDataset:
     """The corpus or the recordings that `given.corpus` names, with the options that say which part of them.
 
     Args:
         seed: of what is drawn to make it.
+        unlabelled: recordings may lack texts.
     """
     takes = corpora.CORPORA[given.corpus].info.takes if given.corpus in corpora.CORPORA else ()
     part = argparse.Namespace(**vars(given))
     part.seed = seed
     part.language = given.language if "language" in takes else None  # else it is the model's alone
-    which = chosen(part)
+    which = chosen(part, unlabelled=unlabelled)
     if not which.clips:
         raise UserError(f"{which.title}: no clips")
     if distributed.is_main():

@@ -42,8 +42,11 @@ def train_options(options: argparse.ArgumentParser) -> None:
 
 
 def train(given: argparse.Namespace) -> None:
+    from soundraft.tasks.trainer_config import reads_transcripts
+
     config = _config(given)
-    source = dataset_of(given, seed=dict(given.settings).get("corpus.seed"))
+    unlabelled = not reads_transcripts(config.all_params())
+    source = dataset_of(given, seed=dict(given.settings).get("corpus.seed"), unlabelled=unlabelled)
     if given.dry_run:
         _tell_plan(config, given, source)
         return
@@ -51,7 +54,8 @@ def train(given: argparse.Namespace) -> None:
 
     trainer = AudioRAFTTrainer(config, tell=tell)
     result = trainer.train(source, given.validation, given.test, replay_dataset=given.replay)
-    tell(f"{result.folder}: report.md, predictions.parquet, metrics.json; the last model is {result.last_model}")
+    written = "report.md, predictions.parquet, metrics.json" if result.measured_on else "report.md, metrics.json"
+    tell(f"{result.folder}: {written}; the last model is {result.last_model}")
     tell(f"next: soundraft transcribe FILE --model {result.best_model}")
 
 
@@ -61,19 +65,18 @@ def _config(given: argparse.Namespace) -> "AudioRAFTConfig":
     settings = dict(given.settings)
     if language_of(given):
         settings.setdefault("model.language", language_of(given))
-    named: dict[str, Any] = {} if given.learning_rate is None else {"learning_rate": given.learning_rate}
     return AudioRAFTConfig(
         model_name=given.model,
         output_dir=given.output,
         task=given.task,
         num_cycles=given.cycles,
         samples_per_prompt=given.samples_per_prompt,
+        learning_rate=given.learning_rate,
         wer_threshold=given.wer_threshold,
         algorithm=given.algorithm,
         seed=given.seed,
         limit=given.limit,
         params=settings,
-        **named,
     )
 
 

@@ -3,13 +3,13 @@
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from soundraft import files
-from soundraft.cli.command import Command
+from soundraft.cli.command import Command, positive
 from soundraft.cli.sources import load_model
 from soundraft.parallel import BadClip, Failure, attempt
 from soundraft.runtime import UserError
@@ -17,6 +17,8 @@ from soundraft.runtime import UserError
 if TYPE_CHECKING:
     from soundraft.models import Recognizer
     from soundraft.models.longform import Segment
+
+    Decoder = Callable[[Any], list[str]]
 
 FORMATS = ("txt", "json", "srt")
 
@@ -27,6 +29,7 @@ def transcribe_options(options: argparse.ArgumentParser) -> None:
     add("--model", required=True, metavar="FOLDER_OR_ID", help="a local folder or a hub id")
     add("--format", choices=FORMATS, default="txt", help="a line a segment, segments with times, subtitles (txt)")
     add("--output", type=Path, metavar="FOLDER", help="a file for each recording there (to the screen)")
+    add("--beam", type=positive, metavar="WIDTH", help="beam search that keeps WIDTH texts, for CTC models (greedy)")
     add("--language", metavar="CODE", help="what a multilingual Whisper transcribes, such as en (what it remembers)")
 
 
@@ -38,9 +41,10 @@ def transcribe(given: argparse.Namespace) -> None:
         raise UserError(f"several files as {given.format} need --output FOLDER")
     places = _places(given.files, given.output, given.format) if given.output else {}
     recognizer = load_model(given.model, given)
+    decoder = _beam(recognizer, given.beam) if given.beam else None
     failed = 0
     for file in given.files:
-        found = attempt(partial(_segments, recognizer), file)
+        found = attempt(partial(_segments, recognizer, decoder), file)
         if isinstance(found, Failure):
             failed += 1
             print(f"{file}: {found.reason}", file=sys.stderr)
@@ -55,7 +59,17 @@ def transcribe(given: argparse.Namespace) -> None:
         sys.exit(f"soundraft transcribe: {failed} of {len(given.files)} files could not be transcribed")
 
 
-def _segments(recognizer: "Recognizer", file: Path) -> list["Segment"]:
+def _beam(recognizer: "Recognizer", width: int) -> "Decoder":
+    """Raises UserError for a model that is no CTC model."""
+    from soundraft.models.ctc import CTCAdapter
+
+    if not isinstance(recognizer, CTCAdapter):
+        kind = type(recognizer.model).__name__
+        raise UserError(f"--beam is for CTC models; a {kind} writes its text word by word: leave it out")
+    return partial(recognizer.beam, width=width)
+
+
+def _segments(recognizer: "Recognizer", decoder: "Decoder | None", file: Path) -> list["Segment"]:
     """Raises BadClip when the file is not there, not audio, or the model cannot take it."""
     from soundraft.audio.features import AudioProcessor
     from soundraft.models import ModelError
@@ -63,7 +77,7 @@ def _segments(recognizer: "Recognizer", file: Path) -> list["Segment"]:
 
     processor = AudioProcessor(recognizer.sample_rate_hz, normalize=False, max_duration=None)
     try:
-        return transcribe_file(recognizer, processor.load(file).waveform.numpy())
+        return transcribe_file(recognizer, processor.load(file).waveform.numpy(), decoder)
     except ModelError as error:
         raise BadClip(str(error)) from error
 

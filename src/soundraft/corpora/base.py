@@ -63,6 +63,8 @@ class Request:
         clips: how many clips of each split; `None` takes all that the source has; 0 leaves the split out.
         seed: of everything that is drawn.
         options: the params section of the family, such as `corpus.espeak`.
+        unlabelled: a person's own clips need neither text nor label; those without are train unless they say otherwise,
+            and a folder needs no list. For a run that reads no transcripts.
     """
 
     role: Role = "target"
@@ -78,6 +80,7 @@ class Request:
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     asked_as: str = ""
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,12 @@ class Columns:
     Attributes:
         given: the list's column for each of ours that it names otherwise; `audio` is short for `audio_path`.
         labels: those that may occur; empty: all.
+        unlabelled: clips need neither text nor label; a folder needs no list.
     """
 
     given: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    unlabelled: bool = False
 
     def __post_init__(self) -> None:
         given = {("audio_path" if ours == "audio" else ours): theirs for ours, theirs in self.given.items()}
@@ -85,7 +87,7 @@ class Columns:
             names = ", ".join(SPELLINGS["audio_path"])
             message = f"no column names the audio ({names}); found: {found} ({listing.form})"
             raise SourceError(place, "missing_column", message)
-        if not set(ANNOTATIONS) & set(chosen):
+        if not (self.unlabelled or set(ANNOTATIONS) & set(chosen)):
             message = f"no column for text or label; found: {found} ({listing.form}); name it with columns"
             raise SourceError(place, "missing_column", message)
         return chosen
@@ -116,7 +118,7 @@ def to_items(listing: Listing, columns: Columns) -> tuple[list[Item], list[Findi
         message = f"kept as metadata: {', '.join(extra)}"
         findings.append(Finding(f"{listing.path.name}:1", "extra_column", "warning", message))
     rows = ((listing.place(row), row.values) for row in listing.rows)
-    items, bad = collect(rows, lambda row: _ours(row, chosen), columns.labels)
+    items, bad = collect(rows, lambda row: _ours(row, chosen), columns.labels, unlabelled=columns.unlabelled)
     return items, findings + bad
 
 
@@ -124,11 +126,14 @@ def collect(
     rows: Iterable[tuple[str, Mapping[str, Any]]],
     convert: Callable[[Mapping[str, Any]], Mapping[str, Any]],
     labels: tuple[str, ...],
+    *,
+    unlabelled: bool = False,
 ) -> tuple[list[Item], list[Finding]]:
     """The clips of rows, each with its place, and the rows that are none; of two with one id the first is kept.
 
     Args:
         convert: a row → its values under our names, or RowError. Without an id it is named after its audio.
+        unlabelled: as of `Columns`.
     """
     items: dict[str, Item] = {}
     findings = []
@@ -138,7 +143,7 @@ def collect(
             values = convert(row)
             given = values.get("id")
             name = str(values.get("audio_path") or "" if given in (None, "") else given)
-            clip = to_clip({**values, "id": name}, labels)
+            clip = to_clip({**values, "id": name}, labels, unlabelled=unlabelled)
             if clip.id in items:
                 raise RowError("duplicate_id", f"duplicate id {clip.id!r}: {items[clip.id].place} has it")
             items[clip.id] = Item(place, clip)
@@ -159,7 +164,7 @@ def _ours(row: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:
     return own | values | {"metadata": rest | kept}
 
 
-def to_clip(values: Mapping[str, Any], labels: tuple[str, ...]) -> Clip:
+def to_clip(values: Mapping[str, Any], labels: tuple[str, ...], *, unlabelled: bool = False) -> Clip:
     """A clip from values under our names; `source` goes to its metadata.
 
     Raises:
@@ -180,7 +185,7 @@ def to_clip(values: Mapping[str, Any], labels: tuple[str, ...]) -> Clip:
             row[name] = str(row[name])
     if "split" in row:
         row["split"] = _split(row["split"])
-    _check_annotation(row, labels)
+    _check_annotation(row, labels, unlabelled)
     row.setdefault("task", "asr" if "text" in row or "label" not in row else "classification")
     try:
         return Clip.model_validate(row | {"metadata": metadata})
@@ -188,10 +193,10 @@ def to_clip(values: Mapping[str, Any], labels: tuple[str, ...]) -> Clip:
         raise RowError(*_problem(error)) from error
 
 
-def _check_annotation(row: Mapping[str, Any], labels: tuple[str, ...]) -> None:
+def _check_annotation(row: Mapping[str, Any], labels: tuple[str, ...], unlabelled: bool) -> None:
     if "audio_path" not in row:
         raise RowError("no_audio", "names no audio")
-    if not any(str(row.get(name, "")).strip() for name in ANNOTATIONS):
+    if not unlabelled and not any(str(row.get(name, "")).strip() for name in ANNOTATIONS):
         raise RowError("empty_annotation", "neither text nor label")
     if row.get("task", TASKS[0]) not in TASKS:
         raise RowError("bad_value", f"task {row['task']!r} is none of: {', '.join(TASKS)}")

@@ -64,11 +64,17 @@ def fetch_jsonl(request: Request, _out: Path) -> Fetched:
 def gather(source: Source, request: Request) -> Fetched:
     """Open every file's header, set aside what is bad, split, and take as many clips as asked."""
     items, bad = probe.measure(source.root, source.items)
-    listed = [item.clip for item in items]
+    listed = [_unlabelled_in_train(item.clip) if request.unlabelled else item.clip for item in items]
     drawn = any(clip.split is None for clip in listed)
     clips = assign_splits(listed, request.seed, probe.shared_contents(source.root, listed) if drawn else None)
     record = {"form": source.form}
     return Fetched(limit(clips, request), len(clips), rejections(source.findings + bad), source.root, record)
+
+
+def _unlabelled_in_train(clip: Clip) -> Clip:
+    """Nothing can be measured on it."""
+    bare = clip.split is None and clip.text is None and clip.label is None
+    return clip.model_copy(update={"split": "train"}) if bare else clip
 
 
 def limit(clips: list[Clip], request: Request) -> list[Clip]:
@@ -96,6 +102,11 @@ def read_source(path: Path, columns: Columns) -> Source:
     listing = _find_list(path, columns)
     if listing is not None:
         return _listed(listing, columns)
+    if columns.unlabelled:
+        names = files.sorted_names(path, AUDIO_SUFFIXES)
+        rows = ((name, {"audio_path": name}) for name in names)
+        items, findings = collect(rows, dict, (), unlabelled=True)
+        return Source(path, "a folder without a list", items, findings, frozenset(names))
     source = _label_folders(path, columns)
     if source is None:
         raise SourceError(
@@ -117,7 +128,7 @@ def _require_path(request: Request) -> Path:
 
 
 def _columns(request: Request) -> Columns:
-    return Columns(request.columns, request.labels)
+    return Columns(request.columns, request.labels, request.unlabelled)
 
 
 def _open_list(path: Path, columns: Columns) -> Listing:
@@ -132,7 +143,8 @@ def _find_list(folder: Path, columns: Columns) -> Listing | None:
     known = [name for name in (MANIFEST_NAME, *METADATA_NAMES) if name in names]
     tables = known[:1] or [name for name in names if name.lower().endswith((".csv", ".tsv", ".jsonl"))]
     texts = [name for name in names if name.lower().endswith(".txt")]
-    if len(tables) > 1 or (not tables and len(texts) > 1 and _label_folders(folder, columns) is None):
+    undecided = not tables and len(texts) > 1 and not columns.unlabelled
+    if len(tables) > 1 or (undecided and _label_folders(folder, columns) is None):
         message = f"several lists: {', '.join(tables or texts)}; give the path of one of them"
         raise SourceError(folder.name or str(folder), "several_lists", message)
     if tables:

@@ -60,6 +60,7 @@ def load_audio_dataset(
     fold: int = 1,
     seed: int = 0,
     role: Role = "target",
+    unlabelled: bool = False,
 ) -> CorpusDataset:
     """A corpus, brought in by what the pipeline's fetch calls; what must be made for it goes to the cache.
 
@@ -69,6 +70,7 @@ def load_audio_dataset(
         limit: at most so many clips of each split. `None`: all; of what is made (espeak, the strings of fsdd) as many
             as params.yaml has.
         role: whose voices espeak speaks with.
+        unlabelled: `folder` and `jsonl` also take clips without text and label, and `folder` one without a list.
 
     Everything else is as in params.yaml, under `corpus.target`.
 
@@ -77,7 +79,7 @@ def load_audio_dataset(
     """
     request = make_request(
         name, split, limit, path=path, revision=revision, config=config, language=language, columns=columns,
-        labels=labels, fold=fold, seed=seed, role=role,
+        labels=labels, fold=fold, seed=seed, role=role, unlabelled=unlabelled,
     )  # fmt: skip
     fetched = fetch_to_cache(name, request)
     if fetched.rejected:

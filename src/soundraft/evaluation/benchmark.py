@@ -8,9 +8,8 @@ from statistics import median
 import numpy as np
 
 from soundraft.models.base import Recognizer
+from soundraft.models.decoding import batch_clips
 from soundraft.parallel import progress_over
-
-BATCH_CLIPS = 16
 
 
 @dataclass(frozen=True)
@@ -20,13 +19,15 @@ class Speed:
     Attributes:
         latency_p50_s, latency_p95_s: seconds from samples to text for one clip alone.
         real_time_factor: seconds of work per second of audio, one clip at a time.
-        batched_real_time_factor: the same in batches of 16.
+        batched_real_time_factor: the same in batches of `batch_clips`.
+        batch_clips: how many clips were decoded at once: as many as training and evaluation take on this device.
     """
 
     latency_p50_s: float
     latency_p95_s: float
     real_time_factor: float
     batched_real_time_factor: float
+    batch_clips: int
 
 
 def measure(recognizer: Recognizer, waves: Sequence[np.ndarray], *, warmup: int, repeats: int) -> Speed:
@@ -34,7 +35,8 @@ def measure(recognizer: Recognizer, waves: Sequence[np.ndarray], *, warmup: int,
     recognizer.model.eval()
     audio_s = sum(len(wave) for wave in waves) / recognizer.sample_rate_hz
     singly = [[wave] for wave in waves]
-    batched = [waves[start : start + BATCH_CLIPS] for start in range(0, len(waves), BATCH_CLIPS)]
+    size = batch_clips(recognizer)
+    batched = [waves[start : start + size] for start in range(0, len(waves), size)]
     latencies: list[np.ndarray] = []
     totals: list[float] = []
     passes = progress_over(range(warmup + repeats), total=warmup + repeats, title="benchmark", unit="pass")
@@ -49,6 +51,7 @@ def measure(recognizer: Recognizer, waves: Sequence[np.ndarray], *, warmup: int,
         latency_p95_s=median(float(np.quantile(run, 0.95)) for run in latencies),
         real_time_factor=median(float(run.sum()) for run in latencies) / audio_s,
         batched_real_time_factor=median(totals) / audio_s,
+        batch_clips=size,
     )
 
 

@@ -29,7 +29,9 @@ def plot_wer(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
         if chain == TRAINED:
             bounds = [bootstrap.interval(row.target.words) for row in curve]
             axes.fill_between(cycles, *zip(*bounds, strict=True), color=color, alpha=0.15, linewidth=0)
-            axes.plot(cycles, [row.snapped.wer for row in curve], ":", color=color, label="the same, words snapped")
+            snapped = [row.snapped.wer for row in curve if row.snapped]
+            if snapped:
+                axes.plot(cycles, snapped, ":", color=color, label="the same, words snapped")
             kept = [row.start.wer for row in curve if row.start]
             if kept:
                 axes.plot(cycles, kept, "--", color="#888888", label="the same, start corpus")

@@ -32,7 +32,7 @@ class Row:
         chain: "start", "trained" or the name of a control.
         algorithm: by which the model was trained.
         target: the target corpus as the model gives it.
-        snapped: the same, each word replaced by the nearest vocabulary word.
+        snapped: the same, each word replaced by the nearest vocabulary word; `None` in all rows without a vocabulary.
         start: the start corpus, to see what was forgotten; `None` in all rows of a run that has none.
     """
 
@@ -40,7 +40,7 @@ class Row:
     algorithm: str
     cycle: int
     target: Scored
-    snapped: Scored
+    snapped: Scored | None
     start: Scored | None
 
     @property
@@ -70,7 +70,7 @@ def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
         "sub",
         "del",
         "ins",
-        "WER, words snapped",
+        *(("WER, words snapped",) if rows[0].snapped else ()),
         *(("start corpus WER",) if rows[0].start else ()),
     )
     cells = [
@@ -80,7 +80,7 @@ def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
             _rate(row.target.words, bootstrap),
             f"{row.target.cer:.1%}",
             *(str(sum(getattr(count, kind) for count in row.target.words)) for kind in _EDITS),
-            _rate(row.snapped.words, bootstrap),
+            *((_rate(row.snapped.words, bootstrap),) if row.snapped else ()),
             *((f"{row.start.wer:.1%}",) if row.start else ()),
         )
         for row in shown_rows(rows)
@@ -119,9 +119,9 @@ def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
         "wer_after_high": high,
         "wer_relative_reduction": 1 - last.target.wer / first.target.wer if first.target.wer else 0.0,
         "cer_after": last.target.cer,
-        "wer_snapped_before": first.snapped.wer,
-        "wer_snapped_after": last.snapped.wer,
     }
+    if first.snapped and last.snapped:
+        numbers |= {"wer_snapped_before": first.snapped.wer, "wer_snapped_after": last.snapped.wer}
     if first.start and last.start:
         numbers |= {"wer_start_before": first.start.wer, "wer_start_after": last.start.wer}
     return numbers
@@ -137,7 +137,8 @@ def write_curves(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
         trained = models.get((TRAINED, cycle), start)
         low, high = bootstrap.interval(trained.target.words)
         line = {"cycle": cycle, "trained": trained.target.wer, "trained_low": low, "trained_high": high}
-        line |= {"trained_cer": trained.target.cer, "trained_snapped": trained.snapped.wer}
+        line |= {"trained_cer": trained.target.cer}
+        line |= {"trained_snapped": trained.snapped.wer} if trained.snapped else {}
         line |= {"trained_start_corpus": trained.start.wer} if trained.start else {}
         line |= {control: models.get((control, cycle), start).target.wer for control in controls}
         lines.append(line)

@@ -164,7 +164,7 @@ def confusions(pairs: Sequence[tuple[str, str]], *, top: int) -> list[tuple[str,
 class VocabularySnapper:
     """Replaces each word by the nearest word of a vocabulary: a free post-process that any gain must stand on top of.
 
-    Nearest by Levenshtein distance; ties go to the alphabetically first word.
+    Nearest by Levenshtein distance; ties go to the alphabetically first word. Without a vocabulary words stay.
     """
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
@@ -177,5 +177,5 @@ class VocabularySnapper:
     def _snap(self, word: str) -> str:
         if word not in self._nearest:
             match = process.extractOne(word, self.vocabulary, scorer=distance.Levenshtein.distance)
-            self._nearest[word] = match[0]
+            self._nearest[word] = match[0] if match else word
         return self._nearest[word]

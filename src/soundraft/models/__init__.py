@@ -37,7 +37,8 @@ def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, lang
         model = loader.from_pretrained(name, revision=revision, dtype=torch.float32)
         processor = AutoProcessor.from_pretrained(name, revision=revision)
     except OSError as error:
-        raise ModelError(f"cannot load {name!r} (a local folder or a hub id): {error}") from error
+        cause = str(error).strip().partition("\n")[0]  # what follows guesses at connections and tokens
+        raise ModelError(f"cannot load {name!r} (a local folder or a hub id): {cause}") from error
     return adapter(model, processor, language) if adapter is WhisperAdapter else adapter(model, processor)
 
 

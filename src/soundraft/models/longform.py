@@ -1,7 +1,8 @@
 """Recordings of any length: cut at quiet places into windows that a recogniser takes, and read window by window."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +23,14 @@ class Segment:
     text: str
 
 
-def transcribe_file(recognizer: Recognizer, samples: np.ndarray) -> list[Segment]:
-    """The text of a mono recording `[N]` at the recogniser's rate; windows without speech have no segment."""
+def transcribe_file(
+    recognizer: Recognizer, samples: np.ndarray, decoder: Callable[[Any], list[str]] | None = None
+) -> list[Segment]:
+    """The text of a mono recording `[N]` at the recogniser's rate; windows without speech have no segment.
+
+    Args:
+        decoder: encoded windows → their texts; `None` is the recogniser's `careful`.
+    """
     rate_hz = recognizer.sample_rate_hz
     windows = [
         (start, end)
@@ -31,11 +38,12 @@ def transcribe_file(recognizer: Recognizer, samples: np.ndarray) -> list[Segment
         if 10 * np.log10(_powers(samples[start:end], rate_hz).max() + 1e-20) >= SILENCE_DB
     ]
     recognizer.model.eval()
+    read = decoder or recognizer.careful
     segments = []
     for first in range(0, len(windows), BATCH_WINDOWS):
         batch = windows[first : first + BATCH_WINDOWS]
         encoded = recognizer.encode([recognizer.extract(samples[start:end]) for start, end in batch])
-        for (start, end), text in zip(batch, recognizer.careful(encoded), strict=True):
+        for (start, end), text in zip(batch, read(encoded), strict=True):
             if text:
                 segments.append(Segment(start / rate_hz, end / rate_hz, text))
     return segments

@@ -7,7 +7,7 @@ from typing import Any
 from soundraft import runtime
 from soundraft.audio.features import AudioProcessor
 from soundraft.corpora.samples import AudioSample
-from soundraft.evaluation.benchmark import BATCH_CLIPS, Speed, measure
+from soundraft.evaluation.benchmark import Speed, measure
 from soundraft.evaluation.recognition import Scored
 from soundraft.evaluation.report import Bootstrap
 from soundraft.manifest import Rejected, check_bad_fraction
@@ -68,7 +68,10 @@ class Benchmark:
             ("CER [95 % interval]", str(self.cer)),
             ("real-time factor", f"{speed.real_time_factor:.4f} one by one, {self.timed} clips, on {self.device}"),
             ("latency", f"p50 {1000 * speed.latency_p50_s:.0f} ms, p95 {1000 * speed.latency_p95_s:.0f} ms a clip"),
-            ("throughput", f"{numbers['batched_throughput']:.1f} s of audio a second, in batches of {BATCH_CLIPS}"),
+            (
+                "throughput",
+                f"{numbers['batched_throughput']:.1f} s of audio a second, in batches of {speed.batch_clips}",
+            ),
             ("peak memory", memory),
             ("parameters", f"{self.parameters:,}"),
         ]

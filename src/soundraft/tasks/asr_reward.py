@@ -7,6 +7,8 @@ from soundraft.rewards import transcript_verifier
 from soundraft.rewards.base import Verifier
 from soundraft.runtime import UserError
 
+_REPLAY = "--replay on the command line, replay_dataset in Python"
+
 
 def build(reward: Mapping[str, Any], *, texts: Sequence[str]) -> Verifier:
     """The verifier that the section `reward` of the params describes.
@@ -22,4 +24,5 @@ def build(reward: Mapping[str, Any], *, texts: Sequence[str]) -> Verifier:
     try:
         return transcript_verifier(reward, texts=texts)
     except UserError as error:
-        raise UserError(f"reward.unsupervised, with {len(texts)} texts of corpus.start: {error}") from error
+        where = f"reward.unsupervised, with {len(texts)} texts of corpus.start"
+        raise UserError(f"{where}: {error}; a run by name takes them from its replay dataset ({_REPLAY})") from error

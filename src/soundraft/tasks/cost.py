@@ -96,10 +96,15 @@ def _work(recognizer: Recognizer, clips: Loaded, indices: list[int], rules: Rule
 
 
 def _as_if_good(samples: Sequence[Sample], algorithm: str, group_size: int) -> list[Sample]:
-    """Of each clip as many kept as the algorithm keeps of a good one, whatever this model's samples are worth."""
+    """Of each clip as many kept as the algorithm keeps of a good one, whatever this model's samples are worth.
+
+    Where that is nothing, as of one sample a clip there is nothing to compare, the first one is kept: a step to time.
+    """
     graded = [replace(sample, reward=1 / (1 + sample.number), reason="") for sample in samples]
     if algorithm in POLICY_GRADIENTS:
-        return selection.groups(graded, group_size=group_size)
+        contrasted = selection.groups(graded, group_size=group_size)
+        if any(sample.kept for sample in contrasted):
+            return contrasted
     return [replace(sample, reason=KEPT if sample.number == 0 else "") for sample in graded]
 
 

@@ -35,20 +35,22 @@ class TrainingResult:
 
     Attributes:
         folder: of the run; report.md in it is for people.
-        measured_on: test, or validation where there is no test split.
+        measured_on: test, or validation where there is no test split; `None` where no clips but those of training
+            are there or have texts: then there are no rates and no gain.
         wer_before, wer_after: of the start model and of the last cycle's, on that split.
         gain: how much lower the error rate became, with interval and p value (paired bootstrap over the clips).
         last_model: folder of the last cycle's model; `AutoProcessor` and `AutoModelFor…` load it.
-        best_model: folder of the model with the lowest error rate on validation, which may be the start model.
+        best_model: folder of the model with the lowest error rate on validation, which may be the start model; without
+            validation split the last one.
         cycles: the numbers of each cycle, as in its metrics.json: rewards, kept share, loss, validation WER and CER.
         notes: what a person should know of the data.
     """
 
     folder: Path
-    measured_on: str
-    wer_before: Rate
-    wer_after: Rate
-    gain: Comparison
+    measured_on: str | None
+    wer_before: Rate | None
+    wer_after: Rate | None
+    gain: Comparison | None
     last_model: Path
     best_model: Path
     cycles: list[dict[str, Any]]
@@ -76,16 +78,16 @@ def rows_of(
     Args:
         heard: the split that is reported.
         kept: validation of the replay dataset; empty where there is none.
-        vocabulary: words to which those heard are snapped, for comparison.
+        vocabulary: words to which those heard are snapped, for comparison; without any, nothing is snapped.
     """
-    snapper = VocabularySnapper(vocabulary)
+    snapper = VocabularySnapper(vocabulary) if vocabulary else None
     return [
         Row(
             chain=TRAINED if number else START,
             algorithm=algorithm if number else START,
             cycle=number,
             target=scored,
-            snapped=snapped(scored, snapper),
+            snapped=snapped(scored, snapper) if snapper else None,
             start=kept.get(number),
         )
         for number, scored in sorted(heard.items())
@@ -117,6 +119,19 @@ def write(
     report.write_predictions(folder / "predictions.parquet", rows)
     report.write_curves(folder / "curves.csv", rows, bootstrap)
     report.write_errors(folder, report.last_trained(rows), top=top)
+
+
+def write_unmeasured(folder: Path, cycles: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> None:
+    """report.md and metrics.json of a run that has no clips to measure on: what its reward said."""
+    head = ("cycle", "reward of all samples", "of the kept ones", "clips with a kept one")
+    rows = [
+        (str(number), *(f"{numbers[key]:.3f}" for key in ("reward_mean", "reward_kept", "kept_share")))
+        for number, numbers in enumerate(cycles, start=1)
+    ]
+    table = [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+    lines = ["# Nothing was measured: no clips with texts", "", *table, "", *(f"- {note}" for note in notes)]
+    files.write_text(folder / "report.md", "\n".join(lines).rstrip() + "\n")
+    files.write_json(folder / "metrics.json", {"cycles": len(cycles), **(cycles[-1] if cycles else {})})
 
 
 def difference(rows: Sequence[Row], bootstrap: Bootstrap) -> Comparison:

@@ -122,7 +122,10 @@ def _probe(run: Run, durations: Sequence[float]) -> tuple[Loaded, float]:
     samples = [run.data.splits["train"][index] for index in dict.fromkeys(chosen)]
     began = monotonic()
     normalize, altered = NORMALIZERS[run.params.reward.normalizer], run.rules.altered
-    probe = recordings.load(samples, run.recognizer, normalize, title="longest clips", altered=altered)
+    needs_texts = run.data.reads_transcripts
+    probe = recordings.load(
+        samples, run.recognizer, normalize, title="longest clips", altered=altered, needs_texts=needs_texts
+    )
     took = monotonic() - began
     check_bad_fraction(len(probe.clips), probe.rejected, 1.0)  # longest clips may be too long; all of them may not
     return probe, took / sum(probe.durations_s)

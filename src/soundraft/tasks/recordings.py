@@ -55,19 +55,20 @@ class Loaded:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def open_source(source: Source, *, limit: int | None, seed: int) -> Corpus:
+def open_source(source: Source, *, limit: int | None, seed: int, unlabelled: bool = False) -> Corpus:
     """A corpus of the registry, a folder or list of recordings, or samples in memory.
 
     Samples say their split in `metadata["split"]`; those that do not are train.
 
     Args:
         limit: at most so many clips of each split, drawn by `seed`.
+        unlabelled: recordings may lack texts, and a folder of them a list.
 
     Raises:
         UserError: when there is no such corpus, or it has no transcripts.
     """
     if isinstance(source, str | Path):
-        source = _named(source, limit, seed)
+        source = _named(source, limit, seed, unlabelled)
     title = source.name if isinstance(source, AudioDataset) else "samples in memory"
     splits: Splits = defaultdict(list)
     for sample in source:
@@ -81,7 +82,7 @@ def open_source(source: Source, *, limit: int | None, seed: int) -> Corpus:
     return Corpus(title, drawn, language if language.isalpha() and len(language) == 2 else "")
 
 
-def _named(source: str | Path, limit: int | None, seed: int) -> AudioDataset:
+def _named(source: str | Path, limit: int | None, seed: int, unlabelled: bool) -> AudioDataset:
     """What a name or a path stands for: a name of the registry goes first."""
     from soundraft.corpora.loading import load_audio_dataset
 
@@ -92,7 +93,7 @@ def _named(source: str | Path, limit: int | None, seed: int) -> AudioDataset:
         known = ", ".join(corpora.CORPORA)
         raise UserError(f"{source}: neither a corpus nor a folder or list of recordings; there are {known}")
     kind = "jsonl" if path.name.lower().endswith(JSON_SUFFIXES) else "folder"
-    dataset = load_audio_dataset(kind, path=path, seed=seed)
+    dataset = load_audio_dataset(kind, path=path, seed=seed, unlabelled=unlabelled)
     dataset.name = str(source)
     return dataset
 
@@ -149,18 +150,20 @@ def load(
     *,
     title: str,
     altered: Sequence[Alteration] = (),
+    needs_texts: bool = True,
 ) -> Loaded:
     """Read every clip (mono, at the model's rate) and make its features; only these stay in memory.
 
     Args:
         altered: what is done to the samples for copies that are to be recognised beside the clips.
+        needs_texts: a clip without text is bad; else its text is empty.
     """
     processor = AudioProcessor(recognizer.sample_rate_hz, normalize=False, max_duration=None)
     out = Loaded(Utterances([], [], []), [], [Utterances([], [], []) for _ in altered])
     for sample in progress_over(samples, total=len(samples), title=f"features {title}", unit="clip"):
         name = name_of(sample)
         try:
-            if sample.text is None:
+            if needs_texts and sample.text is None:
                 raise BadClip("no text")
             wave = wave_of(sample, processor)
             features = [recognizer.extract(samples) for samples in (wave, *(change.apply(wave) for change in altered))]
@@ -169,7 +172,7 @@ def load(
             continue
         for clips, own in zip((out.clips, *out.perturbed), features, strict=True):
             clips.ids.append(name)
-            clips.texts.append(normalize(sample.text))
+            clips.texts.append(normalize(sample.text or ""))
             clips.features.append(own)
         out.durations_s.append(len(wave) / recognizer.sample_rate_hz)
     return out

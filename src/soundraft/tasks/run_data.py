@@ -15,17 +15,17 @@ from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 from soundraft.tasks import recordings
 from soundraft.tasks.recordings import Corpus, Loaded, Source
-
-LEARNS_TRANSCRIPTS = ("sft",)
+from soundraft.tasks.trainer_config import learns_transcripts
 
 
 @dataclass
 class RunData:
-    """The splits of a run by name: train, validation, and where there are such, test, replay and replay validation.
+    """The splits of a run by name: train, and where there are such, validation, test, replay and replay validation.
 
     Attributes:
         title: what the training corpus is called.
         language: code of its language, where that is known, else empty.
+        reads_transcripts: whether training clips need a text; those of the other splits always do.
         notes: what a person should know of how they came about.
         rejected: clips that could not be used, of the splits loaded so far.
     """
@@ -33,6 +33,7 @@ class RunData:
     title: str
     language: str
     splits: dict[str, list[AudioSample]]
+    reads_transcripts: bool = True
     notes: list[str] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     _loaded: dict[str, Loaded] = field(default_factory=dict)
@@ -48,7 +49,14 @@ class RunData:
         """
         if name not in self._loaded:
             normalize = NORMALIZERS[params.reward.normalizer]
-            loaded = recordings.load(self.splits[name], recognizer, normalize, title=name, altered=altered)
+            loaded = recordings.load(
+                self.splits[name],
+                recognizer,
+                normalize,
+                title=name,
+                altered=altered,
+                needs_texts=self.reads_transcripts or name != "train",
+            )
             check_bad_fraction(len(loaded.clips), loaded.rejected, params.limits.max_bad_fraction)
             self.rejected += loaded.rejected
             self._loaded[name] = loaded
@@ -79,29 +87,31 @@ def open_run_data(
     *,
     limit: int | None,
     seed: int,
+    reads_transcripts: bool = True,
 ) -> RunData:
     """Open what a run needs. A corpus without validation split lends a part of its training clips.
+
+    A run that reads no transcripts takes training clips without text, and goes without validation where none has one.
 
     Raises:
         UserError: when something is not there, or a split has no clips.
     """
-    corpus = recordings.open_source(dataset, limit=limit, seed=seed)
+    corpus = recordings.open_source(dataset, limit=limit, seed=seed, unlabelled=not reads_transcripts)
     train = corpus.splits.get("train", [])
     if not train:
         raise UserError(f"{corpus.title}: no training clips; it has {', '.join(corpus.splits)}")
-    data = RunData(corpus.title, corpus.language, {})
+    data = RunData(corpus.title, corpus.language, {}, reads_transcripts)
     others: dict[Split, Source | None] = {"validation": validation, "test": test}
     for split, source in others.items():
-        found = corpus.splits.get(split, []) if source is None else _split_of(source, split, limit, seed)
+        found = _own(corpus, split, data) if source is None else _split_of(source, split, limit, seed)
         if found:
             data.splits[split] = found
     if "validation" not in data.splits:
-        count = len(train)
-        train, data.splits["validation"], by = recordings.draw_validation(train, seed)
-        drawn = len(data.splits["validation"])
-        data.notes.append(f"no validation split: {drawn} of the {count} training clips were drawn for it, by {by}")
-    if "test" not in data.splits:
+        train = _lend_validation(train, seed, data)
+    if "test" not in data.splits and "validation" in data.splits:
         data.notes.append("no test split: results are on validation, which also chooses the best model")
+    elif "test" not in data.splits:
+        data.notes.append("no test split: nothing is measured; give test or validation clips with texts")
     data.splits = {"train": train, **data.splits} | _replay_splits(replay, limit, seed)
     if replay is None:
         data.notes.append("no replay dataset: train.replay_fraction is 0, and what the model knew before may be lost")
@@ -116,8 +126,8 @@ def check_spelling(data: RunData, recognizer: Recognizer, params: Params) -> Non
     Raises:
         UserError: when the transcripts are to be learned, or those of the replay dataset.
     """
-    features = recordings.first_features(data.splits["validation"], recognizer)
-    learned = params.train.algorithm in LEARNS_TRANSCRIPTS or params.train.reference_weight > 0
+    features = recordings.first_features(data.splits.get("validation", data.splits["train"]), recognizer)
+    learned = learns_transcripts(params)
     for name in ("train", "replay"):
         texts = data.texts(name, params)
         lacking = unspellable(recognizer, features, texts)
@@ -162,6 +172,44 @@ def _lacking(characters: Sequence[str], can_write: Callable[[Sequence[str]], boo
     middle = len(characters) // 2
     yield from _lacking(characters[:middle], can_write)
     yield from _lacking(characters[middle:], can_write)
+
+
+def _own(corpus: Corpus, split: Split, data: RunData) -> list[AudioSample]:
+    """The corpus's own clips of a split; of one that may lack texts those that have one."""
+    found = corpus.splits.get(split, [])
+    if data.reads_transcripts:
+        return found
+    labelled = [sample for sample in found if sample.text is not None]
+    if len(labelled) < len(found):
+        bare = len(found) - len(labelled)
+        data.notes.append(f"{split}: {bare} of {len(found)} clips have no text and are left out")
+    return labelled
+
+
+def _lend_validation(train: list[AudioSample], seed: int, data: RunData) -> list[AudioSample]:
+    """Draw the validation split from the training clips with a text; what remains of all of them.
+
+    Raises:
+        UserError: when they are too few, and the run reads transcripts.
+    """
+    bare = [] if data.reads_transcripts else [sample for sample in train if sample.text is None]
+    labelled = [sample for sample in train if sample.text is not None] if bare else train
+    try:
+        rest, drawn, by = recordings.draw_validation(labelled, seed)
+    except UserError:
+        if data.reads_transcripts:
+            raise
+        data.notes.append(
+            f"no validation split, and {len(labelled)} training clips with a text are too few to draw one from: "
+            "cycles are not validated, and the last model counts as the best"
+        )
+        return train
+    data.splits["validation"] = drawn
+    data.notes.append(
+        f"no validation split: {len(drawn)} of the {len(labelled)} training clips{' with a text' if bare else ''} "
+        f"were drawn for it, by {by}"
+    )
+    return [*rest, *bare]
 
 
 def _split_of(source: Source, name: Split, limit: int | None, seed: int) -> list[AudioSample]:

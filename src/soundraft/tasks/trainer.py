@@ -10,7 +10,7 @@ tokens and dataset in between.
     OUTPUT/report.md, metrics.json, predictions.parquet, curves.csv, confusions.csv, worst_clips.csv, quarantine.jsonl
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from soundraft.tasks.asr_cycle import Inputs, Rules
 from soundraft.tasks.outcome import TrainingResult
 from soundraft.tasks.recordings import Source
 from soundraft.tasks.run_data import RunData, check_spelling, open_run_data
-from soundraft.tasks.trainer_config import AudioRAFTConfig, leaves_read
+from soundraft.tasks.trainer_config import AudioRAFTConfig, leaves_read, reads_transcripts
 from soundraft.training import raft
 from soundraft.training.raft import Target
 
@@ -70,7 +70,11 @@ class AudioRAFTTrainer:
         for cycle in range(1, run.params.train.cycles + 1):
             run.train_cycle(cycle, self.tell)
         result = run.measure()
-        self.tell(f"{result.measured_on}: WER {result.wer_before} → {result.wer_after}")
+        self.tell(
+            f"{result.measured_on}: WER {result.wer_before} → {result.wer_after}"
+            if result.measured_on
+            else "nothing was measured: no clips with texts beside the training clips"
+        )
         return result
 
 
@@ -80,7 +84,15 @@ def open_run(
     """Open data and model and see that they go together; nothing is written."""
     params = config.all_params()
     params = _without_replay(config, params) if replay is None else params
-    data = open_run_data(dataset, validation, test, replay, limit=config.limit, seed=params.corpus.seed)
+    data = open_run_data(
+        dataset,
+        validation,
+        test,
+        replay,
+        limit=config.limit,
+        seed=params.corpus.seed,
+        reads_transcripts=reads_transcripts(params),
+    )
     language = params.model.language or data.language
     recognizer = models.load_recognizer(
         config.model_name, revision=params.model.revision or None, language=language or None
@@ -146,7 +158,7 @@ class Run:
             clips = self.clips("replay")
             drawn = raft.draw_replay(len(clips), self.rules.settings, seed=self.rules.seed, cycle=cycle)
             replay = clips.part(drawn)
-        validation = {"target": self.clips("validation")}
+        validation = {"target": self.clips("validation")} if "validation" in self.data.splits else {}
         if "replay_validation" in self.data.splits:
             validation["start"] = self.clips("replay_validation")
         return Inputs(Target(train.clips, train.durations_s, train.perturbed), replay, validation)
@@ -154,24 +166,18 @@ class Run:
     def measure(self) -> TrainingResult:
         """Transcripts of start and every cycle; the files that come of them, and the result."""
         self.pin_start()
-        split = "test" if "test" in self.data.splits else "validation"
+        split = next((name for name in ("test", "validation") if name in self.data.splits), None)
+        if split is None:
+            return self._unmeasured()
         heard = self._scored(split)
-        on_validation = heard if split == "validation" else self._scored("validation", only_start=True)
         kept = self._scored("replay_validation") if "replay_validation" in self.data.splits else {}
-        normalized = self.data.texts("train", self.params)
-        rows = outcome.rows_of(
-            heard,
-            kept,
-            algorithm=self.params.train.algorithm,
-            vocabulary=[word for text in normalized for word in text.split()],
-        )
+        rows = outcome.rows_of(heard, kept, algorithm=self.params.train.algorithm, vocabulary=self._vocabulary())
         evaluate = self.params.evaluate
         bootstrap = Bootstrap(evaluate.bootstrap_samples, self.params.seed)
         if distributed.is_main():
             outcome.write(self.folder, rows, bootstrap, split=split, notes=self.data.notes, top=evaluate.table_rows)
             self._write_quarantine()
-        cycles = [files.read_json(self.model_of(row.cycle) / "metrics.json") for row in rows[1:]]
-        validated = [on_validation[0].wer, *(numbers["wer_target_validation"] for numbers in cycles)]
+        cycles = self._cycles()
         return TrainingResult(
             folder=self.folder,
             measured_on=split,
@@ -179,10 +185,41 @@ class Run:
             wer_after=outcome.rate(rows[-1], bootstrap),
             gain=outcome.difference(rows, bootstrap),
             last_model=self.model_of(rows[-1].cycle),
-            best_model=self.model_of(min(range(len(validated)), key=lambda number: validated[number])),
+            best_model=self.model_of(self._best(heard if split == "validation" else None, cycles)),
             cycles=cycles,
             notes=self.data.notes,
         )
+
+    def _unmeasured(self) -> TrainingResult:
+        """A run without any clips whose texts are known."""
+        cycles = self._cycles()
+        if distributed.is_main():
+            outcome.write_unmeasured(self.folder, cycles, self.data.notes)
+            self._write_quarantine()
+        last = self.model_of(len(cycles))
+        return TrainingResult(self.folder, None, None, None, None, last, last, cycles, self.data.notes)
+
+    def _cycles(self) -> list[dict[str, Any]]:
+        """The numbers of each cycle."""
+        numbers = range(1, self.params.train.cycles + 1)
+        return [files.read_json(self.model_of(number) / "metrics.json") for number in numbers]
+
+    def _best(self, heard: Mapping[int, Scored] | None, cycles: Sequence[Mapping[str, Any]]) -> int:
+        """The cycle with the lowest error rate on validation; the last one where there is no validation.
+
+        Args:
+            heard: validation as scored already.
+        """
+        if "validation" not in self.data.splits:
+            return len(cycles)
+        before = (heard or self._scored("validation", only_start=True))[0].wer
+        rates = [before, *(numbers["wer_target_validation"] for numbers in cycles)]
+        return min(range(len(rates)), key=lambda number: rates[number])
+
+    def _vocabulary(self) -> list[str]:
+        """What a snapper may know: of a run without transcripts no word of the target's."""
+        known = "replay" if self.params.reward.kind == "unsupervised" else "train"
+        return [word for text in self.data.texts(known, self.params) for word in text.split()]
 
     def _scored(self, split: str, *, only_start: bool = False) -> dict[int, Scored]:
         """By cycle, 0 the start model."""

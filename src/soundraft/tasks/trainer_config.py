@@ -10,6 +10,8 @@ from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 
 TASKS = ("asr",)
+LEARN_TRANSCRIPTS = ("sft",)
+LEARNING_RATE = 5e-5  # for pretrained models
 # the keys of params.yaml that a run reads; the others belong to stages of the pipeline
 READ = (
     "seed",
@@ -35,7 +37,7 @@ _KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class AudioRAFTConfig:
-    """A run. `None` stands for the value of params.yaml.
+    """A run. `None` stands for the value of params.yaml, but for the learning rate.
 
     Attributes:
         model_name: local folder or hub id of the model to start from.
@@ -43,8 +45,8 @@ class AudioRAFTConfig:
         task: asr.
         num_cycles: how often to sample, score, select and train.
         samples_per_prompt: texts sampled per clip and cycle.
-        learning_rate: peak of cycle 1. Not from params.yaml, whose rate is for a network that began from nothing and
-            would spoil a pretrained one.
+        learning_rate: peak of cycle 1; `None` is 5e-5. Not from params.yaml, whose rate is for a network that began
+            from nothing and would spoil a pretrained one.
         lr_decay_per_cycle: factor on it from each cycle to the next.
         wer_threshold: a sample with at most this word error rate counts as solved.
         algorithm: raft, grpo, mwer, or one of the controls sft, self_training, random.
@@ -62,7 +64,7 @@ class AudioRAFTConfig:
     task: str = "asr"
     num_cycles: int | None = None
     samples_per_prompt: int | None = None
-    learning_rate: float = 5e-5
+    learning_rate: float | None = None
     lr_decay_per_cycle: float | None = None
     wer_threshold: float | None = None
     algorithm: str | None = None
@@ -81,14 +83,27 @@ class AudioRAFTConfig:
         """The numbers of the run, in the shape of params.yaml."""
         named = {key: getattr(self, name) for name, key in _KEYS.items() if getattr(self, name) is not None}
         given = dict(self.params)
-        if "train.learning_rate" in given and self.learning_rate == AudioRAFTConfig.learning_rate:
-            del named["train.learning_rate"]
         twice = sorted(named.keys() & given.keys())
         if twice:
             raise ParamsError(f"{twice[0]} is given twice, as {named[twice[0]]!r} and as {given[twice[0]]!r}")
-        start = {"model.checkpoint": self.model_name, "model.revision": "", "train.epochs": 0}
+        start = {
+            "model.checkpoint": self.model_name,
+            "model.revision": "",
+            "train.epochs": 0,
+            "train.learning_rate": LEARNING_RATE,
+        }
         _check_read(given)
         return changed(defaults(), start | named | given)
+
+
+def learns_transcripts(params: Params) -> bool:
+    """Whether the transcripts of the training clips go into the loss."""
+    return params.train.algorithm in LEARN_TRANSCRIPTS or params.train.reference_weight > 0
+
+
+def reads_transcripts(params: Params) -> bool:
+    """Whether training clips need transcripts: to be scored by, or to be learned."""
+    return params.reward.kind != "unsupervised" or learns_transcripts(params)
 
 
 def leaves_read(params: Params) -> dict[str, Any]:
