@@ -321,7 +321,6 @@ def test_a_folder_without_texts_trains_and_nothing_is_measured(tmp_path: Path, l
     "changes",
     [
         {"params": {}},
-        {"params": UNSUPERVISED | {"train.reference_weight": 0.5}},
         {"params": UNSUPERVISED, "algorithm": "sft"},
     ],
 )
