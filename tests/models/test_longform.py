@@ -114,3 +114,12 @@ def test_adapters_read_what_is_longer_than_their_windows(tmp_path: Path) -> None
         recognizer.model.eval()
         alone = recognizer.careful(recognizer.encode([recognizer.extract(samples[start:end])]))[0]
         assert segments[0] == Segment(0.0, end / rate_hz, alone)
+
+
+def test_a_cut_leaves_no_sliver_behind() -> None:
+    rate_hz = 1000
+    samples = np.ones(30_050, np.float32)
+    samples[29_700:] = 0.0  # the quietest place is at the very end of the window
+    windows = cut(samples, rate_hz, 30.0)
+    assert len(windows) == 2
+    assert windows[1][1] - windows[1][0] >= 900

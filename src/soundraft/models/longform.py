@@ -10,6 +10,7 @@ from soundraft.models.base import Recognizer
 
 QUIET_S = 0.2  # a cut lies in the middle of the quietest stretch so long
 STEP_S = 0.01
+LEAST_S = 1.0  # what a cut leaves behind it; some models cannot take much less
 SILENCE_DB = -60.0  # a window whose loudest `QUIET_S` stays below has no speech
 BATCH_WINDOWS = 8
 
@@ -59,11 +60,12 @@ def cut(samples: np.ndarray, rate_hz: int, window_s: float) -> list[tuple[int, i
     |----------------window----------------|
                               |---here?----|     the cut lies in the quietest 0.2 s of the last third
     """
-    longest = int(window_s * rate_hz)
+    longest, least = int(window_s * rate_hz), _size(min(LEAST_S, window_s / 10), rate_hz)
     windows, start = [], 0
     while len(samples) - start > longest:
         third = start + longest * 2 // 3
-        powers = _powers(samples[third : start + longest], rate_hz)
+        latest = min(start + longest, len(samples) - least)
+        powers = _powers(samples[third:latest], rate_hz)
         end = third + int(powers.argmin()) * _size(STEP_S, rate_hz) + _size(QUIET_S, rate_hz) // 2
         windows.append((start, end))
         start = end
