@@ -125,13 +125,17 @@ def write_unmeasured(folder: Path, cycles: Sequence[Mapping[str, Any]], notes: S
     """report.md and metrics.json of a run that has no clips to measure on: what its reward said."""
     head = ("cycle", "reward of all samples", "of the kept ones", "clips with a kept one")
     rows = [
-        (str(number), *(f"{numbers[key]:.3f}" for key in ("reward_mean", "reward_kept", "kept_share")))
+        (str(number), *(_number(numbers[key]) for key in ("reward_mean", "reward_kept", "kept_share")))
         for number, numbers in enumerate(cycles, start=1)
     ]
     table = [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
     lines = ["# Nothing was measured: no clips with texts", "", *table, "", *(f"- {note}" for note in notes)]
     files.write_text(folder / "report.md", "\n".join(lines).rstrip() + "\n")
     files.write_json(folder / "metrics.json", {"cycles": len(cycles), **(cycles[-1] if cycles else {})})
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
 
 
 def difference(rows: Sequence[Row], bootstrap: Bootstrap) -> Comparison:
