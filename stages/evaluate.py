@@ -46,7 +46,9 @@ def main() -> None:
 
 def evaluate_all(params: Params) -> Iterator[report.Row]:
     """Score the start model, every cycle and every control; features are made once, for all models are akin."""
-    words = {text for corpus in CORPORA for text in open_split(DATASET / corpus, "train")["text"]}
+    # a run that reads no transcript of the target knows the words of the start corpus alone
+    known = ("start",) if params.reward.kind == "unsupervised" else CORPORA
+    words = {text for corpus in known for text in open_split(DATASET / corpus, "train")["text"]}
     normalizer = params.reward.normalizer
     snapper = VocabularySnapper([word for text in words for word in NORMALIZERS[normalizer](text).split()])
     clips: dict[str, Utterances] = {}

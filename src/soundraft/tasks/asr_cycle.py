@@ -138,7 +138,7 @@ def describe(algorithm: str, cycle: int, metrics: dict[str, Any]) -> str:
     kept, drawn = ("none" if metrics[key] is None else f"{metrics[key]:.2f}" for key in ("reward_kept", "reward_mean"))
     return (
         f"{algorithm} {cycle:02d}: kept {metrics['kept_share']:.0%} of the clips, "
-        f"their reward {kept} (all samples: {drawn}); validation WER {validated}"
+        f"their reward {kept} (all samples: {drawn})" + (f"; validation WER {validated}" if validated else "")
     )
 
 
