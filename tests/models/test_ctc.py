@@ -153,7 +153,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     BertConfig().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="no adapter for model type 'bert'; there are: hubert, lasr_ctc, parakeet_ctc"):
         models.load_recognizer(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=r"cannot load 'no-such/model' \(a local folder or a hub id\): [^\n]+\Z"):
         models.load_recognizer("no-such/model")
 
