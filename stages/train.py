@@ -65,9 +65,11 @@ def train(params: Params, recognizer: Recognizer) -> FitReport:
             seed=runtime.derive_seed(params.seed, "epoch", epoch),
         )
     ]
+    random_weights = params.model.checkpoint == "scratch"  # they must all learn
+    lora = options.lora.model_dump()
     tuning = asr.tuning(
-        lora=options.lora.model_dump(),
-        freeze=options.freeze,
+        lora=lora | {"rank": 0} if random_weights else lora,
+        freeze="none" if random_weights else options.freeze,
         gradient_checkpointing=options.gradient_checkpointing,
         precision=options.precision,
     )

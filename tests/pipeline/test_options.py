@@ -24,7 +24,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 def cycle(shop: Workshop, changes: dict[str, Any], **environment: str) -> Path:
     """The first cycle, with these params changed; its folder."""
-    shop.run("git", "checkout", "-q", "params.yaml")
+    shop.run("git", "checkout", "-q", "HEAD", "--", "params.yaml")
     shop.change(changes)
     shop.run("dvc", "repro", "raft_train@c01", **environment)
     return shop.folder / "models/raft/01"
@@ -66,7 +66,7 @@ def test_every_way_to_train(shop: Workshop, changes: dict[str, Any]) -> None:
 def test_two_processes_write_the_rollouts_of_one(shop: Workshop) -> None:
     alone = pq.read_table(cycle(shop, {"train.rounds_per_cycle": 1}) / "rollouts.parquet")
     launch = f"{sys.executable} -m accelerate.commands.launch --cpu --num_processes 2 --num_machines 1"
-    shop.run("git", "checkout", "-q", "params.yaml")
+    shop.run("git", "checkout", "-q", "HEAD", "--", "params.yaml")
     shop.change({"train.rounds_per_cycle": 1})
     shop.run(
         "dvc", "repro", "--single-item", "--force", "raft_train@c01",

@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from soundraft import models
+from soundraft.training.supervised import Optimizing, Schedule, fit, spoken
 from tests.models.test_ctc import hub_like
 from tests.models.test_whisper import checkpoint
 from tests.pipeline.workshop import Workshop
@@ -17,6 +20,7 @@ def test_a_pretrained_checkpoint_is_taken_as_it_is_and_improved(tmp_path: Path, 
     folder = tmp_path / "checkpoint"
     if family == "whisper":
         checkpoint(folder, window_s=6)
+        learn_letters(folder)
     else:
         hub_like(folder, family)
     changes = {
@@ -31,3 +35,18 @@ def test_a_pretrained_checkpoint_is_taken_as_it_is_and_improved(tmp_path: Path, 
     assert before.read_bytes() != after.read_bytes()
     assert json.loads((shop.folder / "models/base/metrics.json").read_text())["presentations"] == 0
     assert json.loads((shop.folder / "reports/evaluate/metrics.json").read_text())["cycles"] == 1
+
+
+def learn_letters(folder: Path) -> None:
+    """Random weights write bytes that are no text, from which nothing can be learned; after this they write letters."""
+    recognizer = models.load_recognizer(folder, language="en")
+    noise = np.random.default_rng(0)
+    features = [recognizer.extract(0.1 * noise.standard_normal(16000).astype(np.float32)) for _ in range(4)]
+    texts = ["turn on the light", "turn off the fan", "open the window", "one two three four"]
+    fit(
+        recognizer, spoken(features, texts), [[0, 1, 2, 3]] * 150, schedule=Schedule(3e-3, 0.1, 0.1),
+        optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1), masking=None, title="letters",
+    )  # fmt: skip
+    samples = recognizer.sample(recognizer.encode(features), 8, temperature=1.0, seeds=[0, 1, 2, 3])
+    assert all(any(recognizer.can_score(text) for text in drawn) for drawn in samples)
+    recognizer.save(folder)
