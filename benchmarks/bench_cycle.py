@@ -23,7 +23,8 @@ def main(model: Path, dataset: Path) -> None:
     torch.set_num_threads(1)
     params = defaults()
     recognizer = models.load_recognizer(model)
-    rules = asr_cycle.Rules.of(params.train.model_dump(), params.reward.model_dump(), dataset=dataset, seed=params.seed)
+    texts = asr_cycle.known_texts(dataset)
+    rules = asr_cycle.Rules.of(params.train.model_dump(), params.reward.model_dump(), texts=texts, seed=params.seed)
     inputs = asr_cycle.load_inputs(dataset, recognizer, rules, cycle=1)
     started = time.process_time()
     result = run_cycle(
