@@ -14,12 +14,12 @@ from statistics import median
 import datasets
 import numpy as np
 import torch
-import yaml
 from timing import report, scratch, seconds
 
 from soundraft.audio import io
 from soundraft.dataset.loader import Utterances
 from soundraft.models import scratch as small
+from soundraft.params import defaults
 from soundraft.runtime import CACHE_VARIABLE
 from soundraft.tasks.asr import load_clips
 
@@ -29,7 +29,7 @@ RATE_HZ = 24000
 
 
 def main() -> None:
-    recognizer = small.build(**yaml.safe_load(Path("params.yaml").read_text())["model"]["scratch"])
+    recognizer = small.build(**defaults().model.scratch.model_dump())
     with scratch() as folder:
         save_split(folder / "dataset" / "train")
         loaded: list[Utterances] = []

@@ -15,19 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from timing import compare, report
 
 from soundraft import models
 from soundraft.dataset.loader import length_batches
 from soundraft.models import scratch
 from soundraft.models.ctc import CTCAdapter
+from soundraft.models.decoding import batch_clips
 from soundraft.models.spelling import Spelling
+from soundraft.params import defaults
 from soundraft.runtime import seed_torch
 
 CLIPS = 128
 SAMPLES = 16
-BATCH = 8  # the fastest on a CPU: more do not fit its caches
 SURE = 0.9
 
 
@@ -37,12 +37,12 @@ def main(folder: Path) -> None:
     loaded = (folder / "config.json").is_file()
     recognizer = models.load_recognizer(folder) if loaded else untrained()
     recognizer.model.eval()
-    rate_hz = recognizer.sample_rate_hz
+    rate_hz, size = recognizer.sample_rate_hz, batch_clips(recognizer)
     waves = [0.1 * noise.standard_normal(round(rng.uniform(1, 3) * rate_hz)).astype(np.float32) for _ in range(CLIPS)]
     features = [recognizer.extract(wave) for wave in waves]
     if not loaded:
-        sharpen(recognizer, features[:BATCH])
-    batches = length_batches([len(feature) for feature in features], BATCH)
+        sharpen(recognizer, features[:size])
+    batches = length_batches([len(feature) for feature in features], size)
 
     def sample(count: int, runs: int) -> None:
         forget(recognizer)
@@ -74,7 +74,7 @@ def main(folder: Path) -> None:
 
 def untrained() -> CTCAdapter:
     seed_torch(0)
-    return scratch.build(**yaml.safe_load(Path("params.yaml").read_text())["model"]["scratch"])
+    return scratch.build(**defaults().model.scratch.model_dump())
 
 
 def sharpen(recognizer: CTCAdapter, features: Sequence[torch.Tensor]) -> None:

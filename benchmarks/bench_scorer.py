@@ -10,11 +10,11 @@ each text with letters missing; both kinds normalise, score and check their guar
 import random
 
 import jiwer
-import yaml
 from timing import compare, report, seconds
 
 from soundraft.corpora import grammar
 from soundraft.metrics import text as metric
+from soundraft.params import defaults
 from soundraft.rewards import Evidence, Verifier, transcript_verifier
 
 PAIRS = 20_000
@@ -67,8 +67,7 @@ def main() -> None:
     report("edit counts of words and characters", PAIRS / ours_s, "pairs/s", 50_000)
     report("the same against jiwer, pair by pair", theirs_s / ours_s, "×", 3)
 
-    with open("params.yaml", encoding="utf-8") as stream:
-        reward = yaml.safe_load(stream)["reward"]
+    reward = defaults().reward.model_dump()
     clips = [(said, [worn(said, rng) for _ in range(SAMPLES)]) for said in references[:CLIPS]]
     by_reference_s = seconds(lambda: score(transcript_verifier(reward | {"kind": "reference"}, texts=[]), clips))
     report(f"a cycle of {CLIPS} × {SAMPLES} samples, reference", by_reference_s, "s", 2, at_least=False)

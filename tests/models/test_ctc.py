@@ -238,4 +238,4 @@ def test_what_can_be_scored_is_what_the_vocabulary_spells(monkeypatch: pytest.Mo
 
 def test_beam_search_is_loaded_only_where_it_is_used() -> None:
     code = "import sys, soundraft.models.ctc; sys.exit('soundraft.models.beam' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
