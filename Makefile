@@ -30,8 +30,8 @@ repro: setup ## rebuild what changed; ends with the table of results
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 	dvc exp run $(foreach change,$(S),-S $(change))
 
-test: setup ## all fast tests, 7 minutes, no network
-	pytest -m "not slow"
+test: setup ## all fast tests, under 5 minutes, no network
+	OMP_NUM_THREADS=1 pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: setup ## the slow tests: whole pipelines, killed and resumed
 	pytest -m slow

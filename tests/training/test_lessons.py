@@ -69,3 +69,14 @@ def test_raft_learns_the_kept_text_alone() -> None:
         samples, clips, algorithm="raft", settings=toy.SETTINGS, recognizer=recognizer, anchor=None
     )
     assert [lesson.group for lesson in learned] == [Group(("one",))]
+
+
+def test_only_grpo_asks_how_likely_a_text_was_when_it_was_drawn() -> None:
+    clips = toy.clips(1, seed=1)
+    samples = [Sample(0, n, text, 0.1 * n, {}, reason=KEPT) for n, text in enumerate(["one", "two"])]
+    recognizer = toy.start_model(epochs=1)
+    (lesson,) = lessons.make_lessons(
+        samples, clips, algorithm="mwer", settings=toy.SETTINGS, recognizer=recognizer, anchor=None
+    )
+    assert lesson.group.behaviour == lesson.group.anchor == ()
+    assert lesson.group.rewards == (0.0, 0.1)

@@ -107,7 +107,8 @@ def _graded_lessons(
     rewards = [{sample.text: sample.reward or 0.0 for sample in kept[index]} for index in indices]
     texts = [tuple(count) for count in times]
     part = clips.part(indices)
-    behaviour = text_scores(recognizer, part, texts)
+    # of the two only GRPO compares with what the text's probability was
+    behaviour = text_scores(recognizer, part, texts) if objective == "grpo" else [() for _ in indices]
     anchored = text_scores(anchor, part, texts) if anchor else [() for _ in indices]
     return [
         Example(

@@ -23,7 +23,6 @@ class Shards:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.taken = 0  # shards that were read, not sampled
         self._place = 0
 
     def texts(self, clips: Utterances, sample: Callable[[Utterances], list[list[str]]]) -> list[list[str]]:
@@ -36,8 +35,8 @@ class Shards:
     def clear(self) -> None:
         """Forget them: the cycle is done and has written its rollouts."""
         distributed.wait_for_everyone()
-        if self.folder is not None and distributed.is_main():
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None and self.folder.is_dir() and distributed.is_main():
+            shutil.rmtree(self.folder)
 
     def _shard(self, clips: Utterances, sample: Callable[[Utterances], list[list[str]]]) -> list[list[str]]:
         self._place += 1
@@ -45,7 +44,6 @@ class Shards:
             return sample(clips)
         path = self.folder / f"{self._place:05d}-{_digest(clips.ids)}.json"
         if path.is_file():
-            self.taken += 1
             return files.read_json(path)
         texts = sample(clips)
         if distributed.is_main():
