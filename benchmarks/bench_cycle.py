@@ -13,6 +13,7 @@ from timing import report
 from soundraft import models
 from soundraft.params import defaults
 from soundraft.tasks import asr_cycle
+from soundraft.tasks.cycle import load_inputs
 from soundraft.training.raft import run_cycle
 from soundraft.training.shards import Shards
 
@@ -23,13 +24,13 @@ def main(model: Path, dataset: Path) -> None:
     torch.set_num_threads(1)
     params = defaults()
     recognizer = models.load_recognizer(model)
-    texts = asr_cycle.known_texts(dataset)
-    rules = asr_cycle.Rules.of(params.train.model_dump(), params.reward.model_dump(), texts=texts, seed=params.seed)
-    inputs = asr_cycle.load_inputs(dataset, recognizer, rules, cycle=1)
+    rules = asr_cycle.rules(params, dataset)
+    inputs = load_inputs(dataset, recognizer, rules, cycle=1)
     started = time.process_time()
     result = run_cycle(
         recognizer, algorithm=params.train.algorithm, cycle=1, target=inputs.target, replay=inputs.replay,
-        verifier=rules.verifier, settings=rules.settings, masking=rules.masking, seed=rules.seed, shards=Shards(None),
+        verifier=rules.subject.verifier, settings=rules.settings, masking=rules.masking, seed=rules.seed,
+        shards=Shards(None),
     )  # fmt: skip
     seconds = time.process_time() - started
     sampling = result.seconds["sampling"] / seconds

@@ -16,30 +16,28 @@ DATASET = Path("data/dataset")
 CONTROLS = ("sft", "self_training", "random")
 
 
-def main(cycle: int) -> None:
-    from soundraft import models
+def main(number: int) -> None:
     from soundraft.params import load_params
-    from soundraft.tasks import asr_cycle
+    from soundraft.tasks import asr_cycle, classification_cycle, cycle
     from soundraft.tracking import stage_run
 
     params = load_params()
-    rules = asr_cycle.Rules.of(
-        params.train.model_dump(), params.reward.model_dump(), texts=asr_cycle.known_texts(DATASET), seed=params.seed
-    ).of_controls()
+    rules = {"asr": asr_cycle.rules, "classification": classification_cycle.rules}[params.task](params, DATASET)
+    rules = rules.of_controls()
     with (
-        stage_run(f"controls {cycle:02d}", params.leaves()) as tracker,
-        distributed.building(CHAIN / f"{cycle:02d}") as out,
+        stage_run(f"controls {number:02d}", params.leaves()) as tracker,
+        distributed.building(CHAIN / f"{number:02d}") as out,
     ):
-        previous = {name: BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}" / name for name in CONTROLS}
-        recognizer = models.load_recognizer(previous[CONTROLS[0]])  # all of them take the same features
-        inputs = asr_cycle.load_inputs(DATASET, recognizer, rules, cycle=cycle)
+        previous = {name: BASE if number == 1 else CHAIN / f"{number - 1:02d}" / name for name in CONTROLS}
+        # all of them take the same features
+        inputs = cycle.load_inputs(DATASET, rules.subject.load_model(previous[CONTROLS[0]]), rules, cycle=number)
         for control in CONTROLS:
-            metrics, _ = asr_cycle.improve(
-                previous[control], out / control, inputs, rules, algorithm=control, cycle=cycle, base=BASE
+            metrics, _ = cycle.improve(
+                previous[control], out / control, inputs, rules, algorithm=control, cycle=number, base=BASE
             )
-            tracker.metrics({f"{control}/{key}": value for key, value in metrics.items()}, step=cycle)
+            tracker.metrics({f"{control}/{key}": value for key, value in metrics.items()}, step=number)
             if distributed.is_main():
-                print(asr_cycle.describe(control, cycle, metrics))
+                print(cycle.describe(rules, control, number, metrics))
 
 
 if __name__ == "__main__":

@@ -14,29 +14,25 @@ CHAIN = Path("models/raft")
 DATASET = Path("data/dataset")
 
 
-def main(cycle: int) -> None:
-    from soundraft import models
+def main(number: int) -> None:
     from soundraft.params import load_params
-    from soundraft.tasks import asr_cycle
+    from soundraft.tasks import asr_cycle, classification_cycle, cycle
     from soundraft.tracking import stage_run
 
     params = load_params()
-    rules = asr_cycle.Rules.of(
-        params.train.model_dump(), params.reward.model_dump(), texts=asr_cycle.known_texts(DATASET), seed=params.seed
-    )
-    previous = BASE if cycle == 1 else CHAIN / f"{cycle - 1:02d}"
+    rules = {"asr": asr_cycle.rules, "classification": classification_cycle.rules}[params.task](params, DATASET)
+    previous = BASE if number == 1 else CHAIN / f"{number - 1:02d}"
     with (
-        stage_run(f"raft {cycle:02d}", params.leaves()) as tracker,
-        distributed.building(CHAIN / f"{cycle:02d}") as out,
+        stage_run(f"raft {number:02d}", params.leaves()) as tracker,
+        distributed.building(CHAIN / f"{number:02d}") as out,
     ):
-        inputs = asr_cycle.load_inputs(DATASET, models.load_recognizer(previous), rules, cycle=cycle)
-        metrics, details = asr_cycle.improve(
-            previous, out, inputs, rules, algorithm=params.train.algorithm, cycle=cycle, base=BASE
-        )
-        tracker.metrics(metrics | details, step=cycle)
+        inputs = cycle.load_inputs(DATASET, rules.subject.load_model(previous), rules, cycle=number)
+        algorithm = params.train.algorithm
+        metrics, details = cycle.improve(previous, out, inputs, rules, algorithm=algorithm, cycle=number, base=BASE)
+        tracker.metrics(metrics | details, step=number)
         tracker.file(out / "rollouts.parquet")
     if distributed.is_main():
-        print(asr_cycle.describe(params.train.algorithm, cycle, metrics))
+        print(cycle.describe(rules, algorithm, number, metrics))
 
 
 if __name__ == "__main__":

@@ -1,88 +1,29 @@
-"""train: the supervised start → models/base/, which `AutoModelForCTC` and `AutoProcessor` load.
+"""train: the supervised start → models/base/.
 
-`model.checkpoint: scratch` builds a small network and trains it on corpus.start; `train.epochs: 0` takes a
-pretrained checkpoint as it is.
+For speech recognition `AutoModelForCTC` and `AutoProcessor` load it; `model.checkpoint: scratch` builds a small network
+and trains it on corpus.start, `train.epochs: 0` takes a pretrained checkpoint as it is. A classifier learns the train
+split of corpus.target, as the section `classification` says.
 """
 
 from pathlib import Path
 
-from soundraft import distributed, files, models, runtime, stage
-from soundraft.dataset.loader import shuffled_batches
-from soundraft.models import Recognizer, scratch
-from soundraft.models.options import tuned
+from soundraft import distributed, runtime, stage
 from soundraft.params import load_params
-from soundraft.params.sections import Params
-from soundraft.tasks import asr
+from soundraft.tasks import asr_start, classification_start
 from soundraft.tracking import stage_run
-from soundraft.training.supervised import FitReport, Masking, Optimizing, Schedule, fit, spoken
 
 DATASET = Path("data/dataset/start")
 OUT = Path("models/base")
+STARTS = {"asr": asr_start.start, "classification": classification_start.start}
 
 
 def main() -> None:
     params = load_params()
     with stage_run("train", params.leaves()) as tracker, distributed.building(OUT) as out:
         runtime.seed_torch(params.seed)
-        recognizer = open_model(params)
-        report = train(params, recognizer) if params.train.epochs else None
-        clips = asr.load_clips(DATASET, "validation", recognizer, normalizer=params.reward.normalizer)
-        scored = asr.recognize(recognizer, clips, normalizer=params.reward.normalizer, title="validate")
-        metrics = {
-            "wer_start_validation": scored.wer,
-            "cer_start_validation": scored.cer,
-            "parameters": sum(weights.numel() for weights in recognizer.model.parameters()),
-            "presentations": report.presentations if report else 0,
-            "final_loss": report.final_loss if report else None,
-        }
-        if distributed.is_main():
-            recognizer.save(out)
-            files.write_json(out / "metrics.json", metrics)
-        tracker.metrics(metrics)
+        done = STARTS[params.task](params, DATASET, out, tracker)
     if distributed.is_main():
-        print(f"train: {OUT}: WER {scored.wer:.1%} on {len(clips)} validation clips of the start corpus")
-
-
-def open_model(params: Params) -> Recognizer:
-    if params.model.checkpoint == "scratch":
-        return scratch.build(**params.model.scratch.model_dump())
-    options = params.model
-    return models.load_recognizer(
-        options.checkpoint, revision=options.revision or None, language=options.language or None
-    )
-
-
-def train(params: Params, recognizer: Recognizer) -> FitReport:
-    """Teach the recogniser the start corpus, `train.epochs` times."""
-    options = params.train
-    clips = asr.load_clips(DATASET, "train", recognizer, normalizer=params.reward.normalizer)
-    batches = [
-        batch
-        for epoch in range(options.epochs)
-        for batch in shuffled_batches(
-            clips.lengths,
-            options.supervised.batch_size,
-            seed=runtime.derive_seed(params.seed, "epoch", epoch),
-        )
-    ]
-    random_weights = params.model.checkpoint == "scratch"  # they must all learn
-    lora = options.lora.model_dump()
-    tuning = asr.tuning(
-        lora=lora | {"rank": 0} if random_weights else lora,
-        freeze="none" if random_weights else options.freeze,
-        gradient_checkpointing=options.gradient_checkpointing,
-        precision=options.precision,
-    )
-    with tuned(recognizer, tuning):
-        return fit(
-            recognizer,
-            spoken(clips.features, clips.texts),
-            batches,
-            schedule=Schedule(options.supervised.learning_rate, options.warmup_share, options.final_lr_share),
-            optimizing=Optimizing(options.weight_decay, options.max_grad_norm, options.gradient_accumulation_steps),
-            masking=Masking(**options.masking.model_dump()),
-            title="supervised start",
-        )
+        print(f"train: {OUT}: {done}")
 
 
 if __name__ == "__main__":

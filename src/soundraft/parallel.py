@@ -146,9 +146,12 @@ def map_fresh(function: Callable[[Item], Result], items: Sequence[Item], *, titl
 
 
 def progress(total: int, *, title: str, unit: str) -> tqdm:
-    """A progress bar on stderr: a live line on a terminal, a line every ten seconds in a log."""
+    """A progress bar on stderr: a live line on a terminal, a line every ten seconds in a log; of short work nothing."""
     interval_s = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, desc=title, unit=unit, mininterval=interval_s, maxinterval=interval_s, dynamic_ncols=True)
+    return tqdm(
+        total=total, desc=title, unit=unit, mininterval=interval_s, maxinterval=interval_s, delay=interval_s,
+        dynamic_ncols=True,
+    )  # fmt: skip
 
 
 def progress_over(items: Iterable[Item], *, total: int, title: str, unit: str) -> Iterator[Item]:

@@ -13,7 +13,8 @@ import soundraft
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, files
 from soundraft.params import ParamsError
 from soundraft.runtime import UserError
-from soundraft.tasks import asr_cycle, recordings, run_data
+from soundraft.tasks import cycle as raft_cycle
+from soundraft.tasks import recordings, run_data
 from soundraft.tasks.outcome import TrainingResult
 from soundraft.tasks.trainer import open_run
 from soundraft.tasks.trainer_config import leaves_read
@@ -70,8 +71,8 @@ def test_a_run_goes_on_and_makes_nothing_twice(
     folder, first, _ = finished
     kept = {path: path.stat().st_mtime_ns for path in (folder / "out/cycles").rglob("*.*")}
     made = []
-    improve = asr_cycle.improve
-    monkeypatch.setattr(asr_cycle, "improve", lambda *a, **k: made.append(k["cycle"]) or improve(*a, **k))
+    improve = raft_cycle.improve
+    monkeypatch.setattr(raft_cycle, "improve", lambda *a, **k: made.append(k["cycle"]) or improve(*a, **k))
     again = AudioRAFTTrainer(config(folder / "out", num_cycles=2)).train(folder / "data")
     assert (made, again) == ([], first)
     longer = AudioRAFTTrainer(config(folder / "out", num_cycles=3)).train(folder / "data")
@@ -101,7 +102,7 @@ def test_an_unfinished_cycle_is_made_again(tmp_path: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(asr_cycle.rollouts, "write", killed)
+        patched.setattr(raft_cycle.rollouts, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             AudioRAFTTrainer(config(tmp_path / "out")).train(samples)
     assert not (tmp_path / "out/cycles/01").exists()

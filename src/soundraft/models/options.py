@@ -1,6 +1,6 @@
 """How a model is trained: which weights move, low-rank adapters, memory and numbers of the forward pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +37,12 @@ class Tuning:
     freeze: str = "none"
     gradient_checkpointing: bool = False
     precision: str = "float32"
+
+    @classmethod
+    def of(cls, *, lora: Mapping[str, Any], freeze: str, gradient_checkpointing: bool, precision: str) -> "Tuning":
+        """Under the names that the section `train` of the params has."""
+        adapters = {f"lora_{key}": value for key, value in lora.items()}
+        return cls(freeze=freeze, gradient_checkpointing=gradient_checkpointing, precision=precision, **adapters)
 
     def __post_init__(self) -> None:
         for name, value, allowed in (("freeze", self.freeze, FREEZE), ("precision", self.precision, PRECISIONS)):

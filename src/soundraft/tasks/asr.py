@@ -1,9 +1,8 @@
 """Speech recognition: where its models, metrics and data meet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from soundraft.manifest import Split
 from soundraft.metrics.text import NORMALIZERS
 from soundraft.models import Recognizer
 from soundraft.models.decoding import transcribe
-from soundraft.models.options import Tuning
 
 
 def load_clips(
@@ -45,12 +43,6 @@ def load_clips(
         indices=indices,
     )
     return replace(clips, texts=[NORMALIZERS[normalizer](text) for text in clips.texts])
-
-
-def tuning(*, lora: Mapping[str, Any], freeze: str, gradient_checkpointing: bool, precision: str) -> Tuning:
-    """What of a model is trained and how; the names are those of the section `train` of the params."""
-    options = {f"lora_{key}": value for key, value in lora.items()}
-    return Tuning(freeze=freeze, gradient_checkpointing=gradient_checkpointing, precision=precision, **options)
 
 
 def recognize(recognizer: Recognizer, clips: Utterances, *, normalizer: str, title: str) -> Scored:

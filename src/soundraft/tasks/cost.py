@@ -11,7 +11,7 @@ from soundraft.models import Recognizer
 from soundraft.models.decoding import batch_clips, transcribe
 from soundraft.models.options import Tuning, tuned
 from soundraft.parallel import progress
-from soundraft.tasks.asr_cycle import Rules
+from soundraft.tasks.cycle import Rules
 from soundraft.tasks.recordings import Loaded
 from soundraft.training import lessons, raft, selection
 from soundraft.training.lessons import Round
@@ -70,7 +70,7 @@ def _work(recognizer: Recognizer, clips: Loaded, indices: list[int], rules: Rule
     target = Target(clips.clips, clips.durations_s, clips.perturbed).part(indices[:size])
     frames = padded_frames(target.clips.lengths, size)
     began = time.monotonic()
-    rollouts = Rollouts(recognizer, target, rules.verifier, settings, rules.seed, Shards(None))
+    rollouts = Rollouts(recognizer, target, rules.subject.verifier, settings, rules.seed, Shards(None))
     samples = _as_if_good(raft.ALGORITHMS[algorithm](rollouts), algorithm, settings.group_size)
     learned = lessons.make_lessons(
         samples,

@@ -121,7 +121,7 @@ def _probe(run: Run, durations: Sequence[float]) -> tuple[Loaded, float]:
     chosen = [*order[: max(batch_clips(run.recognizer), run.rules.settings.batch_size)], order[-1]]
     samples = [run.data.splits["train"][index] for index in dict.fromkeys(chosen)]
     began = monotonic()
-    normalize, altered = NORMALIZERS[run.params.reward.normalizer], run.rules.altered
+    normalize, altered = NORMALIZERS[run.params.reward.normalizer], run.rules.subject.altered
     needs_texts = run.data.reads_transcripts
     probe = recordings.load(
         samples, run.recognizer, normalize, title="longest clips", altered=altered, needs_texts=needs_texts

@@ -23,8 +23,10 @@ from soundraft.models import Recognizer
 from soundraft.params import changed
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
-from soundraft.tasks import asr_cycle, outcome, run_record
-from soundraft.tasks.asr_cycle import Inputs, Rules
+from soundraft.tasks import cycle as raft_cycle
+from soundraft.tasks import outcome, run_record
+from soundraft.tasks.asr_cycle import Recognition
+from soundraft.tasks.cycle import Inputs, Rules
 from soundraft.tasks.outcome import TrainingResult
 from soundraft.tasks.recordings import Source
 from soundraft.tasks.run_data import RunData, check_spelling, open_run_data
@@ -112,9 +114,8 @@ class Run:
         self.params = params
         self.data = data
         self.recognizer = recognizer  # the start model
-        texts = data.texts("replay", params)
-        train, reward = params.train.model_dump(), params.reward.model_dump()
-        self.rules = Rules.of(train, reward, texts=texts, seed=params.seed)
+        subject = Recognition(params.reward.model_dump(), texts=data.texts("replay", params))
+        self.rules = Rules.of(subject, params.train.model_dump(), seed=params.seed)
 
     def record(self) -> dict[str, Any]:
         """What `run.json` holds."""
@@ -140,7 +141,7 @@ class Run:
             return
         self.pin_start()
         with distributed.building(out) as scratch:
-            metrics, _ = asr_cycle.improve(
+            metrics, _ = raft_cycle.improve(
                 self.model_of(cycle - 1),
                 scratch,
                 self.inputs(cycle),
@@ -149,10 +150,10 @@ class Run:
                 cycle=cycle,
                 base=self.model_of(0),
             )
-        tell(asr_cycle.describe(algorithm, cycle, metrics))
+        tell(raft_cycle.describe(self.rules, algorithm, cycle, metrics))
 
     def inputs(self, cycle: int) -> Inputs:
-        train = self.data.load("train", self.recognizer, self.params, self.rules.altered)
+        train = self.data.load("train", self.recognizer, self.params, self.rules.subject.altered)
         replay = None
         if "replay" in self.data.splits:
             clips = self.clips("replay")
