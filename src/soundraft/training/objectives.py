@@ -1,4 +1,6 @@
-"""What a step minimises: the likelihood of a text, or a policy gradient over a clip's samples. Pure functions.
+"""What a step minimises: the likelihood of one text or of a mixture, or a policy gradient over a clip's samples.
+
+Pure functions.
 
 Letters: N different texts of one clip. `log_probs` and `tokens` are `[N]`, of `TextScores`.
 """
@@ -22,14 +24,14 @@ class Group:
         texts: to learn from. For a policy gradient the reference, when it is learned as well, stands last, behind
             those that have rewards.
         rewards: of the sampled texts; empty where the one text is simply learned.
-        times: how often each was drawn.
+        times: how often each was drawn; the weight of each in a mixture.
         behaviour: log-probability of each when it was drawn.
         anchor: log-probability of each under the start model; empty where no divergence is asked for.
     """
 
     texts: tuple[str, ...]
     rewards: tuple[float, ...] = ()
-    times: tuple[int, ...] = ()
+    times: tuple[float, ...] = ()
     behaviour: tuple[float, ...] = ()
     anchor: tuple[float, ...] = ()
 
@@ -48,8 +50,10 @@ def clip_loss(objective: str, scores: TextScores, group: Group, strengths: Stren
     """The loss of one clip, a scalar with gradient.
 
     Args:
-        objective: "likelihood" of the first text, "grpo" or "mwer".
+        objective: "likelihood" of the first text, "mixture" of all, "grpo" or "mwer".
     """
+    if objective == "mixture":
+        return mixture(scores, group)
     reference_weight = strengths.reference_weight if len(group.texts) > max(1, len(group.rewards)) else 0.0
     if objective == "likelihood":
         parts = likelihood(scores, 0)
@@ -72,6 +76,14 @@ def clip_loss(objective: str, scores: TextScores, group: Group, strengths: Stren
 def likelihood(scores: TextScores, index: int) -> torch.Tensor:
     """Negative log-probability of one text per token."""
     return -scores.log_probs[index] / scores.tokens[index]
+
+
+def mixture(scores: TextScores, group: Group) -> torch.Tensor:
+    """Cross-entropy with weights: `−Σ timesᵢ · log pᵢ` per token. Weights need not sum to 1.
+
+    Mixed clips, smoothed labels and class weights are such sums.
+    """
+    return -(scores.log_probs.new_tensor(group.times) * scores.log_probs / scores.tokens).sum()
 
 
 def grpo(log_probs: torch.Tensor, tokens: torch.Tensor, group: Group, ratio_clip: float) -> torch.Tensor:

@@ -22,7 +22,7 @@ from soundraft.training.lessons import Round
 from soundraft.training.selection import Sample
 from soundraft.training.settings import CycleSettings
 from soundraft.training.shards import Shards
-from soundraft.training.supervised import Example, FitReport, Learner, Masking, Optimizing, Schedule
+from soundraft.training.supervised import Augment, Example, FitReport, Learner, Masking, Optimizing, Schedule
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ def run_cycle(
     seed: int,
     shards: Shards,
     anchor: Recognizer | None = None,
+    augment: Augment | None = None,
 ) -> CycleResult:
     """Improve the recogniser in place: `settings.rounds_per_cycle` times sample a part of the clips and train on it.
 
@@ -130,13 +131,14 @@ def run_cycle(
         replay: clips of the start corpus to mix in with their references.
         shards: where finished samples survive a kill.
         anchor: the start model, needed where `settings.kl_weight` is above 0.
+        augment: how clips are altered when they are learned.
 
     Raises:
         UserError: when no sample passes the selection: there is nothing to learn.
     """
     cycle_seed = runtime.derive_seed(seed, "cycle", cycle)
     plan = lessons.plan_rounds(len(target.clips), len(replay) if replay else 0, settings, seed=cycle_seed)
-    learner = make_learner(recognizer, plan, settings, settings.lr(cycle), masking)
+    learner = make_learner(recognizer, plan, settings, settings.lr(cycle), masking, augment)
     runtime.seed_torch(cycle_seed)
     samples: list[Sample] = []
     seconds = {"sampling": 0.0, "training": 0.0}
@@ -201,7 +203,12 @@ def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
 
 
 def make_learner(
-    recognizer: Recognizer, plan: Sequence[Round], settings: CycleSettings, peak: float, masking: Masking | None
+    recognizer: Recognizer,
+    plan: Sequence[Round],
+    settings: CycleSettings,
+    peak: float,
+    masking: Masking | None,
+    augment: Augment | None = None,
 ) -> Learner:
     """A learner whose schedule, with this peak of the learning rate, ends with the last round of the plan."""
     accumulation = settings.gradient_accumulation_steps
@@ -209,7 +216,7 @@ def make_learner(
     schedule = Schedule(peak, settings.warmup_share, settings.final_lr_share)
     batches = [math.ceil((part.learned + len(part.replayed)) / settings.batch_size) for part in plan]
     steps = sum(math.ceil(count / accumulation) for count in batches)
-    return Learner(recognizer, schedule=schedule, steps=steps, optimizing=optimizing, masking=masking)
+    return Learner(recognizer, schedule=schedule, steps=steps, optimizing=optimizing, masking=masking, augment=augment)
 
 
 def _batches(examples: Sequence[Example], settings: CycleSettings, seed: int) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """The one training loop: the supervised start, every RAFT cycle and every control go through it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,9 @@ class Example:
 def spoken(features: Sequence[torch.Tensor], texts: Sequence[str]) -> list[Example]:
     """Examples of clips whose texts are known."""
     return [Example(clip, Group((text,))) for clip, text in zip(features, texts, strict=True)]
+
+
+Augment = Callable[[Sequence[Example]], list[Example]]  # a batch as it is → as it is learned this time
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,21 @@ class Learner:
     """
 
     def __init__(
-        self, recognizer: Recognizer, *, schedule: Schedule, steps: int, optimizing: Optimizing, masking: Masking | None
+        self,
+        recognizer: Recognizer,
+        *,
+        schedule: Schedule,
+        steps: int,
+        optimizing: Optimizing,
+        masking: Masking | None,
+        augment: Augment | None = None,
     ) -> None:
         self.recognizer = recognizer
         self.schedule = schedule
         self.steps = steps
         self.optimizing = optimizing
         self.masking = masking if recognizer.takes_masking else None
+        self.augment = augment
         self.parameters = [parameter for parameter in recognizer.model.parameters() if parameter.requires_grad]
         self.optimizer: Any = torch.optim.AdamW(self.parameters, lr=schedule.peak, weight_decay=optimizing.weight_decay)
         self.pieces = 1  # in how many a batch is computed
@@ -130,7 +141,7 @@ class Learner:
         """
         self.recognizer.model.train()
         for step in steps_of(batches, self.optimizing.accumulation):
-            losses = self._gradients([[self._masked(examples[index]) for index in batch] for batch in step])
+            losses = self._gradients([self._prepared([examples[index] for index in batch]) for batch in step])
             if not all(map(math.isfinite, losses)):
                 raise FloatingPointError(f"loss is {losses} at step {self.done}: a smaller learning rate may help")
             torch.nn.utils.clip_grad_norm_(self.parameters, self.optimizing.max_grad_norm)
@@ -186,6 +197,10 @@ class Learner:
             for item, scores in zip(examples, scored, strict=True)
         ]
         return torch.stack(losses).sum()
+
+    def _prepared(self, batch: Sequence[Example]) -> list[Example]:
+        altered = batch if self.augment is None else self.augment(batch)
+        return [self._masked(example) for example in altered]
 
     def _masked(self, example: Example) -> Example:
         if self.masking is None:

@@ -1,0 +1,319 @@
+"""What a classifier hears of a clip: samples, spectra, filterbanks, group delay, cepstra.
+
+Letters in shapes: N samples, C channels, T frames, F features, W samples of a window, S samples of a shift.
+
+All but `raw` cut the clip into T = ceil((N − W)/S + 1) frames, the last one filled with zeros, and transform each frame
+times a window to X:
+
+    raw          the samples
+    stft         |X|
+    stft_phase   angle(X), then |X|
+    group_delay  Re(X · conj(Y)) / (|X|² + 1e-10), Y of the frame times window · (0 … W − 1)
+    fbank        ln(|X|² · triangles + 1e-10); each frame less the mean of its samples
+    mel          10 · log10(max(|X|² · triangles, 1e-10)), and nothing 80 dB below the clip's loudest value
+    mfcc         the orthonormal cosine transform (DCT-II) of mel along the bands
+
+For all of these but the last two the clip is pre-emphasised as a whole, y[n] = x[n] − 0.97 x[n − 1], and windows are
+symmetric. `mel` and `mfcc` are those of librosa (`power_to_db(melspectrogram(…, htk=True, norm=None))`, not Slaney's
+scale or areas): no pre-emphasis, periodic windows, frames not centred.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from soundraft.audio import io, mel_filters
+from soundraft.runtime import UserError
+
+FORMAT = 1  # of the numbers: another one when the same settings give other features
+FLOOR = 1e-10
+PRE_EMPHASIS = 0.97
+RANGE_DB = 80.0
+MAX_BANDS = 4096
+LEAST_WINDOW = 3  # samples; shorter windows are all zeros for most window types
+NORMS = ("none", "per_file")
+WINDOWS: dict[str, Callable[[int], np.ndarray]] = {
+    "hamming": np.hamming,
+    "hann": np.hanning,
+    "blackman": np.blackman,
+    "bartlett": np.bartlett,
+}
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Makes features of one type; what it makes of a clip depends on that clip and these settings alone.
+
+    Attributes:
+        type: raw, fbank, stft, stft_phase, group_delay, mel or mfcc.
+        sample_rate_hz: of the samples that will be given.
+        window_length_in_s: W; a part of a sample is left out.
+        window_shift_in_s: S, at most W.
+        num_fft_points: of the transform; 0 means W.
+        window_type: hamming, hann, blackman or bartlett.
+        num_filter_bands: triangles of fbank, mel and mfcc.
+        num_coefficients: of mfcc, the lowest ones.
+        norm: none, or per_file: each feature less its mean over time, by its deviation.
+    """
+
+    type: str
+    sample_rate_hz: int
+    window_length_in_s: float
+    window_shift_in_s: float
+    num_fft_points: int
+    window_type: str
+    num_filter_bands: int
+    num_coefficients: int
+    norm: str
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("type", MAKERS), ("window_type", WINDOWS), ("norm", NORMS)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise UserError(f"{name} {value!r}: give {', '.join(allowed)}")
+        if self.sample_rate_hz < 1:
+            raise UserError(f"sample_rate_hz {self.sample_rate_hz}: give a rate in Hz")
+        if self.type != "raw":
+            self._check_frames()
+        if self.type in ("fbank", "mel", "mfcc"):
+            self._check_bands()
+
+    def _check_frames(self) -> None:
+        rate_hz, window_s, shift_s = self.sample_rate_hz, self.window_length_in_s, self.window_shift_in_s
+        if not LEAST_WINDOW / rate_hz <= window_s < float("inf"):
+            least_s = f"{LEAST_WINDOW / rate_hz:.2g} or more, {LEAST_WINDOW} samples at {rate_hz} Hz"
+            raise UserError(f"window_length_in_s {window_s}: give seconds, {least_s}")
+        if not 1 / rate_hz <= shift_s <= window_s:
+            limits = f"from one sample (1/{rate_hz}) to window_length_in_s ({window_s}), or samples would be skipped"
+            raise UserError(f"window_shift_in_s {shift_s}: give seconds {limits}")
+        if self.num_fft_points != 0 and self.num_fft_points < self.window:
+            choice = f"give {self.window} or more, or 0 for the window's length"
+            raise UserError(
+                f"num_fft_points {self.num_fft_points}: the window has {self.window} samples "
+                f"({window_s} s at {rate_hz} Hz); {choice}"
+            )
+
+    def _check_bands(self) -> None:
+        bands = self.num_filter_bands
+        if not 1 <= bands <= MAX_BANDS:
+            raise UserError(f"num_filter_bands {bands}: give 1 to {MAX_BANDS}")
+        if self.type == "mfcc" and not 1 <= self.num_coefficients <= bands:
+            raise UserError(f"num_coefficients {self.num_coefficients}: give 1 to {bands}, the num_filter_bands")
+        kind: dict[str, Any] = {"rate_hz": self.sample_rate_hz, "snapped": self.type == "fbank"}
+        empty = mel_filters.empty(bands, fft_points=self.fft_points, **kind)
+        if empty:
+            points = mel_filters.fewest_fft_points(bands, at_least=self.fft_points, **kind)
+            fewer = mel_filters.most_bands(bands, fft_points=self.fft_points, **kind)
+            raise UserError(
+                f"num_filter_bands {bands}: with {self.fft_points} points of the transform at {self.sample_rate_hz} Hz "
+                f"{empty} of the filters are empty; set num_fft_points to {points}, or num_filter_bands to {fewer}"
+            )
+
+    @property
+    def window(self) -> int:
+        """W."""
+        return whole_samples(self.window_length_in_s, self.sample_rate_hz)
+
+    @property
+    def shift(self) -> int:
+        """S."""
+        return whole_samples(self.window_shift_in_s, self.sample_rate_hz)
+
+    @property
+    def fft_points(self) -> int:
+        return self.num_fft_points or self.window
+
+    def columns(self, channels: int = 1) -> int:
+        """How many numbers a frame has, F; 1 a channel for raw."""
+        bins = self.fft_points // 2 + 1 if self.type != "raw" else 1
+        per_channel = {"stft_phase": 2 * bins, "mfcc": self.num_coefficients}
+        per_channel |= dict.fromkeys(("fbank", "mel"), self.num_filter_bands)
+        return channels * per_channel.get(self.type, bins)
+
+    def frames(self, samples: int) -> int:
+        """T of a clip of so many samples; the samples themselves for raw."""
+        return samples if self.type == "raw" else -(-(samples - self.window) // self.shift) + 1
+
+    def depends(self) -> dict[str, Any]:
+        """What beside the samples decides the features, as values of JSON: the key to features kept on disk."""
+        return {"spectra": FORMAT, "numpy": np.__version__, **asdict(self)}
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """`[N]` or `[N, C]` → float32 `[T, F]`, with C channels side by side `[T, C · F]`; raw: `[N]`, `[N, C]`.
+
+        Raises:
+            UserError: when the clip is shorter than one window, or has NaN or infinite samples.
+        """
+        clip = self._checked(samples)
+        make = MAKERS[self.type]
+        features = np.concatenate([make(self, channel) for channel in clip.T], axis=1)
+        if self.norm == "per_file":
+            features = (features - features.mean(axis=0)) / (features.std(axis=0) + FLOOR)
+        out = features.astype(np.float32)
+        return out[:, 0] if self.type == "raw" and out.shape[1] == 1 else out
+
+    def _checked(self, samples: np.ndarray) -> np.ndarray:
+        """float64 `[N, C]`."""
+        clip = np.asarray(samples, dtype=np.float64)
+        if clip.ndim not in (1, 2) or clip.shape[1:] == (0,):
+            raise UserError(f"samples of shape {clip.shape}: give [N], or [N, C] for C channels")
+        if len(clip) == 0:
+            raise UserError("a clip without samples: leave it out")
+        if self.type != "raw" and len(clip) < self.window:
+            raise UserError(
+                f"a clip of {len(clip)} samples is shorter than one window of {self.window} "
+                f"(window_length_in_s {self.window_length_in_s} at {self.sample_rate_hz} Hz): "
+                f"set window_length_in_s to {len(clip) / self.sample_rate_hz:.4g} or less, or leave the clip out"
+            )
+        if not np.isfinite(clip).all():
+            bad = np.flatnonzero(~np.isfinite(clip.reshape(len(clip), -1)).all(axis=1))
+            raise UserError(f"the clip has {len(bad)} NaN or infinite samples, the first at {bad[0]}: leave it out")
+        return clip.reshape(len(clip), -1)
+
+
+def _framed(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    """`[N]` → `[T, W]`, a view of the signal with zeros after it."""
+    window, shift, count = spectra.window, spectra.shift, spectra.frames(len(signal))
+    padded = np.zeros((count - 1) * shift + window)
+    padded[: len(signal)] = signal
+    return np.lib.stride_tricks.sliding_window_view(padded, window)[::shift]
+
+
+def _emphasised(signal: np.ndarray) -> np.ndarray:
+    out = signal.copy()
+    out[1:] -= PRE_EMPHASIS * signal[:-1]
+    return out
+
+
+def _spectrum(spectra: Spectra, frames: np.ndarray, *, periodic: bool = False, ramp: bool = False) -> np.ndarray:
+    """`[T, W]` → complex `[T, bins]`; with `ramp` each sample also weighs its place in the frame."""
+    weights = _window(spectra.window_type, spectra.window, periodic)
+    if ramp:
+        weights = weights * np.arange(spectra.window)
+    return np.fft.rfft(frames * weights, n=spectra.fft_points)
+
+
+@cache
+def _window(name: str, length: int, periodic: bool) -> np.ndarray:
+    weights = WINDOWS[name](length + 1)[:-1] if periodic else WINDOWS[name](length)
+    weights.flags.writeable = False
+    return weights
+
+
+def _power(spectrum: np.ndarray) -> np.ndarray:
+    return spectrum.real**2 + spectrum.imag**2
+
+
+def _banded(spectra: Spectra, power: np.ndarray, *, snapped: bool) -> np.ndarray:
+    """`[T, bins]` → `[T, bands]`."""
+    bands, points, rate_hz = spectra.num_filter_bands, spectra.fft_points, spectra.sample_rate_hz
+    return power @ mel_filters.triangles(bands, fft_points=points, rate_hz=rate_hz, snapped=snapped).T
+
+
+def _raw(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    return signal[:, None]
+
+
+def _stft(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    return np.abs(_spectrum(spectra, _framed(spectra, _emphasised(signal))))
+
+
+def _stft_phase(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    spectrum = _spectrum(spectra, _framed(spectra, _emphasised(signal)))
+    return np.concatenate([np.angle(spectrum), np.abs(spectrum)], axis=1)
+
+
+def _group_delay(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    """−dφ/dω in samples (Oppenheim and Schafer, Discrete-Time Signal Processing: the form without unwrapping)."""
+    frames = _framed(spectra, _emphasised(signal))
+    plain, ramped = _spectrum(spectra, frames), _spectrum(spectra, frames, ramp=True)
+    return (plain.real * ramped.real + plain.imag * ramped.imag) / (_power(plain) + FLOOR)
+
+
+def _fbank(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    frames = _framed(spectra, _emphasised(signal))
+    means = frames.mean(axis=1, keepdims=True)
+    filled = len(signal) - (len(frames) - 1) * spectra.shift  # samples of the last frame that are the clip's
+    means[-1] *= spectra.window / filled
+    centred = frames - means
+    centred[-1, filled:] = 0.0
+    return np.log(_banded(spectra, _power(_spectrum(spectra, centred)), snapped=True) + FLOOR)
+
+
+def _mel(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    power = _power(_spectrum(spectra, _framed(spectra, signal), periodic=True))
+    decibels = 10.0 * np.log10(np.maximum(_banded(spectra, power, snapped=False), FLOOR))
+    return np.maximum(decibels, decibels.max() - RANGE_DB)
+
+
+def _mfcc(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    return _mel(spectra, signal) @ _cosines(spectra.num_filter_bands, spectra.num_coefficients)
+
+
+@cache
+def _cosines(bands: int, coefficients: int) -> np.ndarray:
+    """`[bands, coefficients]`: the orthonormal DCT-II."""
+    angles = np.pi / bands * (np.arange(bands)[:, None] + 0.5) * np.arange(coefficients)
+    matrix = np.sqrt(2.0 / bands) * np.cos(angles)
+    matrix[:, 0] = np.sqrt(1.0 / bands)
+    matrix.flags.writeable = False
+    return matrix
+
+
+MAKERS: dict[str, Callable[[Spectra, np.ndarray], np.ndarray]] = {
+    "raw": _raw,
+    "fbank": _fbank,
+    "stft": _stft,
+    "stft_phase": _stft_phase,
+    "group_delay": _group_delay,
+    "mel": _mel,
+    "mfcc": _mfcc,
+}
+
+
+def select_channel(samples: np.ndarray, channel: str) -> np.ndarray:
+    """What of a clip's channels is heard.
+
+    Args:
+        samples: `[N]` or `[N, C]`.
+        channel: average (their mean), all (as they are), or the number of one, from 0.
+
+    Returns:
+        `[N]`; with all `[N, C]`, of which `Spectra` sets the channels' features side by side.
+
+    Raises:
+        UserError: when the clip lacks that channel, or there is no such choice.
+    """
+    columns = samples.reshape(len(samples), -1)
+    count = columns.shape[1]
+    if channel == "all":
+        return columns
+    if channel == "average":
+        return io.to_mono(columns)
+    if not (channel.isascii() and channel.isdecimal()):
+        raise UserError(f"channel {channel!r}: give average, all, or a number from 0")
+    if int(channel) >= count:
+        there = "0" if count == 1 else f"0 to {count - 1}"
+        raise UserError(f"channel {channel}: this clip has {count}; give {there}, average or all")
+    return columns[:, int(channel)]
+
+
+def cut(samples: np.ndarray, limit_s: float, *, sample_rate_hz: int) -> np.ndarray:
+    """The first `limit_s` seconds (`audio_file_length_limit_in_s`) of `[N]` or `[N, C]`; all when it is 0.
+
+    Raises:
+        UserError: when the limit is negative, not a number, or less than one sample.
+    """
+    if limit_s == 0:
+        return samples
+    if not limit_s * sample_rate_hz >= 1:
+        raise UserError(f"audio_file_length_limit_in_s {limit_s}: give seconds above 0, or 0 for no limit")
+    return samples if limit_s == float("inf") else samples[: whole_samples(limit_s, sample_rate_hz)]
+
+
+def whole_samples(seconds: float, rate_hz: int) -> int:
+    """How many whole samples fit: 0.025 s at 11,025 Hz are 275.6, so 275; 0.29 s at 100 Hz are 29, not 28.999…"""
+    return int(seconds * rate_hz + 1e-6)

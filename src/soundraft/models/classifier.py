@@ -1,0 +1,254 @@
+"""Audio classification as recognition: the texts of this recogniser are labels.
+
+So sampling, rewards, selection and every objective serve classification as they stand. A clip's features are `[T, F]`
+(raw samples: `[N]`), or with side inputs `[T, F + S]` (`[N, 1 + S]`), their columns constant over time.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from soundraft import runtime
+from soundraft.audio.spectra import Spectra, cut, select_channel, whole_samples
+from soundraft.models.base import ModelError, TextScores, split_scores
+from soundraft.models.classifier_network import HEAD_KEYS, ClassifierNetwork, Head, SpectraReader, Waves
+from soundraft.models.encoder_parts import Sized
+from soundraft.models.encoders import ENCODERS
+from soundraft.models.pretrained_encoders import PRETRAINED, open_pretrained
+from soundraft.models.side_inputs import SideEncoder, SideInput, encode_row, with_columns
+
+
+class Front(Protocol):
+    """What turns samples into features."""
+
+    sample_rate_hz: int
+    columns: int  # F; 0: the features are the samples
+
+    def __call__(self, samples: np.ndarray) -> torch.Tensor:
+        """Samples `[N]`, or `[N, C]` of C channels → `[T, F]`, or `[N]`."""
+        ...
+
+    def depends_on(self) -> dict[str, Any]:
+        """What decides the features, as values of JSON."""
+        ...
+
+
+class SpectraFront:
+    """Features that `Spectra` computes."""
+
+    def __init__(self, spectra: Spectra, channels: int) -> None:
+        self.spectra = spectra
+        self.sample_rate_hz = spectra.sample_rate_hz
+        self.columns = 0 if spectra.type == "raw" else spectra.columns(channels)
+
+    def __call__(self, samples: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.spectra(samples)))
+
+    def depends_on(self) -> dict[str, Any]:
+        return self.spectra.depends()
+
+
+class AudioClassifier:
+    """A classifier as the protocol `Recognizer` has it, and what only classification needs.
+
+    Attributes:
+        labels: in the order of the logits.
+        temperature: of calibration: `log_probs` divides the logits by it. `sample` and `score` do not use it.
+        channel: of recordings with several: the number of one, `average`, or `all` side by side in the features.
+        settings: how it was built; `save` writes them.
+    """
+
+    takes_masking = False  # its features are not normalised, so 0 is not their mean: `training.augment` masks them
+
+    def __init__(
+        self,
+        model: ClassifierNetwork,
+        *,
+        labels: Sequence[str],
+        front: Front,
+        side: Sequence[SideInput],
+        channel: str,
+        length_limit_s: float,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.device = runtime.device()
+        self.model = model.to(self.device).eval()
+        self.labels = list(labels)
+        self.front = front
+        self.side = tuple(side)
+        self.channel = channel
+        self.length_limit_s = length_limit_s
+        self.window_s = length_limit_s or math.inf
+        self.settings = dict(settings)
+        self.sample_rate_hz = front.sample_rate_hz
+        self.temperature = 1.0
+        self.side_columns = sum(item.columns for item in side)
+        self._index = {label: index for index, label in enumerate(self.labels)}
+
+    def extract(self, samples: np.ndarray) -> torch.Tensor:
+        """As the protocol says; `[N, C]` with C channels. What is beyond the length limit falls away.
+
+        Raises:
+            UserError: when the clip is empty, shorter than a window, not finite, or lacks the channel.
+        """
+        heard = cut(samples, self.length_limit_s, sample_rate_hz=self.sample_rate_hz)
+        return self.front(select_channel(heard, self.channel))
+
+    def features_depend_on(self) -> dict[str, Any]:
+        return {**self.front.depends_on(), "channel": self.channel, "length_limit_s": self.length_limit_s}
+
+    def with_side(self, features: torch.Tensor, row: Mapping[str, Any]) -> torch.Tensor:
+        """Features with the side inputs of their clip, from its raw values by name (missing: `None`).
+
+        Raises:
+            ModelError: when the row lacks an input, or a number is none.
+        """
+        return with_columns(features, encode_row(self.side, row))
+
+    def fit_normalisation(self, features: Sequence[torch.Tensor]) -> None:
+        """Learn from the training clips how features are normalised; a pretrained encoder has its own way."""
+        if isinstance(self.model.reader, SpectraReader):
+            self.model.reader.fit(self._split(features)[0])
+
+    def normalisation(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation `[F]` of the training clips' features; 0 and 1 where a pretrained encoder has its own."""
+        if isinstance(self.model.reader, SpectraReader):
+            return self.model.reader.mean.cpu(), self.model.reader.std.cpu()
+        return torch.zeros(max(1, self.front.columns)), torch.ones(max(1, self.front.columns))
+
+    def log_probs(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Natural logarithm of each label's probability, calibrated, `[B, C]` on the CPU, without gradient."""
+        return torch.log_softmax(self.encode(features) / self.temperature, dim=-1)
+
+    def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Logits `[B, C]` on the CPU."""
+        with torch.inference_mode():
+            return self._logits(features).cpu()
+
+    def greedy(self, encoded: torch.Tensor) -> list[str]:
+        return [self.labels[index] for index in encoded.argmax(-1).tolist()]
+
+    def careful(self, encoded: torch.Tensor) -> list[str]:
+        return self.greedy(encoded)
+
+    def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
+        """As the protocol says; a clip's labels depend on its logits and its seed alone."""
+        drawn = []
+        for logits, seed in zip(encoded.double(), seeds, strict=True):
+            generator = torch.Generator().manual_seed(seed)
+            probabilities = torch.softmax(logits / temperature, dim=-1)
+            indices = torch.multinomial(probabilities, count, replacement=True, generator=generator)
+            drawn.append([self.labels[index] for index in indices.tolist()])
+        return drawn
+
+    def can_score(self, text: str) -> bool:
+        return text in self._index
+
+    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
+        indices = torch.tensor([self._index_of(text) for group in texts for text in group], dtype=torch.long)
+        rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts]))  # row → clip
+        log_probs = torch.log_softmax(self._logits(features).float(), dim=-1)
+        chosen = log_probs[rows.to(log_probs.device), indices.to(log_probs.device)]
+        tokens = torch.ones_like(indices)
+        return split_scores(TextScores(chosen, tokens, tokens.bool()), texts)
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` and `model.safetensors`; `classifier_files.load_classifier` reads them."""
+        from soundraft.models.classifier_files import save
+
+        save(self, folder)
+
+    def _logits(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        return self.model(*self._split(features))
+
+    def _split(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Features → those of the audio, and side columns `[B, S]`."""
+        if not self.side_columns:
+            return list(features), torch.zeros(len(features), 0)
+        narrow = [feature.shape for feature in features if feature.ndim != 2 or feature.shape[1] <= self.side_columns]
+        if narrow:
+            raise ModelError(f"features {tuple(narrow[0])} lack the columns of {[item.name for item in self.side]}")
+        audio = [feature[:, : -self.side_columns] for feature in features]
+        side = torch.stack([feature[0, -self.side_columns :] for feature in features])
+        return ([clip[:, 0] for clip in audio] if self.front.columns == 0 else audio), side
+
+    def _index_of(self, text: str) -> int:
+        if text not in self._index:
+            raise ModelError(f"label {text!r} is unknown; there are: {', '.join(self.labels)}")
+        return self._index[text]
+
+
+def build(
+    labels: Sequence[str],
+    *,
+    features: Mapping[str, Any],
+    encoder: Mapping[str, Any],
+    side: Sequence[SideInput] = (),
+    channel: str = "average",
+    channels: int = 1,
+    length_limit_s: float = 7.5,
+    configuration: Path | None = None,
+) -> AudioClassifier:
+    """A classifier with weights from torch's global seed; a pretrained encoder brings its own.
+
+    Args:
+        labels: the order of the logits.
+        features: the fields of `Spectra`. A pretrained encoder computes its own features and reads none of them.
+        encoder: `type`, the knobs of that encoder, and those of `Head`.
+        channels: how many channels every recording has; only `channel="all"` needs it.
+        length_limit_s: what is beyond this many seconds of a clip is not heard; 0: all is.
+        configuration: a folder with the configuration of a pretrained encoder whose weights come later.
+
+    Raises:
+        ModelError: when there are fewer than two labels, one twice, or a setting is not allowed.
+    """
+    _check(labels, channel, channels, raw=features.get("type") == "raw")
+    given = dict(encoder)
+    name = str(given.pop("type", None))
+    head = Head(**{key: value for key, value in given.items() if key in HEAD_KEYS})
+    reader: Sized
+    front: Front
+    if name not in (*ENCODERS, *PRETRAINED):
+        raise ModelError(f"encoder.type: got {name!r}; there are: {', '.join((*ENCODERS, *PRETRAINED))}")
+    if name in PRETRAINED:
+        reader, front = open_pretrained(
+            name, given, channel=channel, length_limit_s=length_limit_s, configuration=configuration
+        )
+    else:
+        front = SpectraFront(Spectra(**features), channels if channel == "all" else 1)
+        settings = {key: value for key, value in given.items() if key not in HEAD_KEYS}
+        reader = _spectra_reader(name, front, settings, head)
+    return AudioClassifier(
+        ClassifierNetwork(reader, SideEncoder(side), head, len(labels)),
+        labels=labels,
+        front=front,
+        side=side,
+        channel=channel,
+        length_limit_s=length_limit_s,
+        settings={"features": dict(features), "encoder": dict(encoder), "channels": channels},
+    )
+
+
+def _spectra_reader(name: str, front: SpectraFront, settings: Mapping[str, Any], head: Head) -> SpectraReader:
+    spectra, waves = front.spectra, None
+    if front.columns == 0:
+        shift = whole_samples(spectra.window_shift_in_s, spectra.sample_rate_hz)
+        window = whole_samples(spectra.window_length_in_s, spectra.sample_rate_hz)
+        waves = Waves(spectra.num_filter_bands, window, shift)
+    return SpectraReader(name, max(1, front.columns), settings, pooling=head.pooling, waves=waves)
+
+
+def _check(labels: Sequence[str], channel: str, channels: int, *, raw: bool) -> None:
+    twice = sorted({label for label in labels if list(labels).count(label) > 1})
+    if twice:
+        raise ModelError(f"label {twice[0]!r} occurs twice")
+    if len(labels) < 2:
+        raise ModelError(f"labels: got {list(labels)}; a classifier needs two or more")
+    if raw and channel == "all":
+        raise ModelError("channel: all: raw samples have no features that could stand side by side")
+    if channels < 1:
+        raise ModelError(f"channels: got {channels}; allowed: 1 and above")

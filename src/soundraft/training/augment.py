@@ -1,0 +1,189 @@
+"""What a classifier's clips go through each time they are learned: other speeds, noise, stripes, mixtures of two.
+
+All on features `[T, F]` (or raw samples `[N]`), so that no feature is computed twice. Side columns behind the audio's
+stay as they are. Everything is drawn from a generator of its own: the same seed gives the same batches.
+
+SpecAugment: Park et al., arXiv 1904.08779; mixup: Zhang et al., arXiv 1710.09412; vocal tract length perturbation:
+Jaitly & Hinton, ICML workshop 2013.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from soundraft.runtime import UserError
+from soundraft.training.objectives import Group
+from soundraft.training.supervised import Example
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much of what; 0 turns each off.
+
+    Attributes:
+        time_stripes, time_share: how many stripes of frames are blanked, and the widest as a share of the clip.
+        frequency_stripes, frequency_share: the same of bins.
+        time_shift: a clip begins up to this share of it later or earlier, and goes on round its end.
+        speed: a clip becomes faster or slower by up to this share; frames are interpolated.
+        warp: bins move up or down by up to this share, as those of a shorter or longer vocal tract.
+        gain: a constant of this deviation is added to all bins, in deviations of the features: another level.
+        noise: normal noise is added, of up to this many deviations of each bin (raw samples: of the samples).
+        mixup: concentration α of the Beta distribution from which the share of a second clip is drawn.
+        mixup_probability: the share of clips that are mixed.
+        label_smoothing: this much of a label's weight is spread over all labels.
+    """
+
+    time_stripes: int = 0
+    time_share: float = 0.0
+    frequency_stripes: int = 0
+    frequency_share: float = 0.0
+    time_shift: float = 0.0
+    speed: float = 0.0
+    warp: float = 0.0
+    gain: float = 0.0
+    noise: float = 0.0
+    mixup: float = 0.0
+    mixup_probability: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        shares = (
+            "time_share", "frequency_share", "time_shift", "speed", "warp", "mixup_probability", "label_smoothing"
+        )  # fmt: skip
+        for name in shares:
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"augment.{name}: got {getattr(self, name)}; allowed: 0–1")
+        for name in ("time_stripes", "frequency_stripes", "gain", "noise", "mixup"):
+            if getattr(self, name) < 0:
+                raise UserError(f"augment.{name}: got {getattr(self, name)}; allowed: 0 and above")
+        if max(self.speed, self.warp) >= 1:
+            raise UserError(f"augment.speed and augment.warp must be below 1, got {self.speed} and {self.warp}")
+
+
+class Augmenter:
+    """Alters batches of examples whose texts are labels.
+
+    Args:
+        mean, std: `[F]` of the training clips' features: what is blanked becomes the mean, noise is in deviations.
+        labels: all there are, for label smoothing.
+        weights: of each label in the loss; `None`: 1 each.
+    """
+
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        *,
+        mean: torch.Tensor,
+        std: torch.Tensor,
+        labels: Sequence[str],
+        weights: dict[str, float] | None,
+        seed: int,
+    ) -> None:
+        self.how = augmentation
+        self.mean, self.std = mean.cpu().float(), std.cpu().float()
+        self.labels = tuple(labels)
+        self.weights = weights or dict.fromkeys(labels, 1.0)
+        self.random = np.random.default_rng(seed)
+
+    def __call__(self, batch: Sequence[Example]) -> list[Example]:
+        partners = self.random.permutation(len(batch))
+        shares = self._shares(len(batch))
+        # each clip is altered once, so that a mixture is of altered clips too
+        clips = [self._altered(example.features) for example in batch]
+        mixed = []
+        for index, example in enumerate(batch):
+            other = int(partners[index])
+            share = float(shares[index]) if other != index else 1.0
+            features = clips[index] if share == 1.0 else self._mixed(clips[index], clips[other], share)
+            group = self._group({example.group.texts[0]: share}, batch[other].group.texts[0], 1.0 - share)
+            mixed.append(replace(example, features=features, group=group, objective="mixture"))
+        return mixed
+
+    def _shares(self, clips: int) -> np.ndarray:
+        """The share of each clip itself in its mixture, at least a half: `[clips]`."""
+        if not (self.how.mixup and self.how.mixup_probability):
+            return np.ones(clips)
+        shares = self.random.beta(self.how.mixup, self.how.mixup, clips)
+        kept = self.random.random(clips) >= self.how.mixup_probability
+        return np.where(kept, 1.0, np.maximum(shares, 1.0 - shares))
+
+    def _group(self, shares: dict[str, float], other: str, rest: float) -> Group:
+        shares[other] = shares.get(other, 0.0) + rest
+        weight = sum(share * self.weights[label] for label, share in shares.items())
+        smooth = self.how.label_smoothing
+        if smooth:
+            shares = {label: (1 - smooth) * shares.get(label, 0.0) + smooth / len(self.labels) for label in self.labels}
+        kept = {label: share * weight for label, share in shares.items() if share > 0}
+        return Group(tuple(kept), times=tuple(kept.values()))
+
+    def _altered(self, features: torch.Tensor) -> torch.Tensor:
+        """`[T, F + S]` → `[T', F + S]`, `[N]` → `[N']`."""
+        clip = features[:, None] if features.ndim == 1 else features
+        audio, side = clip[:, : len(self.mean)], clip[:, len(self.mean) :]
+        audio = self._shifted(self._warped(self._at_another_speed(audio)))
+        audio = self._blanked(self._noisy(audio))
+        whole = torch.cat([audio, side[:1].expand(len(audio), -1)], dim=1) if side.shape[1] else audio
+        return whole[:, 0] if features.ndim == 1 else whole
+
+    def _at_another_speed(self, audio: torch.Tensor) -> torch.Tensor:
+        if not self.how.speed or len(audio) < 2:
+            return audio
+        frames = max(2, round(len(audio) / self._factor(self.how.speed)))
+        return _between(audio, np.linspace(0, len(audio) - 1, frames))
+
+    def _warped(self, audio: torch.Tensor) -> torch.Tensor:
+        bins = audio.shape[1]
+        if not self.how.warp or bins < 2:
+            return audio
+        places = np.minimum(np.arange(bins) * self._factor(self.how.warp), bins - 1)
+        return _between(audio.T, places).T
+
+    def _shifted(self, audio: torch.Tensor) -> torch.Tensor:
+        if not self.how.time_shift:
+            return audio
+        most = round(self.how.time_shift * len(audio))
+        return audio.roll(int(self.random.integers(-most, most + 1)), dims=0)
+
+    def _noisy(self, audio: torch.Tensor) -> torch.Tensor:
+        if self.how.gain:
+            audio = audio + float(self.random.normal(0.0, self.how.gain)) * self.std.mean()
+        if self.how.noise:
+            noise = self.random.standard_normal(audio.shape, dtype=np.float32) * self.random.uniform(0, self.how.noise)
+            audio = audio + torch.from_numpy(noise) * self.std
+        return audio
+
+    def _blanked(self, audio: torch.Tensor) -> torch.Tensor:
+        frames, bins = audio.shape
+        hidden_frames = self._stripes(self.how.time_stripes, self.how.time_share, frames)
+        hidden_bins = self._stripes(self.how.frequency_stripes if bins > 1 else 0, self.how.frequency_share, bins)
+        hidden = hidden_frames[:, None] | hidden_bins
+        return torch.where(hidden, self.mean, audio) if hidden.any() else audio
+
+    def _stripes(self, count: int, share: float, size: int) -> torch.Tensor:
+        """Which of `size` places are blanked, `[size]`."""
+        hidden = torch.zeros(size, dtype=torch.bool)
+        for _ in range(count):
+            width = int(self.random.integers(0, int(share * size) + 1))
+            start = int(self.random.integers(0, size - width + 1))
+            hidden[start : start + width] = True
+        return hidden
+
+    def _mixed(self, clip: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+        """`share` of a clip and the rest of another one, which begins again until it is as long."""
+        partner = other[torch.arange(len(clip)) % len(other)]
+        if clip.ndim == 1:
+            return share * clip + (1 - share) * partner
+        columns = len(self.mean)
+        return torch.cat([share * clip[:, :columns] + (1 - share) * partner[:, :columns], clip[:, columns:]], dim=1)
+
+    def _factor(self, most: float) -> float:
+        return float(self.random.uniform(1 - most, 1 + most))
+
+
+def _between(rows: torch.Tensor, places: np.ndarray) -> torch.Tensor:
+    """Rows `[T, F]` at places that need not be whole numbers, by linear interpolation: `[places, F]`."""
+    low = torch.from_numpy(places.astype(np.int64))
+    high = (low + 1).clamp(max=len(rows) - 1)
+    return torch.lerp(rows[low], rows[high], torch.from_numpy((places - low.numpy()).astype(np.float32))[:, None])

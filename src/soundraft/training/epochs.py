@@ -1,0 +1,219 @@
+"""Training by epochs with early stopping: the best weights by a validation measure are those that remain."""
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from soundraft import runtime
+from soundraft.dataset.loader import shuffled_batches
+from soundraft.models.base import Recognizer
+from soundraft.parallel import progress
+from soundraft.runtime import UserError
+from soundraft.training.supervised import Augment, Example, Learner, Optimizing, Schedule, steps_of
+
+CLASS_WEIGHTS = ("none", "balanced", "sqrt")
+SAMPLINGS = ("shuffled", "balanced")
+
+Batches = Callable[[int], list[list[int]]]  # of an epoch, counted from 1
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch: mean loss, the learning rate at its end, the validation measure after it, seconds with validation."""
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    validation: float
+    seconds: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class EpochsReport:
+    """What was learned.
+
+    Attributes:
+        best_epoch: whose weights the model has now.
+        stopped_early: whether it ended before the last epoch.
+    """
+
+    history: list[EpochRow]
+    best_epoch: int
+    best: float
+    stopped_early: bool
+
+
+class Averaged:
+    """The moving average of a model's trained weights (Polyak & Juditsky, 1992), one update an optimiser step.
+
+    Over `k` steps it keeps `min(decay, (1 + k) / (10 + k))` of what it was, so that it soon forgets the start.
+    """
+
+    def __init__(self, model: torch.nn.Module, decay: float) -> None:
+        self.model = model
+        self.decay = decay
+        self.steps = 0
+        self.average = {name: weight.detach().clone() for name, weight in self._learned()}
+
+    def update(self) -> None:
+        self.steps += 1
+        kept = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, weight in self._learned():
+            self.average[name].lerp_(weight.detach(), 1 - kept)
+
+    def swap(self) -> None:
+        """Exchange the average and the model's weights."""
+        for name, weight in self._learned():
+            now = weight.detach().clone()
+            weight.data.copy_(self.average[name])
+            self.average[name] = now
+
+    def _learned(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+
+
+def fit_epochs(
+    recognizer: Recognizer,
+    examples: Sequence[Example],
+    *,
+    epochs: int,
+    batches: Batches,
+    schedule: Schedule,
+    optimizing: Optimizing,
+    validate: Callable[[], float],
+    patience: int,
+    augment: Augment | None = None,
+    average_decay: float = 0.0,
+    after_epoch: Callable[[EpochRow], None] | None = None,
+    title: str = "train",
+) -> EpochsReport:
+    """Train until the validation measure has not risen for `patience` epochs; the weights of the best epoch remain.
+
+    Args:
+        batches: those of each epoch, always as many as in the first.
+        schedule: reaches its end with the last epoch, whether or not the training does.
+        validate: the higher the better; called with the weights that would be kept. Equal counts as no rise.
+        patience: epochs; 0 never stops early.
+        average_decay: above 0, the moving average of the weights is validated and kept, not the weights.
+        after_epoch: called with each epoch's row, to log it.
+
+    Raises:
+        FloatingPointError: when the loss is not finite.
+        UserError: when there is nothing to learn from, or no epoch.
+    """
+    first = batches(1)
+    if not first or epochs < 1:
+        raise UserError(f"nothing to learn: {len(examples)} clips, {epochs} epochs")
+    steps = len(steps_of(first, optimizing.accumulation))
+    learner = Learner(
+        recognizer, schedule=schedule, steps=epochs * steps, optimizing=optimizing, masking=None, augment=augment
+    )
+    average = Averaged(recognizer.model, average_decay) if average_decay else None
+    best: EpochRow | None = None
+    weights: dict[str, torch.Tensor] = {}
+    history: list[EpochRow] = []
+    with progress(learner.steps, title=title, unit="step") as bar:
+        for epoch in range(1, epochs + 1):
+            began = time.monotonic()
+            loss = _learn_epoch(learner, examples, batches(epoch), average, bar)
+            if average:
+                average.swap()
+            measure = validate()
+            rate = schedule.at(learner.done - 1, learner.steps)
+            history.append(EpochRow(epoch, loss, rate, measure, time.monotonic() - began))
+            if best is None or measure > best.validation:
+                best = history[-1]
+                weights = {name: value.clone() for name, value in recognizer.model.state_dict().items()}
+            if average:
+                average.swap()
+            if after_epoch:
+                after_epoch(history[-1])
+            if patience and epoch - best.epoch >= patience:
+                break
+    recognizer.model.load_state_dict(weights)
+    recognizer.model.eval()
+    assert best is not None
+    return EpochsReport(history, best.epoch, best.validation, len(history) < epochs)
+
+
+def _learn_epoch(
+    learner: Learner, examples: Sequence[Example], batches: list[list[int]], average: Averaged | None, bar: Any
+) -> float:
+    """The mean loss of the epoch's batches."""
+    before = len(learner.losses)
+    for step in steps_of(batches, learner.optimizing.accumulation):
+        learner.learn(examples, step, bar)
+        if average:
+            average.update()
+    losses = learner.losses[before:]
+    return sum(losses) / len(losses)
+
+
+def class_weights(labels: Sequence[str], kind: str) -> dict[str, float]:
+    """The weight of each label in the loss; their mean over the clips is 1.
+
+    Args:
+        labels: one a training clip.
+        kind: none; balanced: inverse to how often a label occurs; sqrt: to the root of that.
+
+    Raises:
+        UserError: when there is no such kind.
+    """
+    if kind not in CLASS_WEIGHTS:
+        raise UserError(f"class_weights: got {kind!r}; there are: {', '.join(CLASS_WEIGHTS)}")
+    power = {"none": 0.0, "balanced": 1.0, "sqrt": 0.5}[kind]
+    counts = Counter(labels)
+    raw = {label: count**-power for label, count in sorted(counts.items())}
+    mean = sum(raw[label] for label in labels) / len(labels)
+    return {label: value / mean for label, value in raw.items()}
+
+
+def epoch_batches(kind: str, *, lengths: Sequence[int], labels: Sequence[str], batch_size: int, seed: int) -> Batches:
+    """The batches of every epoch.
+
+    Args:
+        kind: shuffled: every clip once, clips of similar length together; balanced: see `balanced_batches`.
+        lengths: of the clips, in frames.
+
+    Raises:
+        UserError: when there is no such kind.
+    """
+    if kind not in SAMPLINGS:
+        raise UserError(f"sampling: got {kind!r}; there are: {', '.join(SAMPLINGS)}")
+
+    def of(epoch: int) -> list[list[int]]:
+        epoch_seed = runtime.derive_seed(seed, "epoch", epoch)
+        if kind == "balanced":
+            return balanced_batches(labels, batch_size, seed=epoch_seed)
+        return shuffled_batches(lengths, batch_size, seed=epoch_seed)
+
+    return of
+
+
+def balanced_batches(labels: Sequence[str], batch_size: int, *, seed: int) -> list[list[int]]:
+    """As many clips as there are, each label as often as any other, also within each batch (but for a rest).
+
+    Clips of a frequent label are left out by turns, those of a rare one come several times.
+    """
+    rng = random.Random(runtime.derive_seed("balanced", seed))
+    of_label: dict[str, list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        of_label[label].append(index)
+    decks: dict[str, list[int]] = {label: [] for label in of_label}
+    names = sorted(of_label)
+    order: list[int] = []
+    while len(order) < len(labels):
+        for label in rng.sample(names, len(names)):
+            if not decks[label]:
+                decks[label] = rng.sample(of_label[label], len(of_label[label]))
+            order.append(decks[label].pop())
+    order = order[: len(labels)]
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
