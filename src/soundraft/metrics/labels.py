@@ -1,0 +1,233 @@
+"""How well labels are told: over all clips, over the classes, class by class, and as probabilities.
+
+A label that no reference has cannot be told rightly or wrongly. It is left out of every mean over classes and named
+in `LabelScores.absent`; as 0 it would punish a model for the choice of the test clips. A label that references have
+but that is never predicted stays in: its recall and F1 are 0, and its precision counts as 0 in the means, as in
+scikit-learn, while the table of classes says that it has none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from soundraft.metrics.calibration import expected_calibration_error
+
+HITS_AT = (3, 5)
+_LEAST_PROBABILITY = 1e-15  # as scikit-learn did for float64: a right label with probability 0 costs 34.5, not infinity
+
+
+@dataclass(frozen=True)
+class Average:
+    """One way to make one number of all classes."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One label against all others.
+
+    Attributes:
+        support: references with this label.
+        predicted: predictions of it.
+        precision: `None` when it is never predicted.
+        recall, f1: `None` when no reference has it.
+        mcc, roc_auc: `None` when no reference has it, or every one.
+    """
+
+    label: str
+    support: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    mcc: float | None
+    roc_auc: float | None
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """All that is measured on one set of clips.
+
+    Attributes:
+        macro: means over the labels that references have; `macro.recall` is the unweighted average recall, UAR.
+        micro: over all decisions; with one label a clip its three numbers are the accuracy.
+        weighted: means over classes weighted by support.
+        hits: share of clips whose label is among the k most likely, by k; only k below the number of labels.
+        roc_auc: mean of the one-against-rest areas over the labels that have one; `None` when none has.
+        kappa, mcc: Cohen's and the multi-class one of Gorodkin (2004); `None` when all references are one label.
+        ece: expected calibration error.
+        log_loss: mean of −ln of the right label's probability.
+        absent: labels that no reference has.
+        missing: why a number above is `None`, by its name.
+    """
+
+    clips: int
+    accuracy: float
+    macro: Average
+    micro: Average
+    weighted: Average
+    hits: dict[int, float]
+    roc_auc: float | None
+    kappa: float | None
+    mcc: float | None
+    ece: float
+    log_loss: float
+    classes: list[ClassScore]
+    absent: list[str]
+    missing: dict[str, str]
+
+
+def measure(
+    *, references: Sequence[str], predictions: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]
+) -> LabelScores:
+    """Score one prediction a clip.
+
+    Args:
+        probabilities: [N, C], columns in the order of `labels`.
+
+    Raises:
+        ValueError: when there are no clips, the inputs do not belong together, or some label is not in `labels`.
+    """
+    right = codes(references, labels)
+    told = codes(predictions, labels)
+    if probabilities.shape != (len(right), len(labels)) or len(told) != len(right):
+        shape = f"{len(right)} references, {len(told)} predictions, probabilities {list(probabilities.shape)}"
+        raise ValueError(f"{shape} and {len(labels)} labels do not belong together")
+    if not len(right):
+        raise ValueError("no clips: nothing to measure")
+    areas = roc_areas(right, probabilities)
+    classes = _classes(right, told, areas, labels)
+    correct = right == told
+    scored = [name for name, area in zip(labels, areas, strict=True) if area is not None]
+    single = len(set(right.tolist())) == 1
+    reason = f"all references are {references[0]!r}"
+    return LabelScores(
+        clips=len(right),
+        accuracy=float(correct.mean()),
+        macro=_average(right, told, "macro"),
+        micro=_average(right, told, "micro"),
+        weighted=_average(right, told, "weighted"),
+        hits={k: hits_at_k(right, probabilities, k) for k in HITS_AT if k < len(labels)},
+        roc_auc=float(np.mean([area for area in areas if area is not None])) if scored else None,
+        kappa=None if single else _kappa(right, told),
+        mcc=None if single else _mcc(right, told),
+        ece=expected_calibration_error(probabilities.max(1), correct),
+        log_loss=log_loss(right, probabilities),
+        classes=classes,
+        absent=[score.label for score in classes if not score.support],
+        missing=dict.fromkeys(("roc_auc", "kappa", "mcc"), reason) if single else {},
+    )
+
+
+def codes(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """The place of each name in `labels`, int64 [N].
+
+    Raises:
+        ValueError: when a name is none of them.
+    """
+    places: Mapping[str, int] = {label: place for place, label in enumerate(labels)}
+    unknown = sorted({name for name in names if name not in places})
+    if unknown:
+        raise ValueError(f"{', '.join(map(repr, unknown))} is none of the labels {', '.join(map(repr, labels))}")
+    return np.array([places[name] for name in names], dtype=np.int64)
+
+
+def confusion_counts(*, references: Sequence[str], predictions: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """Clips by reference (row) and prediction (column), int64 [C, C]."""
+    from sklearn.metrics import confusion_matrix
+
+    right, told = codes(references, labels), codes(predictions, labels)
+    return np.asarray(confusion_matrix(right, told, labels=range(len(labels))), dtype=np.int64)
+
+
+def row_entropy(counts: np.ndarray) -> np.ndarray:
+    """How scattered the answers to each label are, in bits, [C].
+
+    0: always the same answer, right or wrong; log2(C): anything. NaN for a label that no reference has.
+
+    Args:
+        counts: [C, C], as `confusion_counts` gives them.
+    """
+    support = counts.sum(1, keepdims=True)
+    shares = counts / np.maximum(support, 1)
+    bits = -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(1) + 0.0  # -0.0 would be printed
+    return np.where(support[:, 0] > 0, bits, np.nan)
+
+
+def hits_at_k(right: np.ndarray, probabilities: np.ndarray, k: int) -> float:
+    """Share of clips whose label is among the k most likely; of equally likely ones the earlier columns come first.
+
+    Args:
+        right: codes [N].
+        probabilities: [N, C].
+    """
+    most = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return float((most == right[:, None]).any(1).mean())
+
+
+def log_loss(right: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean of −ln p of the right label, each p at least 1e-15; rows are divided by their sum."""
+    own = probabilities[np.arange(len(right)), right] / probabilities.sum(1)
+    return float(-np.log(np.maximum(own, _LEAST_PROBABILITY)).mean())
+
+
+def roc_areas(right: np.ndarray, probabilities: np.ndarray) -> list[float | None]:
+    """Area under the ROC curve of each label against the rest; `None` where references have it never or always."""
+    from sklearn.metrics import roc_auc_score
+
+    support = np.bincount(right, minlength=probabilities.shape[1])
+    return [
+        float(roc_auc_score(right == place, probabilities[:, place])) if 0 < times < len(right) else None
+        for place, times in enumerate(support)
+    ]
+
+
+def _classes(
+    right: np.ndarray, told: np.ndarray, areas: Sequence[float | None], labels: Sequence[str]
+) -> list[ClassScore]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    every = range(len(labels))
+    found = precision_recall_fscore_support(right, told, labels=every, average=None, zero_division=0)
+    predicted = np.bincount(told, minlength=len(labels))
+    return [
+        ClassScore(
+            label,
+            support=int(support),
+            predicted=int(times),
+            precision=float(precision) if times else None,
+            recall=float(recall) if support else None,
+            f1=float(f1) if support else None,
+            mcc=None if area is None else _mcc(right == place, told == place),
+            roc_auc=area,
+        )
+        for place, label, precision, recall, f1, support, times, area in zip(
+            every, labels, *found, predicted, areas, strict=True
+        )
+    ]
+
+
+def _average(right: np.ndarray, told: np.ndarray, kind: str) -> Average:
+    """Over the labels that references have; micro over all decisions, the predictions of other labels included."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    over = None if kind == "micro" else np.unique(right)
+    found: tuple[Any, ...] = precision_recall_fscore_support(right, told, labels=over, average=kind, zero_division=0)
+    return Average(*(float(value) for value in found[:3]))
+
+
+def _mcc(right: np.ndarray, told: np.ndarray) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(right, told))
+
+
+def _kappa(right: np.ndarray, told: np.ndarray) -> float:
+    from sklearn.metrics import cohen_kappa_score
+
+    return float(cohen_kappa_score(right, told))

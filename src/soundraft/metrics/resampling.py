@@ -1,0 +1,77 @@
+"""How far accuracy and mean recall depend on the luck of the test clips: the bootstrap over clips, for labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from soundraft.metrics.significance import Comparison
+
+_DRAWN_AT_ONCE = 2_000_000  # clips: 16 MB of indices
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Accuracy and unweighted average recall (UAR) of one set of clips, or of each drawn one."""
+
+    accuracy: np.ndarray
+    uar: np.ndarray
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+
+def rates(right: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
+    """Accuracy, and the mean recall of the labels that occur.
+
+    Args:
+        right: codes of the right labels, [N].
+        correct: bool [N].
+    """
+    support = np.bincount(right)
+    hits = np.bincount(right, weights=correct)
+    return float(correct.mean()), float((hits[support > 0] / support[support > 0]).mean())
+
+
+def drawn_rates(right: np.ndarray, correct: np.ndarray, *, samples: int, seed: int) -> Rates:
+    """Rates of `samples` test sets, drawn clip by clip with replacement; the same seed draws the same clips.
+
+    A label that no drawn clip has is left out of that set's mean recall.
+
+    Args:
+        right: codes of the right labels, [N].
+        correct: bool [N].
+
+    Raises:
+        ValueError: when there are no clips.
+    """
+    if not len(right):
+        raise ValueError("no clips: nothing to draw from")
+    rng = np.random.default_rng(seed)
+    labels = int(right.max()) + 1
+    rows = max(1, _DRAWN_AT_ONCE // len(right))
+    accuracy, uar = [], []
+    for start in range(0, samples, rows):
+        count = min(rows, samples - start)
+        drawn = rng.integers(0, len(right), size=(count, len(right)))
+        flat = (right[drawn] + labels * np.arange(count)[:, None]).ravel()
+        support = np.bincount(flat, minlength=count * labels).reshape(count, labels)
+        hits = np.bincount(flat, weights=correct[drawn].ravel(), minlength=count * labels).reshape(count, labels)
+        accuracy.append(hits.sum(1) / len(right))
+        uar.append((hits / np.maximum(support, 1)).sum(1) / (support > 0).sum(1))
+    return Rates(np.concatenate(accuracy), np.concatenate(uar))
+
+
+def interval(drawn: np.ndarray) -> Interval:
+    """The middle 95 % of the drawn values."""
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+def compared(difference: float, drawn: np.ndarray) -> Comparison:
+    """A difference and its drawn values (the same clips drawn for both systems) as `paired_bootstrap` has them."""
+    bounds = interval(drawn)
+    rarer_side = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return Comparison(difference, bounds.low, bounds.high, min(1.0, 2 * (rarer_side + 1) / (len(drawn) + 1)))

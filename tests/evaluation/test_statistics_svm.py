@@ -1,0 +1,107 @@
+import time
+import warnings
+
+import librosa
+import numpy as np
+import pytest
+
+from soundraft.evaluation import statistics_svm
+from soundraft.evaluation.statistics_svm import Control, fit_control, statistics
+from soundraft.runtime import UserError
+
+RATE_HZ = 8000
+LABELS = ["high", "low", "noise"]
+
+
+def sound(label: str, seed: int, seconds: float = 0.5) -> np.ndarray:
+    """A tone with some noise, or noise; of any loudness."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    pitch_hz = {"high": 1500.0, "low": 300.0, "noise": 0.0}[label] * rng.uniform(0.9, 1.1)
+    loudness = rng.uniform(0.01, 0.5)
+    return (loudness * (np.sin(2 * np.pi * pitch_hz * times) + 0.3 * rng.normal(size=len(times)))).astype(np.float32)
+
+
+def corpus(clips: int, seed: int, labels: list[str] = LABELS) -> tuple[list[np.ndarray], list[str]]:
+    told = [labels[number % len(labels)] for number in range(clips)]
+    return [sound(label, seed + number) for number, label in enumerate(told)], told
+
+
+def fitted(labels: list[str] = LABELS) -> Control:
+    clips, told = corpus(30, 0, labels)
+    return fit_control(clips, told, labels=labels, sample_rate_hz=RATE_HZ)
+
+
+def test_it_tells_what_a_spectrum_tells() -> None:
+    clips, told = corpus(30, 1000)
+    found = fitted().probabilities(clips)
+    assert found.sum(1) == pytest.approx(1.0)
+    assert [LABELS[place] for place in found.argmax(1)] == told
+
+
+def test_the_most_likely_label_is_the_choice_of_the_machine() -> None:
+    clips = [sound("noise", seed)[:900] * np.linspace(0, 1, 900, dtype=np.float32) for seed in range(40)]
+    for labels in (LABELS, ["high", "low"]):
+        control = fitted(labels)
+        choice = control._pipeline.predict(statistics_svm.statistics_of(clips, RATE_HZ)).tolist()
+        assert [labels[place] for place in control.probabilities(clips).argmax(1)] == choice
+
+
+def test_columns_have_the_order_that_was_asked_for() -> None:
+    clips, told = corpus(30, 0)
+    turned = fit_control(clips, told, labels=["noise", "none", "low", "high"], sample_rate_hz=RATE_HZ)
+    there = fitted().probabilities(clips)
+    back = turned.probabilities(clips)
+    assert (back[:, [3, 2, 0]] == there).all()
+    assert (back[:, 1] == 0).all()
+
+
+def test_the_statistics_are_those_of_librosa() -> None:
+    samples = sound("high", 3)
+    mel = librosa.feature.melspectrogram(
+        y=samples, sr=RATE_HZ, n_fft=256, hop_length=80, n_mels=64, pad_mode="constant"
+    )
+    bands = librosa.power_to_db(mel, ref=np.max)
+    rows = np.concatenate([bands, librosa.feature.mfcc(S=bands, n_mfcc=20)])
+    parts = [rows.mean(1), rows.std(1), np.quantile(rows, 0.1, axis=1), np.quantile(rows, 0.9, axis=1)]
+    assert statistics(samples, RATE_HZ) == pytest.approx(np.concatenate(parts), abs=1e-3)
+
+
+def test_loudness_does_not_matter_and_short_and_silent_clips_are_told() -> None:
+    samples = sound("low", 4)
+    assert statistics(samples * 0.1, RATE_HZ) == pytest.approx(statistics(samples, RATE_HZ), abs=1e-2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for odd in (samples[:20], np.zeros(4000, dtype=np.float32), samples[:1]):
+            found = statistics(odd, RATE_HZ)
+            assert found.shape == (statistics_svm.COLUMNS,)
+            assert np.isfinite(found).all()
+
+
+def test_the_same_clips_give_the_same_machine() -> None:
+    clips, _ = corpus(12, 500)
+    assert (fitted().probabilities(clips) == fitted().probabilities(iter(clips))).all()
+    assert fitted().probabilities([]).shape == (0, 3)
+
+
+def test_a_clip_of_two_seconds_takes_milliseconds() -> None:
+    samples = sound("low", 5, seconds=2.5)
+    statistics(samples, RATE_HZ)
+    started = time.process_time()
+    for _ in range(20):
+        statistics(samples, RATE_HZ)
+    assert (time.process_time() - started) / 20 < 0.01
+
+
+def test_what_cannot_be_learned_is_refused() -> None:
+    clips, told = corpus(4, 0)
+    with pytest.raises(UserError, match="all 4 training clips are 'low'"):
+        fit_control(clips, ["low"] * 4, labels=LABELS, sample_rate_hz=RATE_HZ)
+    with pytest.raises(UserError, match="training has no clips"):
+        fit_control([], [], labels=LABELS, sample_rate_hz=RATE_HZ)
+    with pytest.raises(UserError, match="clip 1: a sample is not a finite number"):
+        fit_control([clips[0], clips[1] * np.nan], told[:2], labels=LABELS, sample_rate_hz=RATE_HZ)
+    with pytest.raises(UserError, match=r"clip 0: samples of shape \[0\]"):
+        fitted().probabilities([clips[0][:0]])
+    with pytest.raises(ValueError, match="4 training clips, but 3 labels"):
+        fit_control(clips, told[:3], labels=LABELS, sample_rate_hz=RATE_HZ)
