@@ -30,6 +30,7 @@ MEANINGS = {
     "text": "transcript",
     "label": "class",
     "speaker": "who speaks",
+    "metadata": "whatever else is known of the clip, as JSON",
     "duration": "seconds",
     "sample_rate": "Hz, of the audio",
     "frames": f"T, {ecdc.FRAMES_PER_S} a second",

@@ -124,6 +124,7 @@ def plain_row(part: Part, names: Sequence[str]) -> dict[str, Any]:
         "text": clip.text,
         "label": clip.label,
         "speaker": clip.speaker,
+        "metadata": json.dumps(clip.metadata, ensure_ascii=False, sort_keys=True) if clip.metadata else None,
         "duration": token.samples / ecdc.SAMPLE_RATE_HZ if clip.duration is None else clip.duration,
         "sample_rate": clip.sample_rate or ecdc.SAMPLE_RATE_HZ,
         "frames": token.frames,

@@ -46,6 +46,7 @@ def columns(materialize: Materialize) -> dict[str, Feature]:
         "text": _value("string"),
         "label": _value("string"),
         "speaker": _value("string"),
+        "metadata": _value("string"),
         "duration": _value("float64"),
         "sample_rate": _value("int32"),
         "frames": _value("int32"),

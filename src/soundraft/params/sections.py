@@ -1,13 +1,12 @@
 """The shape of params.yaml: every key, its type and its range."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+from soundraft.params.base import Count, Positive, Section, Share
+from soundraft.params.classification import Classification
+
 CorpusName = Literal[
     "espeak",
     "fsdd",
@@ -49,14 +48,6 @@ FindingCode = Literal[
     "range_unverifiable",
     "auditor_error",
 ]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    def leaves(self) -> dict[str, Any]:
-        """Leaf keys, with dots, and their values."""
-        return dict(_leaves(self, ""))
 
 
 class SplitSizes(Section):
@@ -287,6 +278,12 @@ class Perturbation(Section):
     noise_snr_db: float
 
 
+class LabelParams(Section):
+    aliases: list[Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")]]
+    ignore_case: bool
+    fuzzy_threshold: Share
+
+
 class RewardParams(Section):
     kind: Literal["reference", "unsupervised"]
     normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual"]
@@ -296,6 +293,7 @@ class RewardParams(Section):
     guards: RewardGuards
     unsupervised: UnsupervisedParts
     perturbation: Perturbation
+    labels: LabelParams
 
 
 class Evaluate(Section):
@@ -310,7 +308,7 @@ class Benchmark(Section):
 
 
 class Params(Section):
-    task: Literal["asr"]
+    task: Literal["asr", "classification"]
     seed: Annotated[int, Field(ge=0)]
     corpus: Corpus
     limits: Limits
@@ -320,6 +318,7 @@ class Params(Section):
     audit: Audit
     dataset: DatasetForm
     model: Model
+    classification: Classification
     train: Train
     reward: RewardParams
     evaluate: Evaluate
@@ -347,6 +346,12 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _labels_have_references(self) -> "Params":
+        if self.task == "classification" and self.reward.kind == "unsupervised":
+            raise ValueError("reward.kind: unsupervised scores transcripts; task: classification needs reference")
+        return self
+
+    @model_validator(mode="after")
     def _something_to_start_from(self) -> "Params":
         if self.model.checkpoint == "scratch" and self.train.epochs == 0:
             raise ValueError(
@@ -354,12 +359,3 @@ class Params(Section):
                 "name a checkpoint, or train for 1 epoch or more"
             )
         return self
-
-
-def _leaves(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

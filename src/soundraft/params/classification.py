@@ -1,0 +1,150 @@
+"""The shape of the section `classification` of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from soundraft.params.base import Count, Positive, Section, Share
+
+Size = Annotated[int, Field(ge=1, le=4096)]
+Sizes = Annotated[list[Size], Field(min_length=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Times = Annotated[int, Field(ge=0)]
+EncoderType = Literal[
+    "stacked_cnn",
+    "parallel_cnn",
+    "stacked_parallel_cnn",
+    "rnn",
+    "cnnrnn",
+    "transformer",
+    "wav2vec2",
+    "hubert",
+    "wavlm",
+    "whisper",
+    "ast",
+]
+CellType = Literal["lstm", "gru"]
+
+
+class SpectraParams(Section):
+    type: Literal["raw", "fbank", "stft", "stft_phase", "group_delay", "mel", "mfcc"]
+    sample_rate_hz: Annotated[int, Field(ge=1000, le=192000)]
+    window_length_in_s: Positive
+    window_shift_in_s: Positive
+    num_fft_points: Times
+    window_type: Literal["hamming", "hann", "blackman", "bartlett"]
+    num_filter_bands: Count
+    num_coefficients: Count
+    norm: Literal["none", "per_file"]
+
+
+class StackedCNNParams(Section):
+    num_filters: Size
+    filter_sizes: Sizes
+    pool_sizes: Sizes
+    dropout: Dropout
+
+
+class ParallelCNNParams(Section):
+    num_filters: Size
+    filter_sizes: Sizes
+    pool_size: Size
+    dropout: Dropout
+
+
+class StackedParallelCNNParams(Section):
+    num_stacks: Count
+    num_filters: Size
+    filter_sizes: Sizes
+    pool_size: Size
+    dropout: Dropout
+
+
+class RNNParams(Section):
+    cell_type: CellType
+    num_layers: Count
+    hidden_size: Size
+    bidirectional: bool
+    dropout: Dropout
+
+
+class CNNRNNParams(Section):
+    num_filters: Size
+    filter_sizes: Sizes
+    pool_sizes: Sizes
+    cell_type: CellType
+    num_layers: Count
+    hidden_size: Size
+    bidirectional: bool
+    dropout: Dropout
+
+
+class TransformerParams(Section):
+    num_layers: Count
+    hidden_size: Size
+    num_heads: Count
+    transformer_output_size: Size
+    pool_size: Size
+    dropout: Dropout
+
+
+class PretrainedParams(Section):
+    model: str
+    revision: str
+    trainable: bool
+
+
+class EncoderParams(Section):
+    type: EncoderType
+    pooling: Literal["statistics", "attention", "mean", "max"]
+    num_fc_layers: Times
+    output_size: Size
+    fc_dropout: Dropout
+    stacked_cnn: StackedCNNParams
+    parallel_cnn: ParallelCNNParams
+    stacked_parallel_cnn: StackedParallelCNNParams
+    rnn: RNNParams
+    cnnrnn: CNNRNNParams
+    transformer: TransformerParams
+    pretrained: PretrainedParams
+
+
+class AugmentParams(Section):
+    time_stripes: Times
+    time_share: Share
+    frequency_stripes: Times
+    frequency_share: Share
+    time_shift: Share
+    speed: Annotated[float, Field(ge=0, lt=1)]
+    warp: Annotated[float, Field(ge=0, lt=1)]
+    gain: NotNegative
+    noise: NotNegative
+    mixup: NotNegative
+    mixup_probability: Share
+    label_smoothing: Share
+
+
+class TrainerParams(Section):
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    warmup_share: Share
+    final_lr_share: Share
+    weight_decay: NotNegative
+    max_grad_norm: Positive
+    early_stop: Times
+    average_decay: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["none", "balanced", "sqrt"]
+    sampling: Literal["shuffled", "balanced"]
+
+
+class Classification(Section):
+    target: Annotated[str, Field(min_length=1)]
+    inputs: list[Annotated[str, Field(pattern=r"^[^:]+:(category|number)$")]]
+    channel: Annotated[str, Field(pattern=r"^(average|all|\d+)$")]
+    audio_file_length_limit_in_s: NotNegative
+    features: SpectraParams
+    encoder: EncoderParams
+    trainer: TrainerParams
+    augment: AugmentParams
