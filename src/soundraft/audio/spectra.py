@@ -1,6 +1,7 @@
 """What a classifier hears of a clip: samples, spectra, filterbanks, group delay, cepstra.
 
-Letters in shapes: N samples, C channels, T frames, F features, W samples of a window, S samples of a shift.
+Letters in shapes: N samples, C channels, T frames (t of them at a time), F features, W samples of a window,
+S of a shift.
 
 All but `raw` cut the clip into T = ceil((N − W)/S + 1) frames, the last one filled with zeros, and transform each frame
 times a window to X:
@@ -35,7 +36,7 @@ RANGE_DB = 80.0
 MAX_BANDS = 4096
 LEAST_WINDOW = 3  # samples; shorter windows are all zeros for most window types
 LIBROSA_TYPES = ("mel", "mfcc")
-BLOCK_BYTES = 1 << 17  # of frames at a time: they stay in the processor's cache, and a long clip needs little memory
+BLOCK_BYTES = 1 << 18  # of frames at a time: they stay in the processor's cache, and a long clip needs little memory
 NORMS = ("none", "per_file")
 WINDOWS: dict[str, Callable[[int], np.ndarray]] = {
     "hamming": np.hamming,
@@ -150,24 +151,26 @@ class Spectra:
             UserError: when the clip is shorter than one window, or has NaN or infinite samples.
         """
         clip = self._checked(samples)
-        features = clip if self.type == "raw" else np.concatenate([_of_channel(self, x) for x in clip.T], axis=1)
+        parts = [clip] if self.type == "raw" else [_of_channel(self, signal) for signal in clip.T]
+        features = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         if self.norm == "per_file":
-            features = (features - features.mean(axis=0)) / (features.std(axis=0) + FLOOR)
+            wide = features.astype(np.float64, copy=False)
+            features = (wide - wide.mean(axis=0)) / (wide.std(axis=0) + FLOOR)
         out = features.astype(np.float32)
         return out[:, 0] if self.type == "raw" and out.shape[1] == 1 else out
 
     def _checked(self, samples: np.ndarray) -> np.ndarray:
-        """float64 `[N, C]`."""
-        clip = np.asarray(samples, dtype=np.float64)
+        """`[N, C]`."""
+        clip = np.asarray(samples)
         if clip.ndim not in (1, 2) or clip.shape[1:] == (0,):
             raise UserError(f"samples of shape {clip.shape}: give [N], or [N, C] for C channels")
         if len(clip) == 0:
             raise UserError("a clip without samples: leave it out")
         if self.type != "raw" and len(clip) < self.window:
             raise UserError(
-                f"a clip of {len(clip)} samples is shorter than one window of {self.window} "
-                f"(window_length_in_s {self.window_length_in_s} at {self.sample_rate_hz} Hz): "
-                f"set window_length_in_s to {len(clip) / self.sample_rate_hz:.4g} or less, or leave the clip out"
+                f"a clip of {len(clip)} samples ({len(clip) / self.sample_rate_hz:.4g} s) is shorter than one window of "
+                f"{self.window} (window_length_in_s {self.window_length_in_s} at {self.sample_rate_hz} Hz): "
+                "give a window that fits into it, or leave the clip out"
             )
         if not np.isfinite(clip).all():
             bad = np.flatnonzero(~np.isfinite(clip.reshape(len(clip), -1)).all(axis=1))
@@ -178,26 +181,32 @@ class Spectra:
 def _of_channel(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
     """`[N]` → float64 `[T, F]`."""
     make, finish = MAKERS[spectra.type]
-    frames = _framed(spectra, signal)
+    count = spectra.frames(len(signal))
     step = max(1, BLOCK_BYTES // (8 * spectra.fft_points))
-    blocks = [make(spectra, frames[start : start + step]) for start in range(0, len(frames), step)]
+    blocks = [
+        make(spectra, _framed(spectra, signal, first, min(first + step, count))) for first in range(0, count, step)
+    ]
     return finish(spectra, np.concatenate(blocks))
 
 
-def _framed(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
-    """`[N]` → `[T, W]`, a view of the clip with pre-emphasis where the type has it, and what fills the last frame."""
-    window, shift, count = spectra.window, spectra.shift, spectra.frames(len(signal))
-    out = np.zeros((count - 1) * shift + window)
-    out[: len(signal)] = signal
+def _framed(spectra: Spectra, signal: np.ndarray, first: int, last: int) -> np.ndarray:
+    """`[N]` → frames `first` to `last - 1`, `[t, W]`, with pre-emphasis where the type has it; the end is filled up."""
+    start, final = spectra.shift * first, spectra.shift * (last - 1)
+    end = final + spectra.window
+    part = signal[start:end].astype(np.float64)
+    out = np.zeros(end - start)
+    out[: len(part)] = part
     if spectra.type not in LIBROSA_TYPES:
-        out[1 : len(signal)] -= PRE_EMPHASIS * signal[:-1]
-    if spectra.type == "fbank":  # each frame loses its samples' mean: of such a filling zeros are left
-        out[len(signal) :] = out[(count - 1) * shift : len(signal)].mean()
-    return np.lib.stride_tricks.sliding_window_view(out, window)[::shift]
+        out[1 : len(part)] -= PRE_EMPHASIS * part[:-1]
+        out[0] -= PRE_EMPHASIS * float(signal[start - 1]) if start else 0.0
+    if spectra.type == "fbank" and len(part) < len(out):
+        # each frame loses the mean of its samples: of such a filling zeros are left
+        out[len(part) :] = out[final - start : len(part)].mean()
+    return np.lib.stride_tricks.sliding_window_view(out, spectra.window)[:: spectra.shift]
 
 
 def _transformed(spectra: Spectra, frames: np.ndarray, *, ramp: bool = False) -> np.ndarray:
-    """`[T, W]` → complex `[T, bins]`; with `ramp` each sample also weighs its place in the frame."""
+    """`[t, W]` → complex `[t, bins]`; with `ramp` each sample also weighs its place in the frame."""
     weights = _window(spectra.window_type, spectra.window, periodic=spectra.type in LIBROSA_TYPES, ramp=ramp)
     return np.fft.rfft(frames * weights, n=spectra.fft_points)
 
@@ -211,15 +220,17 @@ def _window(name: str, length: int, *, periodic: bool, ramp: bool) -> np.ndarray
 
 
 def _power(spectrum: np.ndarray) -> np.ndarray:
-    return spectrum.real**2 + spectrum.imag**2
+    power = spectrum.real**2
+    power += spectrum.imag**2
+    return power
 
 
 def _banded(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
-    """`[T, W]` → the power in each band `[T, bands]`."""
+    """`[t, W]` → the power in each band, `[t, bands]`."""
     bands, points, rate_hz = spectra.num_filter_bands, spectra.fft_points, spectra.sample_rate_hz
     snapped = spectra.type not in LIBROSA_TYPES
-    filters = mel_filters.triangles(bands, fft_points=points, rate_hz=rate_hz, snapped=snapped)
-    return _power(_transformed(spectra, frames)) @ filters.T
+    power = _power(_transformed(spectra, frames))
+    return mel_filters.banded(power, bands, fft_points=points, rate_hz=rate_hz, snapped=snapped)
 
 
 def _stft(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
