@@ -168,8 +168,8 @@ class Spectra:
             raise UserError("a clip without samples: leave it out")
         if self.type != "raw" and len(clip) < self.window:
             raise UserError(
-                f"a clip of {len(clip)} samples ({len(clip) / self.sample_rate_hz:.4g} s) is shorter than one window of "
-                f"{self.window} (window_length_in_s {self.window_length_in_s} at {self.sample_rate_hz} Hz): "
+                f"a clip of {len(clip)} samples ({len(clip) / self.sample_rate_hz:.4g} s) is shorter than one window "
+                f"of {self.window} (window_length_in_s {self.window_length_in_s} at {self.sample_rate_hz} Hz): "
                 "give a window that fits into it, or leave the clip out"
             )
         if not np.isfinite(clip).all():
