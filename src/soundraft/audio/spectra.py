@@ -1,6 +1,7 @@
 """What a classifier hears of a clip: samples, spectra, filterbanks, group delay, cepstra.
 
-Letters in shapes: N samples, C channels, T frames, F features, W samples of a window, S samples of a shift.
+Letters in shapes: N samples, C channels, T frames (t of them at a time), F features, W samples of a window,
+S of a shift.
 
 All but `raw` cut the clip into T = ceil((N − W)/S + 1) frames, the last one filled with zeros, and transform each frame
 times a window to X:
@@ -34,6 +35,8 @@ PRE_EMPHASIS = 0.97
 RANGE_DB = 80.0
 MAX_BANDS = 4096
 LEAST_WINDOW = 3  # samples; shorter windows are all zeros for most window types
+LIBROSA_TYPES = ("mel", "mfcc")
+BLOCK_BYTES = 1 << 18  # of frames at a time: they stay in the processor's cache, and a long clip needs little memory
 NORMS = ("none", "per_file")
 WINDOWS: dict[str, Callable[[int], np.ndarray]] = {
     "hamming": np.hamming,
@@ -70,7 +73,7 @@ class Spectra:
     norm: str
 
     def __post_init__(self) -> None:
-        for name, allowed in (("type", MAKERS), ("window_type", WINDOWS), ("norm", NORMS)):
+        for name, allowed in (("type", TYPES), ("window_type", WINDOWS), ("norm", NORMS)):
             value = getattr(self, name)
             if value not in allowed:
                 raise UserError(f"{name} {value!r}: give {', '.join(allowed)}")
@@ -148,25 +151,26 @@ class Spectra:
             UserError: when the clip is shorter than one window, or has NaN or infinite samples.
         """
         clip = self._checked(samples)
-        make = MAKERS[self.type]
-        features = np.concatenate([make(self, channel) for channel in clip.T], axis=1)
+        parts = [clip] if self.type == "raw" else [_of_channel(self, signal) for signal in clip.T]
+        features = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         if self.norm == "per_file":
-            features = (features - features.mean(axis=0)) / (features.std(axis=0) + FLOOR)
+            wide = features.astype(np.float64, copy=False)
+            features = (wide - wide.mean(axis=0)) / (wide.std(axis=0) + FLOOR)
         out = features.astype(np.float32)
         return out[:, 0] if self.type == "raw" and out.shape[1] == 1 else out
 
     def _checked(self, samples: np.ndarray) -> np.ndarray:
-        """float64 `[N, C]`."""
-        clip = np.asarray(samples, dtype=np.float64)
+        """`[N, C]`."""
+        clip = np.asarray(samples)
         if clip.ndim not in (1, 2) or clip.shape[1:] == (0,):
             raise UserError(f"samples of shape {clip.shape}: give [N], or [N, C] for C channels")
         if len(clip) == 0:
             raise UserError("a clip without samples: leave it out")
         if self.type != "raw" and len(clip) < self.window:
             raise UserError(
-                f"a clip of {len(clip)} samples is shorter than one window of {self.window} "
-                f"(window_length_in_s {self.window_length_in_s} at {self.sample_rate_hz} Hz): "
-                f"set window_length_in_s to {len(clip) / self.sample_rate_hz:.4g} or less, or leave the clip out"
+                f"a clip of {len(clip)} samples ({len(clip) / self.sample_rate_hz:.4g} s) is shorter than one window "
+                f"of {self.window} (window_length_in_s {self.window_length_in_s} at {self.sample_rate_hz} Hz): "
+                "give a window that fits into it, or leave the clip out"
             )
         if not np.isfinite(clip).all():
             bad = np.flatnonzero(~np.isfinite(clip.reshape(len(clip), -1)).all(axis=1))
@@ -174,83 +178,94 @@ class Spectra:
         return clip.reshape(len(clip), -1)
 
 
-def _framed(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
-    """`[N]` → `[T, W]`, a view of the signal with zeros after it."""
-    window, shift, count = spectra.window, spectra.shift, spectra.frames(len(signal))
-    padded = np.zeros((count - 1) * shift + window)
-    padded[: len(signal)] = signal
-    return np.lib.stride_tricks.sliding_window_view(padded, window)[::shift]
+def _of_channel(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+    """`[N]` → float64 `[T, F]`."""
+    make, finish = MAKERS[spectra.type]
+    count = spectra.frames(len(signal))
+    step = max(1, BLOCK_BYTES // (8 * spectra.fft_points))
+    blocks = [
+        make(spectra, _framed(spectra, signal, first, min(first + step, count))) for first in range(0, count, step)
+    ]
+    return finish(spectra, np.concatenate(blocks))
 
 
-def _emphasised(signal: np.ndarray) -> np.ndarray:
-    out = signal.copy()
-    out[1:] -= PRE_EMPHASIS * signal[:-1]
-    return out
+def _framed(spectra: Spectra, signal: np.ndarray, first: int, last: int) -> np.ndarray:
+    """`[N]` → frames `first` to `last - 1`, `[t, W]`, with pre-emphasis where the type has it; the end is filled up."""
+    start, final = spectra.shift * first, spectra.shift * (last - 1)
+    end = final + spectra.window
+    part = signal[start:end].astype(np.float64)
+    out = np.zeros(end - start)
+    out[: len(part)] = part
+    if spectra.type not in LIBROSA_TYPES:
+        out[1 : len(part)] -= PRE_EMPHASIS * part[:-1]
+        out[0] -= PRE_EMPHASIS * float(signal[start - 1]) if start else 0.0
+    if spectra.type == "fbank" and len(part) < len(out):
+        # each frame loses the mean of its samples: of such a filling zeros are left
+        out[len(part) :] = out[final - start : len(part)].mean()
+    return np.lib.stride_tricks.sliding_window_view(out, spectra.window)[:: spectra.shift]
 
 
-def _spectrum(spectra: Spectra, frames: np.ndarray, *, periodic: bool = False, ramp: bool = False) -> np.ndarray:
-    """`[T, W]` → complex `[T, bins]`; with `ramp` each sample also weighs its place in the frame."""
-    weights = _window(spectra.window_type, spectra.window, periodic)
-    if ramp:
-        weights = weights * np.arange(spectra.window)
+def _transformed(spectra: Spectra, frames: np.ndarray, *, ramp: bool = False) -> np.ndarray:
+    """`[t, W]` → complex `[t, bins]`; with `ramp` each sample also weighs its place in the frame."""
+    weights = _window(spectra.window_type, spectra.window, periodic=spectra.type in LIBROSA_TYPES, ramp=ramp)
     return np.fft.rfft(frames * weights, n=spectra.fft_points)
 
 
 @cache
-def _window(name: str, length: int, periodic: bool) -> np.ndarray:
+def _window(name: str, length: int, *, periodic: bool, ramp: bool) -> np.ndarray:
     weights = WINDOWS[name](length + 1)[:-1] if periodic else WINDOWS[name](length)
+    weights = weights * np.arange(length) if ramp else weights
     weights.flags.writeable = False
     return weights
 
 
 def _power(spectrum: np.ndarray) -> np.ndarray:
-    return spectrum.real**2 + spectrum.imag**2
+    power = spectrum.real**2
+    power += spectrum.imag**2
+    return power
 
 
-def _banded(spectra: Spectra, power: np.ndarray, *, snapped: bool) -> np.ndarray:
-    """`[T, bins]` → `[T, bands]`."""
+def _banded(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
+    """`[t, W]` → the power in each band, `[t, bands]`."""
     bands, points, rate_hz = spectra.num_filter_bands, spectra.fft_points, spectra.sample_rate_hz
-    return power @ mel_filters.triangles(bands, fft_points=points, rate_hz=rate_hz, snapped=snapped).T
+    snapped = spectra.type not in LIBROSA_TYPES
+    power = _power(_transformed(spectra, frames))
+    return mel_filters.banded(power, bands, fft_points=points, rate_hz=rate_hz, snapped=snapped)
 
 
-def _raw(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
-    return signal[:, None]
+def _stft(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
+    return np.abs(_transformed(spectra, frames))
 
 
-def _stft(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
-    return np.abs(_spectrum(spectra, _framed(spectra, _emphasised(signal))))
-
-
-def _stft_phase(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
-    spectrum = _spectrum(spectra, _framed(spectra, _emphasised(signal)))
+def _stft_phase(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
+    spectrum = _transformed(spectra, frames)
     return np.concatenate([np.angle(spectrum), np.abs(spectrum)], axis=1)
 
 
-def _group_delay(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
+def _group_delay(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
     """−dφ/dω in samples (Oppenheim and Schafer, Discrete-Time Signal Processing: the form without unwrapping)."""
-    frames = _framed(spectra, _emphasised(signal))
-    plain, ramped = _spectrum(spectra, frames), _spectrum(spectra, frames, ramp=True)
+    plain, ramped = _transformed(spectra, frames), _transformed(spectra, frames, ramp=True)
     return (plain.real * ramped.real + plain.imag * ramped.imag) / (_power(plain) + FLOOR)
 
 
-def _fbank(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
-    frames = _framed(spectra, _emphasised(signal))
-    means = frames.mean(axis=1, keepdims=True)
-    filled = len(signal) - (len(frames) - 1) * spectra.shift  # samples of the last frame that are the clip's
-    means[-1] *= spectra.window / filled
-    centred = frames - means
-    centred[-1, filled:] = 0.0
-    return np.log(_banded(spectra, _power(_spectrum(spectra, centred)), snapped=True) + FLOOR)
+def _fbank(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
+    return np.log(_banded(spectra, frames - frames.mean(axis=1, keepdims=True)) + FLOOR)
 
 
-def _mel(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
-    power = _power(_spectrum(spectra, _framed(spectra, signal), periodic=True))
-    decibels = 10.0 * np.log10(np.maximum(_banded(spectra, power, snapped=False), FLOOR))
+def _decibels(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
+    return 10.0 * np.log10(np.maximum(_banded(spectra, frames), FLOOR))
+
+
+def _as_it_is(spectra: Spectra, features: np.ndarray) -> np.ndarray:
+    return features
+
+
+def _limited(spectra: Spectra, decibels: np.ndarray) -> np.ndarray:
     return np.maximum(decibels, decibels.max() - RANGE_DB)
 
 
-def _mfcc(spectra: Spectra, signal: np.ndarray) -> np.ndarray:
-    return _mel(spectra, signal) @ _cosines(spectra.num_filter_bands, spectra.num_coefficients)
+def _cepstrum(spectra: Spectra, decibels: np.ndarray) -> np.ndarray:
+    return _limited(spectra, decibels) @ _cosines(spectra.num_filter_bands, spectra.num_coefficients)
 
 
 @cache
@@ -263,15 +278,17 @@ def _cosines(bands: int, coefficients: int) -> np.ndarray:
     return matrix
 
 
-MAKERS: dict[str, Callable[[Spectra, np.ndarray], np.ndarray]] = {
-    "raw": _raw,
-    "fbank": _fbank,
-    "stft": _stft,
-    "stft_phase": _stft_phase,
-    "group_delay": _group_delay,
-    "mel": _mel,
-    "mfcc": _mfcc,
+Step = Callable[[Spectra, np.ndarray], np.ndarray]
+# what is done with each block of frames, and then with the whole clip
+MAKERS: dict[str, tuple[Step, Step]] = {
+    "fbank": (_fbank, _as_it_is),
+    "stft": (_stft, _as_it_is),
+    "stft_phase": (_stft_phase, _as_it_is),
+    "group_delay": (_group_delay, _as_it_is),
+    "mel": (_decibels, _limited),
+    "mfcc": (_decibels, _cepstrum),
 }
+TYPES = ("raw", *MAKERS)
 
 
 def select_channel(samples: np.ndarray, channel: str) -> np.ndarray:
