@@ -103,7 +103,7 @@ def test_that_no_cycle_beats_the_start_is_said() -> None:
 def test_a_control_as_good_as_the_cycles_and_the_majority_class_are_named() -> None:
     told = "\n".join(verdicts(chain(0.2, 0.3, svm=0.1, sft=0.5, random=0.1), BOOTSTRAP))
     assert (
-        "The control: supervised on references is as good as cycle 1, or better: accuracy 50.0% against 30.0%" in told
+        "The control “supervised on references” is as good as cycle 1, or better: accuracy 50.0% against 30.0%" in told
     )
     assert "**The model is no better than the majority class**: accuracy 33.3% against 30.0%" in told
     assert "a random one" not in told
@@ -133,7 +133,7 @@ def test_labels_without_test_clips_and_a_single_one_are_said() -> None:
         references=[whole.known[number] for number in own],
     )  # fmt: skip
     text = report([Row("start", "start", 0, some)], BOOTSTRAP, top=3)
-    assert "1 labels have no test clip and are left out of UAR, macro F1 and AUC: sad." in text
+    assert "Labels without a test clip, 1, are left out of UAR, macro F1 and AUC: sad." in text
     one = replace(some, references=["joy"] * len(own))
     text = report([Row("start", "start", 0, one)], BOOTSTRAP, top=3)
     assert "No kappa: all references are 'joy'." in text

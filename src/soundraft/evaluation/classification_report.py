@@ -49,7 +49,7 @@ class Row:
         """The same, in a sentence."""
         if self.chain in (START, SVM, MAJORITY):
             return f"the {self.label.removeprefix('control: ')}"
-        return f"cycle {self.cycle}" if self.chain == TRAINED else f"the {self.label}"
+        return f"cycle {self.cycle}" if self.chain == TRAINED else f"the control “{_NAMES[self.chain]}”"
 
     @property
     def accuracy(self) -> float:
@@ -212,7 +212,7 @@ def _notes(found: LabelScores) -> list[str]:
     notes = ["Intervals: 95 %, bootstrap over the clips; of differences the same clips are drawn for both models."]
     if found.absent:
         notes.append(
-            f"{len(found.absent)} labels have no test clip and are left out of UAR, macro F1 and AUC: "
+            f"Labels without a test clip, {len(found.absent)}, are left out of UAR, macro F1 and AUC: "
             f"{', '.join(found.absent)}."
         )
     return notes + [f"No {name}: {reason}." for name, reason in found.missing.items()]

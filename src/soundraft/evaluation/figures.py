@@ -1,0 +1,83 @@
+"""What the pictures share: how they are dressed, and files whose bytes depend on what is drawn alone."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from soundraft import files
+from soundraft.runtime import UserError
+
+# by suffix: what would differ from run to run, or between versions of the library, is left out
+FORMATS: Mapping[str, Mapping[str, None]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+NAME_WIDTH = 28
+
+
+def new_figure(width_in: float, height_in: float) -> Any:
+    """A figure of this size that belongs to no window and to no global list."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_in, height_in), dpi=120, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    return figure
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UserError when pictures cannot be written as such a file."""
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"{path}: a picture is written as {', '.join(FORMATS)}, not as {path.suffix or 'no suffix'!r}")
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure in the format of the path's suffix: png, pdf or svg.
+
+    Raises:
+        UserError: for another suffix.
+    """
+    import matplotlib
+
+    check_suffix(path)
+    suffix = path.suffix.lower()
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "soundraft"}):
+        figure.savefig(buffer, format=suffix[1:], metadata=dict(FORMATS[suffix]))
+    files.write_bytes(path, buffer.getvalue())
+
+
+def dress(axes: Any, title: str, x_label: str, y_label: str, *, note: str = "") -> None:
+    """Title, a line of numbers below it, units."""
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18 if note else 8, parse_math=False)
+    axes.annotate(
+        note, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=8.5,
+        color="#666666", parse_math=False,
+    )  # fmt: skip
+    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_ylabel(y_label, fontsize=9)
+    axes.tick_params(labelsize=8.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(alpha=0.25, linewidth=0.8)
+
+
+def whole_numbers(*those: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in those:
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7, steps=[1, 2, 5, 10]))
+
+
+def percent(*those: Any) -> None:
+    """Shares 0–1 as 0 % to 100 %."""
+    from matplotlib.ticker import MultipleLocator, PercentFormatter
+
+    for axis in those:
+        axis.set_major_locator(MultipleLocator(0.2))
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def cut(text: str, width: int = NAME_WIDTH) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
