@@ -19,7 +19,8 @@ OUT = Path("data/raw")
 def main() -> None:
     params = load_params()
     with stage_run("fetch", params.leaves()) as tracker, files.building(OUT) as out:
-        for role in get_args(Role):
+        # a classifier starts from the corpus that its cycles go on with
+        for role in ("target",) if params.task == "classification" else get_args(Role):
             started = time.monotonic()
             name = getattr(params.corpus, role).name
             limit = params.limits.max_bad_fraction

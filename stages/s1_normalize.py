@@ -26,7 +26,9 @@ def main() -> None:
     params = load_params()
     leveling = Leveling(**params.normalize.model_dump())
     with stage_run("s1_normalize", params.leaves()) as tracker:
-        for source in files.folders(SOURCE):
+        sources = files.folders(SOURCE)
+        files.remove_other_folders(OUT, [source.name for source in sources])
+        for source in sources:
             limit = params.limits.max_bad_fraction
             done = normalize_corpus(source, OUT / source.name, leveling, max_bad_fraction=limit)
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})

@@ -25,7 +25,9 @@ def main() -> None:
     params = load_params()
     encoding = Encoding(**params.encodec.model_dump(), device=runtime.device_name())
     with stage_run("s2_encodec", params.leaves()) as tracker:
-        for source in files.folders(SOURCE):
+        sources = files.folders(SOURCE)
+        files.remove_other_folders(OUT, [source.name for source in sources])
+        for source in sources:
             clips = read_manifest(source / MANIFEST_NAME)
             limit = params.limits.max_bad_fraction
             done = tokenize.encode_clips(clips, source, OUT / source.name, encoding, max_bad_fraction=limit, owned=True)

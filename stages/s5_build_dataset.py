@@ -6,6 +6,7 @@ Without arguments the stage of the pipeline; alone on any folder of token files,
 """
 
 import argparse
+import shutil
 from pathlib import Path
 
 from soundraft import files, stage
@@ -41,6 +42,8 @@ def pipeline() -> None:
             )  # fmt: skip
             tracker.metrics({f"{name}_{split}": facts.clips for split, facts in done.splits.items()})
             tell(name, done)
+        if params.task == "classification":  # a classifier starts from the corpus that its cycles go on with
+            shutil.copytree(out / "target", out / "start")
 
 
 def alone(given: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from soundraft.params import load_params
-from tests.closure import closure
+from tests.closure import closure, imported
 
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
 CYCLES = yaml.safe_load(Path("cycles.yaml").read_text())
@@ -51,13 +51,23 @@ def test_params_are_the_leaves_that_the_script_reads(name: str) -> None:
 
 
 def read_sections(path: str) -> set[str]:
-    """Leaf keys that a stage reads: each `params.a.b` in its text, all leaves of a section that it takes whole."""
+    """Leaf keys that a stage reads: each `params.a.b` in its text and in that of the tasks it names.
+
+    All leaves of a section that is taken whole.
+    """
     read: set[str] = set()
-    for function in ast.walk(ast.parse(Path(path).read_text())):
-        if isinstance(function, ast.FunctionDef):
-            for chain in chains(function):
-                read |= {leaf for leaf in LEAVES if leaf == chain or leaf.startswith(f"{chain}.")}
+    for text in [Path(path), *tasks_of(path)]:
+        for function in ast.walk(ast.parse(text.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                for chain in chains(function):
+                    read |= {leaf for leaf in LEAVES if leaf == chain or leaf.startswith(f"{chain}.")}
     return (read | EXTRA_READS.get(path, set())) - NOT_READ.get(path, set())
+
+
+def tasks_of(path: str) -> list[Path]:
+    """The modules of tasks that a stage names itself."""
+    tasks = Path("src/soundraft/tasks")
+    return [module for module in imported(Path(path)) if module.parent == tasks and module.name != "__init__.py"]
 
 
 def chains(function: ast.FunctionDef) -> set[str]:

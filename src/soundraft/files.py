@@ -87,6 +87,13 @@ def building(directory: Path) -> Iterator[Path]:
     os.replace(scratch, directory)
 
 
+def remove_other_folders(root: Path, wanted: Iterable[str]) -> None:
+    """Remove what an earlier run, of other corpora, left in an out that DVC does not clear."""
+    for folder in folders(root) if root.is_dir() else []:
+        if folder.name not in set(wanted):
+            shutil.rmtree(folder)
+
+
 def folders(root: Path) -> list[Path]:
     """The folders in `root`, sorted by name."""
     return sorted(path for path in root.iterdir() if path.is_dir())

@@ -49,7 +49,8 @@ def test_rows_have_all_columns_and_load_after_a_move(tmp_path: Path) -> None:
     wav = row.pop("wav")
     assert row == {
         "id": "3", "audio": "tokens/train/3_x.0.ecdc", "cond": "cond/train/3_x.0.cond.npy", "text": "text 3",
-        "label": None, "speaker": "s", "duration": 0.5, "sample_rate": 24000, "frames": codes_of(3).shape[1],
+        "label": None, "speaker": "s", "metadata": None, "duration": 0.5, "sample_rate": 24000,
+        "frames": codes_of(3).shape[1],
         "codebooks": CODEBOOKS, "features": list(NAMES),
     }  # fmt: skip
     np.testing.assert_allclose(io.decode(wav["bytes"], 24000), tone(0.5, 24000), atol=1e-4)

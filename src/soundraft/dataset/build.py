@@ -1,9 +1,9 @@
 """s5: normalised audio, tokens and sidecars → a Hugging Face `DatasetDict`, with a card and a list of bad clips.
 
 Columns: `id, wav (bytes, path), audio (the token file's path), cond (the sidecar's npy), text, label, speaker,
-metadata (JSON), duration (s), sample_rate (Hz), frames, codebooks, features`; paths are relative to the dataset. With `embed` the codes
-and the conditioning stand in the tables instead: `codes [T][K], cond [T][D], meta`. The bytes on disk depend on nothing
-but the clips.
+metadata (JSON), duration (s), sample_rate (Hz), frames, codebooks, features`; paths are relative to the dataset. With
+`embed` the codes and the conditioning stand in the tables instead: `codes [T][K], cond [T][D], meta`. The bytes on disk
+depend on nothing but the clips.
 """
 
 from collections.abc import Sequence

@@ -101,6 +101,17 @@ def shown_rows(rows: Sequence[Row]) -> list[Row]:
     return sorted(shown, key=lambda row: (order.index(row.chain), row.cycle))
 
 
+def model_folders(chains: Path) -> list[tuple[str, int, Path]]:
+    """(chain, cycle, folder) of every model, the start model first; cycles that were not asked for have none."""
+    found = [(START, 0, chains / "base")]
+    found += [
+        (TRAINED, int(path.parent.name), path.parent) for path in sorted(chains.glob("raft/[0-9][0-9]/config.json"))
+    ]
+    controls = sorted(chains.glob("controls/[0-9][0-9]/*/config.json"))
+    found += [(path.parent.name, int(path.parents[1].name), path.parent) for path in controls]
+    return found
+
+
 def last_trained(rows: Sequence[Row]) -> Row:
     """The last model of the trained chain; the start model when no cycle was trained."""
     return [row for row in rows if row.chain in (START, TRAINED)][-1]

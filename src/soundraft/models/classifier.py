@@ -76,7 +76,7 @@ class AudioClassifier:
         settings: Mapping[str, Any],
     ) -> None:
         self.device = runtime.device()
-        self.model = model.to(self.device).eval()
+        self.model: Any = model.to(self.device).eval()
         self.labels = list(labels)
         self.front = front
         self.side = tuple(side)

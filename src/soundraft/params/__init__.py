@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from soundraft.params.sections import Params, Section
+from soundraft.params.base import Section
+from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 
 PARAMS_PATH = Path("params.yaml")

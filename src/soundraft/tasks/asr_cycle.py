@@ -13,6 +13,7 @@ from soundraft.models import Recognizer
 from soundraft.params.sections import Params
 from soundraft.tasks import asr, asr_reward
 from soundraft.tasks.cycle import Rules
+from soundraft.training.supervised import Augment
 
 
 class Recognition:
@@ -23,12 +24,14 @@ class Recognition:
         texts: transcripts of the start corpus, which the verifier may know.
     """
 
-    measured = ("target", "start")
+    measured: Sequence[str] = ("target", "start")
 
     def __init__(self, reward: Mapping[str, Any], *, texts: Sequence[str]) -> None:
         self.judged_by = hashlib.sha256(repr((sorted(reward.items()), list(texts))).encode()).hexdigest()
         self.verifier = asr_reward.build(reward, texts=texts)
-        self.altered = alterations(**reward["perturbation"]) if self.verifier.needs_perturbed else []
+        self.altered: Sequence[Alteration] = ()
+        if self.verifier.needs_perturbed:
+            self.altered = alterations(**reward["perturbation"])
         self.normalizer: str = reward["normalizer"]
 
     def load_model(self, folder: Path) -> Recognizer:
@@ -44,6 +47,9 @@ class Recognition:
         altered: Alteration | None = None,
     ) -> Utterances:
         return asr.load_clips(dataset, split, recognizer, normalizer=self.normalizer, indices=indices, altered=altered)
+
+    def augment(self, recognizer: Recognizer, seed: int) -> Augment | None:
+        return None
 
     def validate(self, recognizer: Recognizer, clips: Utterances, corpus: str) -> dict[str, float]:
         scored = asr.recognize(recognizer, clips, normalizer=self.normalizer, title=f"validate {corpus}")

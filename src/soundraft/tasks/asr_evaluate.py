@@ -43,7 +43,7 @@ def _evaluate_all(params: Params, chains: Path, dataset: Path) -> Iterator[repor
     normalizer = params.reward.normalizer
     snapper = VocabularySnapper([word for text in words for word in NORMALIZERS[normalizer](text).split()])
     clips: dict[str, Utterances] = {}
-    for chain, cycle, folder in model_folders(chains):
+    for chain, cycle, folder in report.model_folders(chains):
         recognizer = models.load_recognizer(folder)
         scored = {}
         for corpus in CORPORA:
@@ -53,18 +53,6 @@ def _evaluate_all(params: Params, chains: Path, dataset: Path) -> Iterator[repor
             scored[corpus] = asr.recognize(recognizer, clips[corpus], normalizer=normalizer, title=title)
         algorithm = params.train.algorithm if chain == report.TRAINED else chain
         yield report.Row(chain, algorithm, cycle, scored["target"], snapped(scored["target"], snapper), scored["start"])
-
-
-def model_folders(chains: Path) -> list[tuple[str, int, Path]]:
-    """(chain, cycle, folder) of every model, the start model first; cycles that were not asked for have none."""
-    found = [(report.START, 0, chains / "base")]
-    found += [
-        (report.TRAINED, int(path.parent.name), path.parent)
-        for path in sorted(chains.glob("raft/[0-9][0-9]/config.json"))
-    ]
-    controls = sorted(chains.glob("controls/[0-9][0-9]/*/config.json"))
-    found += [(path.parent.name, int(path.parents[1].name), path.parent) for path in controls]
-    return found
 
 
 def _track(tracker: Tracker, rows: list[report.Row], cycles: dict[int, dict], out: Path) -> None:

@@ -20,7 +20,7 @@ from soundraft.training import raft, rollouts
 from soundraft.training.raft import Target
 from soundraft.training.settings import CycleSettings
 from soundraft.training.shards import Shards
-from soundraft.training.supervised import Masking
+from soundraft.training.supervised import Augment, Masking
 
 TUNING = ("lora", "freeze", "gradient_checkpointing", "precision")
 CODE = ("models", "training", "rewards", "metrics", "dataset", "audio")
@@ -51,6 +51,10 @@ class Subject(Protocol):
         indices: Sequence[int] | None = None,
         altered: Alteration | None = None,
     ) -> Utterances: ...
+
+    def augment(self, recognizer: Recognizer, seed: int) -> Augment | None:
+        """How clips are altered when the model learns them, beside what masking does."""
+        ...
 
     def validate(self, recognizer: Recognizer, clips: Utterances, corpus: str) -> dict[str, float]:
         """Metrics of clips whose answers are known, named after the corpus that they are of."""
@@ -93,12 +97,15 @@ class Rules:
 
 
 def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: int) -> Inputs:
-    clips = len(open_split(dataset / "start", "train"))
-    drawn = raft.draw_replay(clips, rules.settings, seed=rules.seed, cycle=cycle)
+    known = len(open_split(dataset / "start", "train"))
+    drawn = raft.draw_replay(known, rules.settings, seed=rules.seed, cycle=cycle)
     load = partial(rules.subject.load_clips, recognizer=recognizer)
+    clips = load(dataset / "target", "train")
+    table = open_split(dataset / "target", "train")
+    durations_s = dict(zip(table["id"], table["duration"], strict=True))
     target = Target(
-        clips=load(dataset / "target", "train"),
-        durations_s=open_split(dataset / "target", "train")["duration"],
+        clips=clips,
+        durations_s=[durations_s[name] for name in clips.ids],
         perturbed=[load(dataset / "target", "train", altered=change) for change in rules.subject.altered],
     )
     return Inputs(
@@ -136,6 +143,7 @@ def improve(
             seed=rules.seed,
             shards=shards,
             anchor=load_model(base) if rules.settings.kl_weight else None,
+            augment=rules.subject.augment(recognizer, runtime.derive_seed(rules.seed, "cycle", cycle)),
         )
     metrics = rollouts.summarize(result)
     for name, clips in inputs.validation.items():

@@ -1,0 +1,167 @@
+"""Audio classification: where its models, metrics and data meet."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from soundraft import runtime
+from soundraft.audio import io
+from soundraft.dataset.loader import Utterances
+from soundraft.evaluation.classification import Predicted, check_labels, check_training, predicted
+from soundraft.manifest import Rejected, check_bad_fraction
+from soundraft.metrics import calibration, resampling
+from soundraft.metrics.labels import codes
+from soundraft.models.classifier import AudioClassifier, build
+from soundraft.models.decoding import decode
+from soundraft.models.pretrained_encoders import PRETRAINED
+from soundraft.models.side_inputs import SideInput, fit_side_input
+from soundraft.params.classification import Classification, EncoderParams
+from soundraft.runtime import UserError
+from soundraft.tasks.labelled import Heard, LabelledClips, hear
+from soundraft.training.augment import Augmentation, Augmenter
+from soundraft.training.epochs import EpochRow, EpochsReport, class_weights, epoch_batches, fit_epochs
+from soundraft.training.supervised import Optimizing, Schedule, spoken
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained classifier and how it came about.
+
+    Attributes:
+        validation: its answers on the validation clips, by which epoch and calibration were chosen.
+        rejected: clips of both splits that could not be used.
+    """
+
+    classifier: AudioClassifier
+    report: EpochsReport
+    validation: Predicted
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def fit(
+    train: LabelledClips,
+    validation: LabelledClips,
+    options: Classification,
+    *,
+    seed: int,
+    max_bad_fraction: float,
+    after_epoch: Callable[[EpochRow], None] | None = None,
+) -> Fitted:
+    """Train a classifier: weights of the epoch with the best macro recall on validation, calibrated there.
+
+    Raises:
+        UserError: when there are not two labels, validation has one that training lacks, a setting is not possible, or
+            more clips are bad than `max_bad_fraction` allows.
+    """
+    labels = [str(label) for label in train.values(options.target) if label is not None]
+    check_training(labels)
+    runtime.seed_torch(seed)
+    classifier = _build(sorted(set(labels)), train, options)
+    learned = hear(train, classifier, target=options.target, title="features of train")
+    check_bad_fraction(len(learned.clips), learned.rejected, max_bad_fraction)
+    judged = hear(validation, classifier, target=options.target, title="features of validation")
+    check_bad_fraction(len(judged.clips), judged.rejected, max_bad_fraction)
+    check_training(learned.utterances.texts)
+    check_labels(classifier.labels, judged.utterances.texts, split="validation")
+    classifier.fit_normalisation(learned.utterances.features)
+    report = _learn(classifier, learned, judged, options, seed=seed, after_epoch=after_epoch)
+    right = codes(judged.utterances.texts, classifier.labels)
+    classifier.temperature = calibration.fit_temperature(_logits(classifier, judged.utterances), right)
+    told = predict(classifier, judged, target=options.target)
+    return Fitted(classifier, report, told, learned.rejected + judged.rejected)
+
+
+def predict(classifier: AudioClassifier, heard: Heard, *, target: str, title: str = "predict") -> Predicted:
+    """The calibrated answers on clips with features; references where the clips have them."""
+    found = answers(classifier, heard.utterances, target=target, title=title)
+    return replace(found, paths=heard.clips.paths, groups=heard.clips.groups(but=target))
+
+
+def answers(classifier: AudioClassifier, clips: Utterances, *, target: str, title: str) -> Predicted:
+    """The calibrated answers on clips, whose texts are the references; where all are empty there are none."""
+    probabilities = calibration.tempered(_logits(classifier, clips, title=title), classifier.temperature)
+    references = clips.texts if any(clips.texts) else None
+    return predicted(clips.ids, probabilities, classifier.labels, target=target, references=references)
+
+
+def augmenter(
+    classifier: AudioClassifier, augment: Mapping[str, Any], *, weights: dict[str, float] | None, seed: int
+) -> Augmenter:
+    """What clips go through when this classifier learns them; `augment` is that section of the params."""
+    mean, std = classifier.normalisation()
+    return Augmenter(
+        Augmentation(**augment), mean=mean, std=std, labels=classifier.labels, weights=weights,
+        seed=runtime.derive_seed(seed, "augment"),
+    )  # fmt: skip
+
+
+def side_inputs(clips: LabelledClips, inputs: Sequence[str]) -> list[SideInput]:
+    """What `name:type` says, with vocabulary, or mean and deviation, of these clips."""
+    named = [item.rsplit(":", 1) for item in inputs]
+    return [fit_side_input(name, kind, clips.values(name)) for name, kind in named]
+
+
+def encoder_settings(encoder: EncoderParams) -> dict[str, object]:
+    """The chosen encoder with its own knobs and those of what stands behind it."""
+    head = {key: getattr(encoder, key) for key in ("pooling", "num_fc_layers", "output_size", "fc_dropout")}
+    knobs = encoder.pretrained if encoder.type in PRETRAINED else getattr(encoder, encoder.type)
+    return {"type": encoder.type, **head, **knobs.model_dump()}
+
+
+def _build(labels: list[str], train: LabelledClips, options: Classification) -> AudioClassifier:
+    if options.target in {item.rsplit(":", 1)[0] for item in options.inputs}:
+        raise UserError(f"classification.inputs: {options.target} is what is to be told")
+    channels = io.parse(train.audio(0))[0].shape[1] if options.channel == "all" else 1
+    return build(
+        labels,
+        features=options.features.model_dump(),
+        encoder=encoder_settings(options.encoder),
+        side=side_inputs(train, options.inputs),
+        channel=options.channel,
+        channels=channels,
+        length_limit_s=options.audio_file_length_limit_in_s,
+    )
+
+
+def _learn(
+    classifier: AudioClassifier,
+    learned: Heard,
+    judged: Heard,
+    options: Classification,
+    *,
+    seed: int,
+    after_epoch: Callable[[EpochRow], None] | None,
+) -> EpochsReport:
+    trainer, clips = options.trainer, learned.utterances
+    right = codes(judged.utterances.texts, classifier.labels)
+
+    def macro_recall() -> float:
+        told = _logits(classifier, judged.utterances).argmax(1)
+        return resampling.rates(right, told == right)[1]
+
+    weights = class_weights(clips.texts, trainer.class_weights)
+    return fit_epochs(
+        classifier,
+        spoken(clips.features, clips.texts),
+        epochs=trainer.epochs,
+        batches=epoch_batches(
+            trainer.sampling, lengths=clips.lengths, labels=clips.texts, batch_size=trainer.batch_size, seed=seed
+        ),
+        schedule=Schedule(trainer.learning_rate, trainer.warmup_share, trainer.final_lr_share),
+        optimizing=Optimizing(trainer.weight_decay, trainer.max_grad_norm, 1),
+        validate=macro_recall,
+        patience=trainer.early_stop,
+        augment=augmenter(classifier, options.augment.model_dump(), weights=weights, seed=seed),
+        average_decay=trainer.average_decay,
+        after_epoch=after_epoch,
+        title="train",
+    )
+
+
+def _logits(classifier: AudioClassifier, clips: Utterances, *, title: str = "validate") -> np.ndarray:
+    """`[N, C]`, float64, before calibration."""
+    rows = decode(classifier, clips, lambda encoded, _: list(encoded), title=title)
+    return torch.stack(rows).double().numpy() if rows else np.zeros((0, len(classifier.labels)))

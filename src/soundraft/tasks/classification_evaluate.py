@@ -1,0 +1,118 @@
+"""Every model of a run of audio classification on the test split, and the controls that need no cycle."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from soundraft import files
+from soundraft.audio import io
+from soundraft.evaluation import classification_report as report
+from soundraft.evaluation.classification import Predicted, check_labels, majority, predicted
+from soundraft.evaluation.classification_plots import visualize
+from soundraft.evaluation.plots import plot_reward
+from soundraft.evaluation.report import START, TRAINED, Bootstrap, model_folders
+from soundraft.evaluation.statistics_svm import fit_control
+from soundraft.manifest import Split
+from soundraft.models.classifier import AudioClassifier
+from soundraft.models.classifier_files import load_classifier
+from soundraft.parallel import progress_over
+from soundraft.params.sections import Params
+from soundraft.tasks.classification import predict
+from soundraft.tasks.classification_start import CURVES
+from soundraft.tasks.labelled import Heard, LabelledClips, from_dataset, hear
+from soundraft.tracking import Tracker
+
+PICTURES = ("confusion_matrix", "calibration", "roc_curves", "precision_recall", "frequency_vs_f1",
+            "confidence_thresholding")  # fmt: skip
+
+
+def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tracker) -> str:
+    """Write report, pictures, predictions and errors of all models in `chains`; the report's head, for a person."""
+    options, target = params.evaluate, params.classification.target
+    train = from_dataset(dataset / "target", "train")
+    rows = _rows(params, chains, train, from_dataset(dataset / "target", "test"))
+    bootstrap = Bootstrap(options.bootstrap_samples, params.seed)
+    report.write(out, rows, bootstrap, top=options.table_rows, division=_division(dataset / "target"))
+    for name in PICTURES:
+        visualize(name, out / f"{name}.png", given=report.last_trained(rows).predicted)
+    history = read_curves(chains / "base" / CURVES)
+    visualize("learning_curves", out / "learning_curves.png", history=history)
+    cycles = {
+        int(path.parent.name): files.read_json(path) for path in sorted(chains.glob("raft/[0-9][0-9]/metrics.json"))
+    }
+    plot_reward(out / "reward.png", cycles)
+    for row in rows:
+        name = "raft" if row.chain in (START, TRAINED) else row.chain
+        tracker.metrics({f"{name}/accuracy": row.accuracy}, step=row.cycle)
+    for cycle, numbers in cycles.items():
+        tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)
+    tracker.files(out)
+    text = (out / "report.md").read_text(encoding="utf-8")
+    return f"Test set, {len(rows[0].predicted.ids)} clips, {target}\n\n{text.partition('## ')[0].strip()}"
+
+
+def read_curves(path: Path) -> list[dict[str, float]]:
+    """The epochs of a training, as the start left them."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, target: str) -> Predicted:
+    """The control on the statistics of each clip, fitted on the train split and asked about the same test clips."""
+    rate_hz = classifier.sample_rate_hz
+    labels = [str(label) for label in train.values(target) if label is not None]
+    known = [index for index, facts in enumerate(train.facts) if facts.get(target) is not None]
+    control = fit_control(
+        _samples(train.part(known), rate_hz, "the control's training clips"),
+        labels,
+        labels=classifier.labels,
+        sample_rate_hz=rate_hz,
+    )
+    probabilities = control.probabilities(_samples(test.clips, rate_hz, "the control's test clips"))
+    return predicted(
+        test.utterances.ids, probabilities, classifier.labels, target=target, references=test.utterances.texts,
+        paths=test.clips.paths, groups=test.clips.groups(but=target),
+    )  # fmt: skip
+
+
+def _rows(params: Params, chains: Path, train: LabelledClips, test: LabelledClips) -> list[report.Row]:
+    target = params.classification.target
+    rows = []
+    classifier = load_classifier(chains / "base")
+    heard = hear(test, classifier, target=target, title="features of test")  # made once: all models are akin
+    check_labels(classifier.labels, heard.utterances.texts, split="test")
+    for chain, cycle, folder in model_folders(chains):
+        classifier = load_classifier(folder)
+        algorithm = params.train.algorithm if chain == TRAINED else chain
+        found = predict(classifier, heard, target=target, title=f"test, {chain} {cycle}")
+        rows.append(report.Row(chain, algorithm, cycle, found))
+    control = svm(train, heard, classifier, target=target)
+    labels = [str(label) for label in train.values(target) if label is not None]
+    return [
+        *rows,
+        report.Row(report.SVM, report.SVM, 0, control),
+        report.Row(report.MAJORITY, report.MAJORITY, 0, majority(labels, rows[0].predicted)),
+    ]
+
+
+def _samples(clips: LabelledClips, rate_hz: int, title: str) -> Iterator:
+    for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
+        yield io.decode(clips.audio(index), rate_hz)
+
+
+def _division(dataset: Path) -> str:
+    """Whether speakers are shared between train and test."""
+    splits: tuple[Split, ...] = ("train", "test")
+    train, test = (
+        {str(facts["speaker"]) for facts in from_dataset(dataset, split).facts if "speaker" in facts}
+        for split in splits
+    )
+    return division_of(train, test)
+
+
+def division_of(train: set[str], test: set[str]) -> str:
+    """How train and test are related by their speakers, in words."""
+    if not train or not test:
+        return "speakers are not known"
+    shared = len(train & test)
+    return f"{shared} of {len(test)} test speakers are heard in training" if shared else "no speaker in train and test"

@@ -1,0 +1,145 @@
+"""Clips with what is known of each, whatever they come from, and their features for a classifier."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+
+from soundraft.audio import io
+from soundraft.dataset.feature_cache import FeatureCache
+from soundraft.dataset.loader import Utterances, open_split
+from soundraft.manifest import Rejected, Split
+from soundraft.models.classifier import AudioClassifier
+from soundraft.parallel import BadClip, progress_over
+from soundraft.runtime import UserError
+
+GROUPS = ("speaker", "gender", "age", "accent", "language", "session", "fold")  # by which results are also shown
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """Clips of one split; parallel.
+
+    Attributes:
+        audio: index → the bytes of the audio file.
+        facts: what is known of each clip by name, such as label, speaker, gender; what is not known is left out.
+        paths: of the audio files; `None` where clips have none of their own.
+    """
+
+    ids: list[str]
+    audio: Callable[[int], bytes]
+    facts: list[dict[str, Any]]
+    paths: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def values(self, name: str) -> list[Any]:
+        """The value of each clip, `None` where it is not known.
+
+        Raises:
+            UserError: when no clip has it.
+        """
+        found = [facts.get(name) for facts in self.facts]
+        if self.facts and all(value is None for value in found):
+            known = sorted({key for facts in self.facts for key in facts})
+            raise UserError(f"no clip has a {name}; there is {', '.join(known) or 'nothing'}")
+        return found
+
+    def part(self, indices: Sequence[int]) -> "LabelledClips":
+        """These clips, in this order."""
+        chosen = list(indices)
+        return LabelledClips(
+            [self.ids[index] for index in chosen],
+            lambda place: self.audio(chosen[place]),
+            [self.facts[index] for index in chosen],
+            None if self.paths is None else [self.paths[index] for index in chosen],
+        )
+
+    def groups(self, *, but: str) -> dict[str, list[str | None]]:
+        """What results can be shown by: of `GROUPS` those that clips have, without the target itself."""
+        found = {}
+        for name in GROUPS:
+            values = [facts.get(name) for facts in self.facts]
+            if name != but and any(value is not None for value in values):
+                found[name] = [None if value is None else str(value) for value in values]
+        return found
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Clips with features: those that could be read, and the others with the reason."""
+
+    clips: LabelledClips
+    utterances: Utterances
+    rejected: list[Rejected]
+
+
+def from_dataset(folder: Path, split: Split) -> LabelledClips:
+    """The clips of a dataset that s5 built."""
+    table = open_split(folder, split)
+    facts = [
+        _present({"label": label, "speaker": speaker, "text": text} | (json.loads(metadata) if metadata else {}))
+        for label, speaker, text, metadata in zip(
+            *(table[name] for name in ("label", "speaker", "text", "metadata")), strict=True
+        )
+    ]
+    waves = table.select_columns("wav")
+    return LabelledClips(list(table["id"]), lambda index: waves[int(index)]["wav"]["bytes"], facts)
+
+
+def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | None, title: str) -> Heard:
+    """Features of every clip, from the cache where they were made before; side inputs join them afterwards.
+
+    Args:
+        target: the fact that becomes the text of a clip; a clip without it is set aside. `None`: texts are empty.
+    """
+
+    def compute(data: bytes) -> torch.Tensor:
+        return compute_features(classifier, *io.parse(data))
+
+    depends = {**classifier.features_depend_on(), "sample_rate_hz": classifier.sample_rate_hz, "soxr": soxr.__version__}
+    out, kept, rejected = Utterances([], [], []), [], []
+    with FeatureCache(depends, compute) as cache:
+        for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
+            facts = clips.facts[index]
+            try:
+                label = "" if target is None else _label(facts, target)
+                features = classifier.with_side(cache.of(clips.audio(index)), inputs_of(facts, classifier))
+            except (BadClip, UserError, FileNotFoundError) as error:
+                path = clips.paths[index] if clips.paths else clips.ids[index]
+                reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+                rejected.append(Rejected(clips.ids[index], path, reason))
+                continue
+            kept.append(index)
+            out.ids.append(clips.ids[index])
+            out.texts.append(label)
+            out.features.append(features)
+    return Heard(clips.part(kept), out, rejected)
+
+
+def compute_features(classifier: AudioClassifier, samples: np.ndarray, rate_hz: int) -> torch.Tensor:
+    """Samples `[N, C]` at any rate → the features of the classifier, without side inputs."""
+    heard = samples if samples.shape[1] > 1 else samples[:, 0]
+    return classifier.extract(io.resample(heard, rate_hz, classifier.sample_rate_hz))
+
+
+def inputs_of(facts: Mapping[str, Any], classifier: AudioClassifier) -> dict[str, Any]:
+    """The raw values of a classifier's side inputs; `None` where they are not known."""
+    return {item.name: facts.get(item.name) for item in classifier.side}
+
+
+def _label(facts: Mapping[str, Any], target: str) -> str:
+    value = facts.get(target)
+    if value is None or str(value).strip() == "":
+        raise BadClip(f"no {target}")
+    return str(value)
+
+
+def _present(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None and value != ""}
