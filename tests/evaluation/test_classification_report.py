@@ -120,6 +120,9 @@ def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
     speakers = table(text, "## By speaker")
     assert [line[:2] for line in speakers] == [[f"s{number}", "30"] for number in range(4)]
     assert "## By one" not in text, "a group of one value says nothing"
+    many = replace(rows[1].predicted, groups={"room": rows[1].predicted.ids})
+    rooms = table(report([*rows[:1], replace(rows[1], predicted=many)], BOOTSTRAP, top=4), "## By room: the 4 least")
+    assert [line[3] for line in rooms] == ["0.0%"] * 4
     worst = table(text, "## Worst clips of cycle 1")
     assert [line[0] for line in worst] == [clip.id for clip in classification.worst(rows[1].predicted, top=4)]
     assert "None: every clip is told rightly." in report(chain(1.0), BOOTSTRAP, top=4)

@@ -19,7 +19,11 @@ COLORS = (
 )  # fmt: skip
 MAIN, OTHER, FAINT = COLORS[0], COLORS[1], "#b8c0c8"
 _SHADES = ("#ffffff", "#cfe5dc", "#7fbfa5", "#2f8f6b", "#0b5a40")
+_TOO_SURE: dict[str, Any] = {"facecolor": "#e9b9b9", "edgecolor": COLORS[3], "hatch": "////", "linewidth": 0}
+_NOT_SURE: dict[str, Any] = {"facecolor": "#c3d2ea", "edgecolor": COLORS[1], "hatch": "////", "linewidth": 0}
 _ROW_IN = 0.21  # of a label
+_MOST_IN = 36  # of all labels: with more than 171 the rows become narrower
+_NAME_IN = 0.1  # of a name in the smallest letters; where rows are narrower, not each is named
 _NUMBERS_UP_TO = 16  # labels: so many cells can hold a number each
 _WORST_SHOWN = 5
 _NOT_A_MEASURE = ("epoch", "learning_rate", "seconds")
@@ -47,7 +51,7 @@ def visualize(
     """
     if name not in NAMES:
         near = get_close_matches(name, NAMES, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        meant = f"; did you mean {near[0]}?" if near else "."
         raise UserError(f"no picture {name!r}{meant} There is {', '.join(NAMES)}")
     check_suffix(path)
     if name == LEARNING_CURVES:
@@ -66,7 +70,7 @@ def confusion_matrix(given: Predicted) -> Any:
     counts = metric.confusion_counts(references=given.known, predictions=given.predictions, labels=labels)
     support = counts.sum(1, keepdims=True)
     shares = np.where(support > 0, counts / np.maximum(support, 1), np.nan)
-    cell_in = 0.56 if len(labels) <= _NUMBERS_UP_TO else _ROW_IN
+    cell_in = 0.56 if len(labels) <= _NUMBERS_UP_TO else _row_in(labels)
     side_in = max(cell_in * len(labels), 2.4)
     names_in = 0.085 * max(len(cut(label)) for label in labels)
     figure = new_figure(side_in + names_in + 2.9, side_in + names_in + 1.3)
@@ -76,11 +80,9 @@ def confusion_matrix(given: Predicted) -> Any:
         _write_cells(axes, counts, shares)
     note = f"accuracy {given.correct.mean():.1%}, UAR {_uar(given):.1%}, {len(given.ids):,} clips"
     dress(axes, "Confusion matrix", "prediction", "reference", note=note)
-    places, names = range(len(labels)), [cut(label) for label in labels]
-    size = 8.5 if cell_in > _ROW_IN else 7
-    turn = {} if max(map(len, names)) <= 5 and cell_in > _ROW_IN else {"rotation": 90}
-    axes.set_xticks(places, names, fontsize=size, parse_math=False, **turn)
-    axes.set_yticks(places, names, fontsize=size, parse_math=False)
+    turn = {} if max(map(len, labels)) <= 5 and len(labels) <= _NUMBERS_UP_TO else {"rotation": 90}
+    _name_rows(axes.set_xticks, labels, cell_in, **turn)
+    _name_rows(axes.set_yticks, labels, cell_in)
     axes.grid(visible=False)
     axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
@@ -93,6 +95,16 @@ def confusion_matrix(given: Predicted) -> Any:
     scale.ax.tick_params(labelsize=8)
     scale.outline.set_visible(False)
     return figure
+
+
+def _row_in(labels: Sequence[str]) -> float:
+    return min(_ROW_IN, _MOST_IN / len(labels))
+
+
+def _name_rows(set_ticks: Callable[..., Any], labels: Sequence[str], row_in: float, **style: Any) -> None:
+    places = range(0, len(labels), int(np.ceil(_NAME_IN / row_in)))
+    size = 8.5 if row_in > _ROW_IN else 7 if row_in > 0.15 else 5
+    set_ticks(places, [cut(labels[place]) for place in places], fontsize=size, parse_math=False, **style)
 
 
 def _write_cells(axes: Any, counts: np.ndarray, shares: np.ndarray) -> None:
@@ -111,7 +123,7 @@ def _entropy_bars(axes: Any, bits: np.ndarray, labels: int) -> None:
     dress(axes, "Entropy", "bits", "", note=f"0 to {np.log2(labels):.1f}")
     axes.set_xlim(0, np.log2(labels))
     axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0, labelleft=False)
+    axes.tick_params(axis="y", which="both", length=0, labelleft=False)
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
@@ -134,7 +146,13 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
                 best = int(np.nanargmin(values) if title == "Loss" else np.nanargmax(values))
                 axes.plot(epochs[best], values[best], "o", color=color, markersize=8, markerfacecolor="none")
                 note = f"{'least' if title == 'Loss' else 'best'}: {values[best]:.3g} after epoch {epochs[best]:g}"
-        dress(axes, title, "epoch", "", note=note if len(own) == 1 else "rings: the best epoch of each")
+        dress(
+            axes,
+            title,
+            "epoch",
+            _words(own[0]) if len(own) == 1 else "",
+            note=note if len(own) == 1 else "rings: the best epoch of each",
+        )
         whole_numbers(axes.xaxis)
         if title == "Loss":
             axes.set_ylim(bottom=0)
@@ -173,7 +191,8 @@ def precision_recall(given: Predicted) -> Any:
         mine = right == place
         if mine.any():
             precision, recall, _ = precision_recall_curve(mine, given.probabilities[:, place])
-            curves[place] = recall[::-1], precision[::-1]
+            _, firsts = np.unique(recall[::-1], return_index=True)  # the best precision of each recall: below is AP
+            curves[place] = recall[::-1][firsts], precision[::-1][firsts]
             areas[place] = float(average_precision_score(mine, given.probabilities[:, place]))
     figure = new_figure(7.6, 5.2)
     axes = figure.subplots()
@@ -195,21 +214,27 @@ def _draw_curves(
     for place in ranked[:-_WORST_SHOWN] if many else ():
         axes.plot(*curves[place], color=FAINT, linewidth=0.8, alpha=0.8, drawstyle=drawn)
     if many:
-        mean = np.mean([np.interp(_AVERAGING, *curves[place]) for place in ranked], axis=0)
+        mean = np.mean([_heights(*curves[place], stepped=name != "AUC") for place in ranked], axis=0)
         axes.plot([], [], color=FAINT, label=f"{len(ranked) - len(shown)} other labels")
         axes.plot(_AVERAGING, mean, color="#222222", linewidth=2.2, label="mean of all labels", zorder=4)
         axes.plot([], [], " ", label=f"the {len(shown)} worst:")
     for place, color in zip(shown, COLORS, strict=False):
-        label = f"{cut(given.labels[place])}  {areas[place]:.3f}"
+        label = f"{areas[place]:.3f}  {cut(given.labels[place])}"  # a name like _silence_ in front would not be shown
         axes.plot(*curves[place], color=color, linewidth=1.7, label=label, drawstyle=drawn)
+
+
+def _heights(across: np.ndarray, up: np.ndarray, *, stepped: bool) -> np.ndarray:
+    """A curve at evenly spaced places; a stepped one has the height of the next point."""
+    return up[np.searchsorted(across, _AVERAGING)] if stepped else np.interp(_AVERAGING, across, up)
 
 
 def _finish_curves(figure: Any, axes: Any) -> Any:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     percent(axes.xaxis, axes.yaxis)
-    legend = axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    if axes.get_legend_handles_labels()[0]:  # none where all clips have one label
+        legend = axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     return figure
 
 
@@ -224,30 +249,31 @@ def calibration(given: Predicted) -> Any:
     for each in bins:
         if each.accuracy is None or each.confidence is None:
             continue
-        width, middle = each.high - each.low, (each.low + each.high) / 2
-        axes.bar(middle, each.accuracy, 0.92 * width, color=MAIN, alpha=0.85)
-        gap = each.confidence - each.accuracy
-        color = COLORS[3] if gap > 0 else OTHER
-        axes.bar(middle, gap, 0.92 * width, bottom=each.accuracy, color=color, alpha=0.35, hatch="////", linewidth=0)
-        counts.bar(middle, each.clips, 0.92 * width, color=FAINT)
+        width, middle = 0.92 * (each.high - each.low), (each.low + each.high) / 2
+        lower, gap = min(each.accuracy, each.confidence), each.confidence - each.accuracy
+        axes.bar(middle, lower, width, color=MAIN, alpha=0.8)
+        axes.bar(middle, abs(gap), width, bottom=lower, **(_TOO_SURE if gap > 0 else _NOT_SURE))
+        axes.hlines(each.accuracy, middle - width / 2, middle + width / 2, color="#053d2b", linewidth=2.2)
+        counts.bar(middle, each.clips, width, color=FAINT)
     note = f"ECE {error:.3f}; mean confidence {confidence.mean():.1%}, accuracy {correct.mean():.1%}"
     dress(axes, "Calibration", "", "accuracy", note=note)
     dress(counts, "", "confidence", "clips")
     _calibration_legend(axes)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     percent(axes.yaxis, counts.xaxis)
-    whole_numbers(counts.yaxis)
+    whole_numbers(counts.yaxis, most=4)
     return figure
 
 
 def _calibration_legend(axes: Any) -> None:
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles = [
+        Line2D([], [], color="#053d2b", linewidth=2.2, label="accuracy"),
+        Patch(**_TOO_SURE, label="too sure"),
+        Patch(**_NOT_SURE, label="not sure enough"),
         axes.lines[0],
-        Patch(color=MAIN, alpha=0.85, label="accuracy"),
-        Patch(facecolor=COLORS[3], alpha=0.35, hatch="////", label="too sure"),
-        Patch(facecolor=OTHER, alpha=0.35, hatch="////", label="not sure enough"),
     ]
     axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="upper left")
 
@@ -256,23 +282,26 @@ def frequency_vs_f1(given: Predicted) -> Any:
     """Clips of each label, the most frequent on top, and its F1."""
     ranked = sorted(classification.scores(given).classes, key=lambda score: -score.support)
     rows = range(len(ranked))
-    figure = new_figure(8.6, max(_ROW_IN * len(ranked), 0.6) + 1.5)
+    row_in = _row_in(given.labels)
+    figure = new_figure(8.6, max(row_in * len(ranked), 0.6) + 1.5)
     clips, rates = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.5))
     clips.barh(rows, [score.support for score in ranked], height=0.7, color=FAINT)
     known = [(row, score.f1) for row, score in zip(rows, ranked, strict=True) if score.f1 is not None]
     rates.hlines([row for row, _ in known], 0, [f1 for _, f1 in known], color=MAIN, linewidth=1.6, alpha=0.5)
     rates.plot([f1 for _, f1 in known], [row for row, _ in known], "o", color=MAIN, markersize=5)
     for row, f1 in known:
-        rates.text(f1 + 0.025, row, f"{f1:.2f}", va="center", fontsize=7.5, color="#444444")
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+        rates.text(
+            f1 + 0.025, row, f"{f1:.2f}", va="center", fontsize=min(7.5, 50 * row_in), color="#444444", bbox=plain
+        )
     for row in set(rows) - {row for row, _ in known}:
         rates.text(0.01, row, "no clips", va="center", fontsize=7.5, color="#888888")
     mean = float(np.mean([f1 for _, f1 in known]))
     rates.axvline(mean, color="#888888", linestyle=":", linewidth=1.2)
-    clips.set_yticks(rows, [cut(score.label) for score in ranked], fontsize=8.5, parse_math=False)
+    _name_rows(clips.set_yticks, [score.label for score in ranked], row_in)
     clips.set_ylim(len(ranked) - 0.4, -0.6)
-    dress(clips, "Frequency", "test clips", "")
+    dress(clips, "Frequency", "test clips", "", note="the most frequent on top")
     dress(rates, "F1", "F1", "", note=f"dotted: macro F1 {mean:.3f}")
-    clips.title.set_position((0, 1))
     rates.set_xlim(0, 1.12)
     rates.set_xticks(np.linspace(0, 1, 6))
     whole_numbers(clips.xaxis)
@@ -317,7 +346,7 @@ def _told(areas: Sequence[float | None], name: str) -> str:
     known = [area for area in areas if area is not None]
     if not known:
         return "all clips have one label: there is no curve"
-    left_out = f", {len(areas) - len(known)} labels without clips left out" if len(known) < len(areas) else ""
+    left_out = f"; left out, without clips: {len(areas) - len(known)}" if len(known) < len(areas) else ""
     return f"mean {name} {np.mean(known):.3f}{left_out}"
 
 
@@ -328,9 +357,7 @@ def _words(key: str) -> str:
 def _shades() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
-    shades = LinearSegmentedColormap.from_list("shades", _SHADES)
-    shades.set_bad("#f0f0f0")
-    return shades
+    return LinearSegmentedColormap.from_list("shades", _SHADES).with_extremes(bad="#f0f0f0")
 
 
 LEARNING_CURVES = "learning_curves"

@@ -21,6 +21,7 @@ MAJORITY = "majority"
 _NAMES = ALGORITHMS | {SVM: "statistics SVM", MAJORITY: "majority class"}
 _ORDER = (START, TRAINED, *_NAMES)
 _NONE = "–"
+_GROUPS_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def write(folder: Path, rows: Sequence[Row], bootstrap: Bootstrap, *, top: int, 
 
     Args:
         rows: the start model first.
-        top: rows of the table of worst clips.
+        top: rows of the table of worst clips, and of a group's table where there are very many groups.
         division: how the test clips were set apart, such as "no speaker in two splits".
     """
     last = last_trained(rows).predicted
@@ -104,7 +105,7 @@ def report(rows: Sequence[Row], bootstrap: Bootstrap, *, top: int, division: str
         _further_table(measured),
         f"## Classes, by {last.in_words}",
         _classes_table(found, clips),
-        *(part for name in clips.groups for part in _group(clips, name)),
+        *(part for name in clips.groups for part in _group(clips, name, top)),
         f"## Worst clips of {last.in_words}",
         _worst_table(clips, top),
     ]
@@ -191,7 +192,7 @@ def _beside_start(start: Row, cycles: Sequence[Row], bootstrap: Bootstrap) -> st
 
 
 def _gain(first: Row, second: Row, bootstrap: Bootstrap) -> str:
-    """`accuracy 78.1% against 75.0%, +3.1 points [+0.2 to +6.0], p = 0.03: more than luck; UAR …`."""
+    """`accuracy 78.1% against 75.0%, +3.1 points [+0.2 to +6.0], p = 0.03 (the interval excludes 0: …); UAR …`."""
     found = classification.differences(
         first.predicted, second.predicted, samples=bootstrap.samples, seed=bootstrap.seed
     )
@@ -203,7 +204,8 @@ def _gain(first: Row, second: Row, bootstrap: Bootstrap) -> str:
 
 
 def _points(found: Comparison) -> str:
-    sure = "the interval excludes 0" if found.low > 0 or found.high < 0 else "the interval holds 0, it may be luck"
+    clear = found.low > 0 or found.high < 0
+    sure = "the interval excludes 0: more than luck" if clear else "the interval holds 0: it may be luck"
     middle, low, high = (f"{100 * value:+.1f}" for value in (found.difference, found.low, found.high))
     return f"{middle} points [{low} to {high}], p = {found.p_value:.2g} ({sure})"
 
@@ -280,15 +282,20 @@ def _classes_table(found: LabelScores, clips: Predicted) -> str:
     )
 
 
-def _group(clips: Predicted, name: str) -> list[str]:
+def _group(clips: Predicted, name: str, top: int) -> list[str]:
+    """Heading and table; nothing where all clips are one group, and of very many groups the worst."""
     found = classification.by_group(clips, name)
     if len(found) < 2:
         return []
+    heading = f"## By {name}"
+    if len(found) > max(top, _GROUPS_SHOWN):
+        heading = f"## By {name}: the {top} least accurate of {len(found)}"
+        found = sorted(found, key=lambda group: (group.accuracy, group.value))[:top]
     lines = [
         (group.value, str(group.clips), str(group.labels), f"{group.accuracy:.1%}", f"{group.uar:.1%}")
         for group in found
     ]
-    return [f"## By {name}", _table((name, "clips", "labels", "accuracy", "UAR"), lines)]
+    return [heading, _table((name, "clips", "labels", "accuracy", "UAR"), lines)]
 
 
 def _worst_table(clips: Predicted, top: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from soundraft.corpora.statistics import Statistics, splits_of
+from soundraft.evaluation.figures import dress, whole_numbers
 from soundraft.evaluation.plots import save
 
 COLORS = {"train": "#4c72b0", "validation": "#e0a030", "test": "#0b6e4f", "no split": "#7a7a7a"}
@@ -84,14 +85,14 @@ def _head(figure: Any, splits: Mapping[str, Statistics], title: str) -> None:
 def _durations(axes: Any, splits: Mapping[str, Statistics]) -> None:
     _histogram(axes, {name: split.durations for name, split in splits.items()}, whole=False)
     note = f"median {_told({name: f'{np.median(split.durations):.2f}' for name, split in splits.items()})}"
-    _dress(axes, "Duration", "seconds", "% of the split's clips", note=note)
+    dress(axes, "Duration", "seconds", "% of the split's clips", note=note)
 
 
 def _words(axes: Any, splits: Mapping[str, Statistics]) -> None:
     _histogram(axes, {name: split.words for name, split in splits.items() if len(split.words)}, whole=True)
     note = f"different words {_told({name: f'{split.vocabulary:,}' for name, split in splits.items()})}"
-    _dress(axes, "Words per clip", "words", "% of the split's clips", note=note)
-    _whole(axes.xaxis)
+    dress(axes, "Words per clip", "words", "% of the split's clips", note=note)
+    whole_numbers(axes.xaxis)
 
 
 def _histogram(axes: Any, values: Mapping[str, np.ndarray], *, whole: bool) -> None:
@@ -121,7 +122,7 @@ def _rates(axes: Any, splits: Mapping[str, Statistics]) -> None:
     axes.set_xticks(range(len(rates)), [f"{rate / 1000:g}" for rate in rates])
     axes.set_xlim(-0.9, max(len(rates) - 0.1, 0.9))
     note = f"{len(rates)} rates" if len(rates) > 1 else "all clips alike"
-    _dress(axes, "Sample rate", "kHz", "% of the split's clips", note=note)
+    dress(axes, "Sample rate", "kHz", "% of the split's clips", note=note)
 
 
 def _speakers(axes: Any, splits: Mapping[str, Statistics]) -> None:
@@ -133,9 +134,9 @@ def _speakers(axes: Any, splits: Mapping[str, Statistics]) -> None:
             axes.stairs(counts, edges, fill=True, color=COLORS[name], alpha=0.18)
             axes.stairs(counts, edges, color=COLORS[name], linewidth=1.6)
     note = f"speakers {_told({name: f'{len(split.speakers):,}' for name, split in splits.items()})}"
-    _dress(axes, "Clips per speaker", "speakers, from the one with the most clips", "clips", note=note)
+    dress(axes, "Clips per speaker", "speakers, from the one with the most clips", "clips", note=note)
     axes.set_xlim(0.5, max(len(split.speakers) for split in splits.values()) + 0.5)
-    _whole(axes.xaxis, axes.yaxis)
+    whole_numbers(axes.xaxis, axes.yaxis)
 
 
 def _labels(axes: Any, splits: Mapping[str, Statistics], shown: Sequence[str], total: int) -> None:
@@ -149,7 +150,7 @@ def _labels(axes: Any, splits: Mapping[str, Statistics], shown: Sequence[str], t
     axes.set_ylim(max(len(shown), 3) - 0.4, -0.6)
     axes.margins(x=0.03)
     note = f"the {len(shown)} most frequent of {total:,}" if total > len(shown) else f"{total:,} labels"
-    _dress(axes, "Clips per label", "clips", "", note=note)
+    dress(axes, "Clips per label", "clips", "", note=note)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
 
@@ -165,28 +166,6 @@ def _bars(axes: Any, splits: Mapping[str, Statistics], heights: Iterable[Sequenc
 def _told(numbers: Mapping[str, str]) -> str:
     """`600 train, 30 test`; of one split the number alone."""
     return ", ".join(f"{number} {name}" if len(numbers) > 1 else number for name, number in numbers.items())
-
-
-def _dress(axes: Any, title: str, x_label: str, y_label: str, *, note: str) -> None:
-    """Title, a line of numbers below it, units."""
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18)
-    axes.annotate(
-        note, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=8.5,
-        color="#666666", parse_math=False,
-    )  # fmt: skip
-    axes.set_xlabel(x_label, fontsize=9)
-    axes.set_ylabel(y_label, fontsize=9)
-    axes.tick_params(labelsize=8.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    axes.grid(alpha=0.25, linewidth=0.8)
-
-
-def _whole(*those: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    for axis in those:
-        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7, steps=[1, 2, 5, 10]))
 
 
 def _cut(text: str) -> str:

@@ -21,7 +21,7 @@ def new_figure(width_in: float, height_in: float) -> Any:
     """A figure of this size that belongs to no window and to no global list."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_in, height_in), dpi=120, layout="constrained")
+    figure: Any = Figure(figsize=(width_in, height_in), dpi=120, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     return figure
 
@@ -63,11 +63,11 @@ def dress(axes: Any, title: str, x_label: str, y_label: str, *, note: str = "") 
     axes.grid(alpha=0.25, linewidth=0.8)
 
 
-def whole_numbers(*those: Any) -> None:
+def whole_numbers(*those: Any, most: int = 7) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for axis in those:
-        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=7, steps=[1, 2, 5, 10]))
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=most, steps=[1, 2, 5, 10]))
 
 
 def percent(*those: Any) -> None:
@@ -80,4 +80,8 @@ def percent(*those: Any) -> None:
 
 
 def cut(text: str, width: int = NAME_WIDTH) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    """Shortened in the middle: names that begin alike still differ."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) * 2 // 5
+    return f"{text[: width - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"

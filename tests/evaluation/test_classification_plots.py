@@ -1,0 +1,171 @@
+"""The pictures of a classifier: what they show are the numbers, and their bytes depend on nothing else."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import auc, average_precision_score
+
+from soundraft.evaluation import classification, classification_plots
+from soundraft.evaluation.classification import Predicted, predicted
+from soundraft.evaluation.classification_plots import ANSWERS, NAMES, visualize
+from soundraft.metrics.labels import row_entropy
+from soundraft.runtime import UserError
+
+HISTORY = [{"epoch": n, "loss": 3 / n, "learning_rate": 0.001, "validation": 1 - abs(4 - n) / 10} for n in range(1, 9)]
+
+
+def answers(labels: int, clips: int = 80, present: int | None = None, name: str = "label") -> Predicted:
+    rng = np.random.default_rng(labels)
+    right = rng.integers(0, present or labels, clips)
+    shares = rng.dirichlet(np.ones(labels), clips)
+    shares[np.arange(clips), right] += rng.random(clips)
+    shares /= shares.sum(1, keepdims=True)
+    names = [f"{name} {number}" for number in range(labels)]
+    return predicted([f"c{n}" for n in range(clips)], shares, names, references=[names[place] for place in right])
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_is_a_file_of_its_kind_with_the_same_bytes_twice(name: str, suffix: str, tmp_path: Path) -> None:
+    paths = [tmp_path / f"one.{suffix}", tmp_path / f"other.{suffix}"]
+    for path in paths:
+        visualize(name, path, given=answers(3), history=HISTORY)
+    data = paths[0].read_bytes()
+    assert data.startswith({"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix])
+    assert data == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize(
+    "given",
+    [
+        answers(2, name="_under_$score$"),
+        answers(60, name="a label whose name is far too long to be shown whole"),
+        answers(7, present=5),
+        answers(2, present=1),
+        answers(2, clips=1),
+    ],
+    ids=["two", "sixty", "absent", "one", "one clip"],
+)
+def test_every_number_of_labels_is_drawn_without_complaint(name: str, given: Predicted, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        visualize(name, tmp_path / "x.png", given=given)
+
+
+def test_the_matrix_has_shares_and_the_entropy_of_each_row() -> None:
+    given = answers(4)
+    axes, bars, _ = classification_plots.confusion_matrix(given).axes
+    counts = np.array(
+        [
+            [
+                sum(a == said and b == told for a, b in zip(given.known, given.predictions, strict=True))
+                for told in given.labels
+            ]
+            for said in given.labels
+        ]
+    )
+    assert axes.images[0].get_array().data == pytest.approx(counts / counts.sum(1, keepdims=True))
+    cells = {
+        (round(text.get_position()[1]), round(text.get_position()[0])): text.get_text() for text in axes.texts[:-1]
+    }
+    assert {place: int(text.split("\n")[1]) for place, text in cells.items() if text} == {
+        place: clips for place, clips in np.ndenumerate(counts) if clips
+    }
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx(row_entropy(counts))
+
+
+def curves(figure: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By label, without what stands before it."""
+    lines = {line.get_label().split("  ")[-1]: line.get_data() for line in figure.axes[0].lines}
+    return {name: data for name, data in lines.items() if name.startswith("label")}
+
+
+def test_below_the_curves_are_the_areas_in_the_legend() -> None:
+    given = answers(5)
+    found = classification.scores(given)
+    roc = classification_plots.roc_curves(given)
+    assert {name: auc(*curve) for name, curve in curves(roc).items()} == pytest.approx(
+        {score.label: score.roc_auc for score in found.classes}
+    )
+    both = classification_plots.precision_recall(given)
+    steps = {name: (np.diff(recall) * precision[1:]).sum() for name, (recall, precision) in curves(both).items()}
+    said = np.array(given.known)
+    assert steps == pytest.approx(
+        {
+            label: average_precision_score(said == label, given.probabilities[:, place])
+            for place, label in enumerate(given.labels)
+        }
+    )
+    for name, area in steps.items():
+        assert f"{area:.3f}  {name}" in {text.get_text() for text in both.axes[0].get_legend().get_texts()}
+
+
+def test_of_many_labels_the_mean_and_the_worst_stand_out() -> None:
+    given = answers(30, clips=600)
+    figure = classification_plots.roc_curves(given)
+    worst = sorted(classification.scores(given).classes, key=lambda score: score.roc_auc or 0)[:5]
+    assert set(curves(figure)) == {score.label for score in worst}
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert texts[:3] == ["25 other labels", "mean of all labels", "the 5 worst:"]
+
+
+def test_the_calibration_has_the_accuracy_of_each_bin() -> None:
+    given = answers(3, clips=300)
+    axes, counts = classification_plots.calibration(given).axes
+    clips = np.array([bar.get_height() for bar in counts.patches])
+    marks = [line.get_segments()[0] for line in axes.collections]
+    assert clips.sum() == 300
+    assert sum(mark[0][1] * count for mark, count in zip(marks, clips, strict=True)) == pytest.approx(
+        given.correct.sum()
+    )
+
+
+def test_labels_stand_by_their_frequency() -> None:
+    given = answers(6, present=5)
+    clips, rates = classification_plots.frequency_vs_f1(given).axes
+    widths = [bar.get_width() for bar in clips.patches]
+    assert widths == sorted(widths, reverse=True)
+    assert sum(widths) == 80
+    by_label = {score.label: score.f1 for score in classification.scores(given).classes}
+    shown = [text.get_text() for text in clips.get_yticklabels()]
+    assert rates.lines[0].get_xdata().tolist() == pytest.approx([by_label[name] for name in shown[:5]])
+    assert shown[5] == "label 5"
+
+
+def test_withholding_unsure_answers_is_a_plain_count() -> None:
+    given = answers(3)
+    axes = classification_plots.confidence_thresholding(given).axes[0]
+    kept, accuracy = (dict(zip(*line.get_data(), strict=True)) for line in axes.lines[:2])
+    for threshold in list(kept)[::20]:
+        sure = given.confidence >= threshold
+        assert kept[threshold] == pytest.approx(sure.mean())
+        assert accuracy[threshold] == pytest.approx(given.correct[sure].mean() if sure.any() else np.nan, nan_ok=True)
+
+
+def test_learning_curves_mark_the_best_epoch() -> None:
+    loss, validation = classification_plots.learning_curves(HISTORY).axes
+    assert loss.lines[0].get_ydata().tolist() == [row["loss"] for row in HISTORY]
+    assert (loss.lines[1].get_xdata()[0], validation.lines[1].get_xdata()[0]) == (8, 4)
+    assert len(validation.lines) == 2, "the learning rate is not drawn"
+    two = classification_plots.learning_curves([{"train_loss": 2.0, "validation_loss": 3.0}, {"train_loss": 1.0}])
+    assert [text.get_text() for text in two.axes[0].get_legend().get_texts()] == ["train loss", "validation loss"]
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"no picture 'roc_curve'; did you mean roc_curves\? There is confusion_matrix,"
+    ):
+        visualize("roc_curve", tmp_path / "x.png", given=answers(2))
+    with pytest.raises(UserError, match=r"written as .png, .pdf, .svg, not as '.jpg'"):
+        visualize("roc_curves", tmp_path / "x.jpg", given=answers(2))
+    with pytest.raises(UserError, match="roc_curves is drawn from predictions"):
+        visualize("roc_curves", tmp_path / "x.png", history=HISTORY)
+    with pytest.raises(UserError, match="learning_curves is drawn from the epochs"):
+        visualize("learning_curves", tmp_path / "x.png", given=answers(2))
+    with pytest.raises(UserError, match="neither a loss nor a measure; they have epoch, seconds"):
+        visualize("learning_curves", tmp_path / "x.png", history=[{"epoch": 1, "seconds": 2.0}])
+    assert not list(tmp_path.iterdir())
