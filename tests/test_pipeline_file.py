@@ -22,6 +22,7 @@ OF_THE_START = {"train.epochs", "train.cycles", "train.supervised.batch_size", "
 OF_RAFT = {f"train.{key}" for key in ("algorithm", "reward_threshold", "keep_top_percent")}
 OF_RAFT |= {f"train.{key}" for key in ("group_size", "ratio_clip", "best_weight", "reference_weight", "kl_weight")}
 NOT_READ: dict[str, set[str]] = {
+    "stages/train.py": {"classification.trainer.cycle_learning_rate"},
     "stages/raft_train.py": OF_THE_START,
     "stages/controls.py": OF_THE_START | OF_RAFT,
 }

@@ -137,6 +137,7 @@ class TrainerParams(Section):
     average_decay: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced", "sqrt"]
     sampling: Literal["shuffled", "balanced"]
+    cycle_learning_rate: Positive
 
 
 class Classification(Section):

@@ -90,7 +90,8 @@ def rules(params: Params, dataset: Path) -> Rules:
     subject = Judged(
         target, labels, reward=params.reward.labels.model_dump(), augment=params.classification.augment.model_dump()
     )
-    return Rules.of(subject, params.train.model_dump(), seed=params.seed)
+    learning_rate = params.classification.trainer.cycle_learning_rate
+    return Rules.of(subject, params.train.model_dump() | {"learning_rate": learning_rate}, seed=params.seed)
 
 
 def _classifier(recognizer: Recognizer) -> AudioClassifier:
