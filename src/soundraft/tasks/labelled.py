@@ -144,8 +144,10 @@ def compute_features(classifier: AudioClassifier, samples: np.ndarray, rate_hz: 
     heard = samples if samples.shape[1] > 1 else samples[:, 0]
     features = classifier.extract(io.resample(heard, rate_hz, classifier.sample_rate_hz))
     if features.ndim == 2 and features.shape[1] != classifier.front.columns:
-        channels = classifier.settings["channels"]
-        raise BadClip(f"{samples.shape[1]} channels, but channel: all was begun with {channels}")
+        wanted = classifier.settings["channels"]
+        raise BadClip(
+            f"number of channels is {samples.shape[1]}; channel: all needs the {wanted} of the training clips"
+        )
     return features
 
 
