@@ -140,14 +140,15 @@ def test_values_groups_and_parts() -> None:
 
 
 def test_facts_of_a_dataset_are_its_columns_and_its_metadata(tmp_path: Path) -> None:
-    extra: list[dict[str, Any]] = [{"gender": "f", "age": 31}, {"gender": ""}, {}]
+    extra: list[dict[str, Any]] = [{"gender": "f", "age": 31}, {"gender": "", "text": "of no column"}, {}]
     given = sounds.clips(3)
     for facts, more in zip(given.facts, extra, strict=True):
         facts |= more
     given.facts[2]["speaker"] = ""
     found = from_dataset(sounds.dataset(tmp_path, train=given, validation=given, test=given) / "target", "train")
     assert found.facts == [
-        {"label": "high", "speaker": "ann", "gender": "f", "age": 31}, {"label": "low", "speaker": "ann"},
+        {"label": "high", "speaker": "ann", "gender": "f", "age": 31},
+        {"label": "low", "speaker": "ann", "text": "of no column"},
         {"label": "rising"},
     ]  # fmt: skip
     assert (found.ids, found.audio(1)) == (given.ids, given.audio(1))

@@ -93,7 +93,8 @@ def from_dataset(folder: Path, split: Split) -> LabelledClips:
     """The clips of a dataset that s5 built."""
     table = open_split(folder, split)
     facts = [
-        _present({"label": label, "speaker": speaker, "text": text} | (json.loads(metadata) if metadata else {}))
+        _present(json.loads(metadata) if metadata else {})
+        | _present({"label": label, "speaker": speaker, "text": text})
         for label, speaker, text, metadata in zip(
             *(table[name] for name in ("label", "speaker", "text", "metadata")), strict=True
         )
