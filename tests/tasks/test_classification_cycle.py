@@ -118,10 +118,7 @@ def test_a_cycle_is_repeatable_and_computes_no_feature_again(
 
 @pytest.mark.parametrize("algorithm", ["grpo", "mwer"])
 def test_policy_gradients_learn_with_augmentation(place: Path, tmp_path: Path, algorithm: str) -> None:
-    given = sounds.params(
-        train__algorithm=algorithm, train__presentations_per_cycle=320, train__replay_fraction=0.25,
-        classification__trainer__cycle_learning_rate=5e-3,
-    )  # fmt: skip
+    given = sounds.params(train__algorithm=algorithm, train__replay_fraction=0.25)
     assert given.classification.augment.mixup_probability > 0
     found = improved(place, tmp_path, given, algorithm=algorithm)
     assert found["accuracy_target_validation"] > start_accuracy(place) + 0.2
