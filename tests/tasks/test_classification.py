@@ -112,6 +112,10 @@ def test_labels_that_cannot_be_learned_are_named() -> None:
         fitted(validation=new)
     with pytest.raises(UserError, match="all 9 training clips are 'low': a classifier needs two labels or more"):
         fitted(sounds.clips(9, labels=["low"]))
+    with pytest.raises(UserError, match="training has no clips"):
+        fitted(sounds.clips(0))
+    with pytest.raises(UserError, match="validation has no clips"):
+        fitted(validation=sounds.clips(0))
     with pytest.raises(UserError, match="no clip has a emotion; there is label, speaker"):
         fitted(target="emotion")
     with pytest.raises(UserError, match=r"classification\.inputs: label is what is to be told"):

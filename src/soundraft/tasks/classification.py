@@ -60,6 +60,8 @@ def fit(
     """
     labels = [label for label in train.labels(options.target) if label is not None]
     check_training(labels)
+    if not len(validation):
+        raise UserError("validation has no clips: the best epoch and the temperature are found by them")
     runtime.seed_torch(seed)
     classifier = _build(sorted(set(labels)), train, options)
     learned = hear(train, classifier, target=options.target, title="features of train")
