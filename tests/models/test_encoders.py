@@ -83,7 +83,7 @@ def test_statistics_of_the_input_are_those_of_numpy_over_the_real_frames() -> No
         angles = np.pi / COLUMNS * (np.arange(COLUMNS)[:, None] + 0.5) * np.arange(COLUMNS)
         values = np.concatenate([bins, bins @ np.cos(angles) * math.sqrt(2 / COLUMNS)], axis=1)
         moved = np.abs(np.diff(values, axis=0)).mean(0) if len(values) > 1 else np.zeros(2 * COLUMNS)
-        expected = [values.mean(0), np.sqrt(values.var(0) + 1e-6), moved, *np.quantile(values, [0.1, 0.9], axis=0)]
+        expected = [values.mean(0), np.sqrt(values.var(0) + 1e-6), moved]
         np.testing.assert_allclose(row, np.concatenate(expected), atol=1e-4)
 
 
