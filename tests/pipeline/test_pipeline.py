@@ -43,7 +43,7 @@ def test_every_stage_ran_and_left_what_it_promises(shop: Workshop) -> None:
         assert label in table
     assert json.loads((folder / "reports/evaluate/metrics.json").read_text())["cycles"] == 1
     assert {path.name for path in (folder / "reports/evaluate").iterdir()} == {
-        "confusions.csv", "curves.csv", "metrics.json", "predictions.parquet", "report.md", "reward.png", "wer.png",
+        "confusions.csv", "curves.csv", "error.png", "metrics.json", "predictions.parquet", "report.md", "reward.png",
         "worst_clips.csv",
     }  # fmt: skip
 

@@ -97,7 +97,7 @@ def report(rows: Sequence[Row], bootstrap: Bootstrap, *, top: int, division: str
     found = next(each.scores for each in measured if each.row is last)
     clips = last.predicted
     parts = [
-        f"# {clips.target.capitalize()}: {found.clips} test clips, {len(clips.labels)} labels",
+        f"# {_first(clips.target)}: {found.clips} test clips, {len(clips.labels)} labels",
         *([f"Division into splits: {division}."] if division else []),
         _main_table(measured),
         "\n".join(f"- {sentence}" for sentence in [*verdicts(rows, bootstrap), *_notes(found)]),

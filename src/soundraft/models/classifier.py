@@ -27,6 +27,8 @@ class Front(Protocol):
 
     sample_rate_hz: int
     columns: int  # F; 0: the features are the samples
+    levels: bool  # whether every column is the level of a band, in logarithms
+    bands: int  # columns of a channel that stand in the order of their frequencies; 0: they do not
 
     def __call__(self, samples: np.ndarray) -> torch.Tensor:
         """Samples `[N]`, or `[N, C]` of C channels → `[T, F]`, or `[N]`."""
@@ -44,6 +46,8 @@ class SpectraFront:
         self.spectra = spectra
         self.sample_rate_hz = spectra.sample_rate_hz
         self.columns = 0 if spectra.type == "raw" else spectra.columns(channels)
+        self.levels = spectra.type in ("fbank", "mel")
+        self.bands = spectra.columns() if spectra.type in ("fbank", "mel", "stft", "group_delay") else 0
 
     def __call__(self, samples: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.spectra(samples)))
@@ -95,8 +99,12 @@ class AudioClassifier:
         Raises:
             UserError: when the clip is empty, shorter than a window, not finite, or lacks the channel.
         """
-        heard = cut(samples, self.length_limit_s, sample_rate_hz=self.sample_rate_hz)
-        return self.front(select_channel(heard, self.channel))
+        return self.front(self.heard(samples))
+
+    def heard(self, samples: np.ndarray) -> np.ndarray:
+        """What of a clip's samples `[N]` or `[N, C]` it hears: its channel, up to the length limit."""
+        within = cut(samples, self.length_limit_s, sample_rate_hz=self.sample_rate_hz)
+        return select_channel(within, self.channel)
 
     def features_depend_on(self) -> dict[str, Any]:
         return {**self.front.depends_on(), "channel": self.channel, "length_limit_s": self.length_limit_s}

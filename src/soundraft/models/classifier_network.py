@@ -13,7 +13,7 @@ from torch import nn
 from soundraft.models.base import ModelError, pad
 from soundraft.models.encoder_parts import Sized, WaveFilters
 from soundraft.models.encoders import build_encoder
-from soundraft.models.pooling import InputStatistics, Pooling, spread_of
+from soundraft.models.pooling import InputStatistics, Pooling, usable
 from soundraft.models.side_inputs import SideEncoder
 
 MEASURED_CLIPS = 16  # whose statistics are taken at once
@@ -79,9 +79,12 @@ class SpectraReader(Sized):
 
     def fit(self, features: Sequence[torch.Tensor]) -> None:
         """Take mean and deviation of every bin, and of every statistic of a clip, from the training clips."""
-        rows = torch.cat([clip.reshape(len(clip), -1) for clip in features]).double()
-        self.mean.copy_(rows.mean(0))
-        self.std.copy_(spread_of(rows))
+        clips = [clip.reshape(len(clip), -1) for clip in features]
+        frames = sum(map(len, clips))
+        mean = torch.stack([clip.double().sum(0) for clip in clips]).sum(0) / frames
+        self.mean.copy_(mean)
+        squares = torch.stack([((clip.double() - mean) ** 2).sum(0) for clip in clips]).sum(0)
+        self.std.copy_(usable((squares / frames).sqrt()))
         if self.statistics:
             starts = range(0, len(features), MEASURED_CLIPS)
             parts = [self._normalised(features[start : start + MEASURED_CLIPS]) for start in starts]

@@ -94,6 +94,7 @@ class WaveFilters(nn.Module):
     def forward(self, samples: torch.Tensor, lengths: torch.Tensor) -> Padded:
         frames = (-(-(lengths - self.window) // self.shift) + 1).clamp(min=1)
         wanted = self.window + (int(frames.max()) - 1) * self.shift
-        padded = nn.functional.pad(samples, (0, max(0, wanted - samples.shape[1])))[:, :wanted]
+        heard = samples * length_mask(lengths, samples.shape[1])  # what was padded may have become other than 0
+        padded = nn.functional.pad(heard, (0, max(0, wanted - samples.shape[1])))[:, :wanted]
         even, odd = self.conv(padded[:, None]).transpose(1, 2).chunk(2, dim=-1)
         return blank(self.norm(torch.log(even**2 + odd**2 + 1e-6)), frames), frames

@@ -75,7 +75,7 @@ class InputStatistics(nn.Module):
     def fit(self, raw: torch.Tensor) -> None:
         """Take centre and spread of each statistic from the training clips' `measure`, `[clips, width]`."""
         self.centre.copy_(raw.mean(0))
-        self.spread.copy_(spread_of(raw))
+        self.spread.copy_(usable(raw.std(0, correction=0)))
 
     def measure(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The statistics as they are, `[B, width]`."""
@@ -88,7 +88,6 @@ class InputStatistics(nn.Module):
         return ((self.measure(frames, lengths) - self.centre) / self.spread).clamp(-WIDEST, WIDEST)
 
 
-def spread_of(rows: torch.Tensor) -> torch.Tensor:
-    """Standard deviation `[columns]` of rows; 1 where a column is constant, so that it becomes 0 and stays finite."""
-    spread = rows.std(0, correction=0)
+def usable(spread: torch.Tensor) -> torch.Tensor:
+    """Standard deviations `[columns]`, but 1 where a column is constant, so that it becomes 0 and stays finite."""
     return torch.where(spread > 1e-5, spread, torch.ones_like(spread))

@@ -39,8 +39,22 @@ class PretrainedFront:
         self.name, self.extractor, self.config = name, extractor, config
         self.sample_rate_hz: int = extractor.sampling_rate
         self.columns = 0 if name in WAVES else int(extractor.feature_size if name == "whisper" else config.num_mel_bins)
+        self.levels = name not in WAVES
+        self.bands = self.columns
+
+    @property
+    def least_samples(self) -> int:
+        """The shortest clip that gives a frame."""
+        if self.name not in WAVES:
+            return AST_WINDOW_SAMPLES if self.name == "ast" else 1
+        samples = 1
+        for kernel, stride in reversed(list(zip(self.config.conv_kernel, self.config.conv_stride, strict=True))):
+            samples = (samples - 1) * stride + kernel
+        return samples
 
     def __call__(self, samples: np.ndarray) -> torch.Tensor:
+        if len(samples) < self.least_samples:
+            raise ModelError(f"a clip of {len(samples)} samples; {self.name} takes {self.least_samples} or more")
         values = self.extractor(samples, sampling_rate=self.sample_rate_hz, return_tensors="pt")
         if self.name in WAVES:
             return values["input_values"][0]
@@ -104,7 +118,7 @@ class PretrainedReader(Sized):
             states = self._states(
                 torch.stack([self._fill(clip, float(clip.min())) for clip in features]).transpose(1, 2)
             )
-            return states, (-(-(frames - 2) // 2)).clamp(min=1).to(states.device)
+            return states, (-(-(frames - 2) // 2)).clamp(1, states.shape[1]).to(states.device)
         states = self._states(torch.stack([self._fill(clip, self.silence) for clip in features]))[:, AST_TOKENS:]
         bands = (self.config.num_mel_bins - self.config.patch_size) // self.config.frequency_stride + 1
         patches = states.reshape(len(states), bands, -1, states.shape[-1]).mean(1)

@@ -346,6 +346,19 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _classifiers_are_small(self) -> "Params":
+        """What of `train` is for pretrained recognisers would be an error only after the start was trained."""
+        options = self.train
+        plain = (options.lora.rank, options.freeze, options.gradient_checkpointing, options.precision)
+        if self.task == "classification" and plain != (0, "none", False, "float32"):
+            raise ValueError(
+                "train.lora.rank, train.freeze, train.gradient_checkpointing and train.precision are for speech "
+                "recognition: with task: classification leave them 0, none, false and float32, and see "
+                "classification.encoder.pretrained.trainable"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _labels_have_references(self) -> "Params":
         if self.task == "classification" and self.reward.kind == "unsupervised":
             raise ValueError("reward.kind: unsupervised scores transcripts; task: classification needs reference")

@@ -29,7 +29,7 @@ def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tr
     report.write_curves(out / "curves.csv", rows, bootstrap)
     report.write_predictions(out / "predictions.parquet", rows)
     report.write_errors(out, report.last_trained(rows), top=options.table_rows)
-    plots.plot_wer(out / "wer.png", rows, bootstrap)
+    plots.plot_wer(out / "error.png", rows, bootstrap)
     plots.plot_reward(out / "reward.png", cycles)
     _track(tracker, rows, cycles, out)
     return f"Test set, {len(rows[0].target.ids)} clips of the target corpus\n\n{table}"

@@ -99,10 +99,16 @@ def answers(classifier: AudioClassifier, clips: Utterances, *, target: str, titl
 def augmenter(
     classifier: AudioClassifier, augment: Mapping[str, Any], *, weights: dict[str, float] | None, seed: int
 ) -> Augmenter:
-    """What clips go through when this classifier learns them; `augment` is that section of the params."""
+    """What clips go through when this classifier learns them; `augment` is that section of the params.
+
+    Only the columns of some features are levels of bands, which a gain moves alike, or stand in the order of their
+    frequencies, so that they can be warped.
+    """
     mean, std = classifier.normalisation()
+    how = Augmentation(**augment)
     return Augmenter(
-        Augmentation(**augment), mean=mean, std=std, labels=classifier.labels, weights=weights,
+        how if classifier.front.levels else replace(how, gain=0.0),
+        mean=mean, std=std, labels=classifier.labels, weights=weights, bands=classifier.front.bands,
         seed=runtime.derive_seed(seed, "augment"),
     )  # fmt: skip
 

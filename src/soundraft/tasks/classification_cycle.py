@@ -16,6 +16,7 @@ from soundraft.models.classifier_files import load_classifier
 from soundraft.params.sections import Params
 from soundraft.rewards.base import Verifier
 from soundraft.rewards.labels import LabelReward
+from soundraft.runtime import UserError
 from soundraft.tasks import classification
 from soundraft.tasks.cycle import Rules
 from soundraft.tasks.labelled import from_dataset, hear
@@ -46,9 +47,11 @@ class Judged:
         for pair in reward["aliases"]:
             label, _, alias = pair.partition("=")
             aliases[label].append(alias)
-        self.verifier: Verifier = LabelReward(
-            labels=labels, aliases=aliases, ignore_case=reward["ignore_case"], fuzzy_threshold=reward["fuzzy_threshold"]
-        )
+        names = {key: reward[key] for key in ("ignore_case", "fuzzy_threshold")}
+        try:
+            self.verifier: Verifier = LabelReward(labels=labels, aliases=aliases, **names)
+        except UserError as error:
+            raise UserError(f"reward.labels (ignore_case, aliases): {error}") from error
         self._augment = dict(augment)
 
     def load_model(self, folder: Path) -> Recognizer:
@@ -95,8 +98,9 @@ def rules(params: Params, dataset: Path) -> Rules:
     subject = Judged(
         target, labels, reward=params.reward.labels.model_dump(), augment=params.classification.augment.model_dump()
     )
-    learning_rate = params.classification.trainer.cycle_learning_rate
-    return Rules.of(subject, params.train.model_dump() | {"learning_rate": learning_rate}, seed=params.seed)
+    # the start corpus is the target itself: to replay it would be to learn the references beside the samples
+    own = {"learning_rate": params.classification.trainer.cycle_learning_rate, "replay_fraction": 0.0}
+    return Rules.of(subject, params.train.model_dump() | own, seed=params.seed)
 
 
 def _classifier(recognizer: Recognizer) -> AudioClassifier:

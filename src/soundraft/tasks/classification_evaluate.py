@@ -4,10 +4,13 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from soundraft import files
 from soundraft.audio import io
 from soundraft.evaluation import classification_report as report
 from soundraft.evaluation.classification import Predicted, check_labels, majority, predicted
+from soundraft.evaluation.classification_curves import plot_error, write_curves
 from soundraft.evaluation.classification_plots import visualize
 from soundraft.evaluation.plots import plot_reward
 from soundraft.evaluation.report import START, TRAINED, Bootstrap, model_folders
@@ -19,7 +22,7 @@ from soundraft.parallel import progress_over
 from soundraft.params.sections import Params
 from soundraft.tasks.classification import predict
 from soundraft.tasks.classification_start import CURVES
-from soundraft.tasks.labelled import Heard, LabelledClips, from_dataset, hear
+from soundraft.tasks.labelled import Heard, LabelledClips, from_dataset, hear, resampled
 from soundraft.tracking import Tracker
 
 PICTURES = ("confusion_matrix", "calibration", "roc_curves", "precision_recall", "frequency_vs_f1",
@@ -34,6 +37,8 @@ def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tr
     bootstrap = Bootstrap(options.bootstrap_samples, params.seed)
     report.write(out, rows, bootstrap, top=options.table_rows, division=_division(dataset / "target"))
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, rejected))
+    write_curves(out / "curves.csv", rows, bootstrap)
+    plot_error(out / "error.png", rows, bootstrap)
     for name in PICTURES:
         visualize(name, out / f"{name}.png", given=report.last_trained(rows).predicted)
     history = read_curves(chains / "base" / CURVES)
@@ -60,15 +65,14 @@ def read_curves(path: Path) -> list[dict[str, float]]:
 
 def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, target: str) -> Predicted:
     """The control on the statistics of each clip, fitted on the clips that the model learned, asked about the same."""
-    rate_hz = classifier.sample_rate_hz
     learned = hear(train, classifier, target=target, title="which training clips can be used")
     control = fit_control(
-        _samples(learned.clips, rate_hz, "the control's training clips"),
+        _samples(learned.clips, classifier, "the control's training clips"),
         learned.utterances.texts,
         labels=classifier.labels,
-        sample_rate_hz=rate_hz,
+        sample_rate_hz=classifier.sample_rate_hz,
     )
-    probabilities = control.probabilities(_samples(test.clips, rate_hz, "the control's test clips"))
+    probabilities = control.probabilities(_samples(test.clips, classifier, "the control's test clips"))
     return predicted(
         test.utterances.ids, probabilities, classifier.labels, target=target, references=test.utterances.texts,
         paths=test.clips.paths, groups=test.clips.groups(but=target),
@@ -96,9 +100,11 @@ def _rows(
     return rows, heard.rejected
 
 
-def _samples(clips: LabelledClips, rate_hz: int, title: str) -> Iterator:
+def _samples(clips: LabelledClips, classifier: AudioClassifier, title: str) -> Iterator[np.ndarray]:
+    """What the classifier hears of each clip, `[N]`; of several channels that it hears side by side their mean."""
     for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
-        yield io.decode(clips.audio(index), rate_hz)
+        heard = classifier.heard(resampled(classifier, *io.parse(clips.audio(index))))
+        yield heard if heard.ndim == 1 else heard.mean(1)
 
 
 def _division(dataset: Path) -> str:

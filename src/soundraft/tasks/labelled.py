@@ -113,6 +113,8 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
     def compute(data: bytes) -> torch.Tensor:
         return compute_features(classifier, *io.parse(data))
 
+    for item in classifier.side if len(clips) else ():
+        clips.values(item.name)  # an input that no clip has is a mistake, not a missing value
     depends = {**classifier.features_depend_on(), "sample_rate_hz": classifier.sample_rate_hz, "soxr": soxr.__version__}
     out, kept, rejected = Utterances([], [], []), [], []
     with FeatureCache(depends, compute) as cache:
@@ -142,14 +144,19 @@ def compute_features(classifier: AudioClassifier, samples: np.ndarray, rate_hz: 
         BadClip: when all channels are heard and there are more or fewer of them than in training.
         UserError: as `AudioClassifier.extract`.
     """
-    heard = samples if samples.shape[1] > 1 else samples[:, 0]
-    features = classifier.extract(io.resample(heard, rate_hz, classifier.sample_rate_hz))
+    features = classifier.extract(resampled(classifier, samples, rate_hz))
     if features.ndim == 2 and features.shape[1] != classifier.front.columns:
         wanted = classifier.settings["channels"]
         raise BadClip(
             f"number of channels is {samples.shape[1]}; channel: all needs the {wanted} of the training clips"
         )
     return features
+
+
+def resampled(classifier: AudioClassifier, samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Samples `[N, C]` at the classifier's rate, `[N]` of one channel."""
+    mono = samples if samples.shape[1] > 1 else samples[:, 0]
+    return io.resample(mono, rate_hz, classifier.sample_rate_hz)
 
 
 def inputs_of(facts: Mapping[str, Any], classifier: AudioClassifier) -> dict[str, Any]:

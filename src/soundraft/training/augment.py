@@ -69,6 +69,7 @@ class Augmenter:
         mean, std: `[F]` of the training clips' features: what is blanked becomes the mean, noise is in deviations.
         labels: all there are, for label smoothing.
         weights: of each label in the loss; `None`: 1 each.
+        bands: columns of a channel that stand side by side in frequency, which can be warped; 0: none do.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class Augmenter:
         std: torch.Tensor,
         labels: Sequence[str],
         weights: dict[str, float] | None,
+        bands: int,
         seed: int,
     ) -> None:
+        self.bands = bands
         self.how = augmentation
         self.mean, self.std = mean.cpu().float(), std.cpu().float()
         self.labels = tuple(labels)
@@ -137,11 +140,10 @@ class Augmenter:
         return _between(audio, np.linspace(0, len(audio) - 1, frames))
 
     def _warped(self, audio: torch.Tensor) -> torch.Tensor:
-        bins = audio.shape[1]
-        if not self.how.warp or bins < 2:
+        if not self.how.warp or self.bands < 2:
             return audio
-        places = np.minimum(np.arange(bins) * self._factor(self.how.warp), bins - 1)
-        return _between(audio.T, places).T
+        places = np.minimum(np.arange(self.bands) * self._factor(self.how.warp), self.bands - 1)
+        return torch.cat([_between(channel.T, places).T for channel in audio.split(self.bands, dim=1)], dim=1)
 
     def _shifted(self, audio: torch.Tensor) -> torch.Tensor:
         if not self.how.time_shift:
