@@ -123,6 +123,7 @@ def _build(labels: list[str], train: LabelledClips, options: Classification) -> 
         channel=options.channel,
         channels=channels,
         length_limit_s=options.audio_file_length_limit_in_s,
+        target=options.target,
     )
 
 
