@@ -31,16 +31,20 @@ class Row:
     Attributes:
         chain: "start", "trained", the name of a control, "svm" or "majority".
         algorithm: by which the model was trained; of a control its name again.
+        name: what a person calls a model that belongs to no chain of cycles; else it is called by its chain.
     """
 
     chain: str
     algorithm: str
     cycle: int
     predicted: Predicted
+    name: str = ""
 
     @property
     def label(self) -> str:
         """What a person calls the model."""
+        if self.name:
+            return self.name
         if self.chain == START:
             return "start model"
         return _NAMES[self.algorithm] if self.chain == TRAINED else f"control: {_NAMES[self.chain]}"
@@ -328,7 +332,7 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _cycle(row: Row) -> str:
-    return _NONE if row.chain in (SVM, MAJORITY) else str(row.cycle)
+    return _NONE if row.name or row.chain in (SVM, MAJORITY) else str(row.cycle)
 
 
 def _rate(value: float, bounds: Interval) -> str:

@@ -252,8 +252,8 @@ def _section(gathered: Gathered, encoder: str | None) -> Classification | None:
                 (key for length in range(len(parts), 0, -1)
                  if (key := ".".join(parts[:length])) in gathered.places), ".".join(parts),
             )  # fmt: skip
-            place = gathered.places.get(ours, f"classification.{ours}")
-            gathered.problems.append(explain({**item, "loc": (place,)}))
+            shown = gathered.places.get(ours, f"classification.{ours}")
+            gathered.problems.append(explain({**item, "loc": (shown,)}))
         return None
     if encoder is None or encoder in PRETRAINED:
         return options

@@ -1,7 +1,6 @@
 """Preprocessing, split, trainer and augmentation of a declaration, in the words of our params."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 from soundraft.audio import mel_filters
@@ -59,7 +58,7 @@ def _only_what_is(keys: Keys) -> None:
     """Keys that have one meaning here."""
     padding = keys.take("padding_value")
     if padding is not None:
-        if not isinstance(padding.value, Real) or isinstance(padding.value, bool):
+        if not isinstance(padding.value, int | float):
             keys.gathered.refuse(padding.place, f"got {padding.value!r}; allowed: a number")
         keys.gathered.notes.append(f"{padding.place} changes nothing: padding is masked, no encoder sees it")
     keys.only("missing_value_strategy", ["drop_row"], _NOT_FILLED)
@@ -144,7 +143,7 @@ def _shares(keys: Keys, taken: Taken | None, usual: tuple[float, float, float]) 
     good = (
         isinstance(value, Sequence)
         and len(value) == 3
-        and all(isinstance(share, Real) and not isinstance(share, bool) and 0 < share < 1 for share in value)
+        and all(isinstance(share, int | float) and 0 < share < 1 for share in value)
         and abs(sum(value) - 1) < 1e-6
     )
     if not good:
