@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from soundraft import files
 from soundraft.evaluation import classification
 from soundraft.evaluation import classification_report as report
-from soundraft.evaluation.classification import Predicted
 from soundraft.evaluation.label_files import write_predictions
 from soundraft.evaluation.report import Bootstrap, write_csv
 from soundraft.manifest import QUARANTINE_NAME, SPLITS

@@ -6,7 +6,7 @@ of which), and of each fold its classifier in models/FOLD.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from soundraft import files
 from soundraft.evaluation.classification import Predicted, predicted, scores
 from soundraft.evaluation.label_files import write_predictions
-from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split
+from soundraft.manifest import QUARANTINE_NAME, Rejected
 from soundraft.runtime import UserError
 from soundraft.tables import columns
 from soundraft.tasks.classifier_files import PREDICTIONS
@@ -141,19 +141,20 @@ def _run(
             raise UserError(f"fold {fold.name}: {error}") from error
         rejected |= {item.id: item for item in result.rejected}
         model, machine = scores(result.test), scores(result.svm)
-        sizes: dict[Split, int] = {split: len(fold.parts[split]) for split in SPLITS}
         training = result.training
         measured.append(
             FoldScore(
-                fold.name,
-                *sizes.values(),
-                model.accuracy,
-                model.macro.recall,
-                machine.accuracy,
-                machine.macro.recall,
-                len(training.history),
-                training.best_epoch,
-            )  # fmt: skip
+                name=fold.name,
+                train=len(fold.parts["train"]),
+                validation=len(fold.parts["validation"]),
+                test=len(fold.parts["test"]),
+                accuracy=model.accuracy,
+                uar=model.macro.recall,
+                svm_accuracy=machine.accuracy,
+                svm_uar=machine.macro.recall,
+                epochs=len(training.history),
+                best_epoch=training.best_epoch,
+            )
         )
         say(
             f"fold {fold.name} ({number} of {len(trainings)}): accuracy {model.accuracy:.1%}, UAR "
@@ -205,7 +206,7 @@ def _write(
             "classification": declared.options.model_dump(),
         },
     )
-    write_predictions(place / PREDICTIONS, replace(told, groups=told.groups))
+    write_predictions(place / PREDICTIONS, told)
     files.write_jsonl(place / QUARANTINE_NAME, map(vars, rejected))
 
 

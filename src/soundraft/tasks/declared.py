@@ -73,7 +73,11 @@ def read_declaration(source: Path | str | Mapping[str, Any]) -> Declared:
     """
     if isinstance(source, Mapping):
         return understand(source, "the declaration")
-    path = Path(source)
+    return understand(load_yaml(Path(source)), str(source))
+
+
+def load_yaml(path: Path) -> Mapping[str, Any]:
+    """What stands in a declaration's file; raises ParamsError when that is none."""
     try:
         given = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
@@ -82,7 +86,7 @@ def read_declaration(source: Path | str | Mapping[str, Any]) -> Declared:
         raise ParamsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, Mapping):
         raise ParamsError(f"{path} is no declaration: it needs input_features and output_features")
-    return understand(given, str(path))
+    return given
 
 
 def understand(given: Mapping[str, Any], title: str) -> Declared:
