@@ -27,6 +27,8 @@ def train_classifier(given: argparse.Namespace, declaration: Path) -> None:
     config = load_yaml(declaration)
     declared = understand(_with_target(config, given.target) if given.target else config, str(declaration))
     seed = given.seed or 0
+    if given.k and given.folds not in ("k", "speaker"):
+        raise UserError("--k says how many folds: it goes with --folds k or --folds speaker")
     if given.folds:
         _train_folds(given, declared, seed)
         return
@@ -77,23 +79,26 @@ def _told(result: "ClassifierResult", seed: int) -> list[str]:
         cells.append((row.label, f"{found.accuracy:.1%}", f"{found.macro.recall:.1%}"))
     bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
     sentences = [sentence.replace("**", "") for sentence in verdicts(result.rows, bootstrap)]
-    head = (
-        f"best epoch {training.best_epoch} of {len(training.history)} ({stopped}), macro recall {training.best:.1%} on "
-    )
-    return [f"{head}{len(result.validation.ids):,} validation clips", *columns(cells, right=(1, 2)), *sentences]
+    epochs = f"best epoch {training.best_epoch} of {len(training.history)} ({stopped})"
+    head = f"{epochs}, macro recall {training.best:.1%} on {len(result.validation.ids):,} validation clips"
+    return [head, *columns(cells, right=(1, 2)), *sentences]
 
 
 def _with_target(config: Mapping[str, Any], target: str) -> dict[str, Any]:
     return {**config, "output_features": [{"name": target, "type": "category"}]}
 
 
-def data_of(given: argparse.Namespace) -> Any:
-    """What `--dataset` names: the path of a table, or a corpus with the options that say which part of it."""
+def data_of(given: argparse.Namespace, *, seed: int | None = None) -> Any:
+    """What `--dataset` names: the path of a table, or a corpus with the options that say which part of it.
+
+    Args:
+        seed: of what is drawn to make a corpus.
+    """
     from soundraft import corpora
     from soundraft.tasks.clip_tables import TABLES
 
     if given.corpus in corpora.CORPORA or not given.corpus.lower().endswith(TABLES):
-        return dataset_of(given, seed=given.seed, unlabelled=getattr(given, "unlabelled", False))
+        return dataset_of(given, seed=seed, unlabelled=getattr(given, "unlabelled", False))
     for name in _NOT_OF_TABLES:
         if getattr(given, name) is not None:
             raise UserError(f"--{name} is for corpora and folders; {given.corpus} is a table and says all itself")
@@ -115,12 +120,13 @@ def evaluate(given: argparse.Namespace) -> None:
     from soundraft.tasks.classifier_run import evaluate as measure
 
     split, given.split = given.split, None
-    found = measure(given.model, data_of(given), split=split, output_dir=given.output, seed=given.seed or 0)
+    data, seed = data_of(given, seed=given.seed), given.seed or 0
+    found = measure(given.model, data, split=split, output_dir=given.output, seed=seed)
     for note in found.notes:
         print(f"note: {note}")
     print_each("set aside", found.rejected)
     samples = defaults().evaluate.bootstrap_samples
-    accuracy, uar = intervals(found.predicted, samples=samples, seed=given.seed or 0)
+    accuracy, uar = intervals(found.predicted, samples=samples, seed=seed)
     scores = found.scores
     print(
         f"{found.predicted.target}, {scores.clips:,} clips: accuracy {scores.accuracy:.1%} "
@@ -149,7 +155,7 @@ def predict(given: argparse.Namespace) -> None:
     if given.output.suffix not in (".parquet", ".csv"):
         raise UserError(f"--output writes a .parquet or a .csv file, not {given.output}")
     given.unlabelled = True
-    found, rejected = answers(given.model, data_of(given))
+    found, rejected = answers(given.model, data_of(given, seed=given.seed))
     print_each("set aside", rejected)
     if given.output.suffix == ".csv":
         text = io.StringIO()
@@ -159,7 +165,7 @@ def predict(given: argparse.Namespace) -> None:
         write_predictions(given.output, found)
     target = found.target
     print(f"{given.output}: {len(found.ids):,} clips; {target}_predictions, {target}_probability, …")
-    print(f"next: python -c \"import pandas; print(pandas.read_{given.output.suffix[1:]}('{given.output}'))\"")
+    print(f"next: pandas.read_{given.output.suffix[1:]}('{given.output}'); where labels are known, soundraft evaluate")
 
 
 EVALUATE = Command("Measure a classifier on clips whose labels are known.", evaluate_options, evaluate)

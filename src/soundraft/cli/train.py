@@ -31,8 +31,9 @@ def train_options(options: argparse.ArgumentParser) -> None:
     add, usual = options.add_argument, defaults().train
     algorithms = get_args(Train.model_fields["algorithm"].annotation)
     add("--model", metavar="FOLDER_OR_ID", help="the recogniser to start from: a local folder or a hub id")
-    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"what to learn from: {_SOURCE}")
-    add("--output", required=True, type=Path, metavar="FOLDER", help="of the run; one that was killed goes on there")
+    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"what to learn from: {_SOURCE}; "
+        "for a classifier also any csv, tsv, jsonl or parquet with a column audio or audio_path")  # fmt: skip
+    add("--output", required=True, type=Path, metavar="FOLDER", help="of the run; RAFT that was killed goes on there")
     add("--task", help="what the model does: asr; with a declaration classification (what it must be)")
     add("--validation", metavar="NAME_OR_PATH", help=f"in place of the dataset's own validation clips: {_SOURCE}")
     add("--test", metavar="NAME_OR_PATH", help=f"in place of the dataset's own test clips: {_SOURCE}")
