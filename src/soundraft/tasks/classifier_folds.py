@@ -14,10 +14,10 @@ import numpy as np
 
 from soundraft import files
 from soundraft.evaluation.classification import Predicted, predicted, scores
+from soundraft.evaluation.classification_report import markdown_table
 from soundraft.evaluation.label_files import write_predictions
 from soundraft.manifest import QUARANTINE_NAME, Rejected
 from soundraft.runtime import UserError
-from soundraft.tables import columns
 from soundraft.tasks.classifier_files import PREDICTIONS
 from soundraft.tasks.classifier_run import Division, Tell, free_folder, speakers_shared, train_and_test, wanted_of
 from soundraft.tasks.clip_splits import Fold, folds_of
@@ -223,23 +223,14 @@ def report(kind: str, measured: Sequence[FoldScore], told: Predicted) -> str:
         )
         for each in measured
     ]
-    last = (
-        "mean ± 95 %",
-        "",
-        "",
-        "",
-        *(str(means[name]) for name in ("accuracy", "uar", "svm_accuracy", "svm_uar")),
-        "",
-    )
-    rows = [head, tuple("-" * len(name) for name in head), *lines, last]
-    table = [f"| {line} |" for line in columns([[f"{cell} |" for cell in row[:-1]] + [row[-1]] for row in rows])]
+    means_shown = (str(means[name]) for name in ("accuracy", "uar", "svm_accuracy", "svm_uar"))
+    lines.append(("mean ± 95 %", "", "", "", *means_shown, ""))
     pooled = scores(told)
     return "\n\n".join(
         [
             f"# {told.target.capitalize()}: {len(told.ids):,} clips, {len(measured)} folds by {kind}",
-            "\n".join(table),
-            f"- {verdict(means)}",
-            f"- All clips pooled: accuracy {pooled.accuracy:.1%}, UAR {pooled.macro.recall:.1%}, "
+            markdown_table(head, lines),
+            f"- {verdict(means)}\n- All clips pooled: accuracy {pooled.accuracy:.1%}, UAR {pooled.macro.recall:.1%}, "
             f"macro F1 {pooled.macro.f1:.1%}.\n"
             "- ± is a 95 % t-interval over the folds. Folds share training clips, so that it is a little too narrow.",
         ]

@@ -299,7 +299,7 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
         absent = [split for split in SPLITS if split not in parts]
         if "train" not in parts:
             raise UserError(f"{train.title}: no clip is of the split train")
-    elif len(absent) < 3 and len(sources) > 1:
+    elif absent and len(sources) > 1:
         how = [f"{' and '.join(sources)} given"]
     if absent:
         drawn = draw(parts["train"], rule, target=target, seed=seed, among=("train", *absent))
