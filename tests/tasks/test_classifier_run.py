@@ -99,8 +99,11 @@ def test_predict_needs_no_labels_and_sets_bad_files_aside(
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     frame = soundraft.predict(run, pandas.DataFrame({"audio_path": names}))
     assert len(frame) == 48
-    with pytest.raises(UserError, match="2 of 3 clips are bad"):
-        soundraft.predict(run, pandas.DataFrame({"audio": [names[0], str(tmp_path / "bad.wav"), "nowhere.wav"]}))
+    frame = soundraft.predict(run, pandas.DataFrame({"audio": [names[0], str(tmp_path / "bad.wav"), "nowhere.wav"]}))
+    assert list(frame.id) == names[:1]
+    assert [bad["reason"].split(":")[0] for bad in frame.attrs["rejected"]] == ["not readable as audio", "no such file"]
+    with pytest.raises(UserError, match="1 of 1 clips are bad"):
+        soundraft.predict(run, pandas.DataFrame({"audio": [str(tmp_path / "bad.wav")]}))
 
 
 def test_evaluate_leaves_out_what_was_trained_on(run: soundraft.ClassifierResult, table: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`soundraft train --config`, `evaluate` and `predict`: classifiers without the pipeline."""
 
 import argparse
+import io
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,8 +149,6 @@ def predict_options(options: argparse.ArgumentParser) -> None:
 
 
 def predict(given: argparse.Namespace) -> None:
-    import io
-
     from soundraft.evaluation.label_files import write_predictions
     from soundraft.tasks.classifier_run import answers, table_of
 
@@ -166,6 +166,8 @@ def predict(given: argparse.Namespace) -> None:
     target = found.target
     print(f"{given.output}: {len(found.ids):,} clips; {target}_predictions, {target}_probability, …")
     print(f"next: pandas.read_{given.output.suffix[1:]}('{given.output}'); where labels are known, soundraft evaluate")
+    if rejected:
+        sys.exit(f"soundraft predict: {len(rejected)} of {len(found.ids) + len(rejected)} clips could not be told")
 
 
 EVALUATE = Command("Measure a classifier on clips whose labels are known.", evaluate_options, evaluate)

@@ -32,7 +32,7 @@ from soundraft.tasks.classifier_files import Opened, open_model, write_evaluatio
 from soundraft.tasks.clip_splits import Parts, draw
 from soundraft.tasks.clip_tables import Source, Wanted, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
-from soundraft.tasks.labelled import Heard, LabelledClips, hear
+from soundraft.tasks.labelled import LabelledClips, hear
 from soundraft.training.epochs import EpochRow, EpochsReport
 
 if TYPE_CHECKING:
@@ -218,9 +218,11 @@ def evaluate(
     source = open_clips(data, wanted)
     chosen, notes = _chosen(source, opened, split)
     check_labels(opened.classifier.labels, _labels(chosen, target), split="the clips")
-    heard = _heard(chosen, source.rejected, opened.classifier, target=target)
+    heard = hear(chosen, opened.classifier, target=target, title="features")
+    rejected = [*source.rejected, *heard.rejected]
+    check_bad_fraction(len(heard.clips), rejected, defaults().limits.max_bad_fraction)
     found = classification.predict(opened.classifier, heard, target=target)
-    evaluation = Evaluation(found, scores(found), [*source.notes, *notes], [*source.rejected, *heard.rejected])
+    evaluation = Evaluation(found, scores(found), [*source.notes, *notes], rejected)
     if folder is not None:
         rows = [report.Row(START, START, 0, found, NAME)]
         if opened.train_labels:
@@ -241,7 +243,7 @@ def predict(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -
         `<target>_probabilities_<label>`. Clips that cannot be used are left out; `.attrs["rejected"]` has them.
 
     Raises:
-        UserError: as `evaluate`, and when more clips are bad than `limits.max_bad_fraction` allows.
+        UserError: as `evaluate`; when no clip can be used.
     """
     found, rejected = answers(model, data)
     table = table_of(found)
@@ -253,9 +255,11 @@ def answers(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -
     """What `predict` makes its table of, and the clips that cannot be used."""
     opened = _opened(model)
     source = open_clips(data, opened.wanted)
-    heard = _heard(source.clips, source.rejected, opened.classifier, target=None)
+    heard = hear(source.clips, opened.classifier, target=None, title="features")
+    rejected = [*source.rejected, *heard.rejected]
+    check_bad_fraction(len(heard.clips), rejected, 1.0)  # what can be told is told
     found = classification.predict(opened.classifier, heard, target=opened.classifier.target)
-    return found, [*source.rejected, *heard.rejected]
+    return found, rejected
 
 
 def table_of(found: Predicted) -> "pandas.DataFrame":
@@ -361,12 +365,6 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
     if not free:
         raise UserError(f"{source.title}: the model learned from all {used} clips; --split all measures it on them")
     return clips.part(free), [f"{used:,} of {len(clips):,} clips were trained or validated on, and are left out"]
-
-
-def _heard(clips: LabelledClips, rejected: list[Rejected], classifier: AudioClassifier, *, target: str | None) -> Heard:
-    heard = hear(clips, classifier, target=target, title="features")
-    check_bad_fraction(len(heard.clips), [*rejected, *heard.rejected], defaults().limits.max_bad_fraction)
-    return heard
 
 
 def _labels(clips: LabelledClips, target: str) -> list[str]:
