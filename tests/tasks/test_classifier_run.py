@@ -142,6 +142,8 @@ def test_data_frames_with_splits_of_their_own_and_side_inputs(table: Path, monke
     assert said[0] == "note: age: 5 of 30 clips have no number; the network is told so"
     assert said[-1].startswith("pitch: clips train 30, validation 9, test 9; splits given; 3 of 3 test speakers")
     assert len(soundraft.predict(result, frame)) == 48
+    with pytest.raises(UserError, match=r"9 names are in train and test, 30\.wav first"):
+        soundraft.fit(tones.CONFIG, frame[:39], None, frame[30:])
     with pytest.raises(UserError, match="no column age"):
         soundraft.predict(result, frame.drop(columns="age"))
 
@@ -183,6 +185,13 @@ def test_data_that_cannot_be_used(table: Path, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(UserError) as caught:
         soundraft.fit(tones.CONFIG, change(pandas.read_csv(table)))
     assert message in str(caught.value)
+
+
+def test_lines_that_are_no_clips_count_as_bad(table: Path, tmp_path: Path) -> None:
+    odd = table.with_name("odd.csv")
+    odd.write_text(table.read_text() + "a,b\n")
+    with pytest.raises(UserError, match="1 of 49 clips are bad"):
+        soundraft.fit(tones.CONFIG, odd)
 
 
 def test_folds(table: Path, tmp_path: Path) -> None:

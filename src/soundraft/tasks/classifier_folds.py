@@ -16,7 +16,8 @@ from soundraft import files
 from soundraft.evaluation.classification import Predicted, predicted, scores
 from soundraft.evaluation.classification_report import markdown_table
 from soundraft.evaluation.label_files import write_predictions
-from soundraft.manifest import QUARANTINE_NAME, Rejected
+from soundraft.manifest import QUARANTINE_NAME, Rejected, check_bad_fraction
+from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks.classifier_files import PREDICTIONS
 from soundraft.tasks.classifier_run import Division, Tell, free_folder, speakers_shared, train_and_test, wanted_of
@@ -99,6 +100,7 @@ def cross_validate(
     if declared.split.said:
         raise UserError("the declaration says how clips are split, and folds divide them otherwise: leave one out")
     source = open_clips(data, wanted_of(declared))
+    check_bad_fraction(len(source.clips), source.rejected, defaults().limits.max_bad_fraction)
     trainings = folds_of(source.clips, folds, target=declared.options.target, k=k, seed=seed)
     for note in [*declared.notes, *source.notes]:
         say(f"note: {note}")

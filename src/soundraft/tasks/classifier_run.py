@@ -291,7 +291,10 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
     train = sources["train"]
     notes = [note for source in sources.values() for note in source.notes]
     rejected = [item for source in sources.values() for item in source.rejected]
+    clips = sum(len(source.clips) for source in sources.values())
+    check_bad_fraction(clips, rejected, defaults().limits.max_bad_fraction)
     parts: Parts = {split: source.clips for split, source in sources.items()}
+    _check_apart(parts)
     absent: list[Split] = [split for split in SPLITS if split not in sources]
     said = train.splits if len(absent) == 2 and (rule.kind == "fixed" or not rule.said) else None
     if rule.kind == "fixed" and train.splits is None and absent:
@@ -313,6 +316,19 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
         if train.splits is not None and said is None:
             notes.append(f"{train.title}: its column split is passed over; the declaration asks for another division")
     return Division(parts, "; ".join([*how, speakers_shared(parts)]), notes, rejected)
+
+
+def _check_apart(parts: Parts) -> None:
+    """Raise UserError when a clip is in two splits: what is tested must not be learned."""
+    seen: dict[str, Split] = {}
+    for split, clips in parts.items():
+        shared = [name for name in clips.ids if name in seen]
+        if shared:
+            raise UserError(
+                f"{len(shared)} names are in {seen[shared[0]]} and {split}, {shared[0]} first: a clip belongs to one "
+                "split (clips with the same name need an id of their own)"
+            )
+        seen |= dict.fromkeys(clips.ids, split)
 
 
 def speakers_shared(parts: Parts) -> str:
