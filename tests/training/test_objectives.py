@@ -88,3 +88,13 @@ def test_a_text_that_the_clip_cannot_have_has_no_part_in_mwer() -> None:
     assert log_probs.grad is not None
     assert log_probs.grad[1] == 0
     assert log_probs.grad[0] < 0 < log_probs.grad[2]
+
+
+def test_a_mixture_is_the_weighted_cross_entropy_of_torch() -> None:
+    logits = torch.randn(4, requires_grad=True)
+    group = Group(("b", "d"), times=(1.2, 0.3))
+    scores = TextScores(torch.log_softmax(logits, 0)[[1, 3]], torch.ones(2), torch.ones(2, dtype=torch.bool))
+    loss = clip_loss("mixture", scores, group, Strengths(0.2, 0.0, 0.5, 0.0))
+    target = torch.tensor([0.0, 0.8, 0.0, 0.2])
+    expected = 1.5 * torch.nn.functional.cross_entropy(logits, target)
+    torch.testing.assert_close(loss, expected)

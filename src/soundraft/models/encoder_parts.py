@@ -37,7 +37,11 @@ def pool(frames: torch.Tensor, lengths: torch.Tensor, size: int) -> Padded:
 
 
 class Convolution(nn.Module):
-    """A convolution over time that keeps the number of frames, layer norm of each frame, GELU, dropout, pooling."""
+    """A convolution over time that keeps the number of frames, layer norm of each frame, GELU, pooling, dropout.
+
+    Dropout takes whole channels of a clip (Tompson et al., arXiv 1411.4280): neighbouring frames are too much alike for
+    single ones to be missed.
+    """
 
     def __init__(self, columns: int, filters: int, size: int, *, pool_size: int, dropout: float) -> None:
         super().__init__()
@@ -45,13 +49,13 @@ class Convolution(nn.Module):
         self.around = (size // 2, (size - 1) // 2)
         self.conv = nn.Conv1d(columns, filters, size)
         self.norm = nn.LayerNorm(filters)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout1d(dropout)
         self.pool_size = pool_size
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
         inputs = nn.functional.pad(blank(frames, lengths).transpose(1, 2), self.around)
-        outputs = self.dropout(gelu(self.norm(self.conv(inputs).transpose(1, 2))))
-        return pool(outputs, lengths, self.pool_size)
+        outputs, lengths = pool(gelu(self.norm(self.conv(inputs).transpose(1, 2))), lengths, self.pool_size)
+        return self.dropout(outputs.transpose(1, 2)).transpose(1, 2), lengths
 
 
 class ParallelConvolutions(nn.Module):

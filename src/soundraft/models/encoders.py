@@ -24,7 +24,7 @@ class StackedCNN(Sized):
         self,
         columns: int,
         *,
-        num_filters: int = 128,
+        num_filters: int = 64,
         filter_sizes: Sequence[int] = (5, 3, 3, 3),
         pool_sizes: Sequence[int] = (2, 2, 2, 1),
         dropout: float = 0.1,

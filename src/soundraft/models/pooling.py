@@ -14,7 +14,6 @@ from soundraft.models.encoder_parts import blank
 
 POOLINGS = ("statistics", "attention", "mean", "max")
 VARIANCE_FLOOR = 1e-6  # keeps the gradient of a deviation finite where a clip is constant
-QUANTILES = (0.1, 0.9)
 CEPSTRA = 20
 WIDEST = 5.0  # standard deviations of the training clips; what lies beyond is cut to it
 
@@ -54,20 +53,11 @@ def deviation(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return (mean(centred**2, lengths) + VARIANCE_FLOOR).sqrt()
 
 
-def quantile(frames: torch.Tensor, lengths: torch.Tensor, share: float) -> torch.Tensor:
-    """Over time with linear interpolation, as `numpy.quantile` has it; `frames` sorted, padding last: `[B, H]`."""
-    place = (lengths - 1) * share
-    low = place.floor().long()
-    high = torch.minimum(low + 1, lengths - 1)
-    clips = torch.arange(len(frames), device=frames.device)
-    return torch.lerp(frames[clips, low], frames[clips, high], (place - low)[:, None].to(frames.dtype))
-
-
 class InputStatistics(nn.Module):
     """What a classifier on statistics sees of features `[B, T, F]`, z-scored over the training clips: `[B, width]`.
 
-    Mean, deviation and two quantiles of every bin and of the first cepstra (the cosine transform across bins), and how
-    far both move from frame to frame. On few clips these carry a task that a network cannot yet learn from frames.
+    Mean and deviation of every bin and of the first cepstra (the cosine transform across bins), and how far both move
+    from frame to frame. On few clips these carry a task that a network cannot yet learn from frames.
     """
 
     def __init__(self, columns: int) -> None:
@@ -78,7 +68,7 @@ class InputStatistics(nn.Module):
         self.centre: torch.Tensor
         self.spread: torch.Tensor
         self.register_buffer("cosines", torch.cos(rows) * math.sqrt(2 / columns), persistent=False)
-        self.width = (columns + cepstra) * (3 + len(QUANTILES))
+        self.width = 3 * (columns + cepstra)
         self.register_buffer("centre", torch.zeros(self.width))
         self.register_buffer("spread", torch.ones(self.width))
 
@@ -90,11 +80,9 @@ class InputStatistics(nn.Module):
     def measure(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The statistics as they are, `[B, width]`."""
         values = torch.cat([frames, frames @ self.cosines], dim=-1)
-        ordered = blank(values, lengths, math.inf).sort(dim=1).values
         steps = (values[:, 1:] - values[:, :-1]).abs()
         moved = blank(steps, lengths - 1).sum(1) / (lengths - 1).clamp(min=1)[:, None]
-        quantiles = [quantile(ordered, lengths, share) for share in QUANTILES]
-        return torch.cat([mean(values, lengths), deviation(values, lengths), moved, *quantiles], dim=-1)
+        return torch.cat([mean(values, lengths), deviation(values, lengths), moved], dim=-1)
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         return ((self.measure(frames, lengths) - self.centre) / self.spread).clamp(-WIDEST, WIDEST)

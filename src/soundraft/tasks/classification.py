@@ -1,6 +1,7 @@
 """Audio classification: where its models, metrics and data meet."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from soundraft.models.classifier import AudioClassifier, build
 from soundraft.models.decoding import decode
 from soundraft.models.pretrained_encoders import PRETRAINED
 from soundraft.models.side_inputs import SideInput, fit_side_input
+from soundraft.parallel import BadClip
 from soundraft.params.classification import Classification, EncoderParams
 from soundraft.runtime import UserError
 from soundraft.tasks.labelled import Heard, LabelledClips, hear
@@ -56,22 +58,29 @@ def fit(
         UserError: when there are not two labels, validation has one that training lacks, a setting is not possible, or
             more clips are bad than `max_bad_fraction` allows.
     """
-    labels = [str(label) for label in train.values(options.target) if label is not None]
+    labels = [label for label in train.labels(options.target) if label is not None]
     check_training(labels)
+    if not len(validation):
+        raise UserError("validation has no clips: the best epoch and the temperature are found by them")
     runtime.seed_torch(seed)
     classifier = _build(sorted(set(labels)), train, options)
     learned = hear(train, classifier, target=options.target, title="features of train")
     check_bad_fraction(len(learned.clips), learned.rejected, max_bad_fraction)
     judged = hear(validation, classifier, target=options.target, title="features of validation")
     check_bad_fraction(len(judged.clips), judged.rejected, max_bad_fraction)
-    check_training(learned.utterances.texts)
+    _check_every_label(classifier.labels, learned)
     check_labels(classifier.labels, judged.utterances.texts, split="validation")
     classifier.fit_normalisation(learned.utterances.features)
     report = _learn(classifier, learned, judged, options, seed=seed, after_epoch=after_epoch)
-    right = codes(judged.utterances.texts, classifier.labels)
-    classifier.temperature = calibration.fit_temperature(_logits(classifier, judged.utterances), right)
+    calibrate(classifier, judged.utterances)
     told = predict(classifier, judged, target=options.target)
     return Fitted(classifier, report, told, learned.rejected + judged.rejected)
+
+
+def calibrate(classifier: AudioClassifier, clips: Utterances) -> None:
+    """Fit the temperature to clips that it has not learned."""
+    right = codes(clips.texts, classifier.labels)
+    classifier.temperature = calibration.fit_temperature(_logits(classifier, clips), right)
 
 
 def predict(classifier: AudioClassifier, heard: Heard, *, target: str, title: str = "predict") -> Predicted:
@@ -114,17 +123,33 @@ def encoder_settings(encoder: EncoderParams) -> dict[str, object]:
 def _build(labels: list[str], train: LabelledClips, options: Classification) -> AudioClassifier:
     if options.target in {item.rsplit(":", 1)[0] for item in options.inputs}:
         raise UserError(f"classification.inputs: {options.target} is what is to be told")
-    channels = io.parse(train.audio(0))[0].shape[1] if options.channel == "all" else 1
     return build(
         labels,
         features=options.features.model_dump(),
         encoder=encoder_settings(options.encoder),
         side=side_inputs(train, options.inputs),
         channel=options.channel,
-        channels=channels,
+        channels=_channels(train) if options.channel == "all" else 1,
         length_limit_s=options.audio_file_length_limit_in_s,
         target=options.target,
     )
+
+
+def _channels(clips: LabelledClips) -> int:
+    """Of the first clip that can be read."""
+    for index in range(len(clips)):
+        with suppress(BadClip, FileNotFoundError):  # `hear` names those that cannot
+            return int(io.parse(clips.audio(index))[0].shape[1])
+    raise UserError(f"none of {len(clips)} training clips can be read")
+
+
+def _check_every_label(labels: Sequence[str], learned: Heard) -> None:
+    lost = sorted(set(labels) - set(learned.utterances.texts))
+    if lost:
+        raise UserError(
+            f"no training clip of {', '.join(map(repr, lost))} can be used: "
+            + "; ".join(f"{bad.path}: {bad.reason}" for bad in learned.rejected[:10])
+        )
 
 
 def _learn(

@@ -39,7 +39,9 @@ class Judged:
         self, target: str, labels: Sequence[str], *, reward: Mapping[str, Any], augment: Mapping[str, Any]
     ) -> None:
         self.target = target
-        self.judged_by = hashlib.sha256(repr((target, list(labels), sorted(reward.items()))).encode()).hexdigest()
+        # the samples of a later round depend on how the clips of an earlier one were altered
+        told_apart = (target, list(labels), sorted(reward.items()), sorted(augment.items()))
+        self.judged_by = hashlib.sha256(repr(told_apart).encode()).hexdigest()
         aliases: dict[str, list[str]] = defaultdict(list)
         for pair in reward["aliases"]:
             label, _, alias = pair.partition("=")
@@ -73,7 +75,10 @@ class Judged:
         return classification.augmenter(_classifier(recognizer), self._augment, weights=None, seed=seed)
 
     def validate(self, recognizer: Recognizer, clips: Utterances, corpus: str) -> dict[str, float]:
+        """As the protocol says; by the target's clips the model is also calibrated anew, its weights are others now."""
         classifier = _classifier(recognizer)
+        if corpus == "target":
+            classification.calibrate(classifier, clips)
         found = scores(classification.answers(classifier, clips, target=self.target, title=f"validate {corpus}"))
         return {f"accuracy_{corpus}_validation": found.accuracy, f"uar_{corpus}_validation": found.macro.recall}
 
@@ -85,8 +90,8 @@ class Judged:
 def rules(params: Params, dataset: Path) -> Rules:
     """Of a cycle of the pipeline, on a dataset that s5 built."""
     target = params.classification.target
-    known = from_dataset(dataset / "target", "train").values(target)
-    labels = sorted({str(label) for label in known if label is not None})
+    known = from_dataset(dataset / "target", "train").labels(target)
+    labels = sorted({label for label in known if label is not None})
     subject = Judged(
         target, labels, reward=params.reward.labels.model_dump(), augment=params.classification.augment.model_dump()
     )

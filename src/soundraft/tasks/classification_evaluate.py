@@ -12,7 +12,7 @@ from soundraft.evaluation.classification_plots import visualize
 from soundraft.evaluation.plots import plot_reward
 from soundraft.evaluation.report import START, TRAINED, Bootstrap, model_folders
 from soundraft.evaluation.statistics_svm import fit_control
-from soundraft.manifest import Split
+from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
 from soundraft.models.classifier import AudioClassifier
 from soundraft.models.classifier_files import load_classifier
 from soundraft.parallel import progress_over
@@ -30,9 +30,10 @@ def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tr
     """Write report, pictures, predictions and errors of all models in `chains`; the report's head, for a person."""
     options, target = params.evaluate, params.classification.target
     train = from_dataset(dataset / "target", "train")
-    rows = _rows(params, chains, train, from_dataset(dataset / "target", "test"))
+    rows, rejected = _rows(params, chains, train, from_dataset(dataset / "target", "test"))
     bootstrap = Bootstrap(options.bootstrap_samples, params.seed)
     report.write(out, rows, bootstrap, top=options.table_rows, division=_division(dataset / "target"))
+    files.write_jsonl(out / QUARANTINE_NAME, map(vars, rejected))
     for name in PICTURES:
         visualize(name, out / f"{name}.png", given=report.last_trained(rows).predicted)
     history = read_curves(chains / "base" / CURVES)
@@ -58,13 +59,12 @@ def read_curves(path: Path) -> list[dict[str, float]]:
 
 
 def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, target: str) -> Predicted:
-    """The control on the statistics of each clip, fitted on the train split and asked about the same test clips."""
+    """The control on the statistics of each clip, fitted on the clips that the model learned, asked about the same."""
     rate_hz = classifier.sample_rate_hz
-    labels = [str(label) for label in train.values(target) if label is not None]
-    known = [index for index, facts in enumerate(train.facts) if facts.get(target) is not None]
+    learned = hear(train, classifier, target=target, title="which training clips can be used")
     control = fit_control(
-        _samples(train.part(known), rate_hz, "the control's training clips"),
-        labels,
+        _samples(learned.clips, rate_hz, "the control's training clips"),
+        learned.utterances.texts,
         labels=classifier.labels,
         sample_rate_hz=rate_hz,
     )
@@ -75,11 +75,15 @@ def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, targe
     )  # fmt: skip
 
 
-def _rows(params: Params, chains: Path, train: LabelledClips, test: LabelledClips) -> list[report.Row]:
+def _rows(
+    params: Params, chains: Path, train: LabelledClips, test: LabelledClips
+) -> tuple[list[report.Row], list[Rejected]]:
+    """Of every model and of the controls, and the test clips that could not be used."""
     target = params.classification.target
     rows = []
     classifier = load_classifier(chains / "base")
     heard = hear(test, classifier, target=target, title="features of test")  # made once: all models are akin
+    check_bad_fraction(len(heard.clips), heard.rejected, params.limits.max_bad_fraction)
     check_labels(classifier.labels, heard.utterances.texts, split="test")
     for chain, cycle, folder in model_folders(chains):
         classifier = load_classifier(folder)
@@ -87,12 +91,9 @@ def _rows(params: Params, chains: Path, train: LabelledClips, test: LabelledClip
         found = predict(classifier, heard, target=target, title=f"test, {chain} {cycle}")
         rows.append(report.Row(chain, algorithm, cycle, found))
     control = svm(train, heard, classifier, target=target)
-    labels = [str(label) for label in train.values(target) if label is not None]
-    return [
-        *rows,
-        report.Row(report.SVM, report.SVM, 0, control),
-        report.Row(report.MAJORITY, report.MAJORITY, 0, majority(labels, rows[0].predicted)),
-    ]
+    shares = majority([label for label in train.labels(target) if label is not None], rows[0].predicted)
+    rows += [report.Row(report.SVM, report.SVM, 0, control), report.Row(report.MAJORITY, report.MAJORITY, 0, shares)]
+    return rows, heard.rejected
 
 
 def _samples(clips: LabelledClips, rate_hz: int, title: str) -> Iterator:

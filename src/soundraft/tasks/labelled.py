@@ -1,6 +1,7 @@
 """Clips with what is known of each, whatever they come from, and their features for a classifier."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,14 @@ class LabelledClips:
             raise UserError(f"no clip has a {name}; there is {', '.join(known) or 'nothing'}")
         return found
 
+    def labels(self, target: str) -> list[str | None]:
+        """What is told of each clip, as text; `None` where nobody knows.
+
+        Raises:
+            UserError: when it is known of no clip.
+        """
+        return [_label(value) for value in self.values(target)]
+
     def part(self, indices: Sequence[int]) -> "LabelledClips":
         """These clips, in this order."""
         chosen = list(indices)
@@ -84,7 +93,8 @@ def from_dataset(folder: Path, split: Split) -> LabelledClips:
     """The clips of a dataset that s5 built."""
     table = open_split(folder, split)
     facts = [
-        _present({"label": label, "speaker": speaker, "text": text} | (json.loads(metadata) if metadata else {}))
+        _present(json.loads(metadata) if metadata else {})
+        | _present({"label": label, "speaker": speaker, "text": text})
         for label, speaker, text, metadata in zip(
             *(table[name] for name in ("label", "speaker", "text", "metadata")), strict=True
         )
@@ -109,7 +119,9 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
         for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
             facts = clips.facts[index]
             try:
-                label = "" if target is None else _label(facts, target)
+                label = "" if target is None else _label(facts.get(target))
+                if label is None:
+                    raise BadClip(f"no {target}")
                 features = classifier.with_side(cache.of(clips.audio(index)), inputs_of(facts, classifier))
             except (BadClip, UserError, FileNotFoundError) as error:
                 path = clips.paths[index] if clips.paths else clips.ids[index]
@@ -124,9 +136,20 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
 
 
 def compute_features(classifier: AudioClassifier, samples: np.ndarray, rate_hz: int) -> torch.Tensor:
-    """Samples `[N, C]` at any rate → the features of the classifier, without side inputs."""
+    """Samples `[N, C]` at any rate → the features of the classifier, without side inputs.
+
+    Raises:
+        BadClip: when all channels are heard and there are more or fewer of them than in training.
+        UserError: as `AudioClassifier.extract`.
+    """
     heard = samples if samples.shape[1] > 1 else samples[:, 0]
-    return classifier.extract(io.resample(heard, rate_hz, classifier.sample_rate_hz))
+    features = classifier.extract(io.resample(heard, rate_hz, classifier.sample_rate_hz))
+    if features.ndim == 2 and features.shape[1] != classifier.front.columns:
+        wanted = classifier.settings["channels"]
+        raise BadClip(
+            f"number of channels is {samples.shape[1]}; channel: all needs the {wanted} of the training clips"
+        )
+    return features
 
 
 def inputs_of(facts: Mapping[str, Any], classifier: AudioClassifier) -> dict[str, Any]:
@@ -134,11 +157,10 @@ def inputs_of(facts: Mapping[str, Any], classifier: AudioClassifier) -> dict[str
     return {item.name: facts.get(item.name) for item in classifier.side}
 
 
-def _label(facts: Mapping[str, Any], target: str) -> str:
-    value = facts.get(target)
-    if value is None or str(value).strip() == "":
-        raise BadClip(f"no {target}")
-    return str(value)
+def _label(value: Any) -> str | None:
+    """A fact as a label; what a table leaves empty, NaN too, is none."""
+    empty = value is None or str(value).strip() == "" or (isinstance(value, float) and math.isnan(value))
+    return None if empty else str(value)
 
 
 def _present(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,18 +88,21 @@ class Augmenter:
         self.random = np.random.default_rng(seed)
 
     def __call__(self, batch: Sequence[Example]) -> list[Example]:
-        partners = self.random.permutation(len(batch))
-        shares = self._shares(len(batch))
+        """Clips of which one label is learned may be mixed; of all others only the features are altered."""
+        plain = [index for index, example in enumerate(batch) if _has_one_label(example)]
+        partners = [plain[place] for place in self.random.permutation(len(plain))]
+        shares = self._shares(len(plain))
         # each clip is altered once, so that a mixture is of altered clips too
-        clips = [self._altered(example.features) for example in batch]
-        mixed = []
-        for index, example in enumerate(batch):
-            other = int(partners[index])
-            share = float(shares[index]) if other != index else 1.0
-            features = clips[index] if share == 1.0 else self._mixed(clips[index], clips[other], share)
-            group = self._group({example.group.texts[0]: share}, batch[other].group.texts[0], 1.0 - share)
-            mixed.append(replace(example, features=features, group=group, objective="mixture"))
-        return mixed
+        altered = [replace(example, features=self._altered(example.features)) for example in batch]
+        out = list(altered)
+        for index, other, share in zip(plain, partners, shares.tolist(), strict=True):
+            out[index] = self._mixture(altered[index], altered[other], share if other != index else 1.0)
+        return out
+
+    def _mixture(self, clip: Example, other: Example, share: float) -> Example:
+        features = clip.features if share == 1.0 else self._mixed(clip.features, other.features, share)
+        group = self._group({clip.group.texts[0]: share}, other.group.texts[0], 1.0 - share)
+        return replace(clip, features=features, group=group, objective="mixture")
 
     def _shares(self, clips: int) -> np.ndarray:
         """The share of each clip itself in its mixture, at least a half: `[clips]`."""
@@ -180,6 +183,11 @@ class Augmenter:
 
     def _factor(self, most: float) -> float:
         return float(self.random.uniform(1 - most, 1 + most))
+
+
+def _has_one_label(example: Example) -> bool:
+    """Not the samples of a policy gradient, nor a sample and the reference that is learned beside it."""
+    return example.objective == "likelihood" and len(example.group.texts) == 1
 
 
 def _between(rows: torch.Tensor, places: np.ndarray) -> torch.Tensor:

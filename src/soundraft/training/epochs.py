@@ -1,9 +1,11 @@
 """Training by epochs with early stopping: the best weights by a validation measure are those that remain."""
 
+import math
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,8 +71,16 @@ class Averaged:
         for name, weight in self._learned():
             self.average[name].lerp_(weight.detach(), 1 - kept)
 
-    def swap(self) -> None:
-        """Exchange the average and the model's weights."""
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """Inside, the model has the average for its weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
         for name, weight in self._learned():
             now = weight.detach().clone()
             weight.data.copy_(self.average[name])
@@ -78,6 +88,24 @@ class Averaged:
 
     def _learned(self) -> list[tuple[str, torch.nn.Parameter]]:
         return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+
+
+class Best:
+    """The weights, kept in memory, of the epoch with the highest measure; of two alike the earlier one's."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self.epoch, self.measure = 0, -math.inf
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def see(self, epoch: int, measure: float) -> None:
+        if not self.epoch or measure > self.measure:
+            self.epoch, self.measure = epoch, measure
+            self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def restore(self) -> None:
+        self.model.load_state_dict(self.weights)
+        self.model.eval()
 
 
 def fit_epochs(
@@ -117,31 +145,23 @@ def fit_epochs(
         recognizer, schedule=schedule, steps=epochs * steps, optimizing=optimizing, masking=None, augment=augment
     )
     average = Averaged(recognizer.model, average_decay) if average_decay else None
-    best: EpochRow | None = None
-    weights: dict[str, torch.Tensor] = {}
+    kept = Best(recognizer.model)
     history: list[EpochRow] = []
     with progress(learner.steps, title=title, unit="step") as bar:
         for epoch in range(1, epochs + 1):
             began = time.monotonic()
             loss = _learn_epoch(learner, examples, batches(epoch), average, bar)
-            if average:
-                average.swap()
-            measure = validate()
+            with average.swapped() if average else nullcontext():
+                measure = validate()
+                kept.see(epoch, measure)
             rate = schedule.at(learner.done - 1, learner.steps)
             history.append(EpochRow(epoch, loss, rate, measure, time.monotonic() - began))
-            if best is None or measure > best.validation:
-                best = history[-1]
-                weights = {name: value.clone() for name, value in recognizer.model.state_dict().items()}
-            if average:
-                average.swap()
             if after_epoch:
                 after_epoch(history[-1])
-            if patience and epoch - best.epoch >= patience:
+            if patience and epoch - kept.epoch >= patience:
                 break
-    recognizer.model.load_state_dict(weights)
-    recognizer.model.eval()
-    assert best is not None
-    return EpochsReport(history, best.epoch, best.validation, len(history) < epochs)
+    kept.restore()
+    return EpochsReport(history, kept.epoch, kept.measure, len(history) < epochs)
 
 
 def _learn_epoch(

@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from soundraft.models.base import ModelError, pad
+from soundraft.models.encoder_parts import WaveFilters, pool
+from soundraft.models.encoders import ENCODERS, build_encoder, options
+from soundraft.models.pooling import POOLINGS, InputStatistics, Pooling
+from tests.models.classifiers import SMALL
+
+COLUMNS = 10
+LENGTHS = (1, 7, 23, 90)
+
+
+def clips(lengths: tuple[int, ...] = LENGTHS) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(length, COLUMNS, generator=generator) for length in lengths]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_clip_gives_the_same_alone_and_in_a_batch_with_a_longer_one(name: str, training: bool) -> None:
+    torch.manual_seed(1)
+    encoder = build_encoder(name, COLUMNS, {**SMALL[name], "dropout": 0.0}).train(training)
+    poolings = [Pooling(kind, encoder.width) for kind in POOLINGS]
+    together, lengths = encoder(*pad(clips()))
+    for index, clip in enumerate(clips()):
+        alone, length = encoder(clip[None], torch.tensor([len(clip)]))
+        assert int(length) == int(lengths[index])
+        torch.testing.assert_close(together[index, : int(length)], alone[0, : int(length)], atol=1e-5, rtol=0)
+        for pooling in poolings:
+            torch.testing.assert_close(pooling(together, lengths)[index], pooling(alone, length)[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_what_stands_in_padded_frames_does_not_matter(name: str) -> None:
+    torch.manual_seed(1)
+    encoder = build_encoder(name, COLUMNS, SMALL[name]).eval()
+    pooling = Pooling("statistics", encoder.width)
+    padded, lengths = pad(clips())
+    dirty = padded.clone()
+    for row, length in zip(dirty, lengths.tolist(), strict=True):
+        row[length:] = 1e6
+    torch.testing.assert_close(pooling(*encoder(padded, lengths)), pooling(*encoder(dirty, lengths)))
+
+
+@pytest.mark.parametrize("name", ["rnn", "cnnrnn", "transformer"])
+def test_the_order_of_frames_matters_even_to_the_mean(name: str) -> None:
+    torch.manual_seed(1)
+    encoder = build_encoder(name, COLUMNS, SMALL[name]).eval()
+    mean = Pooling("mean", encoder.width)
+    clip = clips((48,))[0]
+    blocks = clip.reshape(6, 8, COLUMNS).flip(0).reshape(48, COLUMNS)
+    lengths = torch.tensor([48])
+    assert not torch.allclose(mean(*encoder(clip[None], lengths)), mean(*encoder(blocks[None], lengths)), atol=1e-3)
+
+
+def test_pooling_over_frames_keeps_the_last_ones() -> None:
+    frames = torch.tensor([[[-3.0], [-1.0], [-2.0], [-5.0], [9.0], [9.0]]])
+    pooled, lengths = pool(frames, torch.tensor([4]), 3)
+    assert pooled.flatten().tolist() == [-1.0, -5.0]
+    assert lengths.tolist() == [2]
+
+
+def test_a_learned_filter_bank_takes_frames_as_computed_features_do() -> None:
+    torch.manual_seed(0)
+    filters = WaveFilters(6, window=20, shift=8)
+    waves = [torch.randn(length) for length in (5, 20, 21, 100)]
+    together, frames = filters(*pad(waves))
+    assert frames.tolist() == [1, 1, 2, 11]
+    for index, wave in enumerate(waves):
+        alone, _ = filters(wave[None], torch.tensor([len(wave)]))
+        torch.testing.assert_close(together[index, : frames[index]], alone[0], atol=1e-5, rtol=0)
+
+
+def test_statistics_of_the_input_are_those_of_numpy_over_the_real_frames() -> None:
+    statistics = InputStatistics(COLUMNS)
+    measured = statistics.measure(*pad(clips())).numpy()
+    for row, clip in zip(measured, clips(), strict=True):
+        bins = clip.numpy().astype(np.float64)
+        angles = np.pi / COLUMNS * (np.arange(COLUMNS)[:, None] + 0.5) * np.arange(COLUMNS)
+        values = np.concatenate([bins, bins @ np.cos(angles) * math.sqrt(2 / COLUMNS)], axis=1)
+        moved = np.abs(np.diff(values, axis=0)).mean(0) if len(values) > 1 else np.zeros(2 * COLUMNS)
+        expected = [values.mean(0), np.sqrt(values.var(0) + 1e-6), moved]
+        np.testing.assert_allclose(row, np.concatenate(expected), atol=1e-4)
+
+
+def test_unknown_encoders_and_knobs_are_named() -> None:
+    with pytest.raises(ModelError, match=r"encoder.type: got 'cnn'; there are: stacked_cnn, parallel_cnn"):
+        build_encoder("cnn", COLUMNS, {})
+    with pytest.raises(
+        ModelError, match=r"encoder.num_heads: rnn has no such key; there are: bidirectional, cell_type"
+    ):
+        build_encoder("rnn", COLUMNS, {"num_heads": 2})
+    with pytest.raises(ModelError, match="cell_type: got 'rnn'; there are: lstm, gru"):
+        build_encoder("rnn", COLUMNS, {"cell_type": "rnn"})
+    with pytest.raises(ModelError, match=r"filter_sizes has 3 entries and encoder.pool_sizes 1"):
+        build_encoder("stacked_cnn", COLUMNS, {"filter_sizes": [3, 3, 3], "pool_sizes": [2]})
+    with pytest.raises(ModelError, match=r"no multiple of encoder.num_heads 5"):
+        build_encoder("transformer", COLUMNS, {"hidden_size": 16, "num_heads": 5})
+    assert options("rnn")["hidden_size"] == 96

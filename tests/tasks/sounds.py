@@ -1,0 +1,125 @@
+"""Sounds that are told apart by ear at once: low, high and rising tones of three speakers, in noise."""
+
+import io as memory
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import yaml
+
+from soundraft.audio import io
+from soundraft.manifest import SPLITS
+from soundraft.params.sections import Params
+from soundraft.tasks.labelled import LabelledClips
+from tests.pipeline.workshop import ROOT, with_keys
+
+RATE_HZ = 8000
+SECONDS = 0.3
+LABELS = ("high", "low", "rising")
+SPEAKERS = {"ann": 0.9, "bob": 1.0, "cy": 1.1}  # and how high each is
+# a network and a training that take a second
+TOY = {
+    "task": "classification",
+    "corpus.target.name": "folder",
+    "classification.features.sample_rate_hz": RATE_HZ,
+    "classification.features.window_length_in_s": 0.032,
+    "classification.features.window_shift_in_s": 0.016,
+    "classification.features.num_filter_bands": 20,
+    "classification.encoder.output_size": 16,
+    "classification.encoder.stacked_cnn.num_filters": 8,
+    "classification.encoder.stacked_cnn.filter_sizes": [3, 3],
+    "classification.encoder.stacked_cnn.pool_sizes": [2, 1],
+    "classification.trainer.epochs": 8,
+    "classification.trainer.learning_rate": 5.0e-3,
+    "classification.trainer.average_decay": 0.0,
+    "classification.trainer.cycle_learning_rate": 5.0e-3,
+    "train.cycles": 1,
+    "train.rounds_per_cycle": 4,
+    "train.samples_per_prompt": 8,
+    "train.presentations_per_cycle": 192,
+    "evaluate.bootstrap_samples": 100,
+    "evaluate.table_rows": 5,
+    "benchmark.clips": 2,
+}
+
+
+def params(**changes: Any) -> Params:
+    """Those of the repository with `TOY`, and with changes whose names have `__` for each dot."""
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    text = (ROOT / "params.yaml").read_text()
+    return Params.model_validate(yaml.safe_load(with_keys(text, TOY | dotted)))
+
+
+def wave(label: str, *, speaker: str = "bob", seed: int = 0, noise: float = 0.05, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """`[N]`; the length differs a little from clip to clip."""
+    rng = np.random.default_rng(seed)
+    count = round((SECONDS + 0.1 * rng.random()) * rate_hz)
+    time_s = np.arange(count) / rate_hz
+    from_hz, to_hz = {"low": (400, 400), "high": (1500, 1500), "rising": (400, 1500)}[label]
+    pitch_hz = SPEAKERS[speaker] * np.linspace(from_hz, to_hz, count)
+    tone = 0.3 * np.sin(2 * np.pi * np.cumsum(pitch_hz) / rate_hz + time_s[0])
+    return (tone + noise * rng.standard_normal(count)).astype(np.float32)
+
+
+def clips(count: int, *, seed: int = 0, noise: float = 0.05, labels: Sequence[str] = LABELS) -> LabelledClips:
+    """Labels by turns, and speakers by turns of all labels; in memory."""
+    facts, audio = [], []
+    for index in range(count):
+        label, speaker = labels[index % len(labels)], list(SPEAKERS)[index // len(labels) % len(SPEAKERS)]
+        samples = wave(label, speaker=speaker, seed=1000 * seed + index, noise=noise)
+        facts.append({"label": label, "speaker": speaker})
+        audio.append(io.wav_bytes(samples, RATE_HZ))
+    return of(audio, facts, prefix=f"{seed}/")
+
+
+def of(audio: Sequence[bytes], facts: Sequence[Mapping[str, Any]], *, prefix: str = "") -> LabelledClips:
+    """Clips of these bytes."""
+    ids = [f"{prefix}{index:03d}" for index in range(len(audio))]
+    return LabelledClips(ids, lambda index: audio[index], [dict(each) for each in facts])
+
+
+def stereo(samples: np.ndarray, rate_hz: int) -> bytes:
+    """`[N, C]` as a wav file of floats."""
+    stream = memory.BytesIO()
+    soundfile.write(stream, samples, rate_hz, format="WAV", subtype="FLOAT")
+    return stream.getvalue()
+
+
+def dataset(folder: Path, **splits: LabelledClips) -> Path:
+    """What s5 leaves of a corpus of classification, `target` and `start`, with the columns that training reads."""
+    import datasets
+
+    for corpus in ("target", "start"):
+        for name in SPLITS:
+            given = splits[name]
+            rows = [
+                {
+                    "id": given.ids[index],
+                    "wav": {"bytes": given.audio(index), "path": f"{index}.wav"},
+                    "text": None,
+                    "label": facts.get("label"),
+                    "speaker": facts.get("speaker"),
+                    "metadata": json.dumps({k: v for k, v in facts.items() if k not in ("label", "speaker")}) or None,
+                    "duration": SECONDS,
+                }
+                for index, facts in enumerate(given.facts)
+            ]
+            datasets.Dataset.from_list(rows).save_to_disk(str(folder / corpus / name))
+    return folder
+
+
+def folder_corpus(folder: Path, *, counts: Mapping[str, int], noise: float = 0.05) -> Path:
+    """Recordings with a metadata.csv, as a person would bring them."""
+    lines = ["file_name,label,speaker,split"]
+    for seed, (split, count) in enumerate(counts.items()):
+        given = clips(count, seed=seed, noise=noise)
+        for index, facts in enumerate(given.facts):
+            name = f"{split}{index:03d}.wav"
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(given.audio(index))
+            lines.append(f"{name},{facts['label']},{facts['speaker']},{split}")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+    return folder
