@@ -384,4 +384,4 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
 
 
 def _labels(clips: LabelledClips, target: str) -> list[str]:
-    return [str(label) for label in clips.values(target) if label is not None]
+    return [label for label in clips.labels(target) if label is not None]
