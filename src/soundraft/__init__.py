@@ -11,6 +11,11 @@ _EXPORTS = {
     "AudioVerifier": "soundraft.rewards",
     "AudioRAFTConfig": "soundraft.tasks.trainer_config",
     "AudioRAFTTrainer": "soundraft.tasks.trainer",
+    "ClassifierResult": "soundraft.tasks.classifier_run",
+    "cross_validate": "soundraft.tasks.classifier_folds",
+    "evaluate": "soundraft.tasks.classifier_run",
+    "fit": "soundraft.tasks.classifier_run",
+    "predict": "soundraft.tasks.classifier_run",
     "list_audio_datasets": "soundraft.corpora.loading",
     "load_audio_dataset": "soundraft.corpora.loading",
 }

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from soundraft import runtime
-from soundraft.cli import benchmark, compare, corpora, inspect, train, transcribe
+from soundraft.cli import benchmark, classify, compare, corpora, inspect, train, transcribe, visualize
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 
@@ -15,6 +15,9 @@ COMMANDS = {
     "datasets": corpora.COMMAND,
     "inspect": inspect.COMMAND,
     "train": train.COMMAND,
+    "evaluate": classify.EVALUATE,
+    "predict": classify.PREDICT,
+    "visualize": visualize.COMMAND,
     "benchmark": benchmark.COMMAND,
     "transcribe": transcribe.COMMAND,
     "compare": compare.COMMAND,

@@ -1,6 +1,7 @@
 """How a corpus is named on the command line: the options of `corpus.target` in params.yaml, or a folder."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -39,15 +40,17 @@ def add_choice(
     limited: bool = False,
     seed_of: str = "everything that is drawn (0)",
     language_of: str = "corpora in several",
+    texts: Mapping[str, str] | None = None,
 ) -> None:
     """The options that say which part of a corpus is meant.
 
     Args:
         limited: the command itself says how many clips.
         seed_of, language_of: what the command takes `--seed` and `--language` for.
+        texts: help of options that mean something else for the command.
     """
     add = options.add_argument
-    for name, about in _TEXTS.items():
+    for name, about in (_TEXTS | dict(texts or {})).items():
         add(f"--{name}", metavar=name.upper(), help=about.format(language_of))
     if not limited:
         add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")

@@ -1,6 +1,7 @@
-"""`soundraft train`: RAFT on a corpus or on recordings of your own, without the pipeline."""
+"""`soundraft train`: RAFT of a speech recogniser, or a classifier from a declaration, without the pipeline."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,22 +11,30 @@ from soundraft.cli.sources import MODEL_LANGUAGE, dataset_of, language_of, tell
 from soundraft.corpora.loading import CorpusDataset
 from soundraft.params import defaults
 from soundraft.params.sections import Train
+from soundraft.runtime import UserError
 from soundraft.tables import columns
 
 if TYPE_CHECKING:
     from soundraft.tasks.trainer import Run
     from soundraft.tasks.trainer_config import AudioRAFTConfig
 
+DECLARATIONS = (".yaml", ".yml")
+RAFT_ONLY = (
+    "model", "replay", "algorithm", "cycles", "samples_per_prompt", "learning_rate", "wer_threshold", "settings",
+    "dry_run",
+)  # fmt: skip
+CLASSIFIER_ONLY = ("target", "folds", "k", "subset")
 _SOURCE = "a corpus by name, a folder or a list of recordings"
 
 
 def train_options(options: argparse.ArgumentParser) -> None:
     add, usual = options.add_argument, defaults().train
     algorithms = get_args(Train.model_fields["algorithm"].annotation)
-    add("--model", required=True, metavar="FOLDER_OR_ID", help="the model to start from: a local folder or a hub id")
-    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"what to learn from: {_SOURCE}")
-    add("--output", required=True, type=Path, metavar="FOLDER", help="of the run; one that was killed goes on there")
-    add("--task", default="asr", help="what the model does: asr (the only one so far)")
+    add("--model", metavar="FOLDER_OR_ID", help="the recogniser to start from: a local folder or a hub id")
+    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"what to learn from: {_SOURCE}; "
+        "for a classifier also any csv, tsv, jsonl or parquet with a column audio or audio_path")  # fmt: skip
+    add("--output", required=True, type=Path, metavar="FOLDER", help="of the run; RAFT that was killed goes on there")
+    add("--task", help="what the model does: asr; with a declaration classification (what it must be)")
     add("--validation", metavar="NAME_OR_PATH", help=f"in place of the dataset's own validation clips: {_SOURCE}")
     add("--test", metavar="NAME_OR_PATH", help=f"in place of the dataset's own test clips: {_SOURCE}")
     add("--replay", metavar="NAME_OR_PATH", help="what the model knew before, replayed against forgetting (nothing)")
@@ -37,11 +46,46 @@ def train_options(options: argparse.ArgumentParser) -> None:
     add("--set", nargs="+", default=[], type=_setting, action="extend", metavar="KEY=VALUE", dest="settings",
         help="any other number by its key in params.yaml, such as train.rounds_per_cycle=4")  # fmt: skip
     add("--dry-run", action="store_true", help="check everything, measure one batch and one step here, tell the plan")
-    seed_of = "batches and samples (0); corpus.seed is that of what is drawn to make a corpus"
-    add_choice(options, seed_of=seed_of, language_of=MODEL_LANGUAGE)
+    _classifier_options(options)
+    seed_of = "weights, splits, batches and samples (0); corpus.seed is that of what is drawn to make a corpus"
+    config = "a declaration (.yaml, .yml) of a classifier, which is then trained; else the corpus's subset (its own)"
+    add_choice(options, seed_of=seed_of, language_of=MODEL_LANGUAGE, texts={"config": config})
+
+
+def _classifier_options(options: argparse.ArgumentParser) -> None:
+    group = options.add_argument_group("with a declaration as --config", "the table, folder or corpus is --dataset")
+    group.add_argument("--target", metavar="NAME", help="the column that is told, in place of the declared output")
+    group.add_argument("--folds", choices=("official", "speaker", "k"),
+                       help="cross-validation by the column fold, by speaker, or drawn")  # fmt: skip
+    group.add_argument("--k", type=positive, metavar="N", help="folds, for k (5), for speaker (one a speaker)")
+    group.add_argument("--subset", metavar="NAME", help="the corpus's subset")
 
 
 def train(given: argparse.Namespace) -> None:
+    if given.config is not None and given.config.lower().endswith(DECLARATIONS):
+        from soundraft.cli.classify import train_classifier
+
+        _refuse(given, RAFT_ONLY, "does not belong to a declaration: what it would say stands in the file")
+        if given.task not in (None, "classification"):
+            raise UserError(f"--task {given.task}: a declaration is of the task classification")
+        declaration, given.config = Path(given.config), given.subset
+        train_classifier(given, declaration)
+        return
+    _refuse(given, CLASSIFIER_ONLY, "needs a declaration: --config FILE.yaml")
+    if given.model is None:
+        raise UserError("name the recogniser to start from with --model, or a declaration with --config FILE.yaml")
+    _train_raft(given)
+
+
+def _refuse(given: argparse.Namespace, names: Sequence[str], reason: str) -> None:
+    """Raise UserError when an option of the other way to train is given."""
+    for name in names:
+        if getattr(given, name) not in (None, False, []):
+            shown = {"settings": "set"}.get(name, name).replace("_", "-")
+            raise UserError(f"--{shown} {reason}")
+
+
+def _train_raft(given: argparse.Namespace) -> None:
     from soundraft.tasks.trainer_config import reads_transcripts
 
     config = _config(given)
@@ -68,7 +112,7 @@ def _config(given: argparse.Namespace) -> "AudioRAFTConfig":
     return AudioRAFTConfig(
         model_name=given.model,
         output_dir=given.output,
-        task=given.task,
+        task=given.task or "asr",
         num_cycles=given.cycles,
         samples_per_prompt=given.samples_per_prompt,
         learning_rate=given.learning_rate,
@@ -107,4 +151,6 @@ def _setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{value!r} cannot be read as a value") from error
 
 
-COMMAND = Command("Improve a speech recogniser by RAFT on a corpus or on your own recordings.", train_options, train)
+COMMAND = Command(
+    "Improve a speech recogniser by RAFT, or train the classifier that a declaration describes.", train_options, train
+)

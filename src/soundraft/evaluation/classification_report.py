@@ -31,16 +31,20 @@ class Row:
     Attributes:
         chain: "start", "trained", the name of a control, "svm" or "majority".
         algorithm: by which the model was trained; of a control its name again.
+        name: what a person calls a model that belongs to no chain of cycles; else it is called by its chain.
     """
 
     chain: str
     algorithm: str
     cycle: int
     predicted: Predicted
+    name: str = ""
 
     @property
     def label(self) -> str:
         """What a person calls the model."""
+        if self.name:
+            return self.name
         if self.chain == START:
             return "start model"
         return _NAMES[self.algorithm] if self.chain == TRAINED else f"control: {_NAMES[self.chain]}"
@@ -222,7 +226,7 @@ def _notes(found: LabelScores) -> list[str]:
 
 def _main_table(measured: Sequence[_Measured]) -> str:
     head = ("model", "cycle", "accuracy [95 % interval]", "UAR [95 % interval]", "macro F1", "ECE")
-    return _table(
+    return markdown_table(
         head,
         [
             (
@@ -244,7 +248,7 @@ def _further_table(measured: Sequence[_Measured]) -> str:
         "model", "cycle", "macro precision", "weighted F1", "AUC", "kappa", "MCC", "log loss",
         *(f"hits@{k}" for k in hits),
     )  # fmt: skip
-    return _table(
+    return markdown_table(
         head,
         [
             (
@@ -266,7 +270,7 @@ def _classes_table(found: LabelScores, clips: Predicted) -> str:
     scattered = row_entropy(counts)
     np.fill_diagonal(counts, 0)
     head = ("label", "clips", "precision", "recall", "F1", "MCC", "AUC", "entropy (bits)", "most often taken for")
-    return _table(
+    return markdown_table(
         head,
         [
             (
@@ -295,7 +299,7 @@ def _group(clips: Predicted, name: str, top: int) -> list[str]:
         (group.value, str(group.clips), str(group.labels), f"{group.accuracy:.1%}", f"{group.uar:.1%}")
         for group in found
     ]
-    return [heading, _table((name, "clips", "labels", "accuracy", "UAR"), lines)]
+    return [heading, markdown_table((name, "clips", "labels", "accuracy", "UAR"), lines)]
 
 
 def _worst_table(clips: Predicted, top: int) -> str:
@@ -306,7 +310,7 @@ def _worst_table(clips: Predicted, top: int) -> str:
         (clip.id, clip.reference, clip.prediction, f"{clip.confidence:.3f}", f"{clip.reference_probability:.3f}")
         for clip in found
     ]
-    return _table(("clip", "reference", "prediction", "its probability", "that of the reference"), lines)
+    return markdown_table(("clip", "reference", "prediction", "its probability", "that of the reference"), lines)
 
 
 def _measured(rows: Sequence[Row], bootstrap: Bootstrap) -> list[_Measured]:
@@ -320,7 +324,8 @@ def _measured(rows: Sequence[Row], bootstrap: Bootstrap) -> list[_Measured]:
     ]
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Head and lines, their columns under each other."""
     cells = [[cell.replace("|", "\\|") for cell in line] for line in (head, *lines)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     cells.insert(1, ["-" * width for width in widths])
@@ -328,7 +333,7 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _cycle(row: Row) -> str:
-    return _NONE if row.chain in (SVM, MAJORITY) else str(row.cycle)
+    return _NONE if row.name or row.chain in (SVM, MAJORITY) else str(row.cycle)
 
 
 def _rate(value: float, bounds: Interval) -> str:

@@ -61,6 +61,7 @@ class AudioClassifier:
 
     Attributes:
         labels: in the order of the logits.
+        target: what the labels are of, such as emotion.
         temperature: of calibration: `log_probs` divides the logits by it. `sample` and `score` do not use it.
         channel: of recordings with several: the number of one, `average`, or `all` side by side in the features.
         settings: how it was built; `save` writes them.
@@ -78,10 +79,12 @@ class AudioClassifier:
         channel: str,
         length_limit_s: float,
         settings: Mapping[str, Any],
+        target: str = "label",
     ) -> None:
         self.device = runtime.device()
         self.model: Any = model.to(self.device).eval()
         self.labels = list(labels)
+        self.target = target
         self.front = front
         self.side = tuple(side)
         self.channel = channel
@@ -199,12 +202,14 @@ def build(
     channel: str = "average",
     channels: int = 1,
     length_limit_s: float = 7.5,
+    target: str = "label",
     configuration: Path | None = None,
 ) -> AudioClassifier:
     """A classifier with weights from torch's global seed; a pretrained encoder brings its own.
 
     Args:
         labels: the order of the logits.
+        target: what they are of.
         features: the fields of `Spectra`. A pretrained encoder computes its own features and reads none of them.
         encoder: `type`, the knobs of that encoder, and those of `Head`.
         channels: how many channels every recording has; only `channel="all"` needs it.
@@ -238,6 +243,7 @@ def build(
         channel=channel,
         length_limit_s=length_limit_s,
         settings={"features": dict(features), "encoder": dict(encoder), "channels": channels},
+        target=target,
     )
 
 

@@ -15,7 +15,8 @@ FORMAT = "soundraft-audio-classifier"
 VERSION = 1
 CONFIG, WEIGHTS, PRETRAINED = "config.json", "model.safetensors", "pretrained"
 KEYS = {
-    "format", "version", "labels", "features", "encoder", "side", "channel", "channels", "length_limit_s", "temperature"
+    "format", "version", "labels", "target", "features", "encoder", "side", "channel", "channels", "length_limit_s",
+    "temperature",
 }  # fmt: skip
 
 
@@ -27,6 +28,7 @@ def save(classifier: AudioClassifier, folder: Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "labels": classifier.labels,
+        "target": classifier.target,
         **classifier.settings,
         "side": to_json(classifier.side),
         "channel": classifier.channel,
@@ -57,6 +59,7 @@ def load_classifier(folder: Path) -> AudioClassifier:
             channel=config["channel"],
             channels=config["channels"],
             length_limit_s=config["length_limit_s"],
+            target=config["target"],
             configuration=folder / PRETRAINED if (folder / PRETRAINED).is_dir() else None,
         )
     except TypeError as error:  # an unknown or missing field of a settings class
@@ -89,7 +92,9 @@ def _config(folder: Path) -> dict[str, Any]:
     if config.keys() != KEYS:
         odd = sorted(config.keys() ^ KEYS)
         raise ModelError(f"{path}: {odd[0]} is {'unknown' if odd[0] in config else 'missing'}")
-    kinds = {"labels": list, "features": dict, "encoder": dict, "side": list, "channel": str, "channels": int}
+    kinds = {
+        "labels": list, "target": str, "features": dict, "encoder": dict, "side": list, "channel": str, "channels": int
+    }  # fmt: skip
     wrong = [key for key, kind in kinds.items() if not isinstance(config[key], kind)]
     wrong += [key for key, least in (("length_limit_s", 0.0), ("temperature", 1e-6)) if not _from(least, config[key])]
     known = {field.name for field in fields(SideInput)}

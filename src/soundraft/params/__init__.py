@@ -44,7 +44,7 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
     try:
         params = Params.model_validate(given)
     except ValidationError as error:
-        problems = [_explain(item) for item in error.errors()]
+        problems = [explain(item) for item in error.errors()]
     problems += _too_many_cycles(given, listed_cycles)
     if params is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -67,7 +67,7 @@ def checked_section(section: type[SomeSection], **values: Any) -> SomeSection:
     try:
         return section(**values)
     except ValidationError as error:
-        raise ParamsError("; ".join(_explain(item) for item in error.errors())) from error
+        raise ParamsError("; ".join(explain(item) for item in error.errors())) from error
 
 
 def changed(params: Params, values: Mapping[str, Any]) -> Params:
@@ -88,7 +88,7 @@ def changed(params: Params, values: Mapping[str, Any]) -> Params:
     try:
         result = Params.model_validate(tree)
     except ValidationError as error:
-        problems += [_explain(item) for item in error.errors()]
+        problems += [explain(item) for item in error.errors()]
     if problems:
         raise ParamsError("; ".join(problems))
     return result
@@ -102,7 +102,7 @@ def _too_many_cycles(given: Any, listed: int | None) -> list[str]:
     return [f"train.cycles: got {cycles}; cycles.yaml lists {listed} cycles: add more there"]
 
 
-def _explain(item: Any) -> str:
+def explain(item: Any) -> str:
     """One line for one problem: where, what was given, what is allowed."""
     key = ".".join(str(part) for part in item["loc"])
     given = item["input"]

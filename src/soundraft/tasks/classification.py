@@ -137,6 +137,7 @@ def _build(labels: list[str], train: LabelledClips, options: Classification) -> 
         channel=options.channel,
         channels=_channels(train) if options.channel == "all" else 1,
         length_limit_s=options.audio_file_length_limit_in_s,
+        target=options.target,
     )
 
 

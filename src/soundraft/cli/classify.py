@@ -1,0 +1,174 @@
+"""`soundraft train --config`, `evaluate` and `predict`: classifiers without the pipeline."""
+
+import argparse
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundraft import files
+from soundraft.cli.choice import OPTIONS, add_choice
+from soundraft.cli.command import Command, print_each
+from soundraft.cli.sources import dataset_of, tell
+from soundraft.runtime import UserError
+
+if TYPE_CHECKING:
+    from soundraft.tasks.classifier_run import ClassifierResult
+
+PREDICTIONS = Path("predictions.parquet")
+_MODEL = "a run of `soundraft train --config`, or the folder of a classifier"
+_DATA = "a table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, or a folder"
+_NOT_OF_TABLES = tuple(name for name in OPTIONS if name not in ("seed", "split"))
+
+
+def train_classifier(given: argparse.Namespace, declaration: Path) -> None:
+    """What `soundraft train` does with a declaration."""
+    from soundraft.tasks.declared import load_yaml, understand
+
+    config = load_yaml(declaration)
+    declared = understand(_with_target(config, given.target) if given.target else config, str(declaration))
+    seed = given.seed or 0
+    if given.k and given.folds not in ("k", "speaker"):
+        raise UserError("--k says how many folds: it goes with --folds k or --folds speaker")
+    if given.folds:
+        _train_folds(given, declared, seed)
+        return
+    from soundraft.tasks.classifier_run import fit
+
+    result = fit(declared, data_of(given), given.validation, given.test, output_dir=given.output, seed=seed, tell=tell)
+    print_each("set aside", result.rejected)
+    for line in _told(result, seed):
+        tell(line)
+    tell(f"{given.output}: model, report.md, predictions.parquet, test_statistics.json, description.json")
+    tell(f"next: soundraft visualize --visualization confusion_matrix --from {given.output}")
+    tell(f"      soundraft predict --model {given.output} --dataset NEW.csv")
+
+
+def _train_folds(given: argparse.Namespace, declared: Any, seed: int) -> None:
+    from soundraft.tasks.classifier_folds import cross_validate, verdict
+
+    for name in ("validation", "test"):
+        if getattr(given, name):
+            raise UserError(f"--{name} does not go with --folds: every clip is tested once")
+    result = cross_validate(
+        declared, data_of(given), folds=given.folds, k=given.k, output_dir=given.output, seed=seed, tell=tell
+    )
+    print_each("set aside", result.rejected)
+    means = result.means
+    tell(
+        f"mean of {len(result.scores)} folds: accuracy {means['accuracy']}, UAR {means['uar']}; statistics SVM "
+        f"{means['svm_accuracy']}, {means['svm_uar']}"
+    )
+    tell(verdict(means).replace("**", ""))
+    tell(f"{given.output}: folds.md, folds.json, predictions.parquet, models/FOLD")
+    tell(f"next: soundraft visualize --visualization confusion_matrix --from {given.output}")
+
+
+def _told(result: "ClassifierResult", seed: int) -> list[str]:
+    """The model and its controls on the test clips, and which is better."""
+    from soundraft.evaluation.classification import scores
+    from soundraft.evaluation.classification_report import verdicts
+    from soundraft.evaluation.report import Bootstrap
+    from soundraft.params import defaults
+    from soundraft.tables import columns
+
+    training = result.training
+    stopped = "stopped early" if training.stopped_early else "all"
+    cells = [(f"test, {len(result.test.ids):,} clips", "accuracy", "UAR")]
+    for row in result.rows:
+        found = scores(row.predicted)
+        cells.append((row.label, f"{found.accuracy:.1%}", f"{found.macro.recall:.1%}"))
+    bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
+    sentences = [sentence.replace("**", "") for sentence in verdicts(result.rows, bootstrap)]
+    epochs = f"best epoch {training.best_epoch} of {len(training.history)} ({stopped})"
+    head = f"{epochs}, macro recall {training.best:.1%} on {len(result.validation.ids):,} validation clips"
+    return [head, *columns(cells, right=(1, 2)), *sentences]
+
+
+def _with_target(config: Mapping[str, Any], target: str) -> dict[str, Any]:
+    return {**config, "output_features": [{"name": target, "type": "category"}]}
+
+
+def data_of(given: argparse.Namespace, *, seed: int | None = None) -> Any:
+    """What `--dataset` names: the path of a table, or a corpus with the options that say which part of it.
+
+    Args:
+        seed: of what is drawn to make a corpus.
+    """
+    from soundraft import corpora
+    from soundraft.tasks.clip_tables import TABLES
+
+    if given.corpus in corpora.CORPORA or not given.corpus.lower().endswith(TABLES):
+        return dataset_of(given, seed=seed, unlabelled=getattr(given, "unlabelled", False))
+    for name in _NOT_OF_TABLES:
+        if getattr(given, name) is not None:
+            raise UserError(f"--{name} is for corpora and folders; {given.corpus} is a table and says all itself")
+    return given.corpus
+
+
+def evaluate_options(options: argparse.ArgumentParser) -> None:
+    add = options.add_argument
+    add("--model", required=True, metavar="FOLDER", help=_MODEL)
+    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=_DATA)
+    add("--output", type=Path, metavar="FOLDER", help="report.md, test_statistics.json, predictions.parquet go there")
+    held_out = "train, validation, test or all (test; of a table without splits what the model did not train on)"
+    add_choice(options, seed_of="what is drawn to make a corpus, and of the intervals (0)", texts={"split": held_out})
+
+
+def evaluate(given: argparse.Namespace) -> None:
+    from soundraft.evaluation.classification import intervals
+    from soundraft.params import defaults
+    from soundraft.tasks.classifier_run import evaluate as measure
+
+    split, given.split = given.split, None
+    data, seed = data_of(given, seed=given.seed), given.seed or 0
+    found = measure(given.model, data, split=split, output_dir=given.output, seed=seed)
+    for note in found.notes:
+        print(f"note: {note}")
+    print_each("set aside", found.rejected)
+    samples = defaults().evaluate.bootstrap_samples
+    accuracy, uar = intervals(found.predicted, samples=samples, seed=seed)
+    scores = found.scores
+    print(
+        f"{found.predicted.target}, {scores.clips:,} clips: accuracy {scores.accuracy:.1%} "
+        f"[{accuracy.low:.1%}–{accuracy.high:.1%}], UAR {scores.macro.recall:.1%} [{uar.low:.1%}–{uar.high:.1%}], "
+        f"macro F1 {scores.macro.f1:.1%}, ECE {scores.ece:.3f}"
+    )
+    if given.output:
+        print(f"{given.output}: report.md, test_statistics.json, predictions.parquet")
+        print(f"next: soundraft visualize --visualization confusion_matrix --from {given.output}")
+
+
+def predict_options(options: argparse.ArgumentParser) -> None:
+    add = options.add_argument
+    add("--model", required=True, metavar="FOLDER", help=_MODEL)
+    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"{_DATA}; labels are not needed")
+    add("--output", type=Path, default=PREDICTIONS, metavar="FILE", help=f"a .parquet or .csv file ({PREDICTIONS})")
+    add_choice(options, seed_of="what is drawn to make a corpus (0)")
+
+
+def predict(given: argparse.Namespace) -> None:
+    from soundraft.evaluation.label_files import write_predictions
+    from soundraft.tasks.classifier_run import answers, table_of
+
+    if given.output.suffix not in (".parquet", ".csv"):
+        raise UserError(f"--output writes a .parquet or a .csv file, not {given.output}")
+    given.unlabelled = True
+    found, rejected = answers(given.model, data_of(given, seed=given.seed))
+    print_each("set aside", rejected)
+    if given.output.suffix == ".csv":
+        text = io.StringIO()
+        table_of(found).to_csv(text, index=False)
+        files.write_text(given.output, text.getvalue())
+    else:
+        write_predictions(given.output, found)
+    target = found.target
+    print(f"{given.output}: {len(found.ids):,} clips; {target}_predictions, {target}_probability, …")
+    print(f"next: pandas.read_{given.output.suffix[1:]}('{given.output}'); where labels are known, soundraft evaluate")
+    if rejected:
+        sys.exit(f"soundraft predict: {len(rejected)} of {len(found.ids) + len(rejected)} clips could not be told")
+
+
+EVALUATE = Command("Measure a classifier on clips whose labels are known.", evaluate_options, evaluate)
+PREDICT = Command("Tell new recordings with a classifier: a label and probabilities each.", predict_options, predict)

@@ -1,0 +1,387 @@
+"""A classifier without the pipeline: fit, evaluate, predict, from a declaration and a table, a corpus or data frames.
+
+The folder of a run:
+
+    model/                    the classifier (config.json, model.safetensors)
+    description.json          the declaration as it was understood, data, division, versions
+    training_statistics.json  every epoch, and learning_curves.csv, the same as a table
+    test_statistics.json      all measures of the model and of its controls on the test clips
+    predictions.parquet       the model's answers on the test clips
+    splits.csv                id, split and label of every clip
+    report.md                 for a person; the model beside the statistics SVM and the majority class
+    quarantine.jsonl          clips that could not be used, with the reason
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundraft import files
+from soundraft.evaluation import classification_report as report
+from soundraft.evaluation.classification import Predicted, check_labels, check_training, majority, scores
+from soundraft.evaluation.report import START, Bootstrap
+from soundraft.manifest import SPLITS, Rejected, Split, check_bad_fraction
+from soundraft.metrics.labels import LabelScores
+from soundraft.models.classifier import AudioClassifier
+from soundraft.params import defaults
+from soundraft.runtime import UserError
+from soundraft.tasks import classification
+from soundraft.tasks.classification_evaluate import division_of, svm
+from soundraft.tasks.classifier_files import Opened, open_model, write_evaluation, write_run
+from soundraft.tasks.clip_splits import Parts, draw
+from soundraft.tasks.clip_tables import Source, Wanted, open_clips
+from soundraft.tasks.declared import Declared, read_declaration
+from soundraft.tasks.labelled import LabelledClips, hear
+from soundraft.training.epochs import EpochRow, EpochsReport
+
+if TYPE_CHECKING:
+    import pandas
+
+NAME = "classifier"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Division:
+    """Clips by split, and in words how they came there.
+
+    Attributes:
+        how: the kind of split, and whether speakers are shared.
+        rejected: lines of the data that are no clips.
+    """
+
+    parts: Parts
+    how: str
+    notes: list[str]
+    rejected: list[Rejected]
+
+
+@dataclass(frozen=True)
+class ClassifierResult:
+    """What `fit` returns.
+
+    Attributes:
+        classifier: with the weights of the best epoch, calibrated on validation.
+        declared: the declaration as it was understood.
+        division: the clips of each split.
+        training: every epoch, and which was the best.
+        validation, test: the classifier's answers on these clips.
+        svm, majority: those of the controls on the test clips.
+        rejected: clips that could not be used, with the reason.
+        folder: of the run; `None` when nothing was written.
+    """
+
+    classifier: AudioClassifier
+    declared: Declared
+    division: Division
+    training: EpochsReport
+    validation: Predicted
+    test: Predicted
+    svm: Predicted
+    majority: Predicted
+    rejected: list[Rejected]
+    folder: Path | None = None
+
+    @property
+    def scores(self) -> LabelScores:
+        """All that is measured on the test clips."""
+        return scores(self.test)
+
+    @property
+    def predictions(self) -> "pandas.DataFrame":
+        """The answers on the test clips, as `predict` returns them."""
+        return table_of(self.test)
+
+    @property
+    def rows(self) -> list[report.Row]:
+        """The model and its controls, for a report."""
+        return [
+            report.Row(START, START, 0, self.test, NAME),
+            report.Row(report.SVM, report.SVM, 0, self.svm),
+            report.Row(report.MAJORITY, report.MAJORITY, 0, self.majority),
+        ]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` returns.
+
+    Attributes:
+        scores: all that is measured.
+        notes: which clips were measured, for a person.
+        rejected: clips that could not be used, with the reason.
+    """
+
+    predicted: Predicted
+    scores: LabelScores
+    notes: list[str] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def fit(
+    config: Path | str | Mapping[str, Any] | Declared,
+    train_df: Any,
+    val_df: Any = None,
+    test_df: Any = None,
+    *,
+    output_dir: Path | str | None = None,
+    seed: int = 0,
+    tell: Tell | None = None,
+) -> ClassifierResult:
+    """Train and test a classifier that is declared in the form of `tasks.declared`.
+
+    Args:
+        config: the declaration: a yaml file, or what stands in one.
+        train_df: clips: a data frame, a table's path, a corpus by name, a folder; what `open_clips` takes. Splits that
+            are not given are those of its column `split`, else they are drawn from it as the declaration says.
+        val_df, test_df: the same for validation and test.
+        output_dir: of the run; without one nothing is written.
+        seed: of drawn splits, weights and batches.
+        tell: called with lines for a person.
+
+    Raises:
+        UserError: when the declaration, the data or the folder cannot be used; the message says why.
+    """
+    say = tell or (lambda line: None)
+    declared = config if isinstance(config, Declared) else read_declaration(config)
+    folder = None if output_dir is None else free_folder(Path(output_dir))
+    division = divide(declared, {"train": train_df, "validation": val_df, "test": test_df}, seed=seed)
+    for note in [*declared.notes, *division.notes]:
+        say(f"note: {note}")
+    sizes = ", ".join(f"{split} {len(division.parts[split]):,}" for split in SPLITS)
+    say(f"{declared.options.target}: clips {sizes}; {division.how}")
+    result = train_and_test(declared, division, seed=seed)
+    if folder is None:
+        return result
+    bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
+    write_run(folder, result, bootstrap, seed=seed)
+    return replace(result, folder=folder)
+
+
+def train_and_test(
+    declared: Declared, division: Division, *, seed: int, after_epoch: Callable[[EpochRow], None] | None = None
+) -> ClassifierResult:
+    """One training, and its model and the controls on the test clips."""
+    options, parts = declared.options, division.parts
+    target, limit = options.target, defaults().limits.max_bad_fraction
+    labels = {split: _labels(parts[split], target) for split in SPLITS}
+    check_training(labels["train"])
+    for split in ("validation", "test"):
+        check_labels(labels["train"], labels[split], split=split)
+    fitted = classification.fit(
+        parts["train"], parts["validation"], options, seed=seed, max_bad_fraction=limit, after_epoch=after_epoch
+    )
+    heard = hear(parts["test"], fitted.classifier, target=target, title="features of test")
+    check_bad_fraction(len(heard.clips), heard.rejected, limit)
+    bad = {item.id for item in fitted.rejected}
+    learned = parts["train"].part([place for place, name in enumerate(parts["train"].ids) if name not in bad])
+    test = classification.predict(fitted.classifier, heard, target=target, title="test")
+    return ClassifierResult(
+        classifier=fitted.classifier,
+        declared=declared,
+        division=division,
+        training=fitted.report,
+        validation=fitted.validation,
+        test=test,
+        svm=svm(learned, heard, fitted.classifier, target=target),
+        majority=majority(_labels(learned, target), test),
+        rejected=[*division.rejected, *fitted.rejected, *heard.rejected],
+    )
+
+
+def evaluate(
+    model: Path | str | AudioClassifier | ClassifierResult,
+    data: Any,
+    *,
+    split: str | None = None,
+    output_dir: Path | str | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure a classifier on clips whose labels are known.
+
+    Args:
+        model: the folder of a run or of a model, or what `fit` returned.
+        data: what `open_clips` takes.
+        split: train, validation, test or all. `None`: the test clips where the data has splits, else those that the
+            run did not train or validate on.
+        output_dir: gets report.md, test_statistics.json and predictions.parquet.
+        seed: of the bootstrap.
+
+    Raises:
+        UserError: when there is no such model, clips lack what it needs, or have labels that it does not know.
+    """
+    opened = _opened(model)
+    folder = None if output_dir is None else free_folder(Path(output_dir))
+    target = opened.classifier.target
+    wanted = replace(opened.wanted, target=target, columns={**opened.wanted.columns, target: opened.target_column})
+    source = open_clips(data, wanted)
+    chosen, notes = _chosen(source, opened, split)
+    check_labels(opened.classifier.labels, _labels(chosen, target), split="the clips")
+    heard = hear(chosen, opened.classifier, target=target, title="features")
+    rejected = [*source.rejected, *heard.rejected]
+    check_bad_fraction(len(heard.clips), rejected, defaults().limits.max_bad_fraction)
+    found = classification.predict(opened.classifier, heard, target=target)
+    evaluation = Evaluation(found, scores(found), [*source.notes, *notes], rejected)
+    if folder is not None:
+        rows = [report.Row(START, START, 0, found, NAME)]
+        if opened.train_labels:
+            rows.append(report.Row(report.MAJORITY, report.MAJORITY, 0, majority(opened.train_labels, found)))
+        write_evaluation(folder, rows, Bootstrap(defaults().evaluate.bootstrap_samples, seed), "; ".join(notes))
+        files.write_jsonl(folder / "quarantine.jsonl", map(vars, evaluation.rejected))
+    return evaluation
+
+
+def predict(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -> "pandas.DataFrame":
+    """Tell clips.
+
+    Args:
+        model, data: as of `evaluate`; clips need no label.
+
+    Returns:
+        A row a clip: id, path, `<target>_predictions`, `<target>_probability`, and for each label
+        `<target>_probabilities_<label>`. Clips that cannot be used are left out; `.attrs["rejected"]` has them.
+
+    Raises:
+        UserError: as `evaluate`; when no clip can be used.
+    """
+    found, rejected = answers(model, data)
+    table = table_of(found)
+    table.attrs["rejected"] = [vars(item) for item in rejected]
+    return table
+
+
+def answers(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -> tuple[Predicted, list[Rejected]]:
+    """What `predict` makes its table of, and the clips that cannot be used."""
+    opened = _opened(model)
+    source = open_clips(data, opened.wanted)
+    heard = hear(source.clips, opened.classifier, target=None, title="features")
+    rejected = [*source.rejected, *heard.rejected]
+    check_bad_fraction(len(heard.clips), rejected, 1.0)  # what can be told is told
+    found = classification.predict(opened.classifier, heard, target=opened.classifier.target)
+    return found, rejected
+
+
+def table_of(found: Predicted) -> "pandas.DataFrame":
+    """The columns that `predict` promises."""
+    import pandas
+
+    target = found.target
+    columns: dict[str, Any] = {"id": found.ids, "path": found.paths or [None] * len(found.ids)}
+    columns |= {f"{target}_predictions": found.predictions, f"{target}_probability": found.confidence}
+    each = {f"{target}_probabilities_{label}": found.probabilities[:, n] for n, label in enumerate(found.labels)}
+    return pandas.DataFrame(columns | each)
+
+
+def wanted_of(declared: Declared) -> Wanted:
+    """What must be read of each clip."""
+    kinds = dict(item.rsplit(":", 1) for item in declared.options.inputs)
+    numbers = [name for name, kind in kinds.items() if kind == "number"]
+    split = declared.split.column if declared.split.kind == "fixed" else None
+    return Wanted(declared.audio, declared.columns, numbers, declared.options.target, split or "split")
+
+
+def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Division:
+    """The clips of each split: what is not given is what the training data says, else drawn from it."""
+    rule, target = declared.split, declared.options.target
+    wanted = wanted_of(declared)
+    sources = {split: open_clips(each, wanted) for split, each in data.items() if each is not None}
+    if "train" not in sources:
+        raise UserError("there is nothing to train on")
+    train = sources["train"]
+    notes = [note for source in sources.values() for note in source.notes]
+    rejected = [item for source in sources.values() for item in source.rejected]
+    clips = sum(len(source.clips) for source in sources.values())
+    check_bad_fraction(clips, rejected, defaults().limits.max_bad_fraction)
+    parts: Parts = {split: source.clips for split, source in sources.items()}
+    _check_apart(parts)
+    absent: list[Split] = [split for split in SPLITS if split not in sources]
+    said = train.splits if len(absent) == 2 and (rule.kind == "fixed" or not rule.said) else None
+    if rule.kind == "fixed" and train.splits is None and absent:
+        raise UserError(f"{train.title}: no clip has a split, and the declaration says that they have (fixed)")
+    how = [f"by the column {wanted.split}" if absent else "splits given"]
+    if said is not None:
+        places = {split: [n for n, each in enumerate(said) if each == split] for split in SPLITS}
+        parts = {split: train.clips.part(found) for split, found in places.items() if found}
+        absent = [split for split in SPLITS if split not in parts]
+        if "train" not in parts:
+            raise UserError(f"{train.title}: no clip is of the split train")
+    elif absent and len(sources) > 1:
+        how = [f"{' and '.join(sources)} given"]
+    if absent:
+        drawn = draw(parts["train"], rule, target=target, seed=seed, among=("train", *absent))
+        parts |= {split: drawn[split] for split in ("train", *absent)}
+        words = f"{rule}, seed {seed}"
+        how = [words] if len(absent) == 2 else [*how, f"{absent[0]} {words}"]
+        if train.splits is not None and said is None:
+            notes.append(f"{train.title}: its column split is passed over; the declaration asks for another division")
+    return Division(parts, "; ".join([*how, speakers_shared(parts)]), notes, rejected)
+
+
+def _check_apart(parts: Parts) -> None:
+    """Raise UserError when a clip is in two splits: what is tested must not be learned."""
+    seen: dict[str, Split] = {}
+    for split, clips in parts.items():
+        shared = [name for name in clips.ids if name in seen]
+        if shared:
+            raise UserError(
+                f"{len(shared)} names are in {seen[shared[0]]} and {split}, {shared[0]} first: a clip belongs to one "
+                "split (clips with the same name need an id of their own)"
+            )
+        seen |= dict.fromkeys(clips.ids, split)
+
+
+def speakers_shared(parts: Parts) -> str:
+    """Whether speakers of the test clips are heard in training, in words."""
+    train, test = (
+        {str(facts["speaker"]) for facts in parts[split].facts if "speaker" in facts} for split in ("train", "test")
+    )
+    return division_of(train, test)
+
+
+def free_folder(folder: Path) -> Path:
+    """Raise UserError when there is something in the folder: a finished run is not overwritten."""
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: name a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty: name another folder, or remove it")
+    return folder
+
+
+def _opened(model: Path | str | AudioClassifier | ClassifierResult) -> Opened:
+    if isinstance(model, ClassifierResult):
+        known = {name: split for split in SPLITS for name in model.division.parts[split].ids}
+        labels = _labels(model.division.parts["train"], model.declared.options.target)
+        declared = model.declared
+        columns = {name: column for name, column in declared.columns.items() if name != declared.options.target}
+        wanted = replace(wanted_of(declared), columns=columns, target=None)
+        return Opened(model.classifier, wanted, declared.columns[declared.options.target], known, labels)
+    return open_model(model)
+
+
+def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[LabelledClips, list[str]]:
+    """The clips that are measured, and which these are in words."""
+    clips = source.clips
+    if split not in (None, "all", *SPLITS):
+        raise UserError(f"there is no split {split!r}; there are {', '.join(SPLITS)}, all")
+    if split == "all":
+        return clips, ["all clips, whatever they were used for"]
+    where: Sequence[str | None] = source.splits or [opened.splits.get(name) for name in clips.ids]
+    if split is not None or source.splits is not None:
+        wanted = split or "test"
+        places = [place for place, each in enumerate(where) if each == wanted]
+        if not places:
+            known = ", ".join(sorted({str(each) for each in where if each})) or "none that is known"
+            raise UserError(f"{source.title}: no clip is of the split {wanted}; splits: {known}; --split all takes all")
+        return clips.part(places), [f"the {len(places):,} {wanted} clips of {len(clips):,}"]
+    free = [place for place, each in enumerate(where) if each not in ("train", "validation")]
+    used = len(clips) - len(free)
+    if not used:
+        return clips, []
+    if not free:
+        raise UserError(f"{source.title}: the model learned from all {used} clips; --split all measures it on them")
+    return clips.part(free), [f"{used:,} of {len(clips):,} clips were trained or validated on, and are left out"]
+
+
+def _labels(clips: LabelledClips, target: str) -> list[str]:
+    return [label for label in clips.labels(target) if label is not None]

@@ -1,0 +1,208 @@
+"""Which clips are trained on, validated on, tested on: as they say themselves, drawn, or fold by fold."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from soundraft import runtime
+from soundraft.manifest import SPLITS, Split
+from soundraft.runtime import UserError
+from soundraft.tasks.labelled import LabelledClips
+
+LEAST_VALIDATION = 0.1  # of the clips that a fold does not test
+FOLDS = ("official", "speaker", "k")
+Parts = dict[Split, LabelledClips]
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How clips are divided where they do not say it themselves.
+
+    Attributes:
+        kind: random; stratify: each label, or value of `column`, in its share; group: no value of `column` in two
+            splits; fixed: as `column` says.
+        probabilities: shares of train, validation and test.
+        said: whether somebody asked for this; a column `split` of the data is then passed over.
+    """
+
+    kind: str = "random"
+    probabilities: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    column: str | None = None
+    said: bool = False
+
+    def __str__(self) -> str:
+        shares = "/".join(f"{100 * share:g}" for share in self.probabilities)
+        if self.kind == "group":
+            return f"drawn by {self.column}, {shares}"
+        how = f"stratified by {self.column or 'label'}" if self.kind == "stratify" else "random"
+        return f"drawn at {how}, {shares}" if how == "random" else f"drawn {how}, {shares}"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training of a cross-validation."""
+
+    name: str
+    parts: Parts
+
+
+def draw(clips: LabelledClips, rule: SplitRule, *, target: str, seed: int, among: Sequence[Split] = SPLITS) -> Parts:
+    """Divide clips; who comes where depends on the ids and the seed, not on the order of the clips.
+
+    Args:
+        among: the splits that are drawn; their shares are scaled up to 1.
+
+    Raises:
+        UserError: when a split would be empty, or the clips lack what the rule divides by.
+    """
+    shares = {split: share for split, share in zip(SPLITS, rule.probabilities, strict=True) if split in among}
+    shares = {split: share / sum(shares.values()) for split, share in shares.items()}
+    order = shuffled(clips.ids, seed)
+    if rule.kind == "group":
+        where = _dealt_groups(clips, order, shares, str(rule.column))
+    else:
+        if rule.kind == "stratify":
+            values = clips.values(rule.column or target)
+            order = sorted(order, key=lambda place: str(values[place]))
+        where = dict(zip(order, _dealt(len(order), shares), strict=True))
+    parts = _parts(clips, where)
+    empty = [split for split in shares if not len(parts[split])]
+    if empty:
+        raise UserError(f"{len(clips)} clips are too few to draw a {empty[0]} split from")
+    return parts
+
+
+def shuffled(ids: Sequence[str], seed: int) -> list[int]:
+    """Places in an order that the ids and the seed decide."""
+    return sorted(range(len(ids)), key=lambda place: (runtime.derive_seed("split", seed, ids[place]), ids[place]))
+
+
+def _dealt(count: int, shares: Mapping[Split, float]) -> list[Split]:
+    """A split for each place, each always within a clip of its share of the places so far."""
+    given: Counter[Split] = Counter()
+    dealt = []
+    for place in range(1, count + 1):
+        split = max(shares, key=lambda each: shares[each] * place - given[each])
+        given[split] += 1
+        dealt.append(split)
+    return dealt
+
+
+def _dealt_groups(
+    clips: LabelledClips, order: Sequence[int], shares: Mapping[Split, float], column: str
+) -> dict[int, Split]:
+    """A split for each place, one for all of a group, the groups in the order in which they come first."""
+    groups = _groups(clips, column)
+    ranked = list(dict.fromkeys(groups[place] for place in order))
+    if len(ranked) < len(shares):
+        raise UserError(
+            f"{len(ranked)} different values of {column} are too few for {len(shares)} splits without overlap"
+        )
+    sizes = Counter(groups)
+    given: Counter[Split] = Counter()
+    of_group: dict[Hashable, Split] = {}
+    total = len(groups)
+    for place, group in enumerate(ranked):
+        lacking = [split for split in shares if not given[split]]
+        open_to = lacking if len(ranked) - place <= len(lacking) else list(shares)
+        of_group[group] = max(open_to, key=lambda split: shares[split] * total - given[split])
+        given[of_group[group]] += sizes[group]
+    return {place: of_group[group] for place, group in enumerate(groups)}
+
+
+def folds_of(clips: LabelledClips, kind: str, *, target: str, k: int | None, seed: int) -> list[Fold]:
+    """The trainings of a cross-validation: each clip is tested once.
+
+    What is validated comes from the clips that are not tested: whole folds, the next ones, until they are a tenth of
+    them; for `kind` k a tenth of the clips, each label in its share.
+
+    Args:
+        kind: official (the fact `fold`), speaker (each one's clips, or with `k` those of several), k (stratified).
+        k: how many folds; official ones are as many as there are.
+
+    Raises:
+        UserError: when there are too few folds, or clips lack fold or speaker.
+    """
+    if kind not in FOLDS:
+        raise UserError(f"folds: got {kind!r}; there are {', '.join(FOLDS)}")
+    if kind == "k":
+        return _stratified(clips, target=target, k=5 if k is None else k, seed=seed)
+    if kind == "official" and k is not None:
+        raise UserError("official folds are as many as the clips have: leave k out")
+    groups = [str(value) for value in _groups(clips, "fold" if kind == "official" else "speaker")]
+    names = sorted(set(groups), key=_natural)
+    if kind == "speaker":
+        ranked = [names[place] for place in shuffled(names, seed)]
+        if k is not None:
+            groups = _joined(groups, ranked, k)
+            names = ranked = sorted(set(groups), key=_natural)
+    else:
+        ranked = names
+    if len(names) < 3:
+        raise UserError(f"{len(names)} folds by {kind}: a training needs three, to learn, to validate and to test")
+    return [_held_out(clips, groups, ranked, name) for name in names]
+
+
+def _held_out(clips: LabelledClips, groups: Sequence[str], ranked: Sequence[str], name: str) -> Fold:
+    """One fold is tested, the next ones are validated, the rest is learned."""
+    sizes = Counter(groups)
+    start = ranked.index(name)
+    others = [*ranked[start + 1 :], *ranked[:start]]
+    wanted = LEAST_VALIDATION * (len(groups) - sizes[name])
+    validated: list[str] = []
+    while sum(sizes[each] for each in validated) < wanted and len(validated) < len(others) - 1:
+        validated.append(others[len(validated)])
+    role: Callable[[str], Split] = lambda group: (  # noqa: E731
+        "test" if group == name else "validation" if group in validated else "train"
+    )
+    return Fold(name, _parts(clips, {place: role(group) for place, group in enumerate(groups)}))
+
+
+def _stratified(clips: LabelledClips, *, target: str, k: int, seed: int) -> list[Fold]:
+    if not 2 <= k <= len(clips):
+        raise UserError(f"k {k}: give 2 to {len(clips)}, the number of clips")
+    values = clips.values(target)
+    order = sorted(shuffled(clips.ids, seed), key=lambda place: str(values[place]))
+    found = []
+    for number in range(k):
+        tested = {place for rank, place in enumerate(order) if rank % k == number}
+        rest = clips.part([place for place in range(len(clips)) if place not in tested])
+        shares = (1 - LEAST_VALIDATION, LEAST_VALIDATION, 0.0)
+        parts = draw(rest, SplitRule("stratify", shares), target=target, seed=seed, among=("train", "validation"))
+        parts["test"] = clips.part(sorted(tested))
+        found.append(Fold(f"{number + 1}", parts))
+    return found
+
+
+def _joined(groups: Sequence[str], ranked: Sequence[str], k: int) -> list[str]:
+    """`k` folds of about as many clips, no group in two: the largest first, each to the smallest fold."""
+    if not 3 <= k <= len(ranked):
+        raise UserError(f"k {k}: give 3 to {len(ranked)}, the number of speakers")
+    sizes = Counter(groups)
+    clips: Counter[int] = Counter()
+    fold = {}
+    for group in sorted(ranked, key=lambda each: -sizes[each]):
+        fold[group] = min(range(1, k + 1), key=lambda number: clips[number])
+        clips[fold[group]] += sizes[group]
+    return [str(fold[group]) for group in groups]
+
+
+def _groups(clips: LabelledClips, column: str) -> list[Hashable]:
+    values: list[Any] = clips.values(column)
+    unknown = [clips.ids[place] for place, value in enumerate(values) if value is None or value == ""]
+    if unknown:
+        raise UserError(f"{len(unknown)} of {len(clips)} clips have no {column}, {unknown[0]} first")
+    return [str(value) for value in values]
+
+
+def _parts(clips: LabelledClips, where: Mapping[int, Split]) -> Parts:
+    places: dict[Split, list[int]] = defaultdict(list)
+    for place in sorted(where):
+        places[where[place]].append(place)
+    return {split: clips.part(places[split]) for split in SPLITS}
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """2 before 10."""
+    return (int(name), "") if name.isdecimal() else (1 << 62, name)
