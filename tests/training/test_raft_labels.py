@@ -31,7 +31,7 @@ def start_model() -> AudioClassifier:
         batches=epoch_batches("balanced", lengths=START.lengths, labels=START.texts, batch_size=10, seed=0),
         schedule=Schedule(3e-3, 0.1, 0.1),
         optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1),
-        validate=lambda: 0.0,
+        validate=lambda: (0.0, 0.0),
         patience=0,
     )
     return model

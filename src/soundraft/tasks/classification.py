@@ -14,7 +14,7 @@ from soundraft.dataset.loader import Utterances
 from soundraft.evaluation.classification import Predicted, check_labels, check_training, predicted
 from soundraft.manifest import Rejected, check_bad_fraction
 from soundraft.metrics import calibration, resampling
-from soundraft.metrics.labels import codes
+from soundraft.metrics.labels import codes, log_loss
 from soundraft.models.classifier import AudioClassifier, build
 from soundraft.models.decoding import decode
 from soundraft.models.pretrained_encoders import PRETRAINED
@@ -170,9 +170,10 @@ def _learn(
     trainer, clips = options.trainer, learned.utterances
     right = codes(judged.utterances.texts, classifier.labels)
 
-    def macro_recall() -> float:
-        told = _logits(classifier, judged.utterances).argmax(1)
-        return resampling.rates(right, told == right)[1]
+    def macro_recall() -> tuple[float, float]:
+        logits = _logits(classifier, judged.utterances)
+        recall = resampling.rates(right, logits.argmax(1) == right)[1]
+        return recall, log_loss(right, calibration.tempered(logits, 1.0))
 
     weights = class_weights(clips.texts, trainer.class_weights)
     return fit_epochs(

@@ -26,12 +26,20 @@ Batches = Callable[[int], list[list[int]]]  # of an epoch, counted from 1
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One epoch: mean loss, the learning rate at its end, the validation measure after it, seconds with validation."""
+    """One epoch.
+
+    Attributes:
+        loss: mean of its batches.
+        learning_rate: at its end.
+        validation, validation_loss: the measure after it, and the loss that decides between equal ones.
+        seconds: with validation.
+    """
 
     epoch: int
     loss: float
     learning_rate: float
     validation: float
+    validation_loss: float
     seconds: float
 
     def as_dict(self) -> dict[str, float]:
@@ -91,16 +99,16 @@ class Averaged:
 
 
 class Best:
-    """The weights, kept in memory, of the epoch with the highest measure; of two alike the earlier one's."""
+    """The weights, kept in memory, of the epoch with the highest measure; of equal ones with the lowest loss."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
-        self.epoch, self.measure = 0, -math.inf
+        self.epoch, self.measure, self.loss = 0, -math.inf, math.inf
         self.weights: dict[str, torch.Tensor] = {}
 
-    def see(self, epoch: int, measure: float) -> None:
-        if not self.epoch or measure > self.measure:
-            self.epoch, self.measure = epoch, measure
+    def see(self, epoch: int, measure: float, loss: float) -> None:
+        if not self.epoch or (measure, -loss) > (self.measure, -self.loss):
+            self.epoch, self.measure, self.loss = epoch, measure, loss
             self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def restore(self) -> None:
@@ -116,19 +124,20 @@ def fit_epochs(
     batches: Batches,
     schedule: Schedule,
     optimizing: Optimizing,
-    validate: Callable[[], float],
+    validate: Callable[[], tuple[float, float]],
     patience: int,
     augment: Augment | None = None,
     average_decay: float = 0.0,
     after_epoch: Callable[[EpochRow], None] | None = None,
     title: str = "train",
 ) -> EpochsReport:
-    """Train until the validation measure has not risen for `patience` epochs; the weights of the best epoch remain.
+    """Train until validation has not become better for `patience` epochs; the weights of the best epoch remain.
 
     Args:
         batches: those of each epoch, always as many as in the first.
         schedule: reaches its end with the last epoch, whether or not the training does.
-        validate: the higher the better; called with the weights that would be kept. Equal counts as no rise.
+        validate: a measure, the higher the better, and a loss that decides where it is equal: on few clips a measure
+            soon is as high as it can be. Called with the weights that would be kept.
         patience: epochs; 0 never stops early.
         average_decay: above 0, the moving average of the weights is validated and kept, not the weights.
         after_epoch: called with each epoch's row, to log it.
@@ -152,10 +161,10 @@ def fit_epochs(
             began = time.monotonic()
             loss = _learn_epoch(learner, examples, batches(epoch), average, bar)
             with average.swapped() if average else nullcontext():
-                measure = validate()
-                kept.see(epoch, measure)
+                found = validate()
+                kept.see(epoch, *found)
             rate = schedule.at(learner.done - 1, learner.steps)
-            history.append(EpochRow(epoch, loss, rate, measure, time.monotonic() - began))
+            history.append(EpochRow(epoch, loss, rate, *found, time.monotonic() - began))
             if after_epoch:
                 after_epoch(history[-1])
             if patience and epoch - kept.epoch >= patience:
