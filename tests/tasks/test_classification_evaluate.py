@@ -59,7 +59,8 @@ def test_the_report_has_every_model_and_both_controls(place: Path) -> None:
     assert len(numbers) <= 12
     assert {path.name for path in (place / "reports").iterdir()} == {
         "calibration.png", "classes.csv", "confidence_thresholding.png", "confusion_matrix.png", "confusions.csv",
-        "curves.csv", "error.png", "frequency_vs_f1.png", "learning_curves.png", "metrics.json", "precision_recall.png", "predictions.parquet",
+        "curves.csv", "error.png", "frequency_vs_f1.png", "learning_curves.png", "metrics.json",
+        "precision_recall.png", "predictions.parquet",
         "quarantine.jsonl", "report.md", "reward.png", "roc_curves.png", "worst_clips.csv",
     }  # fmt: skip
 
