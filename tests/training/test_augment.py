@@ -17,7 +17,14 @@ STD = torch.linspace(0.5, 2.0, BINS)
 
 def augmenter(*, seed: int = 0, weights: dict[str, float] | None = None, **how: Any) -> Augmenter:
     return Augmenter(
-        Augmentation(**how), mean=MEAN, std=STD, labels=LABELS, weights=weights, bands=len(MEAN), seed=seed
+        Augmentation(**how),
+        mean=MEAN,
+        std=STD,
+        labels=LABELS,
+        weights=weights,
+        bands=len(MEAN),
+        decibels=1.0,
+        seed=seed,
     )
 
 
@@ -124,7 +131,14 @@ def test_raw_samples_are_altered_too() -> None:
     how = Augmentation(
         time_shift=0.2, noise=0.1, time_stripes=1, time_share=0.1, speed=0.1, mixup=0.3, mixup_probability=1.0
     )
-    plain = {"mean": torch.zeros(1), "std": torch.ones(1), "labels": LABELS, "weights": None, "bands": 0}
+    plain = {
+        "mean": torch.zeros(1),
+        "std": torch.ones(1),
+        "labels": LABELS,
+        "weights": None,
+        "bands": 0,
+        "decibels": 0.0,
+    }
     for item in Augmenter(how, seed=0, **plain)(waves):  # type: ignore[arg-type]
         assert item.features.ndim == 1
         assert not torch.equal(item.features, waves[0].features)

@@ -45,7 +45,9 @@ def cycle(model: AudioClassifier, algorithm: str, augmentation: Augmentation | N
     augment = None
     if augmentation:
         mean, std = model.normalisation()
-        augment = Augmenter(augmentation, mean=mean, std=std, labels=LABELS, weights=None, bands=len(mean), seed=0)
+        augment = Augmenter(
+            augmentation, mean=mean, std=std, labels=LABELS, weights=None, bands=len(mean), decibels=1.0, seed=0
+        )
     return run_cycle(
         model, algorithm=algorithm, cycle=1, target=Target(TARGET, [1.0] * len(TARGET)), replay=None,
         verifier=LabelReward(labels=LABELS), settings=SETTINGS, masking=None, seed=0, shards=Shards(None),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from soundraft import runtime
+from soundraft.audio.loudness import db_to_gain, peak_rms
 from soundraft.audio.spectra import Spectra, cut, select_channel, whole_samples
 from soundraft.models.base import ModelError, TextScores, split_scores
 from soundraft.models.classifier_network import HEAD_KEYS, ClassifierNetwork, Head, SpectraReader, Waves
@@ -21,13 +22,16 @@ from soundraft.models.encoders import ENCODERS
 from soundraft.models.pretrained_encoders import PRETRAINED, open_pretrained
 from soundraft.models.side_inputs import SideEncoder, SideInput, encode_row, with_columns
 
+LOUDNESS_WINDOW_S = 0.25
+NEPER_DB = 10 / math.log(10)  # a step of one in the natural logarithm of a power
+
 
 class Front(Protocol):
     """What turns samples into features."""
 
     sample_rate_hz: int
     columns: int  # F; 0: the features are the samples
-    levels: bool  # whether every column is the level of a band, in logarithms
+    decibels: float  # of one unit, where every column is the level of a band; else 0
     bands: int  # columns of a channel that stand in the order of their frequencies; 0: they do not
 
     def __call__(self, samples: np.ndarray) -> torch.Tensor:
@@ -46,7 +50,7 @@ class SpectraFront:
         self.spectra = spectra
         self.sample_rate_hz = spectra.sample_rate_hz
         self.columns = 0 if spectra.type == "raw" else spectra.columns(channels)
-        self.levels = spectra.type in ("fbank", "mel")
+        self.decibels = {"fbank": NEPER_DB, "mel": 1.0}.get(spectra.type, 0.0)
         self.bands = spectra.columns() if spectra.type in ("fbank", "mel", "stft", "group_delay") else 0
 
     def __call__(self, samples: np.ndarray) -> torch.Tensor:
@@ -78,6 +82,7 @@ class AudioClassifier:
         side: Sequence[SideInput],
         channel: str,
         length_limit_s: float,
+        level_db: float | None,
         settings: Mapping[str, Any],
         target: str = "label",
     ) -> None:
@@ -89,6 +94,7 @@ class AudioClassifier:
         self.side = tuple(side)
         self.channel = channel
         self.length_limit_s = length_limit_s
+        self.level_db = level_db
         self.window_s = length_limit_s or math.inf
         self.settings = dict(settings)
         self.sample_rate_hz = front.sample_rate_hz
@@ -105,12 +111,17 @@ class AudioClassifier:
         return self.front(self.heard(samples))
 
     def heard(self, samples: np.ndarray) -> np.ndarray:
-        """What of a clip's samples `[N]` or `[N, C]` it hears: its channel, up to the length limit."""
-        within = cut(samples, self.length_limit_s, sample_rate_hz=self.sample_rate_hz)
-        return select_channel(within, self.channel)
+        """What of a clip's samples `[N]` or `[N, C]` it hears: its channel, up to the length limit, at one loudness."""
+        within = select_channel(cut(samples, self.length_limit_s, sample_rate_hz=self.sample_rate_hz), self.channel)
+        if self.level_db is None:
+            return within
+        mono = within if within.ndim == 1 else within.mean(1)
+        loudest = peak_rms(mono, self.sample_rate_hz, LOUDNESS_WINDOW_S)
+        return within * db_to_gain(self.level_db) / loudest if loudest > 0 else within
 
     def features_depend_on(self) -> dict[str, Any]:
-        return {**self.front.depends_on(), "channel": self.channel, "length_limit_s": self.length_limit_s}
+        heard = {"channel": self.channel, "length_limit_s": self.length_limit_s, "level_db": self.level_db}
+        return {**self.front.depends_on(), **heard}
 
     def with_side(self, features: torch.Tensor, row: Mapping[str, Any]) -> torch.Tensor:
         """Features with the side inputs of their clip, from its raw values by name (missing: `None`).
@@ -202,6 +213,7 @@ def build(
     channel: str = "average",
     channels: int = 1,
     length_limit_s: float = 7.5,
+    level_db: float | None = None,
     target: str = "label",
     configuration: Path | None = None,
 ) -> AudioClassifier:
@@ -214,6 +226,7 @@ def build(
         encoder: `type`, the knobs of that encoder, and those of `Head`.
         channels: how many channels every recording has; only `channel="all"` needs it.
         length_limit_s: what is beyond this many seconds of a clip is not heard; 0: all is.
+        level_db: RMS of the loudest 250 ms to which each clip is brought, dBFS; `None` leaves it as loud as it is.
         configuration: a folder with the configuration of a pretrained encoder whose weights come later.
 
     Raises:
@@ -242,6 +255,7 @@ def build(
         side=side,
         channel=channel,
         length_limit_s=length_limit_s,
+        level_db=level_db,
         settings={"features": dict(features), "encoder": dict(encoder), "channels": channels},
         target=target,
     )

@@ -16,6 +16,7 @@ VERSION = 1
 CONFIG, WEIGHTS, PRETRAINED = "config.json", "model.safetensors", "pretrained"
 KEYS = {
     "format", "version", "labels", "target", "features", "encoder", "side", "channel", "channels", "length_limit_s",
+    "level_db",
     "temperature",
 }  # fmt: skip
 
@@ -33,6 +34,7 @@ def save(classifier: AudioClassifier, folder: Path) -> None:
         "side": to_json(classifier.side),
         "channel": classifier.channel,
         "length_limit_s": classifier.length_limit_s,
+        "level_db": classifier.level_db,
         "temperature": classifier.temperature,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +61,7 @@ def load_classifier(folder: Path) -> AudioClassifier:
             channel=config["channel"],
             channels=config["channels"],
             length_limit_s=config["length_limit_s"],
+            level_db=config["level_db"],
             target=config["target"],
             configuration=folder / PRETRAINED if (folder / PRETRAINED).is_dir() else None,
         )
@@ -97,6 +100,8 @@ def _config(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     wrong = [key for key, kind in kinds.items() if not isinstance(config[key], kind)]
     wrong += [key for key, least in (("length_limit_s", 0.0), ("temperature", 1e-6)) if not _from(least, config[key])]
+    if config["level_db"] is not None and not _from(-200.0, config["level_db"]):
+        wrong.append("level_db")
     known = {field.name for field in fields(SideInput)}
     if not wrong and not all(isinstance(item, dict) and item.keys() == known for item in config["side"]):
         wrong = ["side"]

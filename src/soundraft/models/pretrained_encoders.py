@@ -39,7 +39,7 @@ class PretrainedFront:
         self.name, self.extractor, self.config = name, extractor, config
         self.sample_rate_hz: int = extractor.sampling_rate
         self.columns = 0 if name in WAVES else int(extractor.feature_size if name == "whisper" else config.num_mel_bins)
-        self.levels = name not in WAVES
+        self.decibels = 0.0  # log-mels, but scaled, and cut at each clip's loudest
         self.bands = self.columns
 
     @property

@@ -120,6 +120,8 @@ class AugmentParams(Section):
     warp: Annotated[float, Field(ge=0, lt=1)]
     gain: NotNegative
     noise: NotNegative
+    background: Share
+    background_snr_db: list[float] = Field(min_length=2, max_length=2)
     mixup: NotNegative
     mixup_probability: Share
     label_smoothing: Share
@@ -145,6 +147,7 @@ class Classification(Section):
     inputs: list[Annotated[str, Field(pattern=r"^[^:]+:(category|number)$")]]
     channel: Annotated[str, Field(pattern=r"^(average|all|\d+)$")]
     audio_file_length_limit_in_s: NotNegative
+    level_db: Annotated[float, Field(ge=-60, le=0)] | None
     features: SpectraParams
     encoder: EncoderParams
     trainer: TrainerParams

@@ -107,8 +107,9 @@ def augmenter(
     mean, std = classifier.normalisation()
     how = Augmentation(**augment)
     return Augmenter(
-        how if classifier.front.levels else replace(how, gain=0.0),
+        how if classifier.front.decibels else replace(how, gain=0.0, background=0.0),
         mean=mean, std=std, labels=classifier.labels, weights=weights, bands=classifier.front.bands,
+        decibels=classifier.front.decibels,
         seed=runtime.derive_seed(seed, "augment"),
     )  # fmt: skip
 
@@ -137,6 +138,7 @@ def _build(labels: list[str], train: LabelledClips, options: Classification) -> 
         channel=options.channel,
         channels=_channels(train) if options.channel == "all" else 1,
         length_limit_s=options.audio_file_length_limit_in_s,
+        level_db=options.level_db,
         target=options.target,
     )
 

@@ -7,6 +7,7 @@ SpecAugment: Park et al., arXiv 1904.08779; mixup: Zhang et al., arXiv 1710.0941
 Jaitly & Hinton, ICML workshop 2013.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,9 @@ import torch
 from soundraft.runtime import UserError
 from soundraft.training.objectives import Group
 from soundraft.training.supervised import Example
+
+TILT_DB = 24.0
+NEPER_DB = 10 / math.log(10)  # a step of one in the natural logarithm of a power
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Augmentation:
         warp: bins move up or down by up to this share, as those of a shorter or longer vocal tract.
         gain: a constant of this deviation is added to all bins, in deviations of the features: another level.
         noise: normal noise is added, of up to this many deviations of each bin (raw samples: of the samples).
+        background: the probability that steady noise joins a clip's bands.
+        background_snr_db: how far its level is below the clip's loudest frame, from a uniform draw.
         mixup: concentration α of the Beta distribution from which the share of a second clip is drawn.
         mixup_probability: the share of clips that are mixed.
         label_smoothing: this much of a label's weight is spread over all labels.
@@ -44,13 +50,16 @@ class Augmentation:
     warp: float = 0.0
     gain: float = 0.0
     noise: float = 0.0
+    background: float = 0.0
+    background_snr_db: tuple[float, float] = (15.0, 45.0)
     mixup: float = 0.0
     mixup_probability: float = 0.0
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         shares = (
-            "time_share", "frequency_share", "time_shift", "speed", "warp", "mixup_probability", "label_smoothing"
+            "time_share", "frequency_share", "time_shift", "speed", "warp", "background", "mixup_probability",
+            "label_smoothing",
         )  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
@@ -70,6 +79,7 @@ class Augmenter:
         labels: all there are, for label smoothing.
         weights: of each label in the loss; `None`: 1 each.
         bands: columns of a channel that stand side by side in frequency, which can be warped; 0: none do.
+        decibels: of one unit, where columns are levels of bands; else 0, and no gain or background is possible.
     """
 
     def __init__(
@@ -81,8 +91,10 @@ class Augmenter:
         labels: Sequence[str],
         weights: dict[str, float] | None,
         bands: int,
+        decibels: float,
         seed: int,
     ) -> None:
+        self.decibels = decibels
         self.bands = bands
         self.how = augmentation
         self.mean, self.std = mean.cpu().float(), std.cpu().float()
@@ -129,7 +141,7 @@ class Augmenter:
         clip = features[:, None] if features.ndim == 1 else features
         audio, side = clip[:, : len(self.mean)], clip[:, len(self.mean) :]
         audio = self._shifted(self._warped(self._at_another_speed(audio)))
-        audio = self._blanked(self._noisy(audio))
+        audio = self._blanked(self._noisy(self._in_background(audio)))
         whole = torch.cat([audio, side[:1].expand(len(audio), -1)], dim=1) if side.shape[1] else audio
         return whole[:, 0] if features.ndim == 1 else whole
 
@@ -150,6 +162,22 @@ class Augmenter:
             return audio
         most = round(self.how.time_shift * len(audio))
         return audio.roll(int(self.random.integers(-most, most + 1)), dims=0)
+
+    def _in_background(self, audio: torch.Tensor) -> torch.Tensor:
+        """Add the powers of a steady noise, whose level changes evenly across the bands by up to `TILT_DB`."""
+        if not self.how.background or self.random.random() >= self.how.background:
+            return audio
+        snr_db, tilt_db = self.random.uniform(*self.how.background_snr_db), self.random.uniform(-TILT_DB, TILT_DB)
+        colour_db = tilt_db * np.linspace(-0.5, 0.5, audio.shape[1])
+        grain_db = 10 * np.log10(self.random.exponential(size=audio.shape) + 1e-6)  # of the power of one cell of noise
+        noise_db = torch.from_numpy((grain_db + colour_db - snr_db).astype(np.float32))
+        loudest = audio.mean(1).max()
+        return torch.logaddexp(audio * self._nepers, loudest * self._nepers + noise_db / NEPER_DB) / self._nepers
+
+    @property
+    def _nepers(self) -> float:
+        """Of one unit of the features, as natural logarithms of powers."""
+        return self.decibels / NEPER_DB
 
     def _noisy(self, audio: torch.Tensor) -> torch.Tensor:
         if self.how.gain:
