@@ -188,7 +188,8 @@ def graded(value: float, objective: str) -> Example:
 
 def augmenter(**how: Any) -> Augmenter:
     plain: Mapping[str, Any] = {
-        "mean": torch.zeros(4), "std": torch.ones(4), "labels": sounds.LABELS, "weights": None, "bands": 4, "decibels": 1.0, "seed": 0
+        "mean": torch.zeros(4), "std": torch.ones(4), "labels": sounds.LABELS, "weights": None, "bands": 4,
+        "decibels": 1.0, "seed": 0,
     }  # fmt: skip
     return Augmenter(Augmentation(**how), **plain)
 
