@@ -16,7 +16,7 @@ from soundraft import runtime
 from soundraft.audio.loudness import db_to_gain, peak_rms
 from soundraft.audio.spectra import Spectra, cut, select_channel, whole_samples
 from soundraft.models.base import ModelError, TextScores, split_scores
-from soundraft.models.classifier_network import HEAD_KEYS, ClassifierNetwork, Head, SpectraReader, Waves
+from soundraft.models.classifier_network import HEAD_KEYS, ClassifierNetwork, Committee, Head, SpectraReader, Waves
 from soundraft.models.encoder_parts import Sized
 from soundraft.models.encoders import ENCODERS
 from soundraft.models.pretrained_encoders import PRETRAINED, open_pretrained
@@ -75,7 +75,7 @@ class AudioClassifier:
 
     def __init__(
         self,
-        model: ClassifierNetwork,
+        model: ClassifierNetwork | Committee,
         *,
         labels: Sequence[str],
         front: Front,
@@ -133,13 +133,13 @@ class AudioClassifier:
 
     def fit_normalisation(self, features: Sequence[torch.Tensor]) -> None:
         """Learn from the training clips how features are normalised; a pretrained encoder has its own way."""
-        if isinstance(self.model.reader, SpectraReader):
-            self.model.reader.fit(self._split(features)[0])
+        for reader in self._spectra_readers():
+            reader.fit(self._split(features)[0])
 
     def normalisation(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation `[F]` of the training clips' features; 0 and 1 where a pretrained encoder has its own."""
-        if isinstance(self.model.reader, SpectraReader):
-            return self.model.reader.mean.cpu(), self.model.reader.std.cpu()
+        for reader in self._spectra_readers():
+            return reader.mean.cpu(), reader.std.cpu()
         return torch.zeros(max(1, self.front.columns)), torch.ones(max(1, self.front.columns))
 
     def log_probs(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -147,9 +147,9 @@ class AudioClassifier:
         return torch.log_softmax(self.encode(features) / self.temperature, dim=-1)
 
     def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Logits `[B, C]` on the CPU."""
+        """Logarithms of probabilities `[B, C]` on the CPU, before calibration."""
         with torch.inference_mode():
-            return self._logits(features).cpu()
+            return self._answers(features).cpu()
 
     def greedy(self, encoded: torch.Tensor) -> list[str]:
         return [self.labels[index] for index in encoded.argmax(-1).tolist()]
@@ -158,11 +158,11 @@ class AudioClassifier:
         return self.greedy(encoded)
 
     def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
-        """As the protocol says; a clip's labels depend on its logits and its seed alone."""
+        """As the protocol says; a clip's labels depend on its probabilities and its seed alone."""
         drawn = []
-        for logits, seed in zip(encoded.double(), seeds, strict=True):
+        for log_probs, seed in zip(encoded.double(), seeds, strict=True):
             generator = torch.Generator().manual_seed(seed)
-            probabilities = torch.softmax(logits / temperature, dim=-1)
+            probabilities = torch.softmax(log_probs / temperature, dim=-1)
             indices = torch.multinomial(probabilities, count, replacement=True, generator=generator)
             drawn.append([self.labels[index] for index in indices.tolist()])
         return drawn
@@ -173,7 +173,7 @@ class AudioClassifier:
     def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
         indices = torch.tensor([self._index_of(text) for group in texts for text in group], dtype=torch.long)
         rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts]))  # row → clip
-        log_probs = torch.log_softmax(self._logits(features).float(), dim=-1)
+        log_probs = self._answers(features)
         chosen = log_probs[rows.to(log_probs.device), indices.to(log_probs.device)]
         tokens = torch.ones_like(indices)
         return split_scores(TextScores(chosen, tokens, tokens.bool()), texts)
@@ -184,8 +184,11 @@ class AudioClassifier:
 
         save(self, folder)
 
-    def _logits(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+    def _answers(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         return self.model(*self._split(features))
+
+    def _spectra_readers(self) -> list[SpectraReader]:
+        return [part for part in self.model.modules() if isinstance(part, SpectraReader)]
 
     def _split(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Features → those of the audio, and side columns `[B, S]`."""
@@ -223,7 +226,7 @@ def build(
         labels: the order of the logits.
         target: what they are of.
         features: the fields of `Spectra`. A pretrained encoder computes its own features and reads none of them.
-        encoder: `type`, the knobs of that encoder, and those of `Head`.
+        encoder: `type`, `members` of a committee, the knobs of that encoder, and those of `Head`.
         channels: how many channels every recording has; only `channel="all"` needs it.
         length_limit_s: what is beyond this many seconds of a clip is not heard; 0: all is.
         level_db: RMS of the loudest 250 ms to which each clip is brought, dBFS; `None` leaves it as loud as it is.
@@ -236,20 +239,30 @@ def build(
     given = dict(encoder)
     name = str(given.pop("type", None))
     head = Head(**{key: value for key, value in given.items() if key in HEAD_KEYS})
-    reader: Sized
+    members = given.pop("members", 1)
+    readers: list[Sized]
     front: Front
     if name not in (*ENCODERS, *PRETRAINED):
         raise ModelError(f"encoder.type: got {name!r}; there are: {', '.join((*ENCODERS, *PRETRAINED))}")
+    if members < 1 or (members > 1 and name in PRETRAINED):
+        raise ModelError(f"encoder.members: got {members}; allowed: 1 and above, and 1 for a pretrained encoder")
+    heads = [head.of_member(number) for number in range(members)]
     if name in PRETRAINED:
         reader, front = open_pretrained(
-            name, given, channel=channel, length_limit_s=length_limit_s, configuration=configuration
-        )
+            name, given | {"pooling": heads[0].pooling}, channel=channel, length_limit_s=length_limit_s,
+            configuration=configuration,
+        )  # fmt: skip
+        readers = [reader]
     else:
         front = SpectraFront(Spectra(**features), channels if channel == "all" else 1)
         settings = {key: value for key, value in given.items() if key not in HEAD_KEYS}
-        reader = _spectra_reader(name, front, settings, head)
+        readers = [_spectra_reader(name, front, settings, each) for each in heads]
+    networks = [
+        ClassifierNetwork(reader, SideEncoder(side), each, len(labels))
+        for reader, each in zip(readers, heads, strict=True)
+    ]
     return AudioClassifier(
-        ClassifierNetwork(reader, SideEncoder(side), head, len(labels)),
+        networks[0] if members == 1 else Committee(networks),
         labels=labels,
         front=front,
         side=side,

@@ -3,8 +3,9 @@
 Letters: B clips, T frames, F columns of a clip's features, S columns of its side inputs, C labels.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from soundraft.models.encoders import build_encoder
 from soundraft.models.pooling import InputStatistics, Pooling, usable
 from soundraft.models.side_inputs import SideEncoder
 
+MIXED = ("statistics", "attention", "max")
 MEASURED_CLIPS = 16  # whose statistics are taken at once
 
 
@@ -26,6 +28,7 @@ class Head:
     Attributes:
         pooling: statistics, attention, mean or max of the encoder's output over time. statistics takes those of the
             computed features as well, so that the network has from the start what a classifier on statistics has.
+            mixed: the members of a committee take statistics, attention and max in turn.
         num_fc_layers, output_size: fully connected layers before the output, and their width.
         fc_dropout: in front of each of them and of the output.
     """
@@ -38,6 +41,9 @@ class Head:
     def __post_init__(self) -> None:
         if self.num_fc_layers < 0 or self.output_size < 1 or not 0 <= self.fc_dropout < 1:
             raise ModelError(f"encoder: num_fc_layers from 0, output_size from 1, 0 <= fc_dropout < 1; got {self}")
+
+    def of_member(self, number: int) -> "Head":
+        return replace(self, pooling=MIXED[number % len(MIXED)]) if self.pooling == "mixed" else self
 
 
 HEAD_KEYS = tuple(field.name for field in fields(Head))
@@ -108,10 +114,27 @@ class ClassifierNetwork(nn.Module):
         self.output = nn.Sequential(nn.Dropout(head.fc_dropout), nn.Linear(widths[-1], classes))
 
     def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor) -> torch.Tensor:
-        """Features of each clip and side columns `[B, S]` → logits `[B, C]`."""
+        """Features of each clip and side columns `[B, S]` → logarithms of probabilities `[B, C]`."""
         vector = self.reader(features)
         vector = torch.cat([vector, self.side(side.to(vector.device))], dim=-1)
-        return self.output(self.layers(vector))
+        return torch.log_softmax(self.output(self.layers(vector)).float(), dim=-1)
+
+
+class Committee(nn.Module):
+    """Several networks that learn the same clips from other initial weights, and vote with their mean probabilities.
+
+    Deep ensembles: Lakshminarayanan et al., arXiv 1612.01474. In training the logarithms are averaged instead: their
+    loss is the mean of the members' own losses, and none learns what another one did.
+    """
+
+    def __init__(self, members: Sequence[ClassifierNetwork]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor) -> torch.Tensor:
+        """As of one member; in training these do not sum to 1."""
+        votes = torch.stack([member(features, side) for member in self.members])
+        return votes.mean(0) if self.training else votes.logsumexp(0) - math.log(len(votes))
 
 
 def _connected(width: int, head: Head) -> nn.Module:

@@ -97,7 +97,8 @@ class PretrainedParams(Section):
 
 class EncoderParams(Section):
     type: EncoderType
-    pooling: Literal["statistics", "attention", "mean", "max"]
+    members: Annotated[int, Field(ge=1, le=16)]
+    pooling: Literal["mixed", "statistics", "attention", "mean", "max"]
     num_fc_layers: Times
     output_size: Size
     fc_dropout: Dropout

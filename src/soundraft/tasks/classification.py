@@ -16,6 +16,7 @@ from soundraft.manifest import Rejected, check_bad_fraction
 from soundraft.metrics import calibration, resampling
 from soundraft.metrics.labels import codes, log_loss
 from soundraft.models.classifier import AudioClassifier, build
+from soundraft.models.classifier_network import HEAD_KEYS
 from soundraft.models.decoding import decode
 from soundraft.models.pretrained_encoders import PRETRAINED
 from soundraft.models.side_inputs import SideInput, fit_side_input
@@ -122,7 +123,7 @@ def side_inputs(clips: LabelledClips, inputs: Sequence[str]) -> list[SideInput]:
 
 def encoder_settings(encoder: EncoderParams) -> dict[str, object]:
     """The chosen encoder with its own knobs and those of what stands behind it."""
-    head = {key: getattr(encoder, key) for key in ("pooling", "num_fc_layers", "output_size", "fc_dropout")}
+    head = {key: getattr(encoder, key) for key in ("members", *HEAD_KEYS)}
     knobs = encoder.pretrained if encoder.type in PRETRAINED else getattr(encoder, encoder.type)
     return {"type": encoder.type, **head, **knobs.model_dump()}
 
