@@ -7,10 +7,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp test test-slow lint ui bench clean
+.PHONY: help setup repro exp classification words digits speakers test test-slow lint ui bench clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/' | expand -t 24
 
 setup: $(STAMP) ## make .venv from requirements.lock (again when the lock changes)
 
@@ -29,6 +29,20 @@ repro: setup ## rebuild what changed; ends with the table of results
 
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 	dvc exp run $(foreach change,$(S),-S $(change))
+
+classification: setup ## classifiers of spoken words, made offline, and of recorded digits and their speakers (FSDD=FOLDER)
+	@$(MAKE) --no-print-directory -j 2 words $(if $(FSDD),digits speakers)
+
+# the recordings of the Free Spoken Digit Dataset, where they lie beside this folder
+FSDD ?= $(firstword $(wildcard ../shared/data/fsdd/recordings ../fsdd/recordings ../free-spoken-digit-dataset/recordings))
+CLASSIFY = rm -rf $(1) && OMP_NUM_THREADS=1 soundraft train --config configs/classify.yaml --output $(1)
+
+words:
+	$(call CLASSIFY,runs/words) --dataset espeak --subset words
+digits:
+	$(call CLASSIFY,runs/digits) --dataset fsdd --path $(FSDD) --subset digits
+speakers:
+	$(call CLASSIFY,runs/speakers) --dataset fsdd --path $(FSDD) --subset digits --target speaker
 
 test: setup ## all fast tests, under 5 minutes, no network
 	OMP_NUM_THREADS=1 pytest -m "not slow" -n auto --dist loadfile
