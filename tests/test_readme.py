@@ -14,9 +14,11 @@ from tests.conftest import tiny_recognizer, tone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-ALONE, CORPORA, STEPS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+ALONE, CLASSIFY, CORPORA, STEPS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 (IN_PYTHON,) = (block for block in BLOCKS if "load_audio_dataset" in block)
+(CLASSIFIED_IN_PYTHON,) = (block for block in BLOCKS if "soundraft.fit" in block)
+(DECLARATION,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
 (TRAINED_IN_PYTHON,) = (block for block in BLOCKS if "AudioRAFTTrainer" in block)
 
 
@@ -75,6 +77,22 @@ def test_training_and_recognition_without_the_pipeline(tmp_path: Path) -> None:
     learns = TRAINED_IN_PYTHON.replace("num_cycles=1", 'num_cycles=1, params={"train.reward_threshold": 0.0}')
     assert run([sys.executable, "-c", learns], tmp_path).splitlines()[-1] == "0.5"
     assert (tmp_path / "runs/python/cycles/01/model.safetensors").is_file()
+
+
+def test_classification_without_the_pipeline(tmp_path: Path) -> None:
+    lines = ["audio_path,label"]
+    for number in range(40):
+        label, frequency_hz = (("low", 300), ("high", 1500))[number % 2]
+        io.write_wav(tmp_path / f"{number}.wav", tone(0.4, 16000, frequency_hz=frequency_hz + 5 * number), 16000)
+        lines.append(f"{number}.wav,{label}")
+    (tmp_path / "clips.csv").write_text("\n".join(lines))
+    (tmp_path / "classifier.yaml").write_text(DECLARATION)
+    for command in CLASSIFY.strip().splitlines():
+        run(command, tmp_path)
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "predictions.parquet").is_file()
+    told = run([sys.executable, "-c", CLASSIFIED_IN_PYTHON], tmp_path).splitlines()[-1]
+    assert told == "['id', 'path', 'label_predictions']"
 
 
 def test_the_commands_on_corpora_and_their_python(tmp_path: Path) -> None:

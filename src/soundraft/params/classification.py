@@ -121,6 +121,7 @@ class AugmentParams(Section):
     warp: Annotated[float, Field(ge=0, lt=1)]
     gain: NotNegative
     noise: NotNegative
+    equalizer_db: NotNegative
     background: Share
     background_snr_db: list[float] = Field(min_length=2, max_length=2)
     mixup: NotNegative

@@ -108,7 +108,7 @@ def augmenter(
     mean, std = classifier.normalisation()
     how = Augmentation(**augment)
     return Augmenter(
-        how if classifier.front.decibels else replace(how, gain=0.0, background=0.0),
+        how if classifier.front.decibels else replace(how, gain=0.0, equalizer_db=0.0, background=0.0),
         mean=mean, std=std, labels=classifier.labels, weights=weights, bands=classifier.front.bands,
         decibels=classifier.front.decibels,
         seed=runtime.derive_seed(seed, "augment"),

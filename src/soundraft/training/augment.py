@@ -19,6 +19,7 @@ from soundraft.training.objectives import Group
 from soundraft.training.supervised import Example
 
 TILT_DB = 24.0
+CURVES = 4
 NEPER_DB = 10 / math.log(10)  # a step of one in the natural logarithm of a power
 
 
@@ -34,6 +35,7 @@ class Augmentation:
         warp: bins move up or down by up to this share, as those of a shorter or longer vocal tract.
         gain: a constant of this deviation is added to all bins, in deviations of the features: another level.
         noise: normal noise is added, of up to this many deviations of each bin (raw samples: of the samples).
+        equalizer_db: the bands are raised and lowered along a smooth curve of this deviation: another microphone.
         background: the probability that steady noise joins a clip's bands.
         background_snr_db: how far its level is below the clip's loudest frame, from a uniform draw.
         mixup: concentration α of the Beta distribution from which the share of a second clip is drawn.
@@ -50,6 +52,7 @@ class Augmentation:
     warp: float = 0.0
     gain: float = 0.0
     noise: float = 0.0
+    equalizer_db: float = 0.0
     background: float = 0.0
     background_snr_db: tuple[float, float] = (15.0, 45.0)
     mixup: float = 0.0
@@ -64,7 +67,7 @@ class Augmentation:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"augment.{name}: got {getattr(self, name)}; allowed: 0–1")
-        for name in ("time_stripes", "frequency_stripes", "gain", "noise", "mixup"):
+        for name in ("time_stripes", "frequency_stripes", "gain", "noise", "equalizer_db", "mixup"):
             if getattr(self, name) < 0:
                 raise UserError(f"augment.{name}: got {getattr(self, name)}; allowed: 0 and above")
         if max(self.speed, self.warp) >= 1:
@@ -141,7 +144,7 @@ class Augmenter:
         clip = features[:, None] if features.ndim == 1 else features
         audio, side = clip[:, : len(self.mean)], clip[:, len(self.mean) :]
         audio = self._shifted(self._warped(self._at_another_speed(audio)))
-        audio = self._blanked(self._noisy(self._in_background(audio)))
+        audio = self._blanked(self._noisy(self._in_background(self._equalized(audio))))
         whole = torch.cat([audio, side[:1].expand(len(audio), -1)], dim=1) if side.shape[1] else audio
         return whole[:, 0] if features.ndim == 1 else whole
 
@@ -162,6 +165,16 @@ class Augmenter:
             return audio
         most = round(self.how.time_shift * len(audio))
         return audio.roll(int(self.random.integers(-most, most + 1)), dims=0)
+
+    def _equalized(self, audio: torch.Tensor) -> torch.Tensor:
+        """Add a sum of the first `CURVES` cosines along the bands."""
+        if not self.how.equalizer_db:
+            return audio
+        places = (np.arange(self.bands) + 0.5) / self.bands
+        heights = self.random.normal(0.0, self.how.equalizer_db * math.sqrt(2 / CURVES), CURVES)
+        curve_db = sum(height * np.cos(np.pi * (k + 1) * places) for k, height in enumerate(heights))
+        curve = torch.from_numpy(np.asarray(curve_db, dtype=np.float32) / self.decibels)
+        return audio + curve.repeat(audio.shape[1] // self.bands)
 
     def _in_background(self, audio: torch.Tensor) -> torch.Tensor:
         """Add the powers of a steady noise, whose level changes evenly across the bands by up to `TILT_DB`."""
