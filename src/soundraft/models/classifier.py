@@ -280,7 +280,9 @@ def _spectra_reader(name: str, front: SpectraFront, settings: Mapping[str, Any],
         shift = whole_samples(spectra.window_shift_in_s, spectra.sample_rate_hz)
         window = whole_samples(spectra.window_length_in_s, spectra.sample_rate_hz)
         waves = Waves(spectra.num_filter_bands, window, shift)
-    return SpectraReader(name, max(1, front.columns), settings, pooling=head.pooling, waves=waves)
+    return SpectraReader(
+        name, max(1, front.columns), settings, pooling=head.pooling, waves=waves, of_levels=front.decibels > 0
+    )
 
 
 def _check(labels: Sequence[str], channel: str, channels: int, *, raw: bool) -> None:

@@ -62,9 +62,17 @@ class SpectraReader(Sized):
     """Padded features `[B, T, F]`, or raw samples `[B, N]`, and lengths → a vector a clip, `[B, width]`."""
 
     def __init__(
-        self, name: str, columns: int, settings: Mapping[str, Any], *, pooling: str, waves: Waves | None
+        self,
+        name: str,
+        columns: int,
+        settings: Mapping[str, Any],
+        *,
+        pooling: str,
+        waves: Waves | None,
+        of_levels: bool,
     ) -> None:
         super().__init__()
+        self.of_levels = of_levels  # columns are levels of bands: they keep one scale
         self.mean: torch.Tensor
         self.std: torch.Tensor
         self.register_buffer("mean", torch.zeros(columns))
@@ -90,7 +98,9 @@ class SpectraReader(Sized):
         mean = torch.stack([clip.double().sum(0) for clip in clips]).sum(0) / frames
         self.mean.copy_(mean)
         squares = torch.stack([((clip.double() - mean) ** 2).sum(0) for clip in clips]).sum(0)
-        self.std.copy_(usable((squares / frames).sqrt()))
+        spread = usable((squares / frames).sqrt())
+        # a band that is silent in all training clips must not become the loudest where there is some noise
+        self.std.copy_(spread.mean().expand_as(spread) if self.of_levels else spread)
         if self.statistics:
             starts = range(0, len(features), MEASURED_CLIPS)
             parts = [self._normalised(features[start : start + MEASURED_CLIPS]) for start in starts]
