@@ -27,6 +27,17 @@ def test_the_rates_are_those_of_scikit_learn() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes")
+def test_the_error_of_the_mean_recall_is_how_far_it_moves() -> None:
+    rng = np.random.default_rng(0)
+    right = np.repeat([0, 1, 2], [40, 80, 160])
+    chances = np.array([0.5, 0.8, 0.9])[right]
+    found = [rng.random(len(right)) < chances for _ in range(2000)]
+    moves = np.std([resampling.rates(right, correct)[1] for correct in found])
+    told = np.mean([resampling.recall_error(right, correct) for correct in found])
+    assert told == pytest.approx(moves, rel=0.1)
+    assert resampling.recall_error(np.array([0, 0, 2]), np.array([True, True, True])) > 0.1
+
+
 def test_drawn_rates_are_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     right, answers = told(1, clips=12)
     draws = np.random.default_rng(7).integers(0, 12, size=(50, 12))

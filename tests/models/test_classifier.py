@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from soundraft.models import encoders
 from soundraft.models.base import ModelError
 from soundraft.models.classifier import build
 from soundraft.models.classifier_files import is_classifier, load_classifier
+from soundraft.models.classifier_network import HEAD_KEYS, Head
 from soundraft.models.decoding import text_scores, transcribe
 from soundraft.models.side_inputs import fit_side_input
+from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.training.supervised import Optimizing, Schedule, fit, spoken
 from tests.conftest import tone
-from tests.models.classifiers import FEATURES, LABELS, SMALL, classifier, clips
+from tests.models.classifiers import BINS, FEATURES, LABELS, SMALL, classifier, clips
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "stacked_cnn_rnn"])
@@ -50,7 +53,7 @@ def test_features_are_normalised_as_the_training_clips_were() -> None:
     mean, std = model.normalisation()
     rows = torch.cat(data).numpy()
     np.testing.assert_allclose(mean.numpy(), rows.mean(0), rtol=1e-4)
-    np.testing.assert_allclose(std.numpy(), rows.std(0), rtol=1e-4)
+    np.testing.assert_allclose(std.numpy(), np.full(BINS, rows.std(0).mean()), rtol=1e-4)
     other = classifier()
     other.fit_normalisation([3.0 * clip + 7.0 for clip in data])  # another unit gives the same answers
     same = other.encode([3.0 * clip + 7.0 for clip in data])
@@ -195,3 +198,61 @@ def test_a_folder_that_is_no_classifier_says_what_is_wrong(tmp_path: Path) -> No
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no weights"):
         load_classifier(tmp_path)
+
+
+def test_a_committee_votes_with_its_mean_probabilities_and_each_member_learns_alone() -> None:
+    model = classifier(members=3, pooling="mixed")
+    items = clips(6, seed=3)
+    model.fit_normalisation(items.features)
+    members = list(model.model.members)
+    assert [member.reader.pooling.kind for member in members] == ["statistics", "attention", "max"]
+    side = torch.zeros(6, 0)
+    with torch.inference_mode():
+        alone = torch.stack([member(items.features, side) for member in members])
+    torch.testing.assert_close(model.encode(items.features).exp(), alone.exp().mean(0))
+    model.model.train()
+    scored = model.score(items.features, [[text] for text in items.texts])
+    loss = -torch.stack([scores.log_probs[0] for scores in scored]).mean()
+    loss.backward()
+    together = members[0].output[1].weight.grad.clone()
+    members[0].zero_grad()
+    own = members[0](items.features, side)
+    right = torch.tensor([LABELS.index(text) for text in items.texts])
+    torch.nn.functional.nll_loss(own, right).backward()
+    torch.testing.assert_close(together, members[0].output[1].weight.grad / 3)
+
+
+def test_a_committee_that_was_saved_gives_the_same(tmp_path: Path) -> None:
+    model = classifier(members=2)
+    items = clips(5, seed=4)
+    model.fit_normalisation(items.features)
+    model.save(tmp_path)
+    assert torch.equal(load_classifier(tmp_path).encode(items.features), model.encode(items.features))
+
+
+def test_a_clip_is_heard_as_loud_as_any_other() -> None:
+    samples = np.sin(np.arange(8000) / 5.0).astype(np.float32)
+    loud = build(["a", "b"], features=FEATURES, encoder={"type": "stacked_cnn"}, level_db=-20.0)
+    torch.testing.assert_close(loud.extract(0.01 * samples), loud.extract(samples), atol=1e-3, rtol=1e-3)
+    as_it_is = build(["a", "b"], features=FEATURES, encoder={"type": "stacked_cnn"})
+    assert (as_it_is.extract(samples) - as_it_is.extract(0.01 * samples)).mean() > 5.0
+    assert loud.extract(np.zeros(8000, dtype=np.float32)).isfinite().all()
+
+
+def test_a_band_that_was_silent_keeps_the_scale_of_the_others() -> None:
+    model = classifier()
+    features = [torch.cat([torch.randn(30, BINS - 1) * 4, torch.full((30, 1), -9.0)], dim=1) for _ in range(4)]
+    model.fit_normalisation(features)
+    mean, std = model.normalisation()
+    assert mean[-1] == -9.0
+    assert torch.equal(std, std[:1].expand(BINS))
+
+
+def test_knobs_that_nobody_names_are_those_of_params_yaml() -> None:
+    encoder = defaults().classification.encoder
+    for name in encoders.ENCODERS.keys() - {"stacked_cnn_rnn"}:
+        known = encoders.options(name).items()
+        ours = {key: list(value) if isinstance(value, tuple) else value for key, value in known}
+        assert ours == getattr(encoder, name).model_dump(), name
+    head = {key: getattr(encoder, key) for key in HEAD_KEYS if key != "pooling"}
+    assert {key: getattr(Head(), key) for key in head} == head

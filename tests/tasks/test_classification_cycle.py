@@ -118,8 +118,8 @@ def test_a_cycle_is_repeatable_and_computes_no_feature_again(
 
 @pytest.mark.parametrize("algorithm", ["grpo", "mwer"])
 def test_policy_gradients_learn_with_augmentation(place: Path, tmp_path: Path, algorithm: str) -> None:
-    given = sounds.params(train__algorithm=algorithm, train__replay_fraction=0.25)
-    assert given.classification.augment.mixup_probability > 0
+    mixing = {"classification__augment__mixup": 0.4, "classification__augment__mixup_probability": 0.5}
+    given = sounds.params(train__algorithm=algorithm, **mixing)
     found = improved(place, tmp_path, given, algorithm=algorithm)
     assert found["accuracy_target_validation"] > start_accuracy(place) + 0.2
 

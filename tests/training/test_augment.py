@@ -96,6 +96,25 @@ def test_noise_and_gain_are_in_deviations() -> None:
     assert float(levels[:, 0, 0].std()) == pytest.approx(0.5 * float(STD.mean()), rel=0.35)
 
 
+def test_background_fills_what_was_silent_and_leaves_what_was_loud() -> None:
+    clip = torch.zeros(40, BINS)
+    clip[:20] = -100.0
+    item = Example(clip, Group((LABELS[0],)))
+    (heard,) = augmenter(background=1.0, background_snr_db=(20.0, 20.0))([item])
+    assert (heard.features[:20] > -60.0).all()
+    assert heard.features[:20].mean() == pytest.approx(-22.5, abs=4.0)  # 20 dB, and the mean of a noise's logarithm
+    assert heard.features[20:].mean() == pytest.approx(0.0, abs=0.3)
+
+
+def test_an_equalizer_is_one_smooth_curve_for_all_frames() -> None:
+    item = Example(torch.zeros(10, BINS), Group((LABELS[0],)))
+    (heard,) = augmenter(equalizer_db=6.0)([item])
+    assert torch.equal(heard.features, heard.features[:1].expand(10, BINS))
+    assert heard.features[0].abs().max() > 1.0
+    curves = [augmenter(equalizer_db=6.0, seed=seed)([item])[0].features[0] for seed in range(200)]
+    assert torch.stack(curves).std() == pytest.approx(6.0, rel=0.2)
+
+
 def test_a_mixture_has_features_and_labels_in_the_same_shares() -> None:
     constant = [Example(torch.full((30 + 5 * n, BINS), float(n)), Group((LABELS[n],))) for n in range(4)]
     mixed = augmenter(mixup=0.4, mixup_probability=1.0)(constant)

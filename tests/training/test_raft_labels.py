@@ -8,7 +8,7 @@ from soundraft.models.classifier import AudioClassifier
 from soundraft.models.decoding import transcribe
 from soundraft.rewards.labels import LabelReward
 from soundraft.training.augment import Augmentation, Augmenter
-from soundraft.training.epochs import epoch_batches, fit_epochs
+from soundraft.training.epochs import Judgement, epoch_batches, fit_epochs
 from soundraft.training.raft import CycleResult, Target, run_cycle
 from soundraft.training.shards import Shards
 from soundraft.training.supervised import Optimizing, Schedule, spoken
@@ -31,7 +31,7 @@ def start_model() -> AudioClassifier:
         batches=epoch_batches("balanced", lengths=START.lengths, labels=START.texts, batch_size=10, seed=0),
         schedule=Schedule(3e-3, 0.1, 0.1),
         optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1),
-        validate=lambda: (0.0, 0.0),
+        validate=lambda: Judgement(0.0, 0.0, 0.0),
         patience=0,
     )
     return model

@@ -35,6 +35,18 @@ def rates(right: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
     return float(correct.mean()), float((hits[support > 0] / support[support > 0]).mean())
 
 
+def recall_error(right: np.ndarray, correct: np.ndarray) -> float:
+    """The standard error of the mean recall: those of the labels' recalls, binomial, joined.
+
+    Each recall p of n clips counts as (np + 1)/(n + 2), so that a few right answers are no certainty (Laplace).
+    """
+    support = np.bincount(right)
+    hits = np.bincount(right, weights=correct)
+    n, k = support[support > 0], hits[support > 0]
+    p = (k + 1) / (n + 2)
+    return float(np.sqrt((p * (1 - p) / n).sum()) / len(n))
+
+
 def drawn_rates(right: np.ndarray, correct: np.ndarray, *, samples: int, seed: int) -> Rates:
     """Rates of `samples` test sets, drawn clip by clip with replacement; the same seed draws the same clips.
 

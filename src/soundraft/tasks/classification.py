@@ -25,7 +25,7 @@ from soundraft.params.classification import Classification, EncoderParams
 from soundraft.runtime import UserError
 from soundraft.tasks.labelled import Heard, LabelledClips, hear
 from soundraft.training.augment import Augmentation, Augmenter
-from soundraft.training.epochs import EpochRow, EpochsReport, class_weights, epoch_batches, fit_epochs
+from soundraft.training.epochs import EpochRow, EpochsReport, Judgement, class_weights, epoch_batches, fit_epochs
 from soundraft.training.supervised import Optimizing, Schedule, spoken
 
 
@@ -173,10 +173,12 @@ def _learn(
     trainer, clips = options.trainer, learned.utterances
     right = codes(judged.utterances.texts, classifier.labels)
 
-    def macro_recall() -> tuple[float, float]:
+    def macro_recall() -> Judgement:
         logits = _logits(classifier, judged.utterances)
-        recall = resampling.rates(right, logits.argmax(1) == right)[1]
-        return recall, log_loss(right, calibration.tempered(logits, 1.0))
+        correct = logits.argmax(1) == right
+        _, recall = resampling.rates(right, correct)
+        error = resampling.recall_error(right, correct)
+        return Judgement(recall, error, log_loss(right, calibration.tempered(logits, 1.0)))
 
     weights = class_weights(clips.texts, trainer.class_weights)
     return fit_epochs(

@@ -9,7 +9,14 @@ from soundraft.params.classification import EncoderParams, EncoderType
 from soundraft.tasks.declared_keys import Gathered, Keys, Taken
 
 TYPES = {name: name for name in get_args(EncoderType)} | {"stacked_cnn_rnn": "cnnrnn"}
-POOLINGS = {"statistics": "statistics", "attention": "attention", "mean": "mean", "avg": "mean", "max": "max"}
+POOLINGS = {
+    "statistics": "statistics",
+    "attention": "attention",
+    "mean": "mean",
+    "avg": "mean",
+    "max": "max",
+    "mixed": "mixed",
+}
 _RNN = {
     "cell_type": ("cell_type",),
     "hidden_size": ("state_size", "hidden_size"),
@@ -242,6 +249,7 @@ def _head(keys: Keys) -> None:
     value = keys.one_of(pooling, POOLINGS)
     if pooling is not None and value is not None:
         keys.gathered.put("encoder.pooling", pooling, value)
+    keys.copy({"members": ("members",)}, prefix="encoder.")
     layers = keys.take("fc_layers")
     names = {name: (name,) for name in ("num_fc_layers", "output_size", "fc_dropout")}
     if layers is None or layers.value is None:

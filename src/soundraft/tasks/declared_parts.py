@@ -44,7 +44,7 @@ def read_audio(keys: Keys | None, gathered: Gathered) -> None:
             if taken is not None:
                 null = {"norm": "none", "num_fft_points": 0}.get(name) if taken.value is None else None
                 gathered.put(f"features.{name}", taken, null)
-    keys.copy({"audio_file_length_limit_in_s": ("audio_file_length_limit_in_s",)})
+    keys.copy({name: (name,) for name in ("audio_file_length_limit_in_s", "level_db")})
     channel = keys.take("channel")
     if channel is not None:
         gathered.put("channel", channel, str(channel.value) if type(channel.value) is int else None)

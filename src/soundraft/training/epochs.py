@@ -31,7 +31,7 @@ class EpochRow:
     Attributes:
         loss: mean of its batches.
         learning_rate: at its end.
-        validation, validation_loss: the measure after it, and the loss that decides between equal ones.
+        validation, validation_loss: the measure after it, and the loss.
         seconds: with validation.
     """
 
@@ -98,17 +98,33 @@ class Averaged:
         return [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What validation says: a measure, the higher the better, its standard error, and a loss."""
+
+    measure: float
+    error: float
+    loss: float
+
+
 class Best:
-    """The weights, kept in memory, of the epoch with the highest measure; of equal ones with the lowest loss."""
+    """The weights, kept in memory, of the best epoch.
+
+    Measures within one standard error of the highest count as equal, and the lowest loss decides: on few clips the
+    highest measure is mostly luck. After the one-standard-error rule of Breiman et al., "Classification and Regression
+    Trees" (1984), section 3.4.3.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
-        self.epoch, self.measure, self.loss = 0, -math.inf, math.inf
+        self.epoch, self.measure, self.loss, self.highest = 0, -math.inf, math.inf, -math.inf
         self.weights: dict[str, torch.Tensor] = {}
 
-    def see(self, epoch: int, measure: float, loss: float) -> None:
-        if not self.epoch or (measure, -loss) > (self.measure, -self.loss):
-            self.epoch, self.measure, self.loss = epoch, measure, loss
+    def see(self, epoch: int, found: Judgement) -> None:
+        self.highest = max(self.highest, found.measure)
+        least = self.highest - found.error
+        if not self.epoch or self.measure < least or (found.measure >= least and found.loss < self.loss):
+            self.epoch, self.measure, self.loss = epoch, found.measure, found.loss
             self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def restore(self) -> None:
@@ -124,7 +140,7 @@ def fit_epochs(
     batches: Batches,
     schedule: Schedule,
     optimizing: Optimizing,
-    validate: Callable[[], tuple[float, float]],
+    validate: Callable[[], Judgement],
     patience: int,
     augment: Augment | None = None,
     average_decay: float = 0.0,
@@ -136,8 +152,7 @@ def fit_epochs(
     Args:
         batches: those of each epoch, always as many as in the first.
         schedule: reaches its end with the last epoch, whether or not the training does.
-        validate: a measure, the higher the better, and a loss that decides where it is equal: on few clips a measure
-            soon is as high as it can be. Called with the weights that would be kept.
+        validate: called with the weights that would be kept.
         patience: epochs; 0 never stops early.
         average_decay: above 0, the moving average of the weights is validated and kept, not the weights.
         after_epoch: called with each epoch's row, to log it.
@@ -162,9 +177,9 @@ def fit_epochs(
             loss = _learn_epoch(learner, examples, batches(epoch), average, bar)
             with average.swapped() if average else nullcontext():
                 found = validate()
-                kept.see(epoch, *found)
+                kept.see(epoch, found)
             rate = schedule.at(learner.done - 1, learner.steps)
-            history.append(EpochRow(epoch, loss, rate, *found, time.monotonic() - began))
+            history.append(EpochRow(epoch, loss, rate, found.measure, found.loss, time.monotonic() - began))
             if after_epoch:
                 after_epoch(history[-1])
             if patience and epoch - kept.epoch >= patience:
