@@ -240,13 +240,13 @@ def build(
     name = str(given.pop("type", None))
     head = Head(**{key: value for key, value in given.items() if key in HEAD_KEYS})
     members = given.pop("members", 1)
-    readers: list[Sized]
-    front: Front
     if name not in (*ENCODERS, *PRETRAINED):
         raise ModelError(f"encoder.type: got {name!r}; there are: {', '.join((*ENCODERS, *PRETRAINED))}")
     if members < 1 or (members > 1 and name in PRETRAINED):
         raise ModelError(f"encoder.members: got {members}; allowed: 1 and above, and 1 for a pretrained encoder")
     heads = [head.of_member(number) for number in range(members)]
+    readers: list[Sized]
+    front: Front
     if name in PRETRAINED:
         reader, front = open_pretrained(
             name, given | {"pooling": heads[0].pooling}, channel=channel, length_limit_s=length_limit_s,
@@ -257,12 +257,8 @@ def build(
         front = SpectraFront(Spectra(**features), channels if channel == "all" else 1)
         settings = {key: value for key, value in given.items() if key not in HEAD_KEYS}
         readers = [_spectra_reader(name, front, settings, each) for each in heads]
-    networks = [
-        ClassifierNetwork(reader, SideEncoder(side), each, len(labels))
-        for reader, each in zip(readers, heads, strict=True)
-    ]
     return AudioClassifier(
-        networks[0] if members == 1 else Committee(networks),
+        _network(readers, heads, side, len(labels)),
         labels=labels,
         front=front,
         side=side,
@@ -272,6 +268,15 @@ def build(
         settings={"features": dict(features), "encoder": dict(encoder), "channels": channels},
         target=target,
     )
+
+
+def _network(
+    readers: Sequence[Sized], heads: Sequence[Head], side: Sequence[SideInput], classes: int
+) -> ClassifierNetwork | Committee:
+    networks = [
+        ClassifierNetwork(reader, SideEncoder(side), head, classes) for reader, head in zip(readers, heads, strict=True)
+    ]
+    return networks[0] if len(networks) == 1 else Committee(networks)
 
 
 def _spectra_reader(name: str, front: SpectraFront, settings: Mapping[str, Any], head: Head) -> SpectraReader:

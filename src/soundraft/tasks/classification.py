@@ -123,9 +123,11 @@ def side_inputs(clips: LabelledClips, inputs: Sequence[str]) -> list[SideInput]:
 
 def encoder_settings(encoder: EncoderParams) -> dict[str, object]:
     """The chosen encoder with its own knobs and those of what stands behind it."""
-    head = {key: getattr(encoder, key) for key in ("members", *HEAD_KEYS)}
-    knobs = encoder.pretrained if encoder.type in PRETRAINED else getattr(encoder, encoder.type)
-    return {"type": encoder.type, **head, **knobs.model_dump()}
+    head = {key: getattr(encoder, key) for key in HEAD_KEYS}
+    if encoder.type in PRETRAINED:  # which always is one network
+        return {"type": encoder.type, **head, **encoder.pretrained.model_dump()}
+    knobs = getattr(encoder, encoder.type).model_dump()
+    return {"type": encoder.type, "members": encoder.members, **head, **knobs}
 
 
 def _build(labels: list[str], train: LabelledClips, options: Classification) -> AudioClassifier:
