@@ -200,7 +200,8 @@ def test_folds(table: Path, tmp_path: Path) -> None:
         tones.CONFIG, table, folds="official", output_dir=tmp_path / "out", tell=said.append
     )
     assert [score.name for score in found.scores] == ["1", "2", "3", "4"]
-    assert all(score.test == 12 and score.validation == 12 and score.train == 24 for score in found.scores)
+    assert all(score.test == 12 and score.validation + score.train == 36 for score in found.scores)
+    assert all(3 <= score.validation <= 6 for score in found.scores)
     accuracies = [score.accuracy for score in found.scores]
     assert found.means["accuracy"].mean == pytest.approx(np.mean(accuracies))
     assert found.means["uar_gain"].mean == pytest.approx(np.mean([score.uar - score.svm_uar for score in found.scores]))

@@ -240,10 +240,7 @@ def build(
     name = str(given.pop("type", None))
     head = Head(**{key: value for key, value in given.items() if key in HEAD_KEYS})
     members = given.pop("members", 1)
-    if name not in (*ENCODERS, *PRETRAINED):
-        raise ModelError(f"encoder.type: got {name!r}; there are: {', '.join((*ENCODERS, *PRETRAINED))}")
-    if members < 1 or (members > 1 and name in PRETRAINED):
-        raise ModelError(f"encoder.members: got {members}; allowed: 1 and above, and 1 for a pretrained encoder")
+    _check_encoder(name, members)
     heads = [head.of_member(number) for number in range(members)]
     readers: list[Sized]
     front: Front
@@ -288,6 +285,13 @@ def _spectra_reader(name: str, front: SpectraFront, settings: Mapping[str, Any],
     return SpectraReader(
         name, max(1, front.columns), settings, pooling=head.pooling, waves=waves, of_levels=front.decibels > 0
     )
+
+
+def _check_encoder(name: str, members: int) -> None:
+    if name not in (*ENCODERS, *PRETRAINED):
+        raise ModelError(f"encoder.type: got {name!r}; there are: {', '.join((*ENCODERS, *PRETRAINED))}")
+    if members < 1 or (members > 1 and name in PRETRAINED):
+        raise ModelError(f"encoder.members: got {members}; allowed: 1 and above, and 1 for a pretrained encoder")
 
 
 def _check(labels: Sequence[str], channel: str, channels: int, *, raw: bool) -> None:

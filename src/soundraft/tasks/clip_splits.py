@@ -1,7 +1,7 @@
 """Which clips are trained on, validated on, tested on: as they say themselves, drawn, or fold by fold."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,8 +114,8 @@ def _dealt_groups(
 def folds_of(clips: LabelledClips, kind: str, *, target: str, k: int | None, seed: int) -> list[Fold]:
     """The trainings of a cross-validation: each clip is tested once.
 
-    What is validated comes from the clips that are not tested: whole folds, the next ones, until they are a tenth of
-    them; for `kind` k a tenth of the clips, each label in its share.
+    What is validated is a tenth of the clips that are not tested, each label in its share: to hold out one more speaker
+    would take a voice from few, and one speaker's clips say little of which epoch is the best.
 
     Args:
         kind: official (the fact `fold`), speaker (each one's clips, or with `k` those of several), k (stratified).
@@ -131,32 +131,21 @@ def folds_of(clips: LabelledClips, kind: str, *, target: str, k: int | None, see
     if kind == "official" and k is not None:
         raise UserError("official folds are as many as the clips have: leave k out")
     groups = [str(value) for value in _groups(clips, "fold" if kind == "official" else "speaker")]
+    if kind == "speaker" and k is not None:
+        names = sorted(set(groups), key=_natural)
+        groups = _joined(groups, [names[place] for place in shuffled(names, seed)], k)
     names = sorted(set(groups), key=_natural)
-    if kind == "speaker":
-        ranked = [names[place] for place in shuffled(names, seed)]
-        if k is not None:
-            groups = _joined(groups, ranked, k)
-            names = ranked = sorted(set(groups), key=_natural)
-    else:
-        ranked = names
-    if len(names) < 3:
-        raise UserError(f"{len(names)} folds by {kind}: a training needs three, to learn, to validate and to test")
-    return [_held_out(clips, groups, ranked, name) for name in names]
+    if len(names) < 2:
+        raise UserError(f"{len(names)} folds by {kind}: it takes two or more, to learn and to test")
+    tested = {name: {place for place, group in enumerate(groups) if group == name} for name in names}
+    return [_fold(clips, name, places, target=target, seed=seed) for name, places in tested.items()]
 
 
-def _held_out(clips: LabelledClips, groups: Sequence[str], ranked: Sequence[str], name: str) -> Fold:
-    """One fold is tested, the next ones are validated, the rest is learned."""
-    sizes = Counter(groups)
-    start = ranked.index(name)
-    others = [*ranked[start + 1 :], *ranked[:start]]
-    wanted = LEAST_VALIDATION * (len(groups) - sizes[name])
-    validated: list[str] = []
-    while sum(sizes[each] for each in validated) < wanted and len(validated) < len(others) - 1:
-        validated.append(others[len(validated)])
-    role: Callable[[str], Split] = lambda group: (  # noqa: E731
-        "test" if group == name else "validation" if group in validated else "train"
-    )
-    return Fold(name, _parts(clips, {place: role(group) for place, group in enumerate(groups)}))
+def _fold(clips: LabelledClips, name: str, tested: Set[int], *, target: str, seed: int) -> Fold:
+    rest = clips.part([place for place in range(len(clips)) if place not in tested])
+    shares = (1 - LEAST_VALIDATION, LEAST_VALIDATION, 0.0)
+    parts = draw(rest, SplitRule("stratify", shares), target=target, seed=seed, among=("train", "validation"))
+    return Fold(name, {**parts, "test": clips.part(sorted(tested))})
 
 
 def _stratified(clips: LabelledClips, *, target: str, k: int, seed: int) -> list[Fold]:
@@ -164,15 +153,10 @@ def _stratified(clips: LabelledClips, *, target: str, k: int, seed: int) -> list
         raise UserError(f"k {k}: give 2 to {len(clips)}, the number of clips")
     values = clips.values(target)
     order = sorted(shuffled(clips.ids, seed), key=lambda place: str(values[place]))
-    found = []
-    for number in range(k):
-        tested = {place for rank, place in enumerate(order) if rank % k == number}
-        rest = clips.part([place for place in range(len(clips)) if place not in tested])
-        shares = (1 - LEAST_VALIDATION, LEAST_VALIDATION, 0.0)
-        parts = draw(rest, SplitRule("stratify", shares), target=target, seed=seed, among=("train", "validation"))
-        parts["test"] = clips.part(sorted(tested))
-        found.append(Fold(f"{number + 1}", parts))
-    return found
+    tested = [{place for rank, place in enumerate(order) if rank % k == number} for number in range(k)]
+    return [
+        _fold(clips, f"{number}", places, target=target, seed=seed) for number, places in enumerate(tested, start=1)
+    ]
 
 
 def _joined(groups: Sequence[str], ranked: Sequence[str], k: int) -> list[str]:
