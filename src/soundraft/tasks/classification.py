@@ -180,7 +180,9 @@ def _learn(
         correct = logits.argmax(1) == right
         _, recall = resampling.rates(right, correct)
         error = resampling.recall_error(right, correct)
-        return Judgement(recall, error, log_loss(right, calibration.tempered(logits, 1.0)))
+        # calibrated, for how sure an epoch is says nothing of how good it is
+        sure = calibration.tempered(logits, calibration.fit_temperature(logits, right))
+        return Judgement(recall, error, log_loss(right, sure))
 
     weights = class_weights(clips.texts, trainer.class_weights)
     return fit_epochs(
