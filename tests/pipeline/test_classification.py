@@ -42,6 +42,9 @@ def build(folder: Path) -> Workshop:
     return shop
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     built = build(tmp_path_factory.mktemp("classification") / "repo")
@@ -81,7 +84,6 @@ def test_a_second_repro_runs_nothing(shop: Workshop) -> None:
     assert shop.lock() == before
 
 
-@pytest.mark.slow
 def test_from_one_task_to_the_other_and_back_nothing_stale_is_left(shop: Workshop) -> None:
     path = shop.folder / "params.yaml"
     before, kept = shop.lock(), path.read_text()
@@ -95,7 +97,6 @@ def test_from_one_task_to_the_other_and_back_nothing_stale_is_left(shop: Worksho
     assert shop.lock() == before
 
 
-@pytest.mark.slow
 def test_two_runs_from_nothing_have_one_lock(shop: Workshop, tmp_path: Path) -> None:
     other = build(tmp_path / "repo")
     recordings = tmp_path / "recordings"

@@ -65,10 +65,8 @@ def test_the_saved_model_loads_through_the_auto_classes(shop: Workshop) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("train.cycles=x", "train.cycles: got 'x'; allowed: valid integer"),
         ("train.cycles=13", "cycles.yaml lists 12 cycles: add more there"),
         ("+train.cylces=3", "train.cylces: unknown key; did you mean train.cycles?"),
-        ("train.learning_rate=1e-4x", "train.learning_rate: got '1e-4x'"),
     ],
 )
 def test_a_bad_param_is_told_before_any_stage_runs(shop: Workshop, change: str, message: str) -> None:
