@@ -54,6 +54,7 @@ def test_every_number_of_labels_is_drawn_without_complaint(name: str, given: Pre
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         visualize(name, tmp_path / "x.png", given=given)
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_matrix_has_shares_and_the_entropy_of_each_row() -> None:

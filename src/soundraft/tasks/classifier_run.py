@@ -21,7 +21,7 @@ from soundraft import files
 from soundraft.evaluation import classification_report as report
 from soundraft.evaluation.classification import Predicted, check_labels, check_training, majority, scores
 from soundraft.evaluation.report import START, Bootstrap
-from soundraft.manifest import SPLITS, Rejected, Split, check_bad_fraction
+from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split, check_bad_fraction
 from soundraft.metrics.labels import LabelScores
 from soundraft.models.classifier import AudioClassifier
 from soundraft.params import defaults
@@ -228,7 +228,7 @@ def evaluate(
         if opened.train_labels:
             rows.append(report.Row(report.MAJORITY, report.MAJORITY, 0, majority(opened.train_labels, found)))
         write_evaluation(folder, rows, Bootstrap(defaults().evaluate.bootstrap_samples, seed), "; ".join(notes))
-        files.write_jsonl(folder / "quarantine.jsonl", map(vars, evaluation.rejected))
+        files.write_jsonl(folder / QUARANTINE_NAME, map(vars, evaluation.rejected))
     return evaluation
 
 
