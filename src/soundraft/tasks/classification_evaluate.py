@@ -15,7 +15,7 @@ from soundraft.evaluation.classification_plots import visualize
 from soundraft.evaluation.plots import plot_reward
 from soundraft.evaluation.report import START, TRAINED, Bootstrap, model_folders
 from soundraft.evaluation.statistics_svm import fit_control
-from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
+from soundraft.manifest import QUARANTINE_NAME, Rejected, check_bad_fraction
 from soundraft.models.classifier import AudioClassifier
 from soundraft.models.classifier_files import load_classifier
 from soundraft.parallel import progress_over
@@ -32,10 +32,10 @@ PICTURES = ("confusion_matrix", "calibration", "roc_curves", "precision_recall",
 def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tracker) -> str:
     """Write report, pictures, predictions and errors of all models in `chains`; the report's head, for a person."""
     options, target = params.evaluate, params.classification.target
-    train = from_dataset(dataset / "target", "train")
-    rows, rejected = _rows(params, chains, train, from_dataset(dataset / "target", "test"))
+    train, test = from_dataset(dataset / "target", "train"), from_dataset(dataset / "target", "test")
+    rows, rejected = _rows(params, chains, train, test)
     bootstrap = Bootstrap(options.bootstrap_samples, params.seed)
-    report.write(out, rows, bootstrap, top=options.table_rows, division=_division(dataset / "target"))
+    report.write(out, rows, bootstrap, top=options.table_rows, division=speakers_shared(train, test))
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, rejected))
     write_curves(out / "curves.csv", rows, bootstrap)
     plot_error(out / "error.png", rows, bootstrap)
@@ -107,14 +107,10 @@ def _samples(clips: LabelledClips, classifier: AudioClassifier, title: str) -> I
         yield heard if heard.ndim == 1 else heard.mean(1)
 
 
-def _division(dataset: Path) -> str:
-    """Whether speakers are shared between train and test."""
-    splits: tuple[Split, ...] = ("train", "test")
-    train, test = (
-        {str(facts["speaker"]) for facts in from_dataset(dataset, split).facts if "speaker" in facts}
-        for split in splits
-    )
-    return division_of(train, test)
+def speakers_shared(train: LabelledClips, test: LabelledClips) -> str:
+    """Whether speakers of the test clips are heard in training, in words."""
+    known, tested = ({str(facts["speaker"]) for facts in clips.facts if "speaker" in facts} for clips in (train, test))
+    return division_of(known, tested)
 
 
 def division_of(train: set[str], test: set[str]) -> str:

@@ -19,8 +19,9 @@ from soundraft.evaluation.label_files import write_predictions
 from soundraft.manifest import QUARANTINE_NAME, Rejected, check_bad_fraction
 from soundraft.params import defaults
 from soundraft.runtime import UserError
+from soundraft.tasks.classification_evaluate import speakers_shared
 from soundraft.tasks.classifier_files import PREDICTIONS
-from soundraft.tasks.classifier_run import Division, Tell, free_folder, speakers_shared, train_and_test, wanted_of
+from soundraft.tasks.classifier_run import Division, Tell, free_folder, train_and_test, wanted_of
 from soundraft.tasks.clip_splits import Fold, folds_of
 from soundraft.tasks.clip_tables import open_clips
 from soundraft.tasks.declared import Declared, read_declaration
@@ -136,7 +137,7 @@ def _run(
     measured, answers = [], []
     rejected: dict[str, Rejected] = {}
     for number, fold in enumerate(trainings, start=1):
-        division = Division(fold.parts, speakers_shared(fold.parts), [], [])
+        division = Division(fold.parts, speakers_shared(fold.parts["train"], fold.parts["test"]), [], [])
         try:
             result = train_and_test(declared, division, seed=seed)
         except UserError as error:

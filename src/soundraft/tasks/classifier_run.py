@@ -27,7 +27,7 @@ from soundraft.models.classifier import AudioClassifier
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks import classification
-from soundraft.tasks.classification_evaluate import division_of, svm
+from soundraft.tasks.classification_evaluate import speakers_shared, svm
 from soundraft.tasks.classifier_files import Opened, open_model, write_evaluation, write_run
 from soundraft.tasks.clip_splits import Parts, draw
 from soundraft.tasks.clip_tables import Source, Wanted, open_clips
@@ -315,7 +315,7 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
         how = [words] if len(absent) == 2 else [*how, f"{absent[0]} {words}"]
         if train.splits is not None and said is None:
             notes.append(f"{train.title}: its column split is passed over; the declaration asks for another division")
-    return Division(parts, "; ".join([*how, speakers_shared(parts)]), notes, rejected)
+    return Division(parts, "; ".join([*how, speakers_shared(parts["train"], parts["test"])]), notes, rejected)
 
 
 def _check_apart(parts: Parts) -> None:
@@ -329,14 +329,6 @@ def _check_apart(parts: Parts) -> None:
                 "split (clips with the same name need an id of their own)"
             )
         seen |= dict.fromkeys(clips.ids, split)
-
-
-def speakers_shared(parts: Parts) -> str:
-    """Whether speakers of the test clips are heard in training, in words."""
-    train, test = (
-        {str(facts["speaker"]) for facts in parts[split].facts if "speaker" in facts} for split in ("train", "test")
-    )
-    return division_of(train, test)
 
 
 def free_folder(folder: Path) -> Path:
