@@ -109,6 +109,13 @@ def test_a_word_is_its_own_label(tmp_path: Path) -> None:
     assert all((clip.duration or 0) > 0.1 for clip in clips)
 
 
+def test_digits_are_words_of_which_there_are_ten() -> None:
+    asked = replace(request("start", train=40, validation=10, test=10), config="digits")
+    drawn = espeak.plan(asked)
+    assert Counter(each.label for each in drawn if each.split == "train") == dict.fromkeys(grammar.DIGITS, 4)
+    assert all(each.text == each.label for each in drawn)
+
+
 def test_what_words_need_is_said() -> None:
     with pytest.raises(CorpusError, match=r"config: espeak has no 'wrods'; it has sentences \(.*\); words \("):
         espeak.plan(replace(request("start"), config="wrods"))

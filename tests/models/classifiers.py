@@ -17,6 +17,13 @@ FEATURES: dict[str, Any] = {
     "num_fft_points": 0, "window_type": "hamming", "num_filter_bands": BINS, "num_coefficients": 13, "norm": "none",
 }  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
+    "stacked_cnn_2d": {
+        "num_filters": [4, 6],
+        "filter_sizes": [3, 2],
+        "pool_sizes": [3, 1],
+        "band_pool_sizes": [1, 2],
+        "width": 12,
+    },
     "stacked_cnn": {"num_filters": 16},
     "parallel_cnn": {"num_filters": 8, "pool_size": 3},
     "stacked_parallel_cnn": {"num_filters": 4, "num_stacks": 2},

@@ -154,7 +154,7 @@ def test_settings_that_cannot_be_are_named() -> None:
     for labels, message in ((["a"], "needs two or more"), (["a", "b", "a"], "label 'a' occurs twice")):
         with pytest.raises(ModelError, match=message):
             build(labels, features=FEATURES, encoder={"type": "rnn"})
-    with pytest.raises(ModelError, match=r"got 'cnn'; there are: stacked_cnn, .*, wav2vec2, hubert, wavlm, whisper"):
+    with pytest.raises(ModelError, match=r"got 'cnn'; there are: stacked_cnn_2d, .*, wav2vec2, hubert, wavlm, whisper"):
         build(LABELS, features=FEATURES, encoder={"type": "cnn"})
     with pytest.raises(ModelError, match=r"encoder.pooling: got 'median'; there are: statistics, attention"):
         build(LABELS, features=FEATURES, encoder={"type": "rnn", "pooling": "median"})

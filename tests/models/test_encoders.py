@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from soundraft.models.base import ModelError, pad
-from soundraft.models.encoder_parts import WaveFilters, pool
+from soundraft.models.encoder_parts import Convolution2D, WaveFilters, pool
 from soundraft.models.encoders import ENCODERS, build_encoder, options
 from soundraft.models.pooling import POOLINGS, InputStatistics, Pooling
 from tests.models.classifiers import SMALL
@@ -57,6 +57,18 @@ def test_the_order_of_frames_matters_even_to_the_mean(name: str) -> None:
     assert not torch.allclose(mean(*encoder(clip[None], lengths)), mean(*encoder(blocks[None], lengths)), atol=1e-3)
 
 
+def test_a_sound_that_moves_up_moves_what_convolutions_over_bands_make_of_it() -> None:
+    torch.manual_seed(1)
+    layer = Convolution2D(1, 4, 3, pool_size=2, band_pool_size=2, dropout=0.0)
+    sound = torch.zeros(1, 1, 9, 24)
+    sound[..., 6:10] = torch.randn(1, 1, 9, 4)
+    lengths = torch.tensor([9])
+    (low, frames), (high, _) = layer(sound, lengths), layer(sound.roll(8, dims=3), lengths)
+    assert frames.tolist() == [5]
+    torch.testing.assert_close(low.roll(4, dims=3), high)
+    assert not torch.allclose(low, high)
+
+
 def test_pooling_over_frames_keeps_the_last_ones() -> None:
     frames = torch.tensor([[[-3.0], [-1.0], [-2.0], [-5.0], [9.0], [9.0]]])
     pooled, lengths = pool(frames, torch.tensor([4]), 3)
@@ -88,7 +100,9 @@ def test_statistics_of_the_input_are_those_of_numpy_over_the_real_frames() -> No
 
 
 def test_unknown_encoders_and_knobs_are_named() -> None:
-    with pytest.raises(ModelError, match=r"encoder.type: got 'cnn'; there are: stacked_cnn, parallel_cnn"):
+    with pytest.raises(
+        ModelError, match=r"encoder.type: got 'cnn'; there are: stacked_cnn_2d, stacked_cnn, parallel_cnn"
+    ):
         build_encoder("cnn", COLUMNS, {})
     with pytest.raises(
         ModelError, match=r"encoder.num_heads: rnn has no such key; there are: bidirectional, cell_type"
@@ -96,7 +110,7 @@ def test_unknown_encoders_and_knobs_are_named() -> None:
         build_encoder("rnn", COLUMNS, {"num_heads": 2})
     with pytest.raises(ModelError, match="cell_type: got 'rnn'; there are: lstm, gru"):
         build_encoder("rnn", COLUMNS, {"cell_type": "rnn"})
-    with pytest.raises(ModelError, match=r"filter_sizes has 3 entries and encoder.pool_sizes 1"):
+    with pytest.raises(ModelError, match=r"got encoder\.filter_sizes 3, encoder\.pool_sizes 1"):
         build_encoder("stacked_cnn", COLUMNS, {"filter_sizes": [3, 3, 3], "pool_sizes": [2]})
     with pytest.raises(ModelError, match=r"no multiple of encoder.num_heads 5"):
         build_encoder("transformer", COLUMNS, {"hidden_size": 16, "num_heads": 5})

@@ -115,6 +115,9 @@ def test_layers_are_told_in_their_names_or_ours() -> None:
     assert found["filter_sizes"] == [*usual.filter_sizes, usual.filter_sizes[-1], usual.filter_sizes[-1]]
     assert found["pooling"] == "mean"
     assert knobs(type="stacked_cnn", filter_sizes=[5, 5], pool_sizes=[1, 2])["pool_sizes"] == [1, 2]
+    sizes = {"num_filters": [8, 12], "filter_sizes": [5, 3], "pool_sizes": [2, 1], "band_pool_sizes": [4, 1]}
+    found = knobs(type="stacked_cnn_2d", activation="relu", **sizes)
+    assert {name: found[name] for name in sizes} == sizes
     found = knobs(type="parallel_cnn", conv_layers=[{"filter_size": 2}, {"filter_size": 9}], num_filters=8)
     assert (found["num_filters"], found["filter_sizes"]) == (8, [2, 9])
     stacks = [[{"filter_size": 2}, {"filter_size": 3}]] * 2
@@ -200,6 +203,7 @@ def test_splits(preprocessing: dict[str, Any], rule: SplitRule) -> None:
         ),
         (declaration({"encoder": {"type": "rnn", "state_size": 2, "hidden_size": 2}}), "give one of them"),
         (declaration({"encoder": {"type": "stacked_cnn", "activation": "relu"}}), "got 'relu'; allowed: gelu"),
+        (declaration({"encoder": {"type": "stacked_cnn_2d", "conv_layers": []}}), "this encoder takes the sizes"),
         (declaration({"encoder": {"type": "stacked_cnn", "reduce_output": "sum"}}), "got 'sum'; allowed: statistics"),
         (
             declaration({"encoder": {"type": "stacked_cnn", "conv_layers": [{"num_filters": 2}, {"num_filters": 4}]}}),

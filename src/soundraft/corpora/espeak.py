@@ -1,6 +1,7 @@
 """Synthetic speech without a network: espeak-ng, from the wheel `espeakng-loader`, plus noise.
 
-Sentences of the grammar, or with `config: words` its single words, label and text alike.
+Sentences of the grammar, or with `config: words` its single words, with `config: digits` its ten digits; there label
+and text are alike.
 
 The target corpus uses voices that the start corpus never has, and, as params.yaml has it, other rates and pitches
 and more noise.
@@ -11,7 +12,7 @@ in order: the same bytes from run to run and from any number of workers.
 
 import ctypes
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,12 @@ from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Req
 from soundraft.manifest import SPLITS, Clip, Split
 from soundraft.parallel import map_fresh
 
-CONFIGS = {"sentences": "digit strings and commands", "words": "single words, each its own label"}
+CONFIGS = {
+    "sentences": "digit strings and commands",
+    "words": "single words, each its own label",
+    "digits": "the same of zero to nine alone",
+}
+WORDS = {"words": tuple(grammar.vocabulary()), "digits": grammar.DIGITS}
 PARTS = 16
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
 START_VARIANTS = (
@@ -97,7 +103,8 @@ def plan(request: Request) -> list[Utterance]:
     """
     config = check_config("espeak", request, CONFIGS)
     voices = role_voices(request.role, request.options["voices"][request.role])
-    held = split_voices(voices, request) if config == "words" else {}
+    words = WORDS.get(config, ())
+    held = split_voices(voices, request) if words else {}
     utterances = []
     for split in SPLITS:
         count = request.clips[split]
@@ -107,7 +114,7 @@ def plan(request: Request) -> list[Utterance]:
             name = f"{split}/{index:05d}"
             seed = runtime.derive_seed("espeak", request.seed, request.role, name)
             drawn = _draw(random.Random(seed), name, split, voices, request.options[request.role], seed)
-            utterances.append(_as_word(drawn, index, held[split]) if held else drawn)
+            utterances.append(_as_word(drawn, index, words, held[split]) if words else drawn)
     return utterances
 
 
@@ -126,9 +133,8 @@ def split_voices(voices: list[str], request: Request) -> dict[Split, list[str]]:
     return {"test": order[:count], "validation": order[count : 2 * count], "train": order[2 * count :]}
 
 
-def _as_word(utterance: Utterance, index: int, voices: list[str]) -> Utterance:
+def _as_word(utterance: Utterance, index: int, words: Sequence[str], voices: list[str]) -> Utterance:
     """The same with the next word in turn; each round of words starts one voice further, so that all pairs occur."""
-    words = grammar.vocabulary()
     word = words[index % len(words)]
     return replace(utterance, text=word, label=word, voice=voices[(index + index // len(words)) % len(voices)])
 
@@ -279,14 +285,14 @@ CORPUS = Corpus(
     CorpusInfo(
         source="made offline by espeak-ng 1.52",
         task="asr, classification",
-        about="Synthetic digit strings and short commands, 52 words; config words: the single words.",
+        about="Synthetic digit strings and short commands, 52 words; config words or digits: single ones.",
         licence="GPL-3.0 (the synthesiser)",
         size="as many clips as asked",
         languages="en",
-        splits="by text: no text of a test split is in a training split; config words: by voice",
+        splits="by text: no text of a test split is in a training split; config words, digits: by voice",
         columns={
             "text": "what is said",
-            "label": "config words: the word",
+            "label": "config words, digits: the word",
             "speaker": "the voice",
             "rate_wpm": "words a minute",
             "pitch": "on espeak's scale, 0-99",

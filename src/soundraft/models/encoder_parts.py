@@ -1,7 +1,7 @@
 """What encoders are made of. Every part gives a clip the same result however far its batch is padded.
 
-Letters: B clips, T frames, F columns, H width. Padded frames are 0 before each convolution, as beyond the ends of a
-clip that is alone, and nothing is normalised over time.
+Letters: B clips, T frames, F columns, of spectra bands, H width. Padded frames are 0 before each convolution, as beyond
+the ends of a clip that is alone, and nothing is normalised over time.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import gelu, max_pool1d
+from torch.nn.functional import gelu, max_pool1d, max_pool2d
 
 from soundraft.models.base import length_mask
 
@@ -56,6 +56,41 @@ class Convolution(nn.Module):
         inputs = nn.functional.pad(blank(frames, lengths).transpose(1, 2), self.around)
         outputs, lengths = pool(gelu(self.norm(self.conv(inputs).transpose(1, 2))), lengths, self.pool_size)
         return self.dropout(outputs.transpose(1, 2)).transpose(1, 2), lengths
+
+
+class Convolution2D(nn.Module):
+    """A convolution over time and bands of the same size, pooling, layer norm of each place, ReLU and dropout.
+
+    It works on planes `[B, H, T, F]`, and wants those that it gets to be 0 in padded frames; so are those it gives. A
+    sound that moves up or down with the speaker's vocal tract meets the same weights there. The norm sets each place to
+    one loudness; it and ReLU stand behind the pooling, where fewer places are left.
+    """
+
+    def __init__(
+        self, planes: int, filters: int, size: int, *, pool_size: int, band_pool_size: int, dropout: float
+    ) -> None:
+        super().__init__()
+        # an even kernel sees one place more of the past, and of the lower bands
+        self.around = (size // 2, (size - 1) // 2) * 2
+        self.conv = nn.Conv2d(planes, filters, size)
+        self.norm = nn.LayerNorm(filters)
+        self.dropout = nn.Dropout2d(dropout)
+        self.pool_sizes = (pool_size, band_pool_size)
+
+    def forward(self, planes: torch.Tensor, lengths: torch.Tensor) -> Padded:
+        outputs = self.conv(nn.functional.pad(planes, self.around))
+        if self.pool_sizes[0] > 1:  # a padded frame must not be the largest
+            outputs = outputs.masked_fill(self._padding(outputs, lengths), -math.inf)
+        if self.pool_sizes != (1, 1):
+            outputs = max_pool2d(outputs, self.pool_sizes, ceil_mode=True)
+        lengths = -(-lengths // self.pool_sizes[0])
+        outputs = outputs.masked_fill(self._padding(outputs, lengths), 0.0)
+        outputs = torch.relu(self.norm(outputs.movedim(1, -1)).movedim(-1, 1))
+        return self.dropout(outputs).masked_fill(self._padding(outputs, lengths), 0.0), lengths
+
+    @staticmethod
+    def _padding(planes: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return ~length_mask(lengths, planes.shape[2])[:, None, :, None]
 
 
 class ParallelConvolutions(nn.Module):

@@ -12,6 +12,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Times = Annotated[int, Field(ge=0)]
 EncoderType = Literal[
+    "stacked_cnn_2d",
     "stacked_cnn",
     "parallel_cnn",
     "stacked_parallel_cnn",
@@ -43,6 +44,15 @@ class StackedCNNParams(Section):
     num_filters: Size
     filter_sizes: Sizes
     pool_sizes: Sizes
+    dropout: Dropout
+
+
+class StackedCNN2DParams(Section):
+    num_filters: Sizes
+    filter_sizes: Sizes
+    pool_sizes: Sizes
+    band_pool_sizes: Sizes
+    width: Size
     dropout: Dropout
 
 
@@ -102,6 +112,7 @@ class EncoderParams(Section):
     num_fc_layers: Times
     output_size: Size
     fc_dropout: Dropout
+    stacked_cnn_2d: StackedCNN2DParams
     stacked_cnn: StackedCNNParams
     parallel_cnn: ParallelCNNParams
     stacked_parallel_cnn: StackedParallelCNNParams

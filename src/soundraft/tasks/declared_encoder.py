@@ -37,6 +37,7 @@ _REASONS = {
     "embedding_size": "unknown key: frames of audio are numbers and are not embedded",
     "conv_dropout": "unknown key; there is one dropout for all layers of an encoder: dropout",
     "recurrent_dropout": "unknown key; there is one dropout for all layers of an encoder: dropout",
+    "conv_layers": "unknown key; this encoder takes the sizes of its layers in keys of its own",
     "skip": "unknown key; choose another encoder",
 }
 
@@ -84,6 +85,11 @@ def _pretrained(keys: Keys, prefix: str, name: str) -> None:
         keys.gathered.put(f"{prefix}model", model)
     keys.copy({"revision": ("revision",), "trainable": ("trainable",)}, prefix=prefix)
     keys.only("use_pretrained", [True], "to begin from nothing take an encoder such as transformer")
+
+
+def _stacked_cnn_2d(keys: Keys, prefix: str, usual: Mapping[str, Any]) -> None:
+    keys.copy({name: (name,) for name in usual}, prefix=prefix)
+    _fixed(keys, _CONVOLUTION | {"activation": "relu"})
 
 
 def _stacked_cnn(keys: Keys, prefix: str, usual: Mapping[str, Any]) -> None:
@@ -238,8 +244,8 @@ def _filters(keys: Keys, prefix: str, layers: list[_Layer] | None) -> None:
         keys.gathered.put(f"{prefix}num_filters", Taken(value, place))
 
 
-def _fixed(keys: Keys) -> None:
-    for name, value in _CONVOLUTION.items():
+def _fixed(keys: Keys, values: Mapping[str, Any] = _CONVOLUTION) -> None:
+    for name, value in values.items():
         keys.only(name, [value], "the only one here")
 
 
@@ -293,6 +299,7 @@ def _first(*values: Any) -> Any:
 
 
 _LAYERS = {
+    "stacked_cnn_2d": _stacked_cnn_2d,
     "stacked_cnn": _stacked_cnn,
     "parallel_cnn": _parallel_cnn,
     "stacked_parallel_cnn": _stacked_parallel_cnn,
