@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.metrics import accuracy_score, recall_score
 import soundraft
 from soundraft import files
 from soundraft.runtime import UserError
+from soundraft.tasks import classifier_run
 from soundraft.tasks.classifier_folds import t_interval
 from tests.tasks import tones
 
@@ -185,6 +187,16 @@ def test_data_that_cannot_be_used(table: Path, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(UserError) as caught:
         soundraft.fit(tones.CONFIG, change(pandas.read_csv(table)))
     assert message in str(caught.value)
+
+
+def test_a_test_label_that_training_never_saw_costs_no_training(
+    run: soundraft.ClassifierResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = run.division.parts
+    odd = replace(parts["test"], facts=[{**parts["test"].facts[0], "pitch": "shrill"}, *parts["test"].facts[1:]])
+    monkeypatch.delattr(classifier_run.classification, "fit")
+    with pytest.raises(UserError, match=r"test: 1 of 10 clips have labels that training never saw: 'shrill' \(1\)"):
+        classifier_run.train_and_test(run.declared, replace(run.division, parts={**parts, "test": odd}), seed=0)
 
 
 def test_lines_that_are_no_clips_count_as_bad(table: Path, tmp_path: Path) -> None:

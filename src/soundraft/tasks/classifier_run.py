@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundraft import files
 from soundraft.evaluation import classification_report as report
-from soundraft.evaluation.classification import Predicted, check_labels, check_training, majority, scores
+from soundraft.evaluation.classification import Predicted, check_labels, majority, scores
 from soundraft.evaluation.report import START, Bootstrap
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split, check_bad_fraction
 from soundraft.metrics.labels import LabelScores
@@ -165,10 +165,8 @@ def train_and_test(
     """One training, and its model and the controls on the test clips."""
     options, parts = declared.options, division.parts
     target, limit = options.target, defaults().limits.max_bad_fraction
-    labels = {split: _labels(parts[split], target) for split in SPLITS}
-    check_training(labels["train"])
-    for split in ("validation", "test"):
-        check_labels(labels["train"], labels[split], split=split)
+    # before, not after a training that could not be measured
+    check_labels(parts["train"].known_labels(target), parts["test"].known_labels(target))
     fitted = classification.fit(
         parts["train"], parts["validation"], options, seed=seed, max_bad_fraction=limit, after_epoch=after_epoch
     )
@@ -185,7 +183,7 @@ def train_and_test(
         validation=fitted.validation,
         test=test,
         svm=svm(learned, heard, fitted.classifier, target=target),
-        majority=majority(_labels(learned, target), test),
+        majority=majority(learned.known_labels(target), test),
         rejected=[*division.rejected, *fitted.rejected, *heard.rejected],
     )
 
@@ -217,7 +215,7 @@ def evaluate(
     wanted = replace(opened.wanted, target=target, columns={**opened.wanted.columns, target: opened.target_column})
     source = open_clips(data, wanted)
     chosen, notes = _chosen(source, opened, split)
-    check_labels(opened.classifier.labels, _labels(chosen, target), split="the clips")
+    check_labels(opened.classifier.labels, chosen.known_labels(target), split="the clips")
     heard = hear(chosen, opened.classifier, target=target, title="features")
     rejected = [*source.rejected, *heard.rejected]
     check_bad_fraction(len(heard.clips), rejected, defaults().limits.max_bad_fraction)
@@ -343,7 +341,7 @@ def free_folder(folder: Path) -> Path:
 def _opened(model: Path | str | AudioClassifier | ClassifierResult) -> Opened:
     if isinstance(model, ClassifierResult):
         known = {name: split for split in SPLITS for name in model.division.parts[split].ids}
-        labels = _labels(model.division.parts["train"], model.declared.options.target)
+        labels = model.division.parts["train"].known_labels(model.declared.options.target)
         declared = model.declared
         columns = {name: column for name, column in declared.columns.items() if name != declared.options.target}
         wanted = replace(wanted_of(declared), columns=columns, target=None)
@@ -373,7 +371,3 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
     if not free:
         raise UserError(f"{source.title}: the model learned from all {used} clips; --split all measures it on them")
     return clips.part(free), [f"{used:,} of {len(clips):,} clips were trained or validated on, and are left out"]
-
-
-def _labels(clips: LabelledClips, target: str) -> list[str]:
-    return [label for label in clips.labels(target) if label is not None]
