@@ -125,6 +125,26 @@ def test_evaluate_leaves_out_what_was_trained_on(run: soundraft.ClassifierResult
         soundraft.evaluate(run, pandas.DataFrame([{"audio": "x"}]))
 
 
+def test_an_evaluation_is_written_whole_or_not_at_all(
+    run: soundraft.ClassifierResult, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_jsonl", full)
+        with pytest.raises(OSError, match="no space left"):
+            soundraft.evaluate(run, table, output_dir=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    soundraft.evaluate(run, table, output_dir=tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "predictions.parquet", "quarantine.jsonl", "report.md", "test_statistics.json",
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(UserError, match="name a folder of its own"):
+        soundraft.evaluate(run, table, output_dir=".")
+
+
 def test_data_frames_with_splits_of_their_own_and_side_inputs(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(table.parent)
     frame = pandas.read_csv(table)

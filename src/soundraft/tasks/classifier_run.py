@@ -203,7 +203,7 @@ def evaluate(
         data: what `open_clips` takes.
         split: train, validation, test or all. `None`: the test clips where the data has splits, else those that the
             run did not train or validate on.
-        output_dir: gets report.md, test_statistics.json and predictions.parquet.
+        output_dir: gets report.md, test_statistics.json, predictions.parquet and quarantine.jsonl, or nothing.
         seed: of the bootstrap.
 
     Raises:
@@ -225,8 +225,10 @@ def evaluate(
         rows = [report.Row(START, START, 0, found, NAME)]
         if opened.train_labels:
             rows.append(report.Row(report.MAJORITY, report.MAJORITY, 0, majority(opened.train_labels, found)))
-        write_evaluation(folder, rows, Bootstrap(defaults().evaluate.bootstrap_samples, seed), "; ".join(notes))
-        files.write_jsonl(folder / QUARANTINE_NAME, map(vars, evaluation.rejected))
+        bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
+        with files.building(folder) as place:
+            write_evaluation(place, rows, bootstrap, "; ".join(notes))
+            files.write_jsonl(place / QUARANTINE_NAME, map(vars, evaluation.rejected))
     return evaluation
 
 
@@ -333,6 +335,8 @@ def free_folder(folder: Path) -> Path:
     """Raise UserError when there is something in the folder: a finished run is not overwritten."""
     if folder.is_file():
         raise UserError(f"{folder} is a file: name a folder")
+    if not folder.name:
+        raise UserError(f"{folder}: name a folder of its own, it is moved to its place when it is complete")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: name another folder, or remove it")
     return folder
