@@ -219,6 +219,24 @@ def test_a_test_label_that_training_never_saw_costs_no_training(
         classifier_run.train_and_test(run.declared, replace(run.division, parts={**parts, "test": odd}), seed=0)
 
 
+def test_a_label_that_chance_kept_from_training_comes_with_what_to_declare(table: Path) -> None:
+    frame = pandas.read_csv(table).assign(audio=lambda found: [str(table.parent / name) for name in found.audio])
+    wanted = dict.fromkeys(soundraft.fit(config(trainer={"epochs": 1}), frame).test.ids[:2], "shrill")
+    frame.pitch = [wanted.get(name, pitch) for name, pitch in zip(frame.audio, frame.pitch, strict=True)]
+    said: list[str] = []
+    with pytest.raises(UserError) as caught:
+        soundraft.fit(tones.CONFIG, frame, tell=said.append)
+    _, found, better = str(caught.value).partition("drawn at random, train has no clip of 'shrill'")
+    assert "test: 2 of 10 clips have labels that training never saw: 'shrill' (2)" in str(caught.value)
+    assert "; preprocessing.split.type: stratify would give train" in better
+    assert f"note: {found}{better}" in said
+    stratified = config(preprocessing={"split": {"type": "stratify"}}, trainer={"epochs": 1})
+    assert "shrill" in soundraft.fit(stratified, frame).classifier.labels
+    with pytest.raises(UserError) as caught:
+        soundraft.fit(tones.CONFIG, frame[:40], None, frame[40:].assign(pitch="deep"))
+    assert "stratify" not in str(caught.value)
+
+
 def test_lines_that_are_no_clips_count_as_bad(table: Path, tmp_path: Path) -> None:
     odd = table.with_name("odd.csv")
     odd.write_text(table.read_text() + "a,b\n")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundraft import files
 from soundraft.evaluation import classification_report as report
-from soundraft.evaluation.classification import Predicted, check_labels, majority, scores
+from soundraft.evaluation.classification import Predicted, UnseenLabels, check_labels, majority, scores
 from soundraft.evaluation.report import START, Bootstrap
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split, check_bad_fraction
 from soundraft.metrics.labels import LabelScores
@@ -29,7 +29,7 @@ from soundraft.runtime import UserError
 from soundraft.tasks import classification
 from soundraft.tasks.classification_evaluate import speakers_shared, svm
 from soundraft.tasks.classifier_files import Opened, open_model, write_evaluation, write_run
-from soundraft.tasks.clip_splits import Parts, draw
+from soundraft.tasks.clip_splits import Parts, advice, draw
 from soundraft.tasks.clip_tables import Source, Wanted, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
 from soundraft.tasks.labelled import LabelledClips, hear
@@ -48,6 +48,7 @@ class Division:
 
     Attributes:
         how: the kind of split, and whether speakers are shared.
+        advice: what to declare where drawing at random lost a label.
         rejected: lines of the data that are no clips.
     """
 
@@ -55,6 +56,7 @@ class Division:
     how: str
     notes: list[str]
     rejected: list[Rejected]
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,10 @@ def fit(
         say(f"note: {note}")
     sizes = ", ".join(f"{split} {len(division.parts[split]):,}" for split in SPLITS)
     say(f"{declared.options.target}: clips {sizes}; {division.how}")
-    result = train_and_test(declared, division, seed=seed)
+    try:
+        result = train_and_test(declared, division, seed=seed)
+    except UnseenLabels as error:
+        raise UserError("; ".join(filter(None, (str(error), division.advice)))) from error
     if folder is None:
         return result
     bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
@@ -308,14 +313,18 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
             raise UserError(f"{train.title}: no clip is of the split train")
     elif absent and len(sources) > 1:
         how = [f"{' and '.join(sources)} given"]
+    better = ""
     if absent:
         drawn = draw(parts["train"], rule, target=target, seed=seed, among=("train", *absent))
+        better = advice(parts["train"], drawn, rule, target=target, seed=seed)
+        notes += [better] if better else []
         parts |= {split: drawn[split] for split in ("train", *absent)}
         words = f"{rule}, seed {seed}"
         how = [words] if len(absent) == 2 else [*how, f"{absent[0]} {words}"]
         if train.splits is not None and said is None:
             notes.append(f"{train.title}: its column split is passed over; the declaration asks for another division")
-    return Division(parts, "; ".join([*how, speakers_shared(parts["train"], parts["test"])]), notes, rejected)
+    how.append(speakers_shared(parts["train"], parts["test"]))
+    return Division(parts, "; ".join(how), notes, rejected, better)
 
 
 def _check_apart(parts: Parts) -> None:
