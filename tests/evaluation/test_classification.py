@@ -79,8 +79,8 @@ def test_of_several_models_one_is_chosen(tmp_path: Path) -> None:
     write_models(path, [(Model(*model), each) for model, each in given.items()])
     assert same(read_predictions(path), given["trained", "raft", 2])
     assert same(read_predictions(path, cycle=1), given["trained", "raft", 1])
-    assert same(read_predictions(path, chain="svm"), given["svm", "svm", 0])
-    with pytest.raises(UserError, match="no model for chain trained, cycle 7; it has start 0, svm 0, trained 1"):
+    assert same(read_predictions(path, algorithm="svm"), given["svm", "svm", 0])
+    with pytest.raises(UserError, match="no model for algorithm not named, cycle 7; it has start 0, svm 0, raft 1"):
         read_predictions(path, cycle=7)
 
 

@@ -104,7 +104,8 @@ def test_bad_clips_are_counted_against_the_limit() -> None:
         fitted(validation=sounds.of([b""] * 12, VALIDATION.facts), bad=0.5, trainer__epochs=1)
 
 
-def test_labels_that_cannot_be_learned_are_named() -> None:
+def test_labels_that_cannot_be_learned_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = count_spectra(monkeypatch)
     new = sounds.of([VALIDATION.audio(0)], [{"label": "falling"}])
     with pytest.raises(
         UserError, match=r"validation: 1 of 1 clips have labels that training never saw: 'falling' \(1\)"
@@ -122,6 +123,7 @@ def test_labels_that_cannot_be_learned_are_named() -> None:
         fitted(inputs=["speaker:category", "label:category"])
     with pytest.raises(UserError, match="no clip has a age; there is label, speaker"):
         fitted(inputs=["age:number"])
+    assert computed == []
 
 
 def test_a_label_of_which_no_clip_can_be_used_is_named() -> None:

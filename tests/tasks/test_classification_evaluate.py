@@ -67,8 +67,8 @@ def test_the_report_has_every_model_and_both_controls(place: Path) -> None:
 
 def test_predictions_are_those_of_each_model_on_the_test_clips(place: Path) -> None:
     test = from_dataset(place / "dataset/target", "test")
-    for chain, cycle, folder in (("start", 0, "base"), ("trained", 1, "raft/01")):
-        kept = read_predictions(place / "reports/predictions.parquet", chain=chain, cycle=cycle)
+    for cycle, folder in ((0, "base"), (1, "raft/01")):
+        kept = read_predictions(place / "reports/predictions.parquet", cycle=cycle)
         model = load_classifier(place / "chains" / folder)
         told = predict(model, hear(test, model, target="label", title=""), target="label")
         np.testing.assert_array_equal(kept.probabilities, told.probabilities)
@@ -81,7 +81,7 @@ def test_the_control_never_hears_a_test_label(place: Path) -> None:
     model = load_classifier(place / "chains/base")
     train, test = (from_dataset(place / "dataset/target", split) for split in ("train", "test"))
     told = svm(train, hear(test, model, target="label", title=""), model, target="label")
-    kept = read_predictions(place / "reports/predictions.parquet", chain="svm", cycle=0)
+    kept = read_predictions(place / "reports/predictions.parquet", algorithm="svm", cycle=0)
     np.testing.assert_allclose(told.probabilities, kept.probabilities)
     for facts in test.facts:
         facts["label"] = "high"

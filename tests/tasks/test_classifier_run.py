@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.metrics import accuracy_score, recall_score
 import soundraft
 from soundraft import files
 from soundraft.runtime import UserError
+from soundraft.tasks import classifier_run
 from soundraft.tasks.classifier_folds import t_interval
 from tests.tasks import tones
 
@@ -123,6 +125,26 @@ def test_evaluate_leaves_out_what_was_trained_on(run: soundraft.ClassifierResult
         soundraft.evaluate(run, pandas.DataFrame([{"audio": "x"}]))
 
 
+def test_an_evaluation_is_written_whole_or_not_at_all(
+    run: soundraft.ClassifierResult, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_jsonl", full)
+        with pytest.raises(OSError, match="no space left"):
+            soundraft.evaluate(run, table, output_dir=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    soundraft.evaluate(run, table, output_dir=tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "predictions.parquet", "quarantine.jsonl", "report.md", "test_statistics.json",
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(UserError, match="name a folder of its own"):
+        soundraft.evaluate(run, table, output_dir=".")
+
+
 def test_data_frames_with_splits_of_their_own_and_side_inputs(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(table.parent)
     frame = pandas.read_csv(table)
@@ -185,6 +207,34 @@ def test_data_that_cannot_be_used(table: Path, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(UserError) as caught:
         soundraft.fit(tones.CONFIG, change(pandas.read_csv(table)))
     assert message in str(caught.value)
+
+
+def test_a_test_label_that_training_never_saw_costs_no_training(
+    run: soundraft.ClassifierResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = run.division.parts
+    odd = replace(parts["test"], facts=[{**parts["test"].facts[0], "pitch": "shrill"}, *parts["test"].facts[1:]])
+    monkeypatch.delattr(classifier_run.classification, "fit")
+    with pytest.raises(UserError, match=r"test: 1 of 10 clips have labels that training never saw: 'shrill' \(1\)"):
+        classifier_run.train_and_test(run.declared, replace(run.division, parts={**parts, "test": odd}), seed=0)
+
+
+def test_a_label_that_chance_kept_from_training_comes_with_what_to_declare(table: Path) -> None:
+    frame = pandas.read_csv(table).assign(audio=lambda found: [str(table.parent / name) for name in found.audio])
+    wanted = dict.fromkeys(soundraft.fit(config(trainer={"epochs": 1}), frame).test.ids[:2], "shrill")
+    frame.pitch = [wanted.get(name, pitch) for name, pitch in zip(frame.audio, frame.pitch, strict=True)]
+    said: list[str] = []
+    with pytest.raises(UserError) as caught:
+        soundraft.fit(tones.CONFIG, frame, tell=said.append)
+    _, found, better = str(caught.value).partition("drawn at random, train has no clip of 'shrill'")
+    assert "test: 2 of 10 clips have labels that training never saw: 'shrill' (2)" in str(caught.value)
+    assert "; preprocessing.split.type: stratify would give train" in better
+    assert f"note: {found}{better}" in said
+    stratified = config(preprocessing={"split": {"type": "stratify"}}, trainer={"epochs": 1})
+    assert "shrill" in soundraft.fit(stratified, frame).classifier.labels
+    with pytest.raises(UserError) as caught:
+        soundraft.fit(tones.CONFIG, frame[:40], None, frame[40:].assign(pitch="deep"))
+    assert "stratify" not in str(caught.value)
 
 
 def test_lines_that_are_no_clips_count_as_bad(table: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from soundraft.runtime import UserError
-from soundraft.tasks.clip_splits import SplitRule, draw, folds_of
+from soundraft.tasks.clip_splits import SplitRule, advice, draw, folds_of
 from soundraft.tasks.labelled import LabelledClips
 
 
@@ -39,6 +39,31 @@ def test_shares_and_labels() -> None:
     assert [len(part) for part in draw(clips(), SplitRule(), target="label", seed=0).values()] == [140, 20, 40]
     parts = draw(clips(), SplitRule(), target="label", seed=0, among=("train", "validation"))
     assert [len(parts[split]) for split in ("train", "validation", "test")] == [175, 25, 0]
+
+
+def test_what_chance_lost_and_a_stratified_split_would_not_is_told() -> None:
+    facts = [{"label": "rare" if n < 2 else f"l{n % 2}"} for n in range(40)]
+    given = LabelledClips([f"c{n}" for n in range(40)], lambda place: b"", facts)
+    told = set()
+    for seed in range(40):
+        parts = draw(given, SplitRule(), target="label", seed=seed)
+        said = advice(given, parts, SplitRule(), target="label", seed=seed)
+        lost = "rare" not in parts["train"].values("label")
+        assert ("train has no clip of 'rare'" in said) == lost
+        better = draw(given, SplitRule("stratify"), target="label", seed=seed)
+        assert "rare" in better["train"].values("label")
+        if said == "":
+            assert set(better["test"].values("label")) <= set(parts["test"].values("label"))
+        told.add(said)
+        assert advice(given, better, SplitRule("stratify"), target="label", seed=seed) == ""
+    assert "" in told
+    assert any("preprocessing.split.type: stratify would give train such clips" in said for said in told)
+    alone = given.part(range(1, 40))
+    for seed in range(20):
+        parts = draw(alone, SplitRule(), target="label", seed=seed)
+        better = draw(alone, SplitRule("stratify"), target="label", seed=seed)
+        if "rare" not in parts["train"].values("label") and "rare" not in better["train"].values("label"):
+            assert "train" not in advice(alone, parts, SplitRule(), target="label", seed=seed)
 
 
 def test_no_speaker_is_in_two_splits() -> None:

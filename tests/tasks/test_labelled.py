@@ -133,6 +133,7 @@ def test_values_groups_and_parts() -> None:
     given = sounds.of([b""] * 3, [{"label": "low", "fold": 1}, {"label": 7, "gender": "f"}, {"age": None}])
     assert given.values("fold") == [1, None, None]
     assert given.labels("label") == ["low", "7", None]
+    assert given.known_labels("label") == ["low", "7"]
     assert given.groups(but="gender") == {"fold": ["1", None, None]}
     assert given.part([2, 0]).values("label") == [None, "low"]
     with pytest.raises(UserError, match="no clip has a emotion; there is age, fold, gender, label"):

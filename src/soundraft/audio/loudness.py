@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 HOPS_PER_WINDOW = 4
+NEPER_DB = 10 / math.log(10)  # a step of one in the natural logarithm of a power
 
 
 def db_to_gain(level_db: float) -> float:

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from soundraft import files
 from soundraft.cli.command import Command, count, positive
@@ -10,7 +11,10 @@ from soundraft.runtime import UserError
 
 NAME = "predictions.parquet"
 PIPELINE = Path("reports/evaluate")
-_WHICH = "a run of `soundraft train`, reports/evaluate of the pipeline, a repository with one, or a predictions.parquet"
+_WHICH = (
+    "a run of `soundraft train`, what `soundraft evaluate --output` wrote, reports/evaluate of the pipeline, a "
+    "repository with one, or a predictions.parquet"
+)
 
 
 def compare_options(options: argparse.ArgumentParser) -> None:
@@ -23,29 +27,30 @@ def compare_options(options: argparse.ArgumentParser) -> None:
             f"--cycle-{run}",
             type=count,
             metavar="N",
-            help=f"which model of RUN_{name}; 0 is its start model (the last)",
+            help=f"which model of RUN_{name}, where it has several; 0 is its start model (the last)",
         )
-        add(f"--algorithm-{run}", metavar="NAME", help=f"the trained one or a control of RUN_{name} (the trained one)")
+        control = f"the trained one or a control of RUN_{name}, where it has several models (the trained one)"
+        add(f"--algorithm-{run}", metavar="NAME", help=control)
     add("--samples", type=positive, default=usual, metavar="N", help=f"test sets to draw ({usual})")
     add("--seed", type=count, default=0, metavar="N", help="of the drawing (0)")
     add("--json", type=Path, metavar="FILE.json", help="write the numbers too")
 
 
 def compare(given: argparse.Namespace) -> None:
-    from soundraft.evaluation import compare as comparison
+    from soundraft.evaluation import compare, compare_labels
 
-    first, second = (
-        comparison.read_predictions(_predictions(run), algorithm=algorithm, cycle=cycle)
-        for run, algorithm, cycle in (
-            (given.run_a, given.algorithm_a, given.cycle_a),
-            (given.run_b, given.algorithm_b, given.cycle_b),
-        )
-    )
-    compared = comparison.compare(first, second, samples=given.samples, seed=given.seed)
-    print(comparison.table(compared))
+    paths = [_predictions(run) for run in (given.run_a, given.run_b)]
+    labels = [compare.tells_labels(path) for path in paths]
+    if labels[0] != labels[1]:
+        classifier, recogniser = paths if labels[0] else paths[::-1]
+        raise UserError(f"{classifier} is of a classifier and {recogniser} of speech recognition: nothing is common")
+    task: Any = compare_labels if labels[0] else compare
+    first = task.read_predictions(paths[0], algorithm=given.algorithm_a, cycle=given.cycle_a)
+    second = task.read_predictions(paths[1], algorithm=given.algorithm_b, cycle=given.cycle_b)
+    compared = task.compare(first, second, samples=given.samples, seed=given.seed)
+    print(task.table(compared))
     if given.json is not None:
-        numbers = {"wer_a": first.wer, "wer_b": second.wer, "clips": len(first.ids), **vars(compared.difference)}
-        files.write_json(given.json, numbers)
+        files.write_json(given.json, task.numbers(compared))
         print(f"{given.json}: the numbers")
 
 
@@ -61,7 +66,7 @@ def _predictions(run: Path) -> Path:
 
 
 COMMAND = Command(
-    "Compare the error rates of two runs on the same test clips: difference, interval, p value.",
+    "Compare two runs on the same test clips by WER, or classifiers by accuracy and UAR: interval and p value.",
     compare_options,
     compare,
 )

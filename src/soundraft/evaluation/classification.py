@@ -155,8 +155,12 @@ def check_training(train: Sequence[str]) -> None:
         raise UserError(f"all {len(train)} training clips are {train[0]!r}: a classifier needs two labels or more")
 
 
+class UnseenLabels(UserError):
+    """Clips have labels that training never saw."""
+
+
 def check_labels(train: Sequence[str], other: Sequence[str], *, split: str = "test") -> None:
-    """Raise UserError when clips have labels that training never saw: no model could tell them.
+    """Raise UnseenLabels when clips have labels that training never saw: no model could tell them.
 
     Args:
         train: labels of the training clips, or the labels that a model knows.
@@ -166,7 +170,7 @@ def check_labels(train: Sequence[str], other: Sequence[str], *, split: str = "te
     unseen = Counter(label for label in other if label not in set(train))
     if unseen:
         named = ", ".join(f"{label!r} ({count})" for label, count in sorted(unseen.items()))
-        raise UserError(
+        raise UnseenLabels(
             f"{split}: {unseen.total()} of {len(other)} clips have labels that training never saw: {named}; "
             f"training has {', '.join(map(repr, sorted(set(train))))}"
         )

@@ -5,7 +5,7 @@ Columns: `id`, `path` and `reference` where they are known, `<target>_prediction
 begins with `chain`, `algorithm` and `cycle`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ _CLIP = ("id", "path", "reference")
 _ANSWER, _SURE, _EACH = "_predictions", "_probability", "_probabilities_"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Model:
     """Which model of a run: its chain ("start", "trained" or a control), its algorithm, its cycle."""
 
@@ -31,7 +31,7 @@ class Model:
     cycle: int
 
     def __str__(self) -> str:
-        return f"{self.chain} {self.cycle}"
+        return f"{self.algorithm} {self.cycle}"
 
 
 def write_predictions(path: Path, given: Predicted) -> None:
@@ -52,27 +52,89 @@ def write_models(path: Path, given: Sequence[tuple[Model, Predicted]]) -> None:
     _write(path, {name: [value for table in tables for value in table[name]] for name in tables[0]})
 
 
-def read_predictions(path: Path, *, chain: str | None = None, cycle: int | None = None) -> Predicted:
-    """The answers of one model.
+def read_predictions(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> Predicted:
+    """The answers of one model; arguments and errors as `read_model`."""
+    return read_model(path, algorithm=algorithm, cycle=cycle)[1]
+
+
+def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> tuple[Model | None, Predicted]:
+    """The answers of one model, and which it is where the file has several.
 
     Args:
         path: a file that one of the writers above wrote, or one with the same columns.
-        chain: in a file of several models; without one the trained chain, or the start model where there is none.
-        cycle: in such a file; without one the chain's last.
+        algorithm, cycle: in a file of several models; as of `choose`.
 
     Raises:
         UserError: when the file is none of these, or has no such model, or numbers that are no probabilities.
     """
+    found = read_table(path)
+    target = _target(path, found.column_names)
+    model = None
+    if "chain" in found.column_names:
+        model, found = _part(path, found, algorithm, cycle)
+    elif algorithm is not None or cycle is not None:
+        raise UserError(f"{path} has the answers of one model: give neither an algorithm nor a cycle")
+    return model, _predicted(path, found, target)
+
+
+def choose(path: Path, models: Collection[Model], algorithm: str | None, cycle: int | None) -> Model:
+    """The model that is meant, of those of a file; the run's own cycles go before its controls.
+
+    Args:
+        algorithm: the model's; without one, that of the run's cycles, and the start model where there is none, or for
+            cycle 0.
+        cycle: the model's; without one, the algorithm's last.
+
+    Raises:
+        UserError: when there is no such model, or several.
+    """
+    if algorithm is not None:
+        meant = [model for model in models if model.algorithm == algorithm]
+    else:
+        meant = [model for model in models if model.chain == TRAINED and cycle != 0]
+        meant = meant or [model for model in models if model.chain == START]
+    meant = [model for model in meant if model.chain == TRAINED] or meant
+    last = max((model.cycle for model in meant), default=0) if cycle is None else cycle
+    meant = [model for model in meant if model.cycle == last]
+    if len(meant) != 1:
+        found = f"{len(meant)} models" if meant else "no model"
+        wanted = f"algorithm {algorithm or 'not named'}, cycle {'not named' if cycle is None else cycle}"
+        raise UserError(f"{path}: {found} for {wanted}; it has {', '.join(map(str, sorted(models))) or 'none'}")
+    return meant[0]
+
+
+def read_table(path: Path) -> Any:
+    """A parquet file with predictions of whatever task.
+
+    Raises:
+        UserError: when it is not there, or not parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: evaluating or predicting writes predictions.parquet")
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a parquet file: {error}") from error
+
+
+def _part(path: Path, found: Any, algorithm: str | None, cycle: int | None) -> tuple[Model, Any]:
+    """The lines of one model, without the columns that name it."""
     import pyarrow.compute as pc
 
-    found = _read(path)
-    target = _target(path, found.column_names)
-    if "chain" in found.column_names:
-        model = _choose(path, found, chain, cycle)
-        found = found.filter((pc.field("chain") == model.chain) & (pc.field("cycle") == model.cycle))
-        found = found.drop_columns([name for name in _MODEL if name in found.column_names])
-    elif chain is not None or cycle is not None:
-        raise UserError(f"{path} has the answers of one model: give neither a chain nor a cycle")
+    missing = [name for name in _MODEL if name not in found.column_names]
+    if missing:
+        raise UserError(f"{path} has several models and no column {', '.join(missing)}")
+    models = {Model(**line) for line in found.select(list(_MODEL)).to_pylist()}
+    model = choose(path, models, algorithm, cycle)
+    for name in _MODEL:
+        found = found.filter(pc.field(name) == getattr(model, name))
+    return model, found.drop_columns(list(_MODEL))
+
+
+def _predicted(path: Path, found: Any, target: str) -> Predicted:
     names = found.column_names
     each = [name for name in names if name.startswith(target + _EACH)]
     texts = {name: found[name].to_pylist() for name in names if name not in each and name != target + _SURE}
@@ -117,18 +179,6 @@ def _write(path: Path, columns: dict[str, list[Any]]) -> None:
     files.write_bytes(path, buffer.getvalue().to_pybytes())
 
 
-def _read(path: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise UserError(f"there is no file {path}: evaluating or predicting writes predictions.parquet")
-    try:
-        return pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a parquet file: {error}") from error
-
-
 def _target(path: Path, names: Sequence[str]) -> str:
     """What the file tells of each clip: the X that has X_predictions, X_probability and X_probabilities_…"""
     targets = [name.removesuffix(_ANSWER) for name in names if name.endswith(_ANSWER)]
@@ -143,17 +193,3 @@ def _target(path: Path, names: Sequence[str]) -> str:
             f"<target>{_EACH}<label> of one target; it has {', '.join(names)}"
         )
     return whole[0]
-
-
-def _choose(path: Path, found: Any, chain: str | None, cycle: int | None) -> Model:
-    models = {Model(line["chain"], "", line["cycle"]) for line in found.select(["chain", "cycle"]).to_pylist()}
-    chains = {model.chain for model in models}
-    wanted = chain or next((name for name in (TRAINED, START) if name in chains), None)
-    meant = [model for model in models if model.chain == wanted and cycle in (None, model.cycle)]
-    if not meant:
-        there = ", ".join(map(str, sorted(models, key=lambda model: (model.chain, model.cycle))))
-        raise UserError(
-            f"{path}: no model for chain {wanted or 'not named'}, cycle {'not named' if cycle is None else cycle}; "
-            f"it has {there or 'none'}"
-        )
-    return max(meant, key=lambda model: model.cycle)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from soundraft import runtime
-from soundraft.audio.loudness import db_to_gain, peak_rms
+from soundraft.audio.loudness import NEPER_DB, db_to_gain, peak_rms
 from soundraft.audio.spectra import Spectra, cut, select_channel, whole_samples
 from soundraft.models.base import ModelError, TextScores, split_scores
 from soundraft.models.classifier_network import HEAD_KEYS, ClassifierNetwork, Committee, Head, SpectraReader, Waves
@@ -23,7 +23,6 @@ from soundraft.models.pretrained_encoders import PRETRAINED, open_pretrained
 from soundraft.models.side_inputs import SideEncoder, SideInput, encode_row, with_columns
 
 LOUDNESS_WINDOW_S = 0.25
-NEPER_DB = 10 / math.log(10)  # a step of one in the natural logarithm of a power
 
 
 class Front(Protocol):

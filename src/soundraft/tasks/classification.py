@@ -59,10 +59,11 @@ def fit(
         UserError: when there are not two labels, validation has one that training lacks, a setting is not possible, or
             more clips are bad than `max_bad_fraction` allows.
     """
-    labels = [label for label in train.labels(options.target) if label is not None]
+    labels = train.known_labels(options.target)
     check_training(labels)
     if not len(validation):
         raise UserError("validation has no clips: the best epoch and the temperature are found by them")
+    check_labels(labels, validation.known_labels(options.target), split="validation")
     runtime.seed_torch(seed)
     classifier = _build(sorted(set(labels)), train, options)
     learned = hear(train, classifier, target=options.target, title="features of train")
@@ -70,7 +71,6 @@ def fit(
     judged = hear(validation, classifier, target=options.target, title="features of validation")
     check_bad_fraction(len(judged.clips), judged.rejected, max_bad_fraction)
     _check_every_label(classifier.labels, learned)
-    check_labels(classifier.labels, judged.utterances.texts, split="validation")
     classifier.fit_normalisation(learned.utterances.features)
     report = _learn(classifier, learned, judged, options, seed=seed, after_epoch=after_epoch)
     calibrate(classifier, judged.utterances)

@@ -93,8 +93,7 @@ class Judged:
 def rules(params: Params, dataset: Path) -> Rules:
     """Of a cycle of the pipeline, on a dataset that s5 built."""
     target = params.classification.target
-    known = from_dataset(dataset / "target", "train").labels(target)
-    labels = sorted({label for label in known if label is not None})
+    labels = sorted(set(from_dataset(dataset / "target", "train").known_labels(target)))
     subject = Judged(
         target, labels, reward=params.reward.labels.model_dump(), augment=params.classification.augment.model_dump()
     )

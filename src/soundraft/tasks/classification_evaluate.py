@@ -95,7 +95,7 @@ def _rows(
         found = predict(classifier, heard, target=target, title=f"test, {chain} {cycle}")
         rows.append(report.Row(chain, algorithm, cycle, found))
     control = svm(train, heard, classifier, target=target)
-    shares = majority([label for label in train.labels(target) if label is not None], rows[0].predicted)
+    shares = majority(train.known_labels(target), rows[0].predicted)
     rows += [report.Row(report.SVM, report.SVM, 0, control), report.Row(report.MAJORITY, report.MAJORITY, 0, shares)]
     return rows, heard.rejected
 

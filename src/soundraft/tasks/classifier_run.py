@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundraft import files
 from soundraft.evaluation import classification_report as report
-from soundraft.evaluation.classification import Predicted, check_labels, check_training, majority, scores
+from soundraft.evaluation.classification import Predicted, UnseenLabels, check_labels, majority, scores
 from soundraft.evaluation.report import START, Bootstrap
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split, check_bad_fraction
 from soundraft.metrics.labels import LabelScores
@@ -29,7 +29,7 @@ from soundraft.runtime import UserError
 from soundraft.tasks import classification
 from soundraft.tasks.classification_evaluate import speakers_shared, svm
 from soundraft.tasks.classifier_files import Opened, open_model, write_evaluation, write_run
-from soundraft.tasks.clip_splits import Parts, draw
+from soundraft.tasks.clip_splits import Parts, advice, draw
 from soundraft.tasks.clip_tables import Source, Wanted, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
 from soundraft.tasks.labelled import LabelledClips, hear
@@ -48,6 +48,7 @@ class Division:
 
     Attributes:
         how: the kind of split, and whether speakers are shared.
+        advice: what to declare where drawing at random lost a label.
         rejected: lines of the data that are no clips.
     """
 
@@ -55,6 +56,7 @@ class Division:
     how: str
     notes: list[str]
     rejected: list[Rejected]
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,10 @@ def fit(
         say(f"note: {note}")
     sizes = ", ".join(f"{split} {len(division.parts[split]):,}" for split in SPLITS)
     say(f"{declared.options.target}: clips {sizes}; {division.how}")
-    result = train_and_test(declared, division, seed=seed)
+    try:
+        result = train_and_test(declared, division, seed=seed)
+    except UnseenLabels as error:
+        raise UserError("; ".join(filter(None, (str(error), division.advice)))) from error
     if folder is None:
         return result
     bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
@@ -165,10 +170,8 @@ def train_and_test(
     """One training, and its model and the controls on the test clips."""
     options, parts = declared.options, division.parts
     target, limit = options.target, defaults().limits.max_bad_fraction
-    labels = {split: _labels(parts[split], target) for split in SPLITS}
-    check_training(labels["train"])
-    for split in ("validation", "test"):
-        check_labels(labels["train"], labels[split], split=split)
+    # before, not after a training that could not be measured
+    check_labels(parts["train"].known_labels(target), parts["test"].known_labels(target))
     fitted = classification.fit(
         parts["train"], parts["validation"], options, seed=seed, max_bad_fraction=limit, after_epoch=after_epoch
     )
@@ -185,7 +188,7 @@ def train_and_test(
         validation=fitted.validation,
         test=test,
         svm=svm(learned, heard, fitted.classifier, target=target),
-        majority=majority(_labels(learned, target), test),
+        majority=majority(learned.known_labels(target), test),
         rejected=[*division.rejected, *fitted.rejected, *heard.rejected],
     )
 
@@ -205,7 +208,7 @@ def evaluate(
         data: what `open_clips` takes.
         split: train, validation, test or all. `None`: the test clips where the data has splits, else those that the
             run did not train or validate on.
-        output_dir: gets report.md, test_statistics.json and predictions.parquet.
+        output_dir: gets report.md, test_statistics.json, predictions.parquet and quarantine.jsonl, or nothing.
         seed: of the bootstrap.
 
     Raises:
@@ -217,7 +220,7 @@ def evaluate(
     wanted = replace(opened.wanted, target=target, columns={**opened.wanted.columns, target: opened.target_column})
     source = open_clips(data, wanted)
     chosen, notes = _chosen(source, opened, split)
-    check_labels(opened.classifier.labels, _labels(chosen, target), split="the clips")
+    check_labels(opened.classifier.labels, chosen.known_labels(target), split="the clips")
     heard = hear(chosen, opened.classifier, target=target, title="features")
     rejected = [*source.rejected, *heard.rejected]
     check_bad_fraction(len(heard.clips), rejected, defaults().limits.max_bad_fraction)
@@ -227,8 +230,10 @@ def evaluate(
         rows = [report.Row(START, START, 0, found, NAME)]
         if opened.train_labels:
             rows.append(report.Row(report.MAJORITY, report.MAJORITY, 0, majority(opened.train_labels, found)))
-        write_evaluation(folder, rows, Bootstrap(defaults().evaluate.bootstrap_samples, seed), "; ".join(notes))
-        files.write_jsonl(folder / QUARANTINE_NAME, map(vars, evaluation.rejected))
+        bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
+        with files.building(folder) as place:
+            write_evaluation(place, rows, bootstrap, "; ".join(notes))
+            files.write_jsonl(place / QUARANTINE_NAME, map(vars, evaluation.rejected))
     return evaluation
 
 
@@ -308,14 +313,18 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
             raise UserError(f"{train.title}: no clip is of the split train")
     elif absent and len(sources) > 1:
         how = [f"{' and '.join(sources)} given"]
+    better = ""
     if absent:
         drawn = draw(parts["train"], rule, target=target, seed=seed, among=("train", *absent))
+        better = advice(parts["train"], drawn, rule, target=target, seed=seed)
+        notes += [better] if better else []
         parts |= {split: drawn[split] for split in ("train", *absent)}
         words = f"{rule}, seed {seed}"
         how = [words] if len(absent) == 2 else [*how, f"{absent[0]} {words}"]
         if train.splits is not None and said is None:
             notes.append(f"{train.title}: its column split is passed over; the declaration asks for another division")
-    return Division(parts, "; ".join([*how, speakers_shared(parts["train"], parts["test"])]), notes, rejected)
+    how.append(speakers_shared(parts["train"], parts["test"]))
+    return Division(parts, "; ".join(how), notes, rejected, better)
 
 
 def _check_apart(parts: Parts) -> None:
@@ -335,6 +344,8 @@ def free_folder(folder: Path) -> Path:
     """Raise UserError when there is something in the folder: a finished run is not overwritten."""
     if folder.is_file():
         raise UserError(f"{folder} is a file: name a folder")
+    if not folder.name:
+        raise UserError(f"{folder}: name a folder of its own, it is moved to its place when it is complete")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: name another folder, or remove it")
     return folder
@@ -343,7 +354,7 @@ def free_folder(folder: Path) -> Path:
 def _opened(model: Path | str | AudioClassifier | ClassifierResult) -> Opened:
     if isinstance(model, ClassifierResult):
         known = {name: split for split in SPLITS for name in model.division.parts[split].ids}
-        labels = _labels(model.division.parts["train"], model.declared.options.target)
+        labels = model.division.parts["train"].known_labels(model.declared.options.target)
         declared = model.declared
         columns = {name: column for name, column in declared.columns.items() if name != declared.options.target}
         wanted = replace(wanted_of(declared), columns=columns, target=None)
@@ -373,7 +384,3 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
     if not free:
         raise UserError(f"{source.title}: the model learned from all {used} clips; --split all measures it on them")
     return clips.part(free), [f"{used:,} of {len(clips):,} clips were trained or validated on, and are left out"]
-
-
-def _labels(clips: LabelledClips, target: str) -> list[str]:
-    return [label for label in clips.labels(target) if label is not None]

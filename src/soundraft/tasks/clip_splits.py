@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from soundraft import runtime
@@ -71,6 +71,35 @@ def draw(clips: LabelledClips, rule: SplitRule, *, target: str, seed: int, among
     if empty:
         raise UserError(f"{len(clips)} clips are too few to draw a {empty[0]} split from")
     return parts
+
+
+def advice(clips: LabelledClips, drawn: Parts, rule: SplitRule, *, target: str, seed: int) -> str:
+    """Which splits lack a label only because they were drawn at random, and what to declare instead; or nothing.
+
+    Args:
+        clips: from which all splits that have clips were drawn by the rule and the seed.
+    """
+    if rule.kind != "random":
+        return ""
+    among = [split for split in SPLITS if len(drawn[split])]
+    better = draw(clips, replace(rule, kind="stratify"), target=target, seed=seed, among=among)
+    lacking = {split: _labels_in(better[split], target) - _labels_in(drawn[split], target) for split in among}
+    told = {split: f"{split} has no clip of {_some(sorted(labels))}" for split, labels in lacking.items() if labels}
+    if not told:
+        return ""
+    return (
+        f"drawn at random, {', '.join(told.values())}; preprocessing.split.type: stratify would give "
+        f"{', '.join(told)} such clips"
+    )
+
+
+def _labels_in(clips: LabelledClips, target: str) -> set[str]:
+    return {str(facts[target]) for facts in clips.facts if facts.get(target) is not None}
+
+
+def _some(labels: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    return " or ".join(map(repr, labels[:most])) + more
 
 
 def shuffled(ids: Sequence[str], seed: int) -> list[int]:

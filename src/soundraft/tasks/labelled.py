@@ -60,6 +60,10 @@ class LabelledClips:
         """
         return [_label(value) for value in self.values(target)]
 
+    def known_labels(self, target: str) -> list[str]:
+        """What is told of the clips of which it is known; UserError as `labels`."""
+        return [label for label in self.labels(target) if label is not None]
+
     def part(self, indices: Sequence[int]) -> "LabelledClips":
         """These clips, in this order."""
         chosen = list(indices)

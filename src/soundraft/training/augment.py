@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from soundraft.audio.loudness import NEPER_DB
 from soundraft.runtime import UserError
 from soundraft.training.objectives import Group
 from soundraft.training.supervised import Example
 
 TILT_DB = 24.0
 CURVES = 4
-NEPER_DB = 10 / math.log(10)  # a step of one in the natural logarithm of a power
 
 
 @dataclass(frozen=True)
