@@ -36,7 +36,10 @@ def train_classifier(given: argparse.Namespace, declaration: Path) -> None:
         return
     from soundraft.tasks.classifier_run import fit
 
-    result = fit(declared, data_of(given), given.validation, given.test, output_dir=given.output, seed=seed, tell=tell)
+    result = fit(
+        declared, data_of(given), given.validation, given.test, extra_df=given.extra, output_dir=given.output,
+        seed=seed, tell=tell,
+    )  # fmt: skip
     print_each("set aside", result.rejected)
     for line in _told(result, seed):
         tell(line)
@@ -52,8 +55,9 @@ def _train_folds(given: argparse.Namespace, declared: Any, seed: int) -> None:
         if getattr(given, name):
             raise UserError(f"--{name} does not go with --folds: every clip is tested once")
     result = cross_validate(
-        declared, data_of(given), folds=given.folds, k=given.k, output_dir=given.output, seed=seed, tell=tell
-    )
+        declared, data_of(given), folds=given.folds, k=given.k, extra=given.extra, output_dir=given.output, seed=seed,
+        tell=tell,
+    )  # fmt: skip
     print_each("set aside", result.rejected)
     means = result.means
     tell(

@@ -23,7 +23,7 @@ RAFT_ONLY = (
     "model", "replay", "algorithm", "cycles", "samples_per_prompt", "learning_rate", "wer_threshold", "settings",
     "dry_run",
 )  # fmt: skip
-CLASSIFIER_ONLY = ("target", "folds", "k", "subset")
+CLASSIFIER_ONLY = ("target", "folds", "k", "subset", "extra")
 _SOURCE = "a corpus by name, a folder or a list of recordings"
 
 
@@ -59,6 +59,8 @@ def _classifier_options(options: argparse.ArgumentParser) -> None:
                        help="cross-validation by the column fold, by speaker, or drawn")  # fmt: skip
     group.add_argument("--k", type=positive, metavar="N", help="folds, for k (5), for speaker (one a speaker)")
     group.add_argument("--subset", metavar="NAME", help="the corpus's subset")
+    group.add_argument("--extra", metavar="TABLE_OR_FOLDER",
+                       help="more clips that are learned and never tested, such as synthetic voices")  # fmt: skip
 
 
 def train(given: argparse.Namespace) -> None:

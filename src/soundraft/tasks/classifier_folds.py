@@ -22,8 +22,9 @@ from soundraft.runtime import UserError
 from soundraft.tasks.classification_evaluate import speakers_shared
 from soundraft.tasks.classifier_files import PREDICTIONS
 from soundraft.tasks.classifier_run import Division, Tell, free_folder, train_and_test, wanted_of
+from soundraft.tasks.clip_extra import open_extra
 from soundraft.tasks.clip_splits import Fold, folds_of
-from soundraft.tasks.clip_tables import open_clips
+from soundraft.tasks.clip_tables import Source, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
 
 HELD_OUT = "held_out"
@@ -81,6 +82,7 @@ def cross_validate(
     *,
     folds: str,
     k: int | None = None,
+    extra: Any = None,
     output_dir: Path | str | None = None,
     seed: int = 0,
     tell: Tell | None = None,
@@ -91,6 +93,7 @@ def cross_validate(
         config, data, output_dir, seed, tell: as of `fit`; splits of the data are passed over.
         folds: official (the column `fold`), speaker (the column `speaker`), k (drawn, each label in its share).
         k: how many, for k (5) and speaker (each speaker is a fold).
+        extra: more clips to learn from in every fold, never tested; what `open_clips` takes.
 
     Raises:
         UserError: when the declaration, the data or the folder cannot be used, or there are too few folds.
@@ -102,15 +105,16 @@ def cross_validate(
         raise UserError("the declaration says how clips are split, and folds divide them otherwise: leave one out")
     source = open_clips(data, wanted_of(declared))
     check_bad_fraction(len(source.clips), source.rejected, defaults().limits.max_bad_fraction)
+    more = open_extra(extra, wanted_of(declared))
     trainings = folds_of(source.clips, folds, target=declared.options.target, k=k, seed=seed)
-    for note in [*declared.notes, *source.notes]:
+    for note in [*declared.notes, *source.notes, *(more.notes if more else [])]:
         say(f"note: {note}")
     say(f"{declared.options.target}: {len(source.clips):,} clips in {len(trainings)} folds by {folds}")
     if folder is None:
-        found = _run(declared, trainings, None, seed, say)
+        found = _run(declared, trainings, more, None, seed, say)
     else:
         with files.building(folder) as place:
-            found = _run(declared, trainings, place, seed, say)
+            found = _run(declared, trainings, more, place, seed, say)
             _write(place, folds, *found, declared)
     measured, told, rejected = found
     return FoldsResult(folds, measured, means_of(measured), told, [*source.rejected, *rejected], folder)
@@ -132,13 +136,14 @@ def t_interval(values: np.ndarray) -> Mean:
 
 
 def _run(
-    declared: Declared, trainings: Sequence[Fold], place: Path | None, seed: int, say: Tell
+    declared: Declared, trainings: Sequence[Fold], extra: Source | None, place: Path | None, seed: int, say: Tell
 ) -> tuple[list[FoldScore], Predicted, list[Rejected]]:
     measured, answers = [], []
     rejected: dict[str, Rejected] = {}
     for number, fold in enumerate(trainings, start=1):
-        division = Division(fold.parts, speakers_shared(fold.parts["train"], fold.parts["test"]), [], [])
+        how = speakers_shared(fold.parts["train"], fold.parts["test"])
         try:
+            division = Division(fold.parts, how, [], []).with_extra(extra, declared.options.target)
             result = train_and_test(declared, division, seed=seed)
         except UserError as error:
             raise UserError(f"fold {fold.name}: {error}") from error
@@ -148,7 +153,7 @@ def _run(
         measured.append(
             FoldScore(
                 name=fold.name,
-                train=len(fold.parts["train"]),
+                train=len(division.parts["train"]),
                 validation=len(fold.parts["validation"]),
                 test=len(fold.parts["test"]),
                 accuracy=model.accuracy,

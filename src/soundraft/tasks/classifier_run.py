@@ -29,6 +29,7 @@ from soundraft.runtime import UserError
 from soundraft.tasks import classification
 from soundraft.tasks.classification_evaluate import speakers_shared, svm
 from soundraft.tasks.classifier_files import Opened, open_model, write_evaluation, write_run
+from soundraft.tasks.clip_extra import join_extra, open_extra
 from soundraft.tasks.clip_splits import Parts, advice, draw
 from soundraft.tasks.clip_tables import Source, Wanted, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
@@ -57,6 +58,14 @@ class Division:
     notes: list[str]
     rejected: list[Rejected]
     advice: str = ""
+
+    def with_extra(self, extra: Source | None, target: str) -> "Division":
+        """The same with more clips in train, as `join_extra` has them."""
+        if extra is None:
+            return self
+        parts, words = join_extra(self.parts, extra, target=target)
+        notes, rejected = [*self.notes, *extra.notes], [*self.rejected, *extra.rejected]
+        return replace(self, parts=parts, how=f"{self.how}; {words}", notes=notes, rejected=rejected)
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,7 @@ def fit(
     val_df: Any = None,
     test_df: Any = None,
     *,
+    extra_df: Any = None,
     output_dir: Path | str | None = None,
     seed: int = 0,
     tell: Tell | None = None,
@@ -138,6 +148,7 @@ def fit(
         train_df: clips: a data frame, a table's path, a corpus by name, a folder; what `open_clips` takes. Splits that
             are not given are those of its column `split`, else they are drawn from it as the declaration says.
         val_df, test_df: the same for validation and test.
+        extra_df: more clips to learn from, all of them, never for validation or test.
         output_dir: of the run; without one nothing is written.
         seed: of drawn splits, weights and batches.
         tell: called with lines for a person.
@@ -149,6 +160,7 @@ def fit(
     declared = config if isinstance(config, Declared) else read_declaration(config)
     folder = None if output_dir is None else free_folder(Path(output_dir))
     division = divide(declared, {"train": train_df, "validation": val_df, "test": test_df}, seed=seed)
+    division = division.with_extra(open_extra(extra_df, wanted_of(declared)), declared.options.target)
     for note in [*declared.notes, *division.notes]:
         say(f"note: {note}")
     sizes = ", ".join(f"{split} {len(division.parts[split]):,}" for split in SPLITS)

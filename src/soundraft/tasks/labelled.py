@@ -74,6 +74,16 @@ class LabelledClips:
             None if self.paths is None else [self.paths[index] for index in chosen],
         )
 
+    def joined(self, other: "LabelledClips") -> "LabelledClips":
+        """These clips and then others, whose ids must be different ones."""
+        first = len(self)
+        return LabelledClips(
+            self.ids + other.ids,
+            lambda place: self.audio(place) if place < first else other.audio(place - first),
+            self.facts + other.facts,
+            None if self.paths is None or other.paths is None else self.paths + other.paths,
+        )
+
     def groups(self, *, but: str) -> dict[str, list[str | None]]:
         """What results can be shown by: of `GROUPS` those that clips have, without the target itself."""
         found = {}
