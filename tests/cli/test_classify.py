@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas
 import pytest
 import yaml
@@ -9,6 +10,8 @@ import yaml
 from soundraft import cli, files
 from soundraft.cli import visualize
 from soundraft.evaluation import classification_plots
+from soundraft.evaluation.classification import predicted
+from soundraft.evaluation.label_files import write_predictions
 from tests.tasks import tones
 from tests.test_cli import pixels, soundraft
 
@@ -120,6 +123,14 @@ def test_every_picture(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert pixels(tmp_path / "p.png").std() > 5
     soundraft(capsys, *argv, tmp_path / "p.svg")
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+
+
+def test_what_no_font_has_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ["\U0010fffd", "calm"]
+    write_predictions(tmp_path / "p.parquet", predicted(["a", "b"], np.eye(2), labels, references=labels))
+    argv = ("visualize", "--visualization", "calibration", "--from", tmp_path / "p.parquet", "--output")
+    said = soundraft(capsys, *argv, tmp_path / "p.png")
+    assert r"note: no installed font has '\U0010fffd' of the labels: drawn as boxes" in said.splitlines()
 
 
 def test_pictures_are_those_there_are() -> None:

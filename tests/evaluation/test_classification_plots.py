@@ -2,13 +2,16 @@
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from sklearn.metrics import auc, average_precision_score
 
-from soundraft.evaluation import classification, classification_plots
+from soundraft.evaluation import classification, classification_plots, figures
 from soundraft.evaluation.classification import Predicted, predicted
 from soundraft.evaluation.classification_plots import ANSWERS, NAMES, visualize
 from soundraft.metrics.labels import row_entropy
@@ -170,3 +173,31 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither a loss nor a measure; they have epoch, seconds"):
         visualize("learning_curves", tmp_path / "x.png", history=[{"epoch": 1, "seconds": 2.0}])
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_usual_font_lacks_is_drawn_by_fonts_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, names = matplotlib.rcParams["font.family"], ["怒り", "喜び", "anger"]
+    fonts = {"usual": "anger", "Last Resort High": "怒り喜び", "Kana": "りび", "Kanji": "怒喜一"}
+    monkeypatch.setattr(font_manager, "findfont", lambda font: font if isinstance(font, str) else "usual")
+    monkeypatch.setattr(figures, "_signs", lambda font: set(fonts[font]))
+
+    def drawn_with(names: list[str], installed: list[str]) -> tuple[str, list[str]]:
+        entries = [SimpleNamespace(name=name) for name in ("usual", "Last Resort High", *installed)]
+        monkeypatch.setattr(font_manager.fontManager, "ttflist", entries)
+        with figures.fonts_for(names) as lacking:
+            return lacking, list(matplotlib.rcParams["font.family"])
+
+    assert drawn_with(["rag\nrage"], ["Kana", "Kanji"]) == ("", [*usual])
+    assert drawn_with(names, []) == ("びり喜怒", [*usual])
+    assert drawn_with(names, ["Kana"]) == ("喜怒", [*usual, "Kana"])
+    assert drawn_with([*names, "一"], ["Kana", "Kanji"]) == ("", [*usual, "Kanji", "Kana"])
+    assert matplotlib.rcParams["font.family"] == usual
+
+
+def test_characters_that_no_font_has_are_told_in_one_line(tmp_path: Path) -> None:
+    given = answers(2, name="\U0010fffd \U0001d49e")  # in no font; in another of matplotlib's fonts
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        said = visualize("confusion_matrix", tmp_path / "x.png", given=given)
+    assert said == r"no installed font has '\U0010fffd' of the labels: drawn as boxes"
+    assert visualize("confusion_matrix", tmp_path / "x.png", given=answers(2)) == ""

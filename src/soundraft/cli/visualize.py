@@ -41,7 +41,9 @@ def visualize(given: argparse.Namespace) -> None:
         print(f"{out}: {given.visualization} of {len(history)} epochs")
         return
     predicted = read_predictions(_found(given.source, _ANSWERS))
-    classification_plots.visualize(given.visualization, out, given=predicted)
+    note = classification_plots.visualize(given.visualization, out, given=predicted)
+    if note:
+        print(f"note: {note}")
     print(f"{out}: {given.visualization} of {len(predicted.ids):,} clips")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from soundraft.evaluation import classification
 from soundraft.evaluation.classification import Predicted
-from soundraft.evaluation.figures import check_suffix, cut, dress, new_figure, percent, save, whole_numbers
+from soundraft.evaluation.figures import check_suffix, cut, dress, fonts_for, new_figure, percent, save, whole_numbers
 from soundraft.metrics import labels as metric
 from soundraft.metrics.calibration import reliability_bins
 from soundraft.runtime import UserError
@@ -36,7 +36,7 @@ def visualize(
     *,
     given: Predicted | None = None,
     history: Sequence[Mapping[str, float]] | None = None,
-) -> None:
+) -> str:
     """Draw one picture.
 
     Args:
@@ -45,6 +45,9 @@ def visualize(
         given: answers with references, for all but the learning curves.
         history: for these: a dict for each epoch, with `epoch`, losses (keys that have "loss" in them) and measures
             of the validation clips; a learning rate and seconds are not drawn.
+
+    Returns:
+        What a person should know of it: which characters of labels no font has; else nothing.
 
     Raises:
         UserError: for another name or suffix, without what the picture is made of, and as `Predicted.known`.
@@ -58,10 +61,13 @@ def visualize(
         if not history:
             raise UserError(f"{name} is drawn from the epochs of a training, and there are none")
         save(learning_curves(history), path)
-        return
+        return ""
     if given is None:
         raise UserError(f"{name} is drawn from predictions, and there are none")
-    save(ANSWERS[name](given), path)
+    with fonts_for(given.labels) as lacking:
+        save(ANSWERS[name](given), path)
+    signs = ", ".join(map(repr, lacking))
+    return f"no installed font has {signs} of the labels: drawn as boxes" if signs else ""
 
 
 def confusion_matrix(given: Predicted) -> Any:

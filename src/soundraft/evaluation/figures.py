@@ -1,7 +1,9 @@
 """What the pictures share: how they are dressed, and files whose bytes depend on what is drawn alone."""
 
 import io
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ FORMATS: Mapping[str, Mapping[str, None]] = {
     ".svg": {"Date": None, "Creator": None},
 }
 NAME_WIDTH = 28
+_BOXES = "Last Resort"  # comes with matplotlib, and has a box for every character
 
 
 def new_figure(width_in: float, height_in: float) -> Any:
@@ -24,6 +27,36 @@ def new_figure(width_in: float, height_in: float) -> Any:
     figure: Any = Figure(figsize=(width_in, height_in), dpi=120, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     return figure
+
+
+@contextmanager
+def fonts_for(names: Iterable[str]) -> Iterator[str]:
+    """Where these names are drawn: what the usual font lacks is taken from other installed ones.
+
+    Yields:
+        The characters that none of them has, sorted; they are drawn as boxes.
+    """
+    import matplotlib
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+
+    families = list(matplotlib.rcParams["font.family"])
+    lacking = set().union(*names) - {"\n"} - _signs(findfont(FontProperties(family=families)))
+    usable = {font.name for font in fontManager.ttflist if lacking and not font.name.startswith(_BOXES)}
+    others = {name: lacking & _signs(findfont(name)) for name in usable}
+    while any(lacking & signs for signs in others.values()):
+        families.append(max(others, key=lambda name: (len(lacking & others[name]), name)))
+        lacking -= others[families[-1]]
+    with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
+        if lacking:  # it is told by what is yielded
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield "".join(sorted(lacking))
+
+
+def _signs(font: str) -> set[str]:
+    """What a font's file has."""
+    from matplotlib.ft2font import FT2Font
+
+    return set(map(chr, FT2Font(font).get_charmap()))
 
 
 def check_suffix(path: Path) -> None:

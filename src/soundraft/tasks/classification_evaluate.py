@@ -39,8 +39,8 @@ def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tr
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, rejected))
     write_curves(out / "curves.csv", rows, bootstrap)
     plot_error(out / "error.png", rows, bootstrap)
-    for name in PICTURES:
-        visualize(name, out / f"{name}.png", given=report.last_trained(rows).predicted)
+    last = report.last_trained(rows).predicted
+    notes = {visualize(name, out / f"{name}.png", given=last) for name in PICTURES} - {""}
     history = read_curves(chains / "base" / CURVES)
     visualize("learning_curves", out / "learning_curves.png", history=history)
     cycles = {
@@ -54,7 +54,8 @@ def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tr
         tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)
     tracker.files(out)
     text = (out / "report.md").read_text(encoding="utf-8")
-    return f"Test set, {len(rows[0].predicted.ids)} clips, {target}\n\n{text.partition('## ')[0].strip()}"
+    said = [text.partition("## ")[0].strip(), *(f"note: {note}" for note in notes)]
+    return "\n\n".join([f"Test set, {len(rows[0].predicted.ids)} clips, {target}", *said])
 
 
 def read_curves(path: Path) -> list[dict[str, float]]:
