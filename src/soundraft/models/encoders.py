@@ -65,7 +65,7 @@ class StackedCNN2D(Sized):
         *,
         num_filters: Sequence[int] = (16, 32, 48, 64),
         filter_sizes: Sequence[int] = (3, 3, 3, 3),
-        pool_sizes: Sequence[int] = (1, 2, 2, 1),
+        pool_sizes: Sequence[int] = (2, 2, 1, 1),
         band_pool_sizes: Sequence[int] = (2, 2, 2, 2),
         width: int = 96,
         dropout: float = 0.1,
@@ -88,7 +88,7 @@ class StackedCNN2D(Sized):
         self.width = width
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
-        planes = blank(frames, lengths)[:, None]
+        planes = blank(frames, lengths)[:, None].contiguous(memory_format=torch.channels_last)  # a tenth faster
         for layer in self.layers:
             planes, lengths = layer(planes, lengths)
         return self.last(planes.transpose(1, 2).flatten(2), lengths)
