@@ -41,6 +41,15 @@ def test_shares_and_labels() -> None:
     assert [len(parts[split]) for split in ("train", "validation", "test")] == [175, 25, 0]
 
 
+def test_a_label_that_chance_keeps_from_training_is_named_with_what_helps() -> None:
+    facts = [{"label": f"l{n // 2}"} for n in range(60)]
+    pairs = LabelledClips([f"c{n}" for n in range(60)], lambda place: b"", facts)
+    with pytest.raises(UserError, match=r"training has no clip of 'l\d+' \(2 clips\).*{type: stratify}"):
+        draw(pairs, SplitRule(), target="label", seed=0)
+    parts = draw(pairs, SplitRule("stratify"), target="label", seed=0)
+    assert len(set(parts["train"].values("label"))) == 30
+
+
 def test_no_speaker_is_in_two_splits() -> None:
     for seed in range(5):
         parts = draw(clips(), SplitRule("group", column="speaker"), target="label", seed=seed)

@@ -70,7 +70,22 @@ def draw(clips: LabelledClips, rule: SplitRule, *, target: str, seed: int, among
     empty = [split for split in shares if not len(parts[split])]
     if empty:
         raise UserError(f"{len(clips)} clips are too few to draw a {empty[0]} split from")
+    if rule.kind == "random":
+        _check_learned(clips.labels(target), parts["train"].labels(target))
     return parts
+
+
+def _check_learned(labels: Sequence[str | None], learned: Sequence[str | None]) -> None:
+    """Raise UserError when chance left rare labels nothing to learn from."""
+    lost = Counter(label for label in labels if label is not None and label not in set(learned))
+    if lost:
+        (first, clips), *more = sorted(lost.items())
+        others = f" and {len(more)} more" if more else ""
+        count = "1 clip" if clips == 1 else f"{clips} clips"
+        raise UserError(
+            f"drawn at random, training has no clip of {first!r} ({count}){others}: preprocessing.split: "
+            "{type: stratify} gives each label its share; a label of one clip can only be left out"
+        )
 
 
 def shuffled(ids: Sequence[str], seed: int) -> list[int]:
