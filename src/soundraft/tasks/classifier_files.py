@@ -131,7 +131,10 @@ def open_model(model: Path | str | AudioClassifier) -> Opened:
     run = place.parent
     if not (run / DESCRIPTION).is_file():
         return Opened(classifier, _wanted(classifier, {}), classifier.target)
-    description = files.read_json(run / DESCRIPTION)
+    try:
+        description = files.read_json(run / DESCRIPTION)
+    except ValueError as error:
+        raise UserError(f"{run / DESCRIPTION} is not JSON: {error}") from error
     if description.get("format") != FORMAT or description.get("version") != VERSION:
         raise UserError(f"{run / DESCRIPTION} is of another program, or of another version of this one")
     columns = description["columns"]
