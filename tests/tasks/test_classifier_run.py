@@ -223,6 +223,8 @@ def test_folds(table: Path, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out/predictions.parquet")["held_out"].to_pylist()[:2] == ["1", "1"]
     assert (tmp_path / "out/models/3/model.safetensors").is_file()
     assert len(said) == 5
+    with pytest.raises(UserError, match=r"one classifier a fold; name one, such as .*out/models/1$"):
+        soundraft.predict(tmp_path / "out", table)
     with pytest.raises(UserError, match="leave one out"):
         soundraft.cross_validate(config(preprocessing={"split": {"type": "speaker"}}), table, folds="speaker")
 
