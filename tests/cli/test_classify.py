@@ -130,6 +130,7 @@ def test_a_recording_is_told_at_once(
     assert said.startswith(f"{recording}: {found.pitch_predictions[0]} ({found.pitch_probability[0]:.1%})\n")
     argv = ("predict", "--model", run, "--dataset", recording, "--limit", 3)
     soundraft(capsys, *argv, code="--limit is for corpora and folders")
+    soundraft(capsys, "predict", "--model", run, "--dataset", table, "--split", "test", code="--split is for corpora")
 
 
 def test_an_interruption_is_a_line_and_leaves_nothing(
@@ -171,6 +172,8 @@ def test_pictures_are_those_there_are() -> None:
         (("--k", "3"), "--k says how many folds"),
         (("--folds", "k", "--test", "x"), "--test does not go with --folds"),
         (("--limit", "3"), "--limit is for corpora and folders"),
+        (("--split", "train"), "--split is for corpora and folders"),
+        (("--subset", "x"), "--subset is for corpora and folders"),
         (("--target", "colour"), "no column colour; it has audio, pitch, speaker, fold, age"),
         (("--dataset", "nowhere"), "nowhere: neither a folder nor a corpus"),
         (("--dataset", "nowhere.csv"), "nowhere.csv: no such file"),

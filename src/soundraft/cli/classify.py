@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PREDICTIONS = Path("predictions.parquet")
 _MODEL = "a run of `soundraft train --config`, or the folder of a classifier"
 _DATA = "a table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, or a folder"
-_NOT_OF_TABLES = tuple(name for name in OPTIONS if name not in ("seed", "split"))
+_NOT_OF_TABLES = tuple(name for name in OPTIONS if name != "seed")
 
 
 def train_classifier(given: argparse.Namespace, declaration: Path) -> None:
@@ -104,7 +104,8 @@ def data_of(given: argparse.Namespace, *, seed: int | None = None) -> Any:
         return dataset_of(given, seed=seed, unlabelled=getattr(given, "unlabelled", False), quiet=True)
     for name in _NOT_OF_TABLES:
         if getattr(given, name) is not None:
-            raise UserError(f"--{name} is for corpora and folders; {given.corpus} is a file and says all itself")
+            asked = "subset" if name == "config" and "subset" in given else name  # --config is the declaration there
+            raise UserError(f"--{asked} is for corpora and folders; {given.corpus} is a file and says all itself")
     return given.corpus
 
 
