@@ -10,6 +10,7 @@ import pytest
 
 from soundraft.audio import io
 from soundraft.corpora.samples import AudioDataset, AudioSample
+from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 from soundraft.tasks.clip_tables import Wanted, open_clips
 from tests.tasks import tones
@@ -111,6 +112,12 @@ def _table(folder: Path, change: Any) -> Path:
 def test_what_is_wrong_is_told(tmp_path: Path, change: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         open_clips(_table(tmp_path, change), WANTED)
+
+
+def test_samples_without_a_rate_are_said_to_be_no_audio() -> None:
+    found = open_clips(pandas.DataFrame({"audio": [np.zeros(8)]}), Wanted())
+    with pytest.raises(BadClip, match="a ndarray has no sample rate: give a path, or the bytes"):
+        found.clips.audio(0)
 
 
 def test_recordings_of_which_nothing_else_is_known(tmp_path: Path) -> None:

@@ -270,4 +270,6 @@ def _bytes(audio: Any, folder: Path) -> bytes:
         return io.wav_bytes(io.to_mono(audio.audio_array.reshape(len(audio.audio_array), -1)), audio.sample_rate)
     if isinstance(audio, str | Path) and str(audio):
         return io.read_file(folder / audio)
+    if hasattr(audio, "shape") or isinstance(audio, list):
+        raise BadClip(f"a {type(audio).__name__} has no sample rate: give a path, or the bytes of an audio file")
     raise BadClip("no audio")
