@@ -62,5 +62,7 @@ def test_the_limit_of_bad_clips() -> None:
     check_bad_fraction(99, bad, 0.01)
     with pytest.raises(TooManyBad, match=r"1 of 99 clips are bad(.|\n)*x.wav: silent"):
         check_bad_fraction(98, bad, 0.01)
+    with pytest.raises(TooManyBad, match=r"^1 of 1 clips are bad\n  x.wav: silent$"):  # no limit to speak of
+        check_bad_fraction(0, bad, 1.0)
     with pytest.raises(TooManyBad):
         check_bad_fraction(0, [], 1.0)

@@ -168,10 +168,8 @@ def check_bad_fraction(good: int, rejected: list[Rejected], max_bad_fraction: fl
         return
     shown = "\n".join(f"  {bad.path}: {bad.reason}" for bad in rejected[:10])
     more = f"\n  … and {len(rejected) - 10} more" if len(rejected) > 10 else ""
-    raise TooManyBad(
-        f"{len(rejected)} of {total} clips are bad; limits.max_bad_fraction allows {max_bad_fraction:.1%}\n"
-        f"{shown}{more}"
-    )
+    limit = f"; limits.max_bad_fraction allows {max_bad_fraction:.1%}" if max_bad_fraction < 1 else ""
+    raise TooManyBad(f"{len(rejected)} of {total} clips are bad{limit}\n{shown}{more}")
 
 
 def _problems(error: ValidationError) -> str:

@@ -113,6 +113,41 @@ def test_predict_tells_which_clips_are_set_aside(
     said = capsys.readouterr().out
     assert "set aside: bad.wav: not readable as audio" in said
     assert "predictions.parquet: 1 clips" in said
+    (tmp_path / "fsdd").mkdir()
+    for name in ("00.wav", "01.wav"):
+        (tmp_path / "fsdd" / name).write_bytes((table.parent / name).read_bytes())
+    (tmp_path / "fsdd/bad.wav").write_bytes(b"no audio")
+    with pytest.raises(SystemExit, match="1 of 3 clips"):
+        cli.main(["predict", "--model", str(run), "--dataset", "./fsdd"])
+    assert capsys.readouterr().out.count("set aside: ") == 1
+    argv = ("predict", "--model", run, "--dataset", "fsdd")
+    soundraft(capsys, *argv, code="fsdd needs it; for the folder of that name write ./fsdd")
+
+
+def test_a_recording_is_told_at_once(
+    run: Path, table: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recording = table.parent / "02.wav"
+    said = soundraft(capsys, "predict", "--model", run, "--dataset", recording, "--output", tmp_path / "p.csv")
+    found = pandas.read_csv(tmp_path / "p.csv")
+    assert said.startswith(f"{recording}: {found.pitch_predictions[0]} ({found.pitch_probability[0]:.1%})\n")
+    argv = ("predict", "--model", run, "--dataset", recording, "--limit", 3)
+    soundraft(capsys, *argv, code="--limit is for corpora and folders")
+    soundraft(capsys, "predict", "--model", run, "--dataset", table, "--split", "test", code="--split is for corpora")
+
+
+def test_an_interruption_is_a_line_and_leaves_nothing(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("soundraft.tasks.classification.fit_epochs", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(word) for word in command(table, tmp_path / "out")])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip().splitlines()[-1] == "soundraft train: stopped"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", visualize.NAMES)
@@ -148,6 +183,8 @@ def test_pictures_are_those_there_are() -> None:
         (("--k", "3"), "--k says how many folds"),
         (("--folds", "k", "--test", "x"), "--test does not go with --folds"),
         (("--limit", "3"), "--limit is for corpora and folders"),
+        (("--split", "train"), "--split is for corpora and folders"),
+        (("--subset", "x"), "--subset is for corpora and folders"),
         (("--target", "colour"), "no column colour; it has audio, pitch, speaker, fold, age"),
         (("--dataset", "nowhere"), "nowhere: neither a folder nor a corpus"),
         (("--dataset", "nowhere.csv"), "nowhere.csv: no such file"),

@@ -179,6 +179,8 @@ def test_labels_that_training_never_saw_are_counted_and_named() -> None:
         UserError, match=r"test: 3 of 4 clips .* never saw: 'c' \(2\), 'd' \(1\); training has 'a', 'b'"
     ):
         classification.check_labels(["a", "b"], ["c", "d", "c", "a"])
+    with pytest.raises(UserError, match=r"training has ('l\d\d', ){9}'l09' and 90 more$"):
+        classification.check_labels([f"l{number:02d}" for number in range(100)], ["x"])
     with pytest.raises(UserError, match="'rage'"):
         classification.scores(answers(0, references=["rage"] * 90))
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,16 @@ def test_predict_needs_no_labels_and_sets_bad_files_aside(
     assert [bad["reason"].split(":")[0] for bad in frame.attrs["rejected"]] == ["not readable as audio", "no such file"]
     with pytest.raises(UserError, match="1 of 1 clips are bad"):
         soundraft.predict(run, pandas.DataFrame({"audio": [str(tmp_path / "bad.wav")]}))
+
+
+def test_a_run_whose_description_is_broken_is_told(
+    run: soundraft.ClassifierResult, table: Path, tmp_path: Path
+) -> None:
+    assert run.folder is not None
+    shutil.copytree(run.folder, tmp_path / "run")
+    (tmp_path / "run/description.json").write_text("{")
+    with pytest.raises(UserError, match=r"run/description.json is not JSON: Expecting"):
+        soundraft.predict(tmp_path / "run", table)
 
 
 def test_evaluate_leaves_out_what_was_trained_on(run: soundraft.ClassifierResult, table: Path, tmp_path: Path) -> None:
@@ -262,6 +273,8 @@ def test_folds(table: Path, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out/predictions.parquet")["held_out"].to_pylist()[:2] == ["1", "1"]
     assert (tmp_path / "out/models/3/model.safetensors").is_file()
     assert len(said) == 5
+    with pytest.raises(UserError, match=r"one classifier a fold; name one, such as .*out/models/1$"):
+        soundraft.predict(tmp_path / "out", table)
     with pytest.raises(UserError, match="leave one out"):
         soundraft.cross_validate(config(preprocessing={"split": {"type": "speaker"}}), table, folds="speaker")
 

@@ -10,6 +10,7 @@ import pytest
 
 from soundraft.audio import io
 from soundraft.corpora.samples import AudioDataset, AudioSample
+from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 from soundraft.tasks.clip_tables import Wanted, open_clips
 from tests.tasks import tones
@@ -100,7 +101,10 @@ def _table(folder: Path, change: Any) -> Path:
             lambda rows: [row.update(wave=row.pop("audio")) for row in rows],
             r"no column with audio \(audio, audio_path\)",
         ),
-        (lambda rows: rows[1].update(audio="00.wav"), "1 names stand for several clips, 00.wav first"),
+        (
+            lambda rows: rows[1].update(audio="00.wav"),
+            "1 name stands for several clips, 00.wav first; .* a column id",
+        ),
         (lambda rows: [row.update(split="later") for row in rows], r"column split has 'later' \(6\); allowed: train"),
         (lambda rows: [row.update(split="dev") for row in rows[1:]], r"column split has none \(1\)"),
     ],
@@ -108,6 +112,25 @@ def _table(folder: Path, change: Any) -> Path:
 def test_what_is_wrong_is_told(tmp_path: Path, change: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         open_clips(_table(tmp_path, change), WANTED)
+
+
+def test_samples_without_a_rate_are_said_to_be_no_audio() -> None:
+    found = open_clips(pandas.DataFrame({"audio": [np.zeros(8)]}), Wanted())
+    with pytest.raises(BadClip, match="a ndarray has no sample rate: give a path, or the bytes"):
+        found.clips.audio(0)
+
+
+def test_recordings_of_which_nothing_else_is_known(tmp_path: Path) -> None:
+    rows = tones.rows(tmp_path, 2)
+    places = [tmp_path / row["audio"] for row in rows]
+    one, both = open_clips(str(places[1]), Wanted("clip")), open_clips(places, Wanted("clip"))
+    assert one.clips.ids == [str(places[1])]
+    assert both.clips.ids == [str(place) for place in places]
+    assert (one.clips.audio(0), both.clips.audio(1)) == (places[1].read_bytes(), places[1].read_bytes())
+    with pytest.raises(UserError, match=r"its only audio file does not exist: .*/gone\.wav"):
+        open_clips(tmp_path / "gone.wav", Wanted())
+    with pytest.raises(UserError, match=r"00\.wav: no column pitch, age; it has audio"):
+        open_clips(places[0], WANTED)
 
 
 def test_what_is_no_data(tmp_path: Path) -> None:

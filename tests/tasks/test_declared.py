@@ -105,6 +105,21 @@ def test_preprocessing_stands_where_people_put_it(feature: dict[str, Any], top: 
     assert (options.features.type, options.features.norm, options.channel) == ("stft", "per_file", "0")
 
 
+def test_keys_of_other_features_are_said_to_change_nothing() -> None:
+    def notes(**preprocessing: Any) -> list[str]:
+        return read({"preprocessing": preprocessing}).notes
+
+    place = "input_features.0.preprocessing"
+    assert notes(type="fbank", num_coefficients=13) == [
+        f"{place}.num_coefficients changes nothing: it is of mfcc, and this is fbank"
+    ]
+    assert [note.split()[0] for note in notes(type="raw", num_filter_bands=40, window_type="hann")] == [
+        f"{place}.num_filter_bands",
+        f"{place}.window_type",
+    ]
+    assert notes(type="mfcc", num_coefficients=13, num_filter_bands=40, window_type="hann") == []
+
+
 def test_layers_are_told_in_their_names_or_ours() -> None:
     layers = [{"filter_size": 7, "num_filters": 32, "pool_size": 3}, {"filter_size": 3, "pool_size": None}]
     found = knobs(type="stacked_cnn", conv_layers=layers, fc_layers=[{"output_size": 48, "dropout": 0.2}])
@@ -227,6 +242,22 @@ def test_splits(preprocessing: dict[str, Any], rule: SplitRule) -> None:
         (declaration(trainer={"cycle_learning_rate": 0.1}), "trainer.cycle_learning_rate: not here"),
         (declaration(trainer={"optimizer": {"type": "sgd"}}), "optimizer.type: got 'sgd'; allowed: adam, adamw"),
         (declaration(trainer={"epohs": 3}), "trainer.epohs: unknown key; did you mean epochs?"),
+        (
+            declaration(output={"loss": {"class_weights": "sqrt"}}, trainer={"class_weights": "none"}),
+            "trainer.class_weights: means the same as output_features.0.loss.class_weights: give one of them",
+        ),
+        (
+            declaration(trainer={"max_grad_norm": 1.0, "gradient_clipping": {"clipglobalnorm": 0.5}}),
+            "clipglobalnorm: means the same as trainer.max_grad_norm: give one of them",
+        ),
+        (
+            declaration(trainer={"optimizer": {"lr": 0.1}, "learning_rate": 0.1}),
+            "trainer.optimizer.lr: means the same as trainer.learning_rate: give one of them",
+        ),
+        (
+            declaration(trainer={"final_lr_share": 0.5, "learning_rate_scheduler": {"decay": None}}),
+            "learning_rate_scheduler.decay: says what trainer.final_lr_share says: give one of them",
+        ),
         (declaration(backend="ray"), "backend: not here"),
         (declaration(hyperopt={}), "hyperopt: not here"),
         (declaration(model_type="gbm"), "model_type: got 'gbm'; allowed: ecd"),
@@ -238,6 +269,16 @@ def test_splits(preprocessing: dict[str, Any], rule: SplitRule) -> None:
         ({"output_features": [{"name": "x", "type": "category"}]}, "input_features: none is of type audio"),
         ({"input_features": [{"name": "a", "type": "audio"}] * 2}, "input_features: 2 are of type audio"),
         ({"input_features": [{"name": "a", "type": "text"}]}, "got 'text'"),
+        (
+            {
+                "input_features": [
+                    {"name": "audio", "type": "audio"},
+                    {"name": "mood", "column": "emotion", "type": "category"},
+                ],
+                "output_features": [{"name": "emotion", "type": "category"}],
+            },
+            "output_features.0.column: the input mood reads 'emotion' too: the answer would be an input",
+        ),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(given: dict[str, Any], message: str) -> None:

@@ -10,6 +10,7 @@ from soundraft.cli import benchmark, classify, compare, corpora, inspect, train,
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 
+_INTERRUPTED = 130  # what a shell gives a program that Ctrl-C ended
 _MENDABLE = (PermissionError, NotADirectoryError, IsADirectoryError)  # where something was to be written
 COMMANDS = {
     "datasets": corpora.COMMAND,
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         COMMANDS[given.command].run(given)
     except (UserError, BadClip) as error:
         sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:  # what was begun is left out or can go on: every write is whole
+        print(f"\n{name}: stopped", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:  # `soundraft inspect … | head` is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

@@ -84,7 +84,11 @@ def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> Chosen:
     """
     place = Path(given.corpus)
     if given.corpus in corpora.CORPORA:
-        fetched = loading.fetch_to_cache(given.corpus, request(given, given.corpus, unlabelled=unlabelled))
+        try:
+            fetched = loading.fetch_to_cache(given.corpus, request(given, given.corpus, unlabelled=unlabelled))
+        except UserError as error:
+            hint = f"; for the folder of that name write ./{place}" if place.is_dir() else ""
+            raise UserError(f"{error}{hint}") from error
     elif (place / MANIFEST_NAME).is_file() and not _options(given, None):
         return Chosen(str(place), read_manifest(place / MANIFEST_NAME), place, [])
     elif place.exists():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PREDICTIONS = Path("predictions.parquet")
 _MODEL = "a run of `soundraft train --config`, or the folder of a classifier"
 _DATA = "a table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, or a folder"
-_NOT_OF_TABLES = tuple(name for name in OPTIONS if name not in ("seed", "split"))
+_NOT_OF_TABLES = tuple(name for name in OPTIONS if name != "seed")
 
 
 def train_classifier(given: argparse.Namespace, declaration: Path) -> None:
@@ -95,19 +95,21 @@ def _with_target(config: Mapping[str, Any], target: str) -> dict[str, Any]:
 
 
 def data_of(given: argparse.Namespace, *, seed: int | None = None) -> Any:
-    """What `--dataset` names: the path of a table, or a corpus with the options that say which part of it.
+    """What `--dataset` names: the path of a table or a recording, or a corpus with the options that say its part.
 
     Args:
         seed: of what is drawn to make a corpus.
     """
     from soundraft import corpora
+    from soundraft.audio.io import AUDIO_SUFFIXES
     from soundraft.tasks.clip_tables import TABLES
 
-    if given.corpus in corpora.CORPORA or not given.corpus.lower().endswith(TABLES):
-        return dataset_of(given, seed=seed, unlabelled=getattr(given, "unlabelled", False))
+    if given.corpus in corpora.CORPORA or not given.corpus.lower().endswith((*TABLES, *AUDIO_SUFFIXES)):
+        return dataset_of(given, seed=seed, unlabelled=getattr(given, "unlabelled", False), quiet=True)
     for name in _NOT_OF_TABLES:
         if getattr(given, name) is not None:
-            raise UserError(f"--{name} is for corpora and folders; {given.corpus} is a table and says all itself")
+            asked = "subset" if name == "config" and "subset" in given else name  # --config is the declaration there
+            raise UserError(f"--{asked} is for corpora and folders; {given.corpus} is a file and says all itself")
     return given.corpus
 
 
@@ -147,7 +149,8 @@ def evaluate(given: argparse.Namespace) -> None:
 def predict_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
     add("--model", required=True, metavar="FOLDER", help=_MODEL)
-    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"{_DATA}; labels are not needed")
+    data = f"{_DATA}, or a recording; labels are not needed"
+    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=data)
     add("--output", type=Path, default=PREDICTIONS, metavar="FILE", help=f"a .parquet or .csv file ({PREDICTIONS})")
     add_choice(options, seed_of="what is drawn to make a corpus (0)")
 
@@ -168,6 +171,8 @@ def predict(given: argparse.Namespace) -> None:
     else:
         write_predictions(given.output, found)
     target = found.target
+    if len(found.ids) == 1:
+        print(f"{found.ids[0]}: {found.predictions[0]} ({found.confidence[0]:.1%})")
     print(f"{given.output}: {len(found.ids):,} clips; {target}_predictions, {target}_probability, …")
     print(f"next: pandas.read_{given.output.suffix[1:]}('{given.output}'); where labels are known, soundraft evaluate")
     if rejected:

@@ -23,12 +23,15 @@ def tell(line: str) -> None:
         print(line, flush=True)
 
 
-def dataset_of(given: argparse.Namespace, *, seed: int | None, unlabelled: bool = False) -> CorpusDataset:
+def dataset_of(
+    given: argparse.Namespace, *, seed: int | None, unlabelled: bool = False, quiet: bool = False
+) -> CorpusDataset:
     """The corpus or the recordings that `given.corpus` names, with the options that say which part of them.
 
     Args:
         seed: of what is drawn to make it.
         unlabelled: recordings may lack texts.
+        quiet: what is set aside is not told here: it is told later, with what else is.
     """
     takes = corpora.CORPORA[given.corpus].info.takes if given.corpus in corpora.CORPORA else ()
     part = argparse.Namespace(**vars(given))
@@ -37,7 +40,7 @@ def dataset_of(given: argparse.Namespace, *, seed: int | None, unlabelled: bool 
     which = chosen(part, unlabelled=unlabelled)
     if not which.clips:
         raise UserError(f"{which.title}: no clips")
-    if distributed.is_main():
+    if distributed.is_main() and not quiet:
         print_each("set aside", which.rejected)
     return CorpusDataset(which.title, Fetched(which.clips, len(which.clips), which.rejected, which.root))
 

@@ -1,7 +1,7 @@
 """What a classifier says of a set of clips: kept in a file, scored, by group, with intervals, with its worst clips."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from soundraft.metrics.significance import Comparison
 from soundraft.runtime import UserError
 
 NOT_KNOWN = "not known"
+SHOWN_LABELS = 10
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no one truth value
@@ -169,11 +170,18 @@ def check_labels(train: Sequence[str], other: Sequence[str], *, split: str = "te
     """
     unseen = Counter(label for label in other if label not in set(train))
     if unseen:
-        named = ", ".join(f"{label!r} ({count})" for label, count in sorted(unseen.items()))
+        named = _first(f"{label!r} ({count})" for label, count in sorted(unseen.items()))
         raise UnseenLabels(
             f"{split}: {unseen.total()} of {len(other)} clips have labels that training never saw: {named}; "
-            f"training has {', '.join(map(repr, sorted(set(train))))}"
+            f"training has {_first(map(repr, sorted(set(train))))}"
         )
+
+
+def _first(names: Iterable[str]) -> str:
+    """As many as a person reads."""
+    listed = list(names)
+    more = f" and {len(listed) - SHOWN_LABELS} more" if len(listed) > SHOWN_LABELS else ""
+    return ", ".join(listed[:SHOWN_LABELS]) + more
 
 
 def scores(given: Predicted) -> LabelScores:

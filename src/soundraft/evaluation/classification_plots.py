@@ -26,6 +26,7 @@ _MOST_IN = 36  # of all labels: with more than 171 the rows become narrower
 _NAME_IN = 0.1  # of a name in the smallest letters; where rows are narrower, not each is named
 _NUMBERS_UP_TO = 16  # labels: so many cells can hold a number each
 _WORST_SHOWN = 5
+_MEASURES = {"validation": "macro recall"}  # by which epochs are chosen
 _NOT_A_MEASURE = ("epoch", "learning_rate", "seconds")
 _AVERAGING = np.linspace(0, 1, 201)
 
@@ -357,7 +358,7 @@ def _told(areas: Sequence[float | None], name: str) -> str:
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ")
+    return _MEASURES.get(key, key.replace("_", " "))
 
 
 def _shades() -> Any:

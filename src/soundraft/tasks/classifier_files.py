@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "soundraft-classifier-run", 1
 MODEL, DESCRIPTION, SPLITS_NAME = "model", "description.json", "splits.csv"
+FOLD_MODELS = "models"  # of a cross-validation: a classifier a fold
 TRAINING, TEST, PREDICTIONS = "training_statistics.json", "test_statistics.json", "predictions.parquet"
 _PACKAGES = ("soundraft", "torch", "numpy", "scikit-learn", "soxr", "transformers")
 
@@ -123,6 +124,9 @@ def open_model(model: Path | str | AudioClassifier) -> Opened:
     folder = Path(model)
     place = next((each for each in (folder / MODEL, folder) if is_classifier(each)), None)
     if place is None:
+        folds = sorted(each for each in folder.glob(f"{FOLD_MODELS}/*") if is_classifier(each))
+        if folds:
+            raise UserError(f"{folder}: a cross-validation has one classifier a fold; name one, such as {folds[0]}")
         raise UserError(f"{folder}: no classifier in it, nor in {MODEL} below; `soundraft train --config` makes one")
     try:
         classifier = load_classifier(place)
@@ -131,7 +135,10 @@ def open_model(model: Path | str | AudioClassifier) -> Opened:
     run = place.parent
     if not (run / DESCRIPTION).is_file():
         return Opened(classifier, _wanted(classifier, {}), classifier.target)
-    description = files.read_json(run / DESCRIPTION)
+    try:
+        description = files.read_json(run / DESCRIPTION)
+    except ValueError as error:
+        raise UserError(f"{run / DESCRIPTION} is not JSON: {error}") from error
     if description.get("format") != FORMAT or description.get("version") != VERSION:
         raise UserError(f"{run / DESCRIPTION} is of another program, or of another version of this one")
     columns = description["columns"]

@@ -20,7 +20,7 @@ from soundraft.manifest import QUARANTINE_NAME, Rejected, check_bad_fraction
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks.classification_evaluate import speakers_shared
-from soundraft.tasks.classifier_files import PREDICTIONS
+from soundraft.tasks.classifier_files import FOLD_MODELS, PREDICTIONS
 from soundraft.tasks.classifier_run import Division, Tell, free_folder, train_and_test, wanted_of
 from soundraft.tasks.clip_extra import open_extra
 from soundraft.tasks.clip_splits import Fold, folds_of
@@ -170,7 +170,7 @@ def _run(
         )
         answers.append((fold.name, result.test))
         if place is not None:
-            result.classifier.save(place / "models" / fold.name.replace("/", "_"))
+            result.classifier.save(place / FOLD_MODELS / fold.name.replace("/", "_"))
     return measured, _pooled(answers), list(rejected.values())
 
 

@@ -20,7 +20,7 @@ from soundraft.tasks.labelled import LabelledClips
 
 AUDIO_NAMES = ("audio", "audio_path")
 PARQUET = ".parquet"
-TABLES = (*LIST_SUFFIXES, *JSON_SUFFIXES, PARQUET)
+TABLES = tuple(dict.fromkeys((*LIST_SUFFIXES, *JSON_SUFFIXES, PARQUET)))
 _NUMBERED: Mapping[str, Split] = {"0": "train", "1": "validation", "2": "test"}
 _NO_NUMBER = {"", "nan", "na", "n/a", "none", "null", "?"}
 
@@ -67,7 +67,8 @@ def open_clips(data: Any, wanted: Wanted) -> Source:
 
     Args:
         data: a csv, tsv, jsonl or parquet file (paths in it count from its folder), a pandas data frame (they count
-            from the working folder), the name of a corpus, a folder or manifest, or an `AudioDataset`.
+            from the working folder), a recording or a list of them, the name of a corpus, a folder or manifest, or an
+            `AudioDataset`.
 
     Raises:
         UserError: when there are no clips, no column with audio, none of the files, or a column that is needed is not
@@ -78,12 +79,22 @@ def open_clips(data: Any, wanted: Wanted) -> Source:
     if hasattr(data, "to_dict") and hasattr(data, "columns"):  # a data frame, without importing pandas
         rows = [{str(name): value for name, value in row.items()} for row in data.to_dict("records")]
         return _of_rows("data frame", [str(name) for name in data.columns], rows, Path(), [], wanted)
+    if isinstance(data, list | tuple) and all(isinstance(each, str | Path) for each in data):
+        return _of_recordings("the list", data, wanted)
     if not isinstance(data, str | Path):
-        raise UserError(f"{type(data).__name__} is no data: give a file, a data frame, a corpus or a folder")
+        raise UserError(f"{type(data).__name__} is no data: give a file, files, a data frame, a corpus or a folder")
     path = Path(data)
     if str(data) not in corpora.CORPORA and path.name.lower().endswith(TABLES):
         return _of_file(path, wanted)
+    if path.name.lower().endswith(io.AUDIO_SUFFIXES) and not path.is_dir():
+        return _of_recordings(str(path), [path], wanted)
     return _of_corpus(data, wanted)
+
+
+def _of_recordings(title: str, paths: Sequence[str | Path], wanted: Wanted) -> Source:
+    """Recordings of which nothing else is known."""
+    rows = [{"audio": str(path)} for path in paths]
+    return _of_rows(title, ["audio"], rows, Path(), [], replace(wanted, audio="audio"))
 
 
 def _of_corpus(name: str | Path, wanted: Wanted) -> Source:
@@ -203,9 +214,9 @@ def _ids(title: str, rows: Sequence[Mapping[str, Any]], paths: Sequence[str]) ->
     ids = [str(_plain(row["id"])) for row in rows] if all(row.get("id") not in (None, "") for row in rows) else paths
     twice = [name for name, times in Counter(ids).items() if times > 1]
     if twice:
-        raise UserError(
-            f"{title}: {len(twice)} names stand for several clips, {twice[0]} first; results need unique ones"
-        )
+        many = f"{len(twice)} names stand" if len(twice) > 1 else "1 name stands"
+        reason = "results need unique ones: leave the others out, or add a column id"
+        raise UserError(f"{title}: {many} for several clips, {twice[0]} first; {reason}")
     return list(ids)
 
 
@@ -226,6 +237,8 @@ def _splits(title: str, values: Sequence[Any], column: str) -> list[Split] | Non
 def _check_some_exist(title: str, audio: Sequence[Any], folder: Path) -> None:
     """Raise UserError when no file is there: then it is the paths that are wrong, not the files."""
     named = [value for value in audio if isinstance(value, str | Path)]
+    if len(audio) == len(named) == 1 and not (folder / named[0]).is_file():
+        raise UserError(f"{title}: its only audio file does not exist: {folder.resolve() / named[0]}")
     if named and len(named) == len(audio) and not any((folder / value).is_file() for value in named):
         shown = ", ".join(str(value) for value in named[:3])
         place = folder.resolve()
@@ -257,4 +270,6 @@ def _bytes(audio: Any, folder: Path) -> bytes:
         return io.wav_bytes(io.to_mono(audio.audio_array.reshape(len(audio.audio_array), -1)), audio.sample_rate)
     if isinstance(audio, str | Path) and str(audio):
         return io.read_file(folder / audio)
+    if hasattr(audio, "shape") or isinstance(audio, list):
+        raise BadClip(f"a {type(audio).__name__} has no sample rate: give a path, or the bytes of an audio file")
     raise BadClip("no audio")

@@ -209,6 +209,11 @@ def _output(keys: Keys, columns: dict[str, str]) -> str:
         keys.gathered.refuse(f"{place}.type", f"got {kind and kind.value!r}; allowed: category")
     if name in columns:
         keys.gathered.refuse(f"{place}.name", f"{name!r} is an input already: it is what is to be told")
+    leak = next((known for known, theirs in columns.items() if theirs == column and known != name), None)
+    if leak is not None:
+        keys.gathered.refuse(
+            feature.at("column"), f"the input {leak} reads {column!r} too: the answer would be an input"
+        )
     read_training_loss(feature)
     feature.end()
     keys.gathered.put("target", Taken(name, f"{place}.name"))

@@ -86,11 +86,20 @@ class Keys:
             None if taken is None or taken.value is None else Keys(taken.value, taken.place, self.gathered, whose=whose)
         )
 
-    def copy(self, names: Mapping[str, Sequence[str]], *, prefix: str = "") -> None:
-        """Put what stands under the names (each of ours with what others call it) into the section at `prefix`."""
+    def copy(self, names: Mapping[str, Sequence[str]], *, prefix: str = "", again: bool = False) -> None:
+        """Put what stands under the names (each of ours with what others call it) into the section at `prefix`.
+
+        Args:
+            again: what is here may override what is said elsewhere; else that is refused.
+        """
         for ours, spellings in names.items():
             taken = self.take(*spellings)
-            if taken is not None:
+            if taken is None:
+                continue
+            said = self.gathered.places.get(prefix + ours)
+            if said is not None and not again:
+                self.gathered.refuse(taken.place, f"means the same as {said}: give one of them")
+            else:
                 self.gathered.put(prefix + ours, taken)
 
     def only(self, name: str, allowed: Sequence[Any], reason: str) -> None:

@@ -12,6 +12,10 @@ from soundraft.tasks.declared_keys import Gathered, Keys, Taken
 
 AUDIO_KEYS = tuple(SpectraParams.model_fields)
 BANDED = ("fbank", "mel", "mfcc")
+_FRAMED = ("stft", "stft_phase", "group_delay", *BANDED)
+_USED_BY = {"num_filter_bands": BANDED, "num_coefficients": ("mfcc",)} | dict.fromkeys(
+    ("window_length_in_s", "window_shift_in_s", "num_fft_points", "window_type"), _FRAMED
+)
 _NOT_FILLED = "what cannot be read is set aside and counted; nothing is put in its place"
 _SPLITS = {name: name for name in ("random", "stratify", "fixed", "speaker", "group", "hash")}
 _TRAINER_REASONS = {
@@ -44,7 +48,7 @@ def read_audio(keys: Keys | None, gathered: Gathered) -> None:
             if taken is not None:
                 null = {"norm": "none", "num_fft_points": 0}.get(name) if taken.value is None else None
                 gathered.put(f"features.{name}", taken, null)
-    keys.copy({name: (name,) for name in ("audio_file_length_limit_in_s", "level_db")})
+    keys.copy({name: (name,) for name in ("audio_file_length_limit_in_s", "level_db")}, again=True)
     channel = keys.take("channel")
     if channel is not None:
         gathered.put("channel", channel, str(channel.value) if type(channel.value) is int else None)
@@ -75,16 +79,20 @@ def check_features(features: Mapping[str, Any], gathered: Gathered) -> int:
     Args:
         features: the section `features`, valid in itself.
     """
+    for name, types in _USED_BY.items():
+        if f"features.{name}" in gathered.values and features["type"] not in types:
+            place, kind = gathered.places[f"features.{name}"], features["type"]
+            gathered.notes.append(f"{place} changes nothing: it is of {', '.join(types)}, and this is {kind}")
     declared = "features.num_fft_points" in gathered.values and features["num_fft_points"]
     points = int(features["num_fft_points"])
     try:
         plain = Spectra(**{**features, "type": "stft"})
         if not declared and features["type"] in BANDED:
-            kind: dict[str, Any] = {"rate_hz": plain.sample_rate_hz, "snapped": features["type"] == "fbank"}
+            scale: dict[str, Any] = {"rate_hz": plain.sample_rate_hz, "snapped": features["type"] == "fbank"}
             bands = features["num_filter_bands"]
-            empty = mel_filters.empty(bands, fft_points=plain.fft_points, **kind)
+            empty = mel_filters.empty(bands, fft_points=plain.fft_points, **scale)
             if empty:
-                points = mel_filters.fewest_fft_points(bands, at_least=plain.fft_points, **kind)
+                points = mel_filters.fewest_fft_points(bands, at_least=plain.fft_points, **scale)
                 gathered.notes.append(
                     f"num_fft_points is {points}: with the {plain.fft_points} of the window {empty} of {bands} filters "
                     "would be empty"
@@ -160,6 +168,7 @@ def _column(keys: Keys, taken: Taken) -> str:
 
 
 def read_trainer(keys: Keys, target: str) -> None:
+    """Put the trainer into the section; `target` is the one output."""
     taken = keys.take("trainer", "training")
     if taken is None:
         return
@@ -191,8 +200,6 @@ def _optimizer(trainer: Keys) -> None:
     gathered = trainer.gathered
     kind = optimizer.take("type")
     name = optimizer.one_of(kind, {"adam": "adam", "adamw": "adamw"})
-    if "lr" in optimizer and "trainer.learning_rate" in gathered.values:
-        gathered.refuse(optimizer.at("lr"), f"means the same as {trainer.at('learning_rate')}: give one of them")
     optimizer.copy({"learning_rate": ("lr",), "weight_decay": ("weight_decay",)}, prefix="trainer.")
     if name == "adam" and kind is not None:
         if gathered.values.get("trainer.weight_decay", 0) != 0:
@@ -213,6 +220,9 @@ def _schedule(trainer: Keys) -> None:
     if decay is not None:
         known = {"cosine": "cosine", None: "none"}
         if schedule.one_of(decay, known) == "none":
+            said = trainer.gathered.places.get("trainer.final_lr_share")
+            if said is not None:
+                trainer.gathered.refuse(decay.place, f"says what {said} says: give one of them")
             trainer.gathered.put("trainer.final_lr_share", decay, 1.0)
     schedule.only("warmup_evaluations", [0], "give warmup_fraction")
     schedule.only("reduce_on_plateau", [0], "the learning rate follows a cosine")
