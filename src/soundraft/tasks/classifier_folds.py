@@ -21,7 +21,8 @@ from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks.classification_evaluate import speakers_shared
 from soundraft.tasks.classifier_files import FOLD_MODELS, PREDICTIONS
-from soundraft.tasks.classifier_run import Division, Tell, free_folder, train_and_test, wanted_of
+from soundraft.tasks.classifier_run import Tell, free_folder, train_and_test
+from soundraft.tasks.clip_division import Division, wanted_of
 from soundraft.tasks.clip_extra import open_extra
 from soundraft.tasks.clip_splits import Fold, folds_of
 from soundraft.tasks.clip_tables import Source, open_clips
