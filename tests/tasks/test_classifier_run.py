@@ -131,9 +131,38 @@ def test_evaluate_leaves_out_what_was_trained_on(run: soundraft.ClassifierResult
         soundraft.evaluate(run, table, split="dev")
     rows = [{"audio": str(table.parent / "01.wav"), "pitch": "shrill"}]
     with pytest.raises(UserError, match="labels that training never saw: 'shrill'"):
-        soundraft.evaluate(run, pandas.DataFrame(rows))
+        soundraft.evaluate(run, pandas.DataFrame(rows), split="all")
     with pytest.raises(UserError, match="no column pitch"):
         soundraft.evaluate(run, pandas.DataFrame([{"audio": "x"}]))
+
+
+def test_what_was_learned_is_known_by_its_audio(run: soundraft.ClassifierResult, table: Path, tmp_path: Path) -> None:
+    assert run.folder is not None
+    moved = pandas.read_csv(table)
+    for number, name in enumerate(moved.audio):
+        shutil.copy(table.parent / name, tmp_path / f"other{number}.wav")
+    moved.audio = [str(tmp_path / f"other{number}.wav") for number in range(48)]
+    left_out = ["38 of 48 clips were trained or validated on, and are left out"]
+    for model in (run, run.folder):
+        found = soundraft.evaluate(model, moved)
+        assert (found.scores, found.notes) == (run.scores, left_out)
+        assert soundraft.evaluate(model, moved, split="validation").scores.clips == 5
+    found = soundraft.evaluate(run, moved.assign(split="test"))
+    assert found.notes[1:] == ["38 of these were trained or validated on, whatever their split says"]
+
+    older = tmp_path / "older"
+    shutil.copytree(run.folder, older)
+    known = pandas.read_csv(older / "splits.csv")
+    assert known.content.nunique() == 48
+    known.drop(columns="content").to_csv(older / "splits.csv", index=False)
+    assert soundraft.evaluate(older, table).notes == left_out
+    assert soundraft.evaluate(older, moved).scores.clips == 48
+
+
+def test_a_model_alone_says_that_nobody_knows_what_it_learned(run: soundraft.ClassifierResult, table: Path) -> None:
+    found = soundraft.evaluate(run.classifier, table)
+    assert found.scores.clips == 48
+    assert found.notes == ["what the model learned from is not known: clips that it was trained on are not left out"]
 
 
 def test_an_evaluation_is_written_whole_or_not_at_all(
@@ -231,9 +260,10 @@ def test_a_test_label_that_training_never_saw_costs_no_training(
 
 
 def test_a_label_that_chance_kept_from_training_comes_with_what_to_declare(table: Path) -> None:
-    frame = pandas.read_csv(table).assign(audio=lambda found: [str(table.parent / name) for name in found.audio])
+    frame = pandas.read_csv(table)
+    frame = frame.assign(id=frame.audio, audio=[str(table.parent / name) for name in frame.audio])
     wanted = dict.fromkeys(soundraft.fit(config(trainer={"epochs": 1}), frame).test.ids[:2], "shrill")
-    frame.pitch = [wanted.get(name, pitch) for name, pitch in zip(frame.audio, frame.pitch, strict=True)]
+    frame.pitch = [wanted.get(name, pitch) for name, pitch in zip(frame.id, frame.pitch, strict=True)]
     said: list[str] = []
     with pytest.raises(UserError) as caught:
         soundraft.fit(tones.CONFIG, frame, tell=said.append)

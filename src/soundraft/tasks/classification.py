@@ -36,12 +36,14 @@ class Fitted:
     Attributes:
         validation: its answers on the validation clips, by which epoch and calibration were chosen.
         rejected: clips of both splits that could not be used.
+        contents: of the others, id → `content_of` their audio.
     """
 
     classifier: AudioClassifier
     report: EpochsReport
     validation: Predicted
     rejected: list[Rejected] = field(default_factory=list)
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 def fit(
@@ -75,7 +77,8 @@ def fit(
     report = _learn(classifier, learned, judged, options, seed=seed, after_epoch=after_epoch)
     calibrate(classifier, judged.utterances)
     told = predict(classifier, judged, target=options.target)
-    return Fitted(classifier, report, told, learned.rejected + judged.rejected)
+    contents = learned.contents | judged.contents
+    return Fitted(classifier, report, told, learned.rejected + judged.rejected, contents)
 
 
 def calibrate(classifier: AudioClassifier, clips: Utterances) -> None:

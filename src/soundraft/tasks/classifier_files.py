@@ -4,7 +4,7 @@ import csv
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks.classification_start import CURVES
 from soundraft.tasks.clip_tables import Wanted
+from soundraft.tasks.labelled import LabelledClips
 from soundraft.training.epochs import EpochsReport
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Opened:
     Attributes:
         wanted: without the target.
         splits: of the clips of its run, by id; empty where the run is not there.
+        contents: the same by `content_of` their audio; empty for runs of before it was written.
         train_labels: one a training clip of that run.
     """
 
@@ -47,7 +49,27 @@ class Opened:
     wanted: Wanted
     target_column: str
     splits: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
     train_labels: list[str] = field(default_factory=list)
+
+    def knowing(self, clips: Sequence[Mapping[str, str]]) -> "Opened":
+        """The same with what the run did with each clip: the lines of its splits.csv."""
+        return replace(
+            self,
+            splits={row["id"]: row["split"] for row in clips},
+            # train stands first, so it stays where one recording is in several splits
+            contents={row["content"]: row["split"] for row in reversed(clips) if row.get("content")},
+            train_labels=[row["label"] for row in clips if row["split"] == "train" and row["label"]],
+        )
+
+    def used(self, clips: LabelledClips) -> list[str | None]:
+        """For what the run used each clip: that split, by the clip's id or its audio, which comes first of `SPLITS`."""
+        contents = clips.contents() if self.contents else [None] * len(clips)
+        found = [
+            {self.splits.get(name), self.contents.get(content or "")}
+            for name, content in zip(clips.ids, contents, strict=True)
+        ]
+        return [next((split for split in SPLITS if split in each), None) for each in found]
 
 
 def write_run(folder: Path, result: "ClassifierResult", bootstrap: Bootstrap, *, seed: int) -> None:
@@ -56,7 +78,7 @@ def write_run(folder: Path, result: "ClassifierResult", bootstrap: Bootstrap, *,
         result.classifier.save(place / MODEL)
         files.write_json(place / DESCRIPTION, describe(result, seed=seed))
         write_training(place, result.training)
-        write_csv(place / SPLITS_NAME, _splits(result))
+        write_csv(place / SPLITS_NAME, splits_of(result))
         write_evaluation(place, result.rows, bootstrap, result.division.how)
         files.write_jsonl(place / QUARANTINE_NAME, map(vars, result.rejected))
 
@@ -142,14 +164,8 @@ def open_model(model: Path | str | AudioClassifier) -> Opened:
     if description.get("format") != FORMAT or description.get("version") != VERSION:
         raise UserError(f"{run / DESCRIPTION} is of another program, or of another version of this one")
     columns = description["columns"]
-    known = _read_splits(run / SPLITS_NAME)
-    return Opened(
-        classifier,
-        _wanted(classifier, columns, description["audio"]),
-        columns[classifier.target],
-        {row["id"]: row["split"] for row in known},
-        [row["label"] for row in known if row["split"] == "train" and row["label"]],
-    )
+    opened = Opened(classifier, _wanted(classifier, columns, description["audio"]), columns[classifier.target])
+    return opened.knowing(_read_splits(run / SPLITS_NAME))
 
 
 def _wanted(classifier: AudioClassifier, columns: dict[str, str], audio: str = "audio") -> Wanted:
@@ -157,10 +173,11 @@ def _wanted(classifier: AudioClassifier, columns: dict[str, str], audio: str = "
     return Wanted(audio, beside, [item.name for item in classifier.side if item.type == "number"])
 
 
-def _splits(result: "ClassifierResult") -> list[dict[str, Any]]:
-    target = result.declared.options.target
+def splits_of(result: "ClassifierResult") -> list[dict[str, str]]:
+    """The lines of splits.csv; a clip that could not be used has no content."""
+    target, contents = result.declared.options.target, result.contents
     return [
-        {"id": name, "split": split, "label": facts.get(target, "")}
+        {"id": name, "split": split, "label": str(facts.get(target, "")), "content": contents.get(name, "")}
         for split in SPLITS
         for name, facts in zip(result.division.parts[split].ids, result.division.parts[split].facts, strict=True)
     ]

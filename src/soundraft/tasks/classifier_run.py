@@ -7,7 +7,7 @@ The folder of a run:
     training_statistics.json  every epoch, and learning_curves.csv, the same as a table
     test_statistics.json      all measures of the model and of its controls on the test clips
     predictions.parquet       the model's answers on the test clips
-    splits.csv                id, split and label of every clip
+    splits.csv                id, split, label and a hash of the audio file of every clip
     report.md                 for a person; the model beside the statistics SVM and the majority class
     quarantine.jsonl          clips that could not be used, with the reason
 """
@@ -28,7 +28,7 @@ from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks import classification
 from soundraft.tasks.classification_evaluate import svm
-from soundraft.tasks.classifier_files import Opened, open_model, write_evaluation, write_run
+from soundraft.tasks.classifier_files import Opened, open_model, splits_of, write_evaluation, write_run
 from soundraft.tasks.clip_division import Division, divide, wanted_of
 from soundraft.tasks.clip_extra import open_extra
 from soundraft.tasks.clip_tables import Source, open_clips
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import pandas
 
 NAME = "classifier"
+_HEARD = ("train", "validation")  # what a model is not measured on
+_UNKNOWN = "what the model learned from is not known: clips that it was trained on are not left out"
 Tell = Callable[[str], None]
 
 
@@ -55,6 +57,7 @@ class ClassifierResult:
         validation, test: the classifier's answers on these clips.
         svm, majority: those of the controls on the test clips.
         rejected: clips that could not be used, with the reason.
+        contents: of the others, id → `content_of` their audio.
         folder: of the run; `None` when nothing was written.
     """
 
@@ -67,6 +70,7 @@ class ClassifierResult:
     svm: Predicted
     majority: Predicted
     rejected: list[Rejected]
+    contents: dict[str, str]
     folder: Path | None = None
 
     @property
@@ -177,6 +181,7 @@ def train_and_test(
         svm=svm(learned, heard, fitted.classifier, target=target),
         majority=majority(learned.known_labels(target), test),
         rejected=[*division.rejected, *fitted.rejected, *heard.rejected],
+        contents=fitted.contents | heard.contents,
     )
 
 
@@ -194,7 +199,7 @@ def evaluate(
         model: the folder of a run or of a model, or what `fit` returned.
         data: what `open_clips` takes.
         split: train, validation, test or all. `None`: the test clips where the data has splits, else those that the
-            run did not train or validate on.
+            run did not train or validate on, whatever their files are called now.
         output_dir: gets report.md, test_statistics.json, predictions.parquet and quarantine.jsonl, or nothing.
         seed: of the bootstrap.
 
@@ -278,12 +283,11 @@ def free_folder(folder: Path) -> Path:
 
 def _opened(model: Path | str | AudioClassifier | ClassifierResult) -> Opened:
     if isinstance(model, ClassifierResult):
-        known = {name: split for split in SPLITS for name in model.division.parts[split].ids}
-        labels = model.division.parts["train"].known_labels(model.declared.options.target)
         declared = model.declared
         columns = {name: column for name, column in declared.columns.items() if name != declared.options.target}
         wanted = replace(wanted_of(declared), columns=columns, target=None)
-        return Opened(model.classifier, wanted, declared.columns[declared.options.target], known, labels)
+        opened = Opened(model.classifier, wanted, declared.columns[declared.options.target])
+        return opened.knowing(splits_of(model))
     return open_model(model)
 
 
@@ -294,18 +298,25 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
         raise UserError(f"there is no split {split!r}; there are {', '.join(SPLITS)}, all")
     if split == "all":
         return clips, ["all clips, whatever they were used for"]
-    where: Sequence[str | None] = source.splits or [opened.splits.get(name) for name in clips.ids]
+    used = opened.used(clips)
+    notes = [] if opened.splits else [_UNKNOWN]
     if split is not None or source.splits is not None:
         wanted = split or "test"
+        where: Sequence[str | None] = source.splits or used
         places = [place for place, each in enumerate(where) if each == wanted]
         if not places:
             known = ", ".join(sorted({str(each) for each in where if each})) or "none that is known"
             raise UserError(f"{source.title}: no clip is of the split {wanted}; splits: {known}; --split all takes all")
-        return clips.part(places), [f"the {len(places):,} {wanted} clips of {len(clips):,}"]
-    free = [place for place, each in enumerate(where) if each not in ("train", "validation")]
-    used = len(clips) - len(free)
-    if not used:
-        return clips, []
+        heard = sum(used[place] in _HEARD for place in places)
+        if heard and wanted == "test":
+            notes.append(f"{heard:,} of these were trained or validated on, whatever their split says")
+        return clips.part(places), [f"the {len(places):,} {wanted} clips of {len(clips):,}", *notes]
+    free = [place for place, each in enumerate(used) if each not in _HEARD]
+    if len(free) == len(clips):
+        return clips, notes
     if not free:
-        raise UserError(f"{source.title}: the model learned from all {used} clips; --split all measures it on them")
-    return clips.part(free), [f"{used:,} of {len(clips):,} clips were trained or validated on, and are left out"]
+        raise UserError(
+            f"{source.title}: the model learned from all {len(clips)} clips; --split all measures it on them"
+        )
+    left_out = len(clips) - len(free)
+    return clips.part(free), [f"{left_out:,} of {len(clips):,} clips were trained or validated on, and are left out"]

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import soxr
 import torch
 
 from soundraft.audio import io
-from soundraft.dataset.feature_cache import FeatureCache
+from soundraft.dataset.feature_cache import FeatureCache, content_of
 from soundraft.dataset.loader import Utterances, open_split
 from soundraft.manifest import Rejected, Split
 from soundraft.models.classifier import AudioClassifier
@@ -64,6 +64,16 @@ class LabelledClips:
         """What is told of the clips of which it is known; UserError as `labels`."""
         return [label for label in self.labels(target) if label is not None]
 
+    def contents(self) -> list[str | None]:
+        """What tells the audio of each clip from all other, whatever its file is called; `None` where there is none."""
+        found: list[str | None] = []
+        for index in progress_over(range(len(self)), total=len(self), title="which clips these are", unit="clip"):
+            try:
+                found.append(content_of(self.audio(index)))
+            except (BadClip, FileNotFoundError):
+                found.append(None)
+        return found
+
     def part(self, indices: Sequence[int]) -> "LabelledClips":
         """These clips, in this order."""
         chosen = list(indices)
@@ -96,11 +106,16 @@ class LabelledClips:
 
 @dataclass(frozen=True)
 class Heard:
-    """Clips with features: those that could be read, and the others with the reason."""
+    """Clips with features: those that could be read, and the others with the reason.
+
+    Attributes:
+        contents: id → `content_of` the clip's audio.
+    """
 
     clips: LabelledClips
     utterances: Utterances
     rejected: list[Rejected]
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 def from_dataset(folder: Path, split: Split) -> LabelledClips:
@@ -131,6 +146,7 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
         clips.values(item.name)  # an input that no clip has is a mistake, not a missing value
     depends = {**classifier.features_depend_on(), "sample_rate_hz": classifier.sample_rate_hz, "soxr": soxr.__version__}
     out, kept, rejected = Utterances([], [], []), [], []
+    contents = {}
     with FeatureCache(depends, compute) as cache:
         for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
             facts = clips.facts[index]
@@ -138,17 +154,19 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
                 label = "" if target is None else _label(facts.get(target))
                 if label is None:
                     raise BadClip(f"no {target}")
-                features = classifier.with_side(cache.of(clips.audio(index)), inputs_of(facts, classifier))
+                audio = clips.audio(index)
+                features = classifier.with_side(cache.of(audio), inputs_of(facts, classifier))
             except (BadClip, UserError, FileNotFoundError) as error:
                 path = clips.paths[index] if clips.paths else clips.ids[index]
                 reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
                 rejected.append(Rejected(clips.ids[index], path, reason))
                 continue
             kept.append(index)
+            contents[clips.ids[index]] = content_of(audio)
             out.ids.append(clips.ids[index])
             out.texts.append(label)
             out.features.append(features)
-    return Heard(clips.part(kept), out, rejected)
+    return Heard(clips.part(kept), out, rejected, contents)
 
 
 def compute_features(classifier: AudioClassifier, samples: np.ndarray, rate_hz: int) -> torch.Tensor:
