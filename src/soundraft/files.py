@@ -72,11 +72,17 @@ def building(directory: Path) -> Iterator[Path]:
 
     What fails inside leaves `directory` as it was. After a kill the half-built neighbour stays; it ends in `.tmp`, is
     ignored by git and DVC, and is removed by the next attempt.
+
+    Raises:
+        UserError: when there can be no directory at that place, before anything is built.
     """
     for left in directory.parent.glob(f".{glob.escape(directory.name)}.building-*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
     scratch = directory.with_name(f".{directory.name}.building-{os.getpid()}.tmp")
-    scratch.mkdir(parents=True)
+    try:
+        scratch.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{directory}: no folder can be made there: {error.strerror}") from error
     try:
         yield scratch
     except BaseException:
