@@ -254,9 +254,46 @@ def test_a_test_label_that_training_never_saw_costs_no_training(
 ) -> None:
     parts = run.division.parts
     odd = replace(parts["test"], facts=[{**parts["test"].facts[0], "pitch": "shrill"}, *parts["test"].facts[1:]])
-    monkeypatch.delattr(classifier_run.classification, "fit")
+    monkeypatch.delattr(classifier_run.classification, "prepare")
     with pytest.raises(UserError, match=r"test: 1 of 10 clips have labels that training never saw: 'shrill' \(1\)"):
         classifier_run.train_and_test(run.declared, replace(run.division, parts={**parts, "test": odd}), seed=0)
+
+
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on a training is an error."""
+    monkeypatch.delattr(classifier_run.classification, "learn")
+
+
+def test_test_clips_that_cannot_be_used_cost_no_training(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(table.parent)
+    frame = pandas.read_csv(table)
+    frame["split"] = ["train"] * 30 + ["validation"] * 9 + ["test"] * 9
+    frame.loc[47, "audio"] = "nowhere.wav"
+    untrained(monkeypatch)
+    with pytest.raises(UserError, match=r"1 of 9 clips are bad; .*\n  nowhere.wav: no such file"):
+        soundraft.fit(tones.CONFIG, frame)
+
+
+@pytest.mark.parametrize("place", ["file/x", "file/x/y", "/proc/x"])
+def test_a_place_that_cannot_be_written_costs_no_training(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    untrained(monkeypatch)
+    with pytest.raises(UserError, match=f"{place}: no folder can be made there: "):
+        soundraft.fit(tones.CONFIG, table, output_dir=tmp_path / place)
+
+
+def test_the_order_of_the_rows_changes_no_weight(run: soundraft.ClassifierResult, table: Path, tmp_path: Path) -> None:
+    assert run.folder is not None
+    mixed = table.with_name("mixed.csv")
+    pandas.read_csv(table).sample(frac=1, random_state=0).to_csv(mixed, index=False)
+    again = soundraft.fit(tones.CONFIG, mixed, output_dir=tmp_path / "out")
+    assert again.test.ids != run.test.ids
+    assert set(again.test.ids) == set(run.test.ids)
+    assert again.folder is not None
+    for name in ("model.safetensors", "config.json"):
+        assert (run.folder / "model" / name).read_bytes() == (again.folder / "model" / name).read_bytes()
 
 
 def test_a_label_that_chance_kept_from_training_comes_with_what_to_declare(table: Path) -> None:

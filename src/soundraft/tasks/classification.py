@@ -30,6 +30,20 @@ from soundraft.training.supervised import Optimizing, Schedule, spoken
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """All that a training needs.
+
+    Attributes:
+        classifier: not trained yet.
+        learned, judged: the clips of train and validation, heard.
+    """
+
+    classifier: AudioClassifier
+    learned: Heard
+    judged: Heard
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A trained classifier and how it came about.
 
@@ -58,6 +72,18 @@ def fit(
     """Train a classifier: weights of the epoch with the best macro recall on validation, calibrated there.
 
     Raises:
+        UserError: as `prepare`.
+    """
+    prepared = prepare(train, validation, options, seed=seed, max_bad_fraction=max_bad_fraction)
+    return learn(prepared, options, seed=seed, after_epoch=after_epoch)
+
+
+def prepare(
+    train: LabelledClips, validation: LabelledClips, options: Classification, *, seed: int, max_bad_fraction: float
+) -> Prepared:
+    """Build a classifier and hear the clips that it will learn and be judged by.
+
+    Raises:
         UserError: when there are not two labels, validation has one that training lacks, a setting is not possible, or
             more clips are bad than `max_bad_fraction` allows.
     """
@@ -74,6 +100,14 @@ def fit(
     check_bad_fraction(len(judged.clips), judged.rejected, max_bad_fraction)
     _check_every_label(classifier.labels, learned)
     classifier.fit_normalisation(learned.utterances.features)
+    return Prepared(classifier, learned, judged)
+
+
+def learn(
+    prepared: Prepared, options: Classification, *, seed: int, after_epoch: Callable[[EpochRow], None] | None = None
+) -> Fitted:
+    """The training itself, once: it leaves the prepared classifier trained."""
+    classifier, learned, judged = prepared.classifier, prepared.learned, prepared.judged
     report = _learn(classifier, learned, judged, options, seed=seed, after_epoch=after_epoch)
     calibrate(classifier, judged.utterances)
     told = predict(classifier, judged, target=options.target)

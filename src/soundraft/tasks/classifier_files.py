@@ -74,13 +74,12 @@ class Opened:
 
 def write_run(folder: Path, result: "ClassifierResult", bootstrap: Bootstrap, *, seed: int) -> None:
     """Everything that `classifier_run` names."""
-    with files.building(folder) as place:
-        result.classifier.save(place / MODEL)
-        files.write_json(place / DESCRIPTION, describe(result, seed=seed))
-        write_training(place, result.training)
-        write_csv(place / SPLITS_NAME, splits_of(result))
-        write_evaluation(place, result.rows, bootstrap, result.division.how)
-        files.write_jsonl(place / QUARANTINE_NAME, map(vars, result.rejected))
+    result.classifier.save(folder / MODEL)
+    files.write_json(folder / DESCRIPTION, describe(result, seed=seed))
+    write_training(folder, result.training)
+    write_csv(folder / SPLITS_NAME, splits_of(result))
+    write_evaluation(folder, result.rows, bootstrap, result.division.how)
+    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, result.rejected))
 
 
 def write_training(folder: Path, training: EpochsReport) -> None:

@@ -145,29 +145,29 @@ def fit(
     sizes = ", ".join(f"{split} {len(division.parts[split]):,}" for split in SPLITS)
     say(f"{declared.options.target}: clips {sizes}; {division.how}")
     try:
-        result = train_and_test(declared, division, seed=seed)
+        if folder is None:
+            return train_and_test(declared, division, seed=seed)
+        with files.building(folder) as place:  # around the training: a place that cannot be written costs none
+            result = train_and_test(declared, division, seed=seed)
+            write_run(place, result, Bootstrap(defaults().evaluate.bootstrap_samples, seed), seed=seed)
     except UnseenLabels as error:
         raise UserError("; ".join(filter(None, (str(error), division.advice)))) from error
-    if folder is None:
-        return result
-    bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
-    write_run(folder, result, bootstrap, seed=seed)
     return replace(result, folder=folder)
 
 
 def train_and_test(
     declared: Declared, division: Division, *, seed: int, after_epoch: Callable[[EpochRow], None] | None = None
 ) -> ClassifierResult:
-    """One training, and its model and the controls on the test clips."""
+    """One training, and its model and the controls on the test clips; the order of the clips changes nothing."""
+    division = division.ordered()
     options, parts = declared.options, division.parts
     target, limit = options.target, defaults().limits.max_bad_fraction
-    # before, not after a training that could not be measured
+    # before, not after a training that could not be measured; so are the test clips heard
     check_labels(parts["train"].known_labels(target), parts["test"].known_labels(target))
-    fitted = classification.fit(
-        parts["train"], parts["validation"], options, seed=seed, max_bad_fraction=limit, after_epoch=after_epoch
-    )
-    heard = hear(parts["test"], fitted.classifier, target=target, title="features of test")
+    prepared = classification.prepare(parts["train"], parts["validation"], options, seed=seed, max_bad_fraction=limit)
+    heard = hear(parts["test"], prepared.classifier, target=target, title="features of test")
     check_bad_fraction(len(heard.clips), heard.rejected, limit)
+    fitted = classification.learn(prepared, options, seed=seed, after_epoch=after_epoch)
     bad = {item.id for item in fitted.rejected}
     learned = parts["train"].part([place for place, name in enumerate(parts["train"].ids) if name not in bad])
     test = classification.predict(fitted.classifier, heard, target=target, title="test")

@@ -30,6 +30,14 @@ class Division:
     rejected: list[Rejected]
     advice: str = ""
 
+    def ordered(self) -> "Division":
+        """The same with what is learned sorted by id: then the order of a table's rows changes no weight."""
+        parts = dict(self.parts)
+        for split in ("train", "validation"):
+            clips = parts[split]
+            parts[split] = clips.part(sorted(range(len(clips)), key=lambda place: clips.ids[place]))
+        return replace(self, parts=parts)
+
     def with_extra(self, extra: Source | None, target: str) -> "Division":
         """The same with more clips in train, as `join_extra` has them."""
         if extra is None:
