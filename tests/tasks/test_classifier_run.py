@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, recall_score
 
 import soundraft
 from soundraft import files
+from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks import classifier_run
 from soundraft.tasks.classifier_folds import t_interval
@@ -272,6 +273,43 @@ def test_test_clips_that_cannot_be_used_cost_no_training(table: Path, monkeypatc
     untrained(monkeypatch)
     with pytest.raises(UserError, match=r"1 of 9 clips are bad; .*\n  nowhere.wav: no such file"):
         soundraft.fit(tones.CONFIG, frame)
+
+
+def with_age() -> dict[str, Any]:
+    given = config()
+    given["input_features"] += [{"name": "age", "type": "number"}]
+    return given
+
+
+def test_an_input_that_is_unknown_is_missing_but_not_in_training(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(table.parent)
+    frame = pandas.read_csv(table)
+    frame["split"] = ["train"] * 30 + ["validation"] * 9 + ["test"] * 9
+    result = soundraft.fit(with_age(), frame.assign(age=[*frame.age[:30], *[None] * 18]))
+    frame.loc[5, "age"] = None
+    together = soundraft.predict(result, frame).filter(like="probabilities").to_numpy()[5]
+    alone = soundraft.predict(result, frame[5:6]).filter(like="probabilities").to_numpy()[0]
+    np.testing.assert_allclose(alone, together, atol=1e-6)
+    monkeypatch.delattr("soundraft.tasks.classification.hear")
+    with pytest.raises(UserError, match="no clip has a age"):
+        soundraft.fit(with_age(), frame.assign(age=[*[None] * 30, *frame.age[30:]]))
+    with pytest.raises(UserError, match=r"input age: no training clip has a number; 00\.wav has 'x'"):
+        soundraft.fit(with_age(), frame.assign(age="x"))
+
+
+def test_text_for_a_number_sets_its_clip_aside(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(table.parent)
+    frame = pandas.read_csv(table)
+    frame["split"] = ["train"] * 30 + ["validation"] * 9 + ["test"] * 9
+    odd = frame.assign(age=["abc", *frame.age[1:]])
+    with pytest.raises(UserError, match=r"1 of 30 clips are bad; .*\n  00\.wav: input age: 'abc' is no number"):
+        soundraft.fit(with_age(), odd)
+    limits = defaults().limits.model_copy(update={"max_bad_fraction": 0.1})
+    lenient = defaults().model_copy(update={"limits": limits})
+    monkeypatch.setattr(classifier_run, "defaults", lambda: lenient)
+    result = soundraft.fit(with_age(), odd)
+    assert [(bad.id, bad.reason) for bad in result.rejected] == [("00.wav", "input age: 'abc' is no number")]
+    assert result.classifier.side[0].mean == pytest.approx(frame.age[1:30].mean())
 
 
 @pytest.mark.parametrize("place", ["file/x", "file/x/y", "/proc/x"])

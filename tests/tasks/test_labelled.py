@@ -75,6 +75,16 @@ def test_side_inputs_join_features_that_are_kept_without_them(computed: list[int
     assert all(torch.equal(clip[:, -3:], clip[:1, -3:].expand(len(clip), -1)) for clip in joined)
 
 
+def test_features_of_a_clip_do_not_depend_on_the_others() -> None:
+    given = sounds.clips(2)
+    given.facts[1]["age"] = 40
+    model = classifier(side=[SideInput("age", "number", mean=30.0, std=10.0)])
+    together = hear(given, model, target=None, title="").utterances.features
+    alone = hear(given.part([0]), model, target=None, title="").utterances.features
+    assert alone[0][0, -2:].tolist() == [0, 1]
+    assert torch.equal(alone[0], together[0])
+
+
 def test_a_clip_that_cannot_be_used_is_set_aside_with_its_reason(tmp_path: Path) -> None:
     whole = io.wav_bytes(sounds.wave("low"), sounds.RATE_HZ)
     short = io.wav_bytes(sounds.wave("low")[:100], sounds.RATE_HZ)

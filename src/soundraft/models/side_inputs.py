@@ -85,6 +85,14 @@ def fit_side_input(name: str, kind: str, values: Sequence[Any]) -> SideInput:
     return SideInput(name, kind, mean=float(numbers.mean()), std=spread or 1.0)
 
 
+def is_number_or_missing(value: Any) -> bool:
+    """Whether a raw value can be that of an input of type number."""
+    try:
+        return _missing(value) or math.isfinite(_number("", value))
+    except ModelError:
+        return False
+
+
 def encode_row(inputs: Sequence[SideInput], row: Mapping[str, Any]) -> torch.Tensor:
     """The columns `[S]` of one clip, all inputs side by side.
 

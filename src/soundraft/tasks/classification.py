@@ -19,7 +19,7 @@ from soundraft.models.classifier import AudioClassifier, build
 from soundraft.models.classifier_network import HEAD_KEYS
 from soundraft.models.decoding import decode
 from soundraft.models.pretrained_encoders import PRETRAINED
-from soundraft.models.side_inputs import SideInput, fit_side_input
+from soundraft.models.side_inputs import SideInput, fit_side_input, is_number_or_missing
 from soundraft.parallel import BadClip
 from soundraft.params.classification import Classification, EncoderParams
 from soundraft.runtime import UserError
@@ -153,9 +153,22 @@ def augmenter(
 
 
 def side_inputs(clips: LabelledClips, inputs: Sequence[str]) -> list[SideInput]:
-    """What `name:type` says, with vocabulary, or mean and deviation, of these clips."""
-    named = [item.rsplit(":", 1) for item in inputs]
-    return [fit_side_input(name, kind, clips.values(name)) for name, kind in named]
+    """What `name:type` says, with vocabulary, or mean and deviation, of these clips.
+
+    A clip whose number is none has no part in it: `hear` sets it aside.
+
+    Raises:
+        UserError: when no clip has the input, or none a number.
+    """
+    found = []
+    for name, kind in (item.rsplit(":", 1) for item in inputs):
+        values = clips.values(name)
+        usable = [value for value in values if kind != "number" or is_number_or_missing(value)]
+        if not any(value is not None for value in usable):
+            first = next(place for place, value in enumerate(values) if value is not None)
+            raise UserError(f"input {name}: no training clip has a number; {clips.ids[first]} has {values[first]!r}")
+        found.append(fit_side_input(name, kind, usable))
+    return found
 
 
 def encoder_settings(encoder: EncoderParams) -> dict[str, object]:

@@ -135,6 +135,8 @@ def from_dataset(folder: Path, split: Split) -> LabelledClips:
 def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | None, title: str) -> Heard:
     """Features of every clip, from the cache where they were made before; side inputs join them afterwards.
 
+    What is told of a clip does not depend on the others: a side input that none of them has is missing in each.
+
     Args:
         target: the fact that becomes the text of a clip; a clip without it is set aside. `None`: texts are empty.
     """
@@ -142,8 +144,6 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
     def compute(data: bytes) -> torch.Tensor:
         return compute_features(classifier, *io.parse(data))
 
-    for item in classifier.side if len(clips) else ():
-        clips.values(item.name)  # an input that no clip has is a mistake, not a missing value
     depends = {**classifier.features_depend_on(), "sample_rate_hz": classifier.sample_rate_hz, "soxr": soxr.__version__}
     out, kept, rejected = Utterances([], [], []), [], []
     contents = {}
