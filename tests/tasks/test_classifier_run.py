@@ -312,6 +312,41 @@ def test_text_for_a_number_sets_its_clip_aside(table: Path, monkeypatch: pytest.
     assert result.classifier.side[0].mean == pytest.approx(frame.age[1:30].mean())
 
 
+def test_rows_are_dropped_where_that_is_asked(table: Path, tmp_path: Path) -> None:
+    frame = pandas.read_csv(table)
+    holes = frame.assign(pitch=[None, *frame.pitch[1:47], " "], audio=[*frame.audio[:46], None, frame.audio[47]])
+    holes.to_csv(table.with_name("holes.csv"), index=False)
+    given = config(trainer={"epochs": 1}, preprocessing={"audio": {"missing_value_strategy": "drop_row"}})
+    with pytest.raises(UserError, match=r"clips are bad; .*\n  00\.wav: no pitch"):
+        soundraft.fit(given, table.with_name("holes.csv"))
+    given["output_features"] = [
+        {"name": "pitch", "type": "category", "preprocessing": {"missing_value_strategy": "drop_row"}}
+    ]
+    notes = [
+        f"{many} of 48 rows have no {what} and are dropped, as missing_value_strategy: drop_row asks"
+        for many, what in ((2, "pitch"), (1, "audio"))
+    ]
+    result = soundraft.fit(given, table.with_name("holes.csv"), output_dir=tmp_path / "out")
+    lost = [("00.wav", "no pitch, dropped"), ("row 47", "no audio, dropped"), ("47.wav", "no pitch, dropped")]
+    assert [(bad.id, bad.reason) for bad in result.rejected] == lost
+    assert result.division.notes[:2] == notes
+    assert sum(len(clips) for clips in result.division.parts.values()) == 45
+    quarantine = (tmp_path / "out/quarantine.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in quarantine] == [name for name, _ in lost]
+    for model in (result, tmp_path / "out"):
+        found = soundraft.evaluate(model, table.with_name("holes.csv"))
+        assert (found.predicted.ids, found.notes[:2]) == (result.test.ids, notes)
+        assert [bad.id for bad in found.rejected] == [name for name, _ in lost]
+        told = soundraft.predict(model, table.with_name("holes.csv"))
+        assert len(told) == 47
+        assert [bad["reason"] for bad in told.attrs["rejected"]] == ["no audio"]
+    folds = soundraft.cross_validate(given, table.with_name("holes.csv"), folds="k", k=2)
+    assert [bad.id for bad in folds.rejected] == [name for name, _ in lost]
+    frame.assign(pitch=None).to_csv(table.with_name("holes.csv"), index=False)
+    with pytest.raises(UserError, match=r"48 of 48 rows have no pitch and are dropped, .*: no clip is left"):
+        soundraft.fit(given, table.with_name("holes.csv"))
+
+
 @pytest.mark.parametrize("place", ["file/x", "file/x/y", "/proc/x"])
 def test_a_place_that_cannot_be_written_costs_no_training(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str

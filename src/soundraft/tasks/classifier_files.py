@@ -39,7 +39,8 @@ class Opened:
     """A classifier and what is known of the data that it wants.
 
     Attributes:
-        wanted: without the target.
+        wanted: without the target, and no row is dropped.
+        dropped: of what is measured rows are dropped whose cell is empty in these, as the run asked: audio, target.
         splits: of the clips of its run, by id; empty where the run is not there.
         contents: the same by `content_of` their audio; empty for runs of before it was written.
         train_labels: one a training clip of that run.
@@ -51,6 +52,7 @@ class Opened:
     splits: Mapping[str, str] = field(default_factory=dict)
     contents: Mapping[str, str] = field(default_factory=dict)
     train_labels: list[str] = field(default_factory=list)
+    dropped: Sequence[str] = ()
 
     def knowing(self, clips: Sequence[Mapping[str, str]]) -> "Opened":
         """The same with what the run did with each clip: the lines of its splits.csv."""
@@ -122,6 +124,7 @@ def describe(result: "ClassifierResult", *, seed: int) -> dict[str, Any]:
         "labels": result.classifier.labels,
         "audio": declared.audio,
         "columns": dict(declared.columns),
+        "dropped_rows_lack": declared.dropped,
         "clips": {split: len(result.division.parts[split]) for split in SPLITS},
         "division": result.division.how,
         "seed": seed,
@@ -163,7 +166,12 @@ def open_model(model: Path | str | AudioClassifier) -> Opened:
     if description.get("format") != FORMAT or description.get("version") != VERSION:
         raise UserError(f"{run / DESCRIPTION} is of another program, or of another version of this one")
     columns = description["columns"]
-    opened = Opened(classifier, _wanted(classifier, columns, description["audio"]), columns[classifier.target])
+    opened = Opened(
+        classifier,
+        _wanted(classifier, columns, description["audio"]),
+        columns[classifier.target],
+        dropped=description.get("dropped_rows_lack", ()),
+    )
     return opened.knowing(_read_splits(run / SPLITS_NAME))
 
 

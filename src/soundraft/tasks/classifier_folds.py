@@ -111,14 +111,14 @@ def cross_validate(
     for note in [*declared.notes, *source.notes, *(more.notes if more else [])]:
         say(f"note: {note}")
     say(f"{declared.options.target}: {len(source.clips):,} clips in {len(trainings)} folds by {folds}")
+    unused = [*source.rejected, *source.dropped]
     if folder is None:
-        found = _run(declared, trainings, more, None, seed, say)
+        measured, told, rejected = _run(declared, trainings, more, None, seed, say)
     else:
         with files.building(folder) as place:
-            found = _run(declared, trainings, more, place, seed, say)
-            _write(place, folds, *found, declared)
-    measured, told, rejected = found
-    return FoldsResult(folds, measured, means_of(measured), told, [*source.rejected, *rejected], folder)
+            measured, told, rejected = _run(declared, trainings, more, place, seed, say)
+            _write(place, folds, measured, told, [*unused, *rejected], declared)
+    return FoldsResult(folds, measured, means_of(measured), told, [*unused, *rejected], folder)
 
 
 def means_of(measured: Sequence[FoldScore]) -> dict[str, Mean]:

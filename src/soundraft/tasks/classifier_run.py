@@ -209,7 +209,12 @@ def evaluate(
     opened = _opened(model)
     folder = None if output_dir is None else free_folder(Path(output_dir))
     target = opened.classifier.target
-    wanted = replace(opened.wanted, target=target, columns={**opened.wanted.columns, target: opened.target_column})
+    wanted = replace(
+        opened.wanted,
+        target=target,
+        columns={**opened.wanted.columns, target: opened.target_column},
+        drop=opened.dropped,
+    )
     source = open_clips(data, wanted)
     chosen, notes = _chosen(source, opened, split)
     check_labels(opened.classifier.labels, chosen.known_labels(target), split="the clips")
@@ -217,7 +222,7 @@ def evaluate(
     rejected = [*source.rejected, *heard.rejected]
     check_bad_fraction(len(heard.clips), rejected, defaults().limits.max_bad_fraction)
     found = classification.predict(opened.classifier, heard, target=target)
-    evaluation = Evaluation(found, scores(found), [*source.notes, *notes], rejected)
+    evaluation = Evaluation(found, scores(found), [*source.notes, *notes], [*rejected, *source.dropped])
     if folder is not None:
         rows = [report.Row(START, START, 0, found, NAME)]
         if opened.train_labels:
@@ -285,8 +290,8 @@ def _opened(model: Path | str | AudioClassifier | ClassifierResult) -> Opened:
     if isinstance(model, ClassifierResult):
         declared = model.declared
         columns = {name: column for name, column in declared.columns.items() if name != declared.options.target}
-        wanted = replace(wanted_of(declared), columns=columns, target=None)
-        opened = Opened(model.classifier, wanted, declared.columns[declared.options.target])
+        wanted = replace(wanted_of(declared), columns=columns, target=None, drop=())
+        opened = Opened(model.classifier, wanted, declared.columns[declared.options.target], dropped=declared.dropped)
         return opened.knowing(splits_of(model))
     return open_model(model)
 

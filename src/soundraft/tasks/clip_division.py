@@ -21,7 +21,7 @@ class Division:
     Attributes:
         how: the kind of split, and whether speakers are shared.
         advice: what to declare where drawing at random lost a label.
-        rejected: lines of the data that are no clips.
+        rejected: lines of the data that are no clips, or that were to be dropped.
     """
 
     parts: Parts
@@ -43,7 +43,7 @@ class Division:
         if extra is None:
             return self
         parts, words = join_extra(self.parts, extra, target=target)
-        notes, rejected = [*self.notes, *extra.notes], [*self.rejected, *extra.rejected]
+        notes, rejected = [*self.notes, *extra.notes], [*self.rejected, *extra.rejected, *extra.dropped]
         return replace(self, parts=parts, how=f"{self.how}; {words}", notes=notes, rejected=rejected)
 
 
@@ -52,7 +52,9 @@ def wanted_of(declared: Declared) -> Wanted:
     kinds = dict(item.rsplit(":", 1) for item in declared.options.inputs)
     numbers = [name for name, kind in kinds.items() if kind == "number"]
     split = declared.split.column if declared.split.kind == "fixed" else None
-    return Wanted(declared.audio, declared.columns, numbers, declared.options.target, split or "split")
+    return Wanted(
+        declared.audio, declared.columns, numbers, declared.options.target, split or "split", declared.dropped
+    )
 
 
 def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Division:
@@ -67,6 +69,7 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
     rejected = [item for source in sources.values() for item in source.rejected]
     clips = sum(len(source.clips) for source in sources.values())
     check_bad_fraction(clips, rejected, defaults().limits.max_bad_fraction)
+    rejected += [item for source in sources.values() for item in source.dropped]
     parts: Parts = {split: source.clips for split, source in sources.items()}
     _check_apart(parts)
     absent: list[Split] = [split for split in SPLITS if split not in sources]

@@ -16,7 +16,7 @@ from soundraft.corpora.samples import AudioDataset, AudioSample
 from soundraft.manifest import SPLITS, Rejected, Split
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
-from soundraft.tasks.labelled import LabelledClips
+from soundraft.tasks.labelled import LabelledClips, label_of
 
 AUDIO_NAMES = ("audio", "audio_path")
 PARQUET = ".parquet"
@@ -35,6 +35,7 @@ class Wanted:
         numbers: those facts that are numbers.
         target: the fact that is told; `None` where it need not be known.
         split: the column that says of which split a clip is, where the data has it.
+        drop: rows are dropped whose cell is empty in these: audio, target.
     """
 
     audio: str = "audio"
@@ -42,6 +43,7 @@ class Wanted:
     numbers: Sequence[str] = ()
     target: str | None = None
     split: str = "split"
+    drop: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Source:
         splits: of each clip; `None` where the data says none.
         rejected: lines that are no clips.
         notes: what a person should know of them.
+        dropped: rows that were to be dropped, with what they lack.
     """
 
     title: str
@@ -60,6 +63,7 @@ class Source:
     splits: list[Split] | None
     rejected: list[Rejected] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    dropped: list[Rejected] = field(default_factory=list)
 
 
 def open_clips(data: Any, wanted: Wanted) -> Source:
@@ -162,7 +166,34 @@ def _of_rows(
     paths = [_shown(value) or f"row {number}" for number, value in enumerate(audio, start=1)]
     _check_some_exist(title, audio, folder)
     clips = LabelledClips(_ids(title, rows, paths), lambda place: _bytes(audio[place], folder), facts, paths)
-    return Source(title, clips, _splits(title, [row.get(wanted.split) for row in rows], wanted.split), rejected, notes)
+    splits = _splits(title, [row.get(wanted.split) for row in rows], wanted.split)
+    return _without_dropped(
+        Source(title, clips, splits, rejected, notes), [_has_audio(value) for value in audio], wanted
+    )
+
+
+def _without_dropped(source: Source, has_audio: Sequence[bool], wanted: Wanted) -> Source:
+    """The same without the rows that lack what `wanted.drop` names."""
+    clips, target, lacking = source.clips, wanted.target, dict[int, str]()
+    for place, facts in enumerate(clips.facts):
+        if "audio" in wanted.drop and not has_audio[place]:
+            lacking[place] = "audio"
+        elif "target" in wanted.drop and target is not None and label_of(facts.get(target)) is None:
+            lacking[place] = target
+    kept = [place for place in range(len(clips)) if place not in lacking]
+    counts = Counter(lacking.values())
+    notes = [
+        f"{count:,} of {len(clips):,} rows have no {name} and are dropped, as missing_value_strategy: drop_row asks"
+        for name, count in counts.items()
+    ]
+    if not kept:
+        raise UserError(f"{source.title}: {'; '.join(notes)}: no clip is left")
+    dropped = [
+        Rejected(clips.ids[place], (clips.paths or clips.ids)[place], f"no {name}, dropped")
+        for place, name in lacking.items()
+    ]
+    splits = None if source.splits is None else [source.splits[place] for place in kept]
+    return replace(source, clips=clips.part(kept), splits=splits, notes=[*source.notes, *notes], dropped=dropped)
 
 
 def _audio_column(title: str, columns: Sequence[str], wanted: Wanted) -> str:
@@ -254,6 +285,14 @@ def _shown(audio: Any) -> str:
     if isinstance(audio, Mapping):
         return str(audio.get("path") or "")
     return str(audio) if isinstance(audio, str | Path) else ""
+
+
+def _has_audio(value: Any) -> bool:
+    """Whether a cell names or holds audio, be it there or not; NaN and what a table leaves empty does not."""
+    if isinstance(value, Mapping):
+        return bool(value.get("bytes") or value.get("path"))
+    plain = _plain(value)
+    return plain is not None and not (isinstance(plain, str | bytes) and not plain.strip())
 
 
 def _bytes(audio: Any, folder: Path) -> bytes:

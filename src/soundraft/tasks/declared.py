@@ -56,6 +56,7 @@ class Declared:
         audio: the column with the audio.
         columns: of the target and of every input beside the audio: its name → its column.
         notes: how some keys are honoured, for a person.
+        dropped: rows are dropped whose cell is empty in these: audio, target.
     """
 
     options: Classification
@@ -63,6 +64,7 @@ class Declared:
     columns: Mapping[str, str]
     split: SplitRule
     notes: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
 
 def read_declaration(source: Path | str | Mapping[str, Any]) -> Declared:
@@ -110,7 +112,7 @@ def understand(given: Mapping[str, Any], title: str) -> Declared:
     if gathered.problems or options is None:
         count = "1 problem" if len(gathered.problems) == 1 else f"{len(gathered.problems)} problems"
         raise ParamsError("\n".join([f"{count} in {title}", *(f"  {line}" for line in gathered.problems)]))
-    return Declared(options, audio, columns, split, gathered.notes)
+    return Declared(options, audio, columns, split, gathered.notes, gathered.dropped)
 
 
 def _inputs(keys: Keys) -> tuple[str, dict[str, str], str | None]:

@@ -23,12 +23,14 @@ class Gathered:
         places: by the same key, where the declaration says it.
         problems: what cannot be honoured, a line each.
         notes: what a person should know of how it is honoured.
+        dropped: rows are dropped that lack these: audio, target.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
     def put(self, ours: str, taken: Taken, value: Any = None) -> None:
         """Set a key of the section, to another value than the one that was taken where that is given."""

@@ -16,7 +16,7 @@ _FRAMED = ("stft", "stft_phase", "group_delay", *BANDED)
 _USED_BY = {"num_filter_bands": BANDED, "num_coefficients": ("mfcc",)} | dict.fromkeys(
     ("window_length_in_s", "window_shift_in_s", "num_fft_points", "window_type"), _FRAMED
 )
-_NOT_FILLED = "what cannot be read is set aside and counted; nothing is put in its place"
+_NOT_FILLED = "nothing is put in the place of what is missing; without the key it is set aside and counted as bad"
 _SPLITS = {name: name for name in ("random", "stratify", "fixed", "speaker", "group", "hash")}
 _TRAINER_REASONS = {
     "cycle_learning_rate": "not here: it is that of the pipeline's cycles",
@@ -65,10 +65,17 @@ def _only_what_is(keys: Keys) -> None:
         if not isinstance(padding.value, int | float):
             keys.gathered.refuse(padding.place, f"got {padding.value!r}; allowed: a number")
         keys.gathered.notes.append(f"{padding.place} changes nothing: padding is masked, no encoder sees it")
-    keys.only("missing_value_strategy", ["drop_row"], _NOT_FILLED)
+    _drop_row(keys, "audio")
     for name in ("fill_value", "computed_fill_value"):
         keys.only(name, [None], _NOT_FILLED)
     keys.only("in_memory", [True], "features are held in memory, and kept on disk from run to run")
+
+
+def _drop_row(keys: Keys, lacking: str) -> None:
+    """Whether rows are dropped that lack audio or target: whose cell is empty, not whose file is."""
+    if "missing_value_strategy" in keys and lacking not in keys.gathered.dropped:
+        keys.gathered.dropped.append(lacking)
+    keys.only("missing_value_strategy", ["drop_row"], _NOT_FILLED)
 
 
 def check_features(features: Mapping[str, Any], gathered: Gathered) -> int:
@@ -243,7 +250,7 @@ def read_training_loss(feature: Keys) -> None:
     feature.only("calibration", [True], "probabilities are always calibrated on validation")
     preprocessing = feature.section("preprocessing", whose="the preprocessing of an output")
     if preprocessing is not None:
-        preprocessing.only("missing_value_strategy", ["drop_row"], "a clip without a label is set aside")
+        _drop_row(preprocessing, "target")
         preprocessing.end()
 
 

@@ -58,7 +58,7 @@ class LabelledClips:
         Raises:
             UserError: when it is known of no clip.
         """
-        return [_label(value) for value in self.values(target)]
+        return [label_of(value) for value in self.values(target)]
 
     def known_labels(self, target: str) -> list[str]:
         """What is told of the clips of which it is known; UserError as `labels`."""
@@ -151,7 +151,7 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
         for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
             facts = clips.facts[index]
             try:
-                label = "" if target is None else _label(facts.get(target))
+                label = "" if target is None else label_of(facts.get(target))
                 if label is None:
                     raise BadClip(f"no {target}")
                 audio = clips.audio(index)
@@ -196,7 +196,7 @@ def inputs_of(facts: Mapping[str, Any], classifier: AudioClassifier) -> dict[str
     return {item.name: facts.get(item.name) for item in classifier.side}
 
 
-def _label(value: Any) -> str | None:
+def label_of(value: Any) -> str | None:
     """A fact as a label; what a table leaves empty, NaN too, is none."""
     empty = value is None or str(value).strip() == "" or (isinstance(value, float) and math.isnan(value))
     return None if empty else str(value)
