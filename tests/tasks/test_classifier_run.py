@@ -15,7 +15,6 @@ from sklearn.metrics import accuracy_score, recall_score
 
 import soundraft
 from soundraft import files
-from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks import classifier_run
 from soundraft.tasks.classifier_folds import t_interval
@@ -258,115 +257,6 @@ def test_a_test_label_that_training_never_saw_costs_no_training(
     monkeypatch.delattr(classifier_run.classification, "prepare")
     with pytest.raises(UserError, match=r"test: 1 of 10 clips have labels that training never saw: 'shrill' \(1\)"):
         classifier_run.train_and_test(run.declared, replace(run.division, parts={**parts, "test": odd}), seed=0)
-
-
-def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on a training is an error."""
-    monkeypatch.delattr(classifier_run.classification, "learn")
-
-
-def test_test_clips_that_cannot_be_used_cost_no_training(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(table.parent)
-    frame = pandas.read_csv(table)
-    frame["split"] = ["train"] * 30 + ["validation"] * 9 + ["test"] * 9
-    frame.loc[47, "audio"] = "nowhere.wav"
-    untrained(monkeypatch)
-    with pytest.raises(UserError, match=r"1 of 9 clips are bad; .*\n  nowhere.wav: no such file"):
-        soundraft.fit(tones.CONFIG, frame)
-
-
-def with_age() -> dict[str, Any]:
-    given = config()
-    given["input_features"] += [{"name": "age", "type": "number"}]
-    return given
-
-
-def test_an_input_that_is_unknown_is_missing_but_not_in_training(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(table.parent)
-    frame = pandas.read_csv(table)
-    frame["split"] = ["train"] * 30 + ["validation"] * 9 + ["test"] * 9
-    result = soundraft.fit(with_age(), frame.assign(age=[*frame.age[:30], *[None] * 18]))
-    frame.loc[5, "age"] = None
-    together = soundraft.predict(result, frame).filter(like="probabilities").to_numpy()[5]
-    alone = soundraft.predict(result, frame[5:6]).filter(like="probabilities").to_numpy()[0]
-    np.testing.assert_allclose(alone, together, atol=1e-6)
-    monkeypatch.delattr("soundraft.tasks.classification.hear")
-    with pytest.raises(UserError, match="no clip has a age"):
-        soundraft.fit(with_age(), frame.assign(age=[*[None] * 30, *frame.age[30:]]))
-    with pytest.raises(UserError, match=r"input age: no training clip has a number; 00\.wav has 'x'"):
-        soundraft.fit(with_age(), frame.assign(age="x"))
-
-
-def test_text_for_a_number_sets_its_clip_aside(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(table.parent)
-    frame = pandas.read_csv(table)
-    frame["split"] = ["train"] * 30 + ["validation"] * 9 + ["test"] * 9
-    odd = frame.assign(age=["abc", *frame.age[1:]])
-    with pytest.raises(UserError, match=r"1 of 30 clips are bad; .*\n  00\.wav: input age: 'abc' is no number"):
-        soundraft.fit(with_age(), odd)
-    limits = defaults().limits.model_copy(update={"max_bad_fraction": 0.1})
-    lenient = defaults().model_copy(update={"limits": limits})
-    monkeypatch.setattr(classifier_run, "defaults", lambda: lenient)
-    result = soundraft.fit(with_age(), odd)
-    assert [(bad.id, bad.reason) for bad in result.rejected] == [("00.wav", "input age: 'abc' is no number")]
-    assert result.classifier.side[0].mean == pytest.approx(frame.age[1:30].mean())
-
-
-def test_rows_are_dropped_where_that_is_asked(table: Path, tmp_path: Path) -> None:
-    frame = pandas.read_csv(table)
-    holes = frame.assign(pitch=[None, *frame.pitch[1:47], " "], audio=[*frame.audio[:46], None, frame.audio[47]])
-    holes.to_csv(table.with_name("holes.csv"), index=False)
-    given = config(trainer={"epochs": 1}, preprocessing={"audio": {"missing_value_strategy": "drop_row"}})
-    with pytest.raises(UserError, match=r"clips are bad; .*\n  00\.wav: no pitch"):
-        soundraft.fit(given, table.with_name("holes.csv"))
-    given["output_features"] = [
-        {"name": "pitch", "type": "category", "preprocessing": {"missing_value_strategy": "drop_row"}}
-    ]
-    notes = [
-        f"{many} of 48 rows have no {what} and are dropped, as missing_value_strategy: drop_row asks"
-        for many, what in ((2, "pitch"), (1, "audio"))
-    ]
-    result = soundraft.fit(given, table.with_name("holes.csv"), output_dir=tmp_path / "out")
-    lost = [("00.wav", "no pitch, dropped"), ("row 47", "no audio, dropped"), ("47.wav", "no pitch, dropped")]
-    assert [(bad.id, bad.reason) for bad in result.rejected] == lost
-    assert result.division.notes[:2] == notes
-    assert sum(len(clips) for clips in result.division.parts.values()) == 45
-    quarantine = (tmp_path / "out/quarantine.jsonl").read_text().splitlines()
-    assert [json.loads(line)["id"] for line in quarantine] == [name for name, _ in lost]
-    for model in (result, tmp_path / "out"):
-        found = soundraft.evaluate(model, table.with_name("holes.csv"))
-        assert (found.predicted.ids, found.notes[:2]) == (result.test.ids, notes)
-        assert [bad.id for bad in found.rejected] == [name for name, _ in lost]
-        told = soundraft.predict(model, table.with_name("holes.csv"))
-        assert len(told) == 47
-        assert [bad["reason"] for bad in told.attrs["rejected"]] == ["no audio"]
-    folds = soundraft.cross_validate(given, table.with_name("holes.csv"), folds="k", k=2)
-    assert [bad.id for bad in folds.rejected] == [name for name, _ in lost]
-    frame.assign(pitch=None).to_csv(table.with_name("holes.csv"), index=False)
-    with pytest.raises(UserError, match=r"48 of 48 rows have no pitch and are dropped, .*: no clip is left"):
-        soundraft.fit(given, table.with_name("holes.csv"))
-
-
-@pytest.mark.parametrize("place", ["file/x", "file/x/y", "/proc/x"])
-def test_a_place_that_cannot_be_written_costs_no_training(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    (tmp_path / "file").write_text("")
-    untrained(monkeypatch)
-    with pytest.raises(UserError, match=f"{place}: no folder can be made there: "):
-        soundraft.fit(tones.CONFIG, table, output_dir=tmp_path / place)
-
-
-def test_the_order_of_the_rows_changes_no_weight(run: soundraft.ClassifierResult, table: Path, tmp_path: Path) -> None:
-    assert run.folder is not None
-    mixed = table.with_name("mixed.csv")
-    pandas.read_csv(table).sample(frac=1, random_state=0).to_csv(mixed, index=False)
-    again = soundraft.fit(tones.CONFIG, mixed, output_dir=tmp_path / "out")
-    assert again.test.ids != run.test.ids
-    assert set(again.test.ids) == set(run.test.ids)
-    assert again.folder is not None
-    for name in ("model.safetensors", "config.json"):
-        assert (run.folder / "model" / name).read_bytes() == (again.folder / "model" / name).read_bytes()
 
 
 def test_a_label_that_chance_kept_from_training_comes_with_what_to_declare(table: Path) -> None:

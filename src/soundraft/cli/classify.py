@@ -162,7 +162,9 @@ def predict(given: argparse.Namespace) -> None:
     if given.output.suffix not in (".parquet", ".csv"):
         raise UserError(f"--output writes a .parquet or a .csv file, not {given.output}")
     given.unlabelled = True
-    found, rejected = answers(given.model, data_of(given, seed=given.seed))
+    found, rejected, notes = answers(given.model, data_of(given, seed=given.seed))
+    for note in notes:
+        print(f"note: {note}")
     print_each("set aside", rejected)
     if given.output.suffix == ".csv":
         text = io.StringIO()

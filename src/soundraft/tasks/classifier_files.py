@@ -129,7 +129,7 @@ def describe(result: "ClassifierResult", *, seed: int) -> dict[str, Any]:
         "division": result.division.how,
         "seed": seed,
         "rejected": len(result.rejected),
-        "notes": [*declared.notes, *result.division.notes],
+        "notes": [*declared.notes, *result.division.notes, *result.notes],
         "classification": options,
         "parameters": sum(weights.numel() for weights in result.classifier.model.parameters()),
         "temperature": result.classifier.temperature,

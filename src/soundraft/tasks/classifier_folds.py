@@ -145,7 +145,8 @@ def _run(
         how = speakers_shared(fold.parts["train"], fold.parts["test"])
         try:
             division = Division(fold.parts, how, [], []).with_extra(extra, declared.options.target)
-            result = train_and_test(declared, division, seed=seed)
+            # every fold hears the same clips, so that once is enough
+            result = train_and_test(declared, division, seed=seed, tell=say if number == 1 else None)
         except UserError as error:
             raise UserError(f"fold {fold.name}: {error}") from error
         rejected |= {item.id: item for item in result.rejected}

@@ -33,7 +33,7 @@ from soundraft.tasks.clip_division import Division, divide, wanted_of
 from soundraft.tasks.clip_extra import open_extra
 from soundraft.tasks.clip_tables import Source, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
-from soundraft.tasks.labelled import LabelledClips, hear
+from soundraft.tasks.labelled import LabelledClips, cut_short, hear
 from soundraft.training.epochs import EpochRow, EpochsReport
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class ClassifierResult:
         svm, majority: those of the controls on the test clips.
         rejected: clips that could not be used, with the reason.
         contents: of the others, id → `content_of` their audio.
+        notes: what a person should know of how the clips were heard.
         folder: of the run; `None` when nothing was written.
     """
 
@@ -71,6 +72,7 @@ class ClassifierResult:
     majority: Predicted
     rejected: list[Rejected]
     contents: dict[str, str]
+    notes: list[str]
     folder: Path | None = None
 
     @property
@@ -146,9 +148,9 @@ def fit(
     say(f"{declared.options.target}: clips {sizes}; {division.how}")
     try:
         if folder is None:
-            return train_and_test(declared, division, seed=seed)
+            return train_and_test(declared, division, seed=seed, tell=say)
         with files.building(folder) as place:  # around the training: a place that cannot be written costs none
-            result = train_and_test(declared, division, seed=seed)
+            result = train_and_test(declared, division, seed=seed, tell=say)
             write_run(place, result, Bootstrap(defaults().evaluate.bootstrap_samples, seed), seed=seed)
     except UnseenLabels as error:
         raise UserError("; ".join(filter(None, (str(error), division.advice)))) from error
@@ -156,7 +158,12 @@ def fit(
 
 
 def train_and_test(
-    declared: Declared, division: Division, *, seed: int, after_epoch: Callable[[EpochRow], None] | None = None
+    declared: Declared,
+    division: Division,
+    *,
+    seed: int,
+    tell: Tell | None = None,
+    after_epoch: Callable[[EpochRow], None] | None = None,
 ) -> ClassifierResult:
     """One training, and its model and the controls on the test clips; the order of the clips changes nothing."""
     division = division.ordered()
@@ -167,6 +174,10 @@ def train_and_test(
     prepared = classification.prepare(parts["train"], parts["validation"], options, seed=seed, max_bad_fraction=limit)
     heard = hear(parts["test"], prepared.classifier, target=target, title="features of test")
     check_bad_fraction(len(heard.clips), heard.rejected, limit)
+    notes = cut_short(prepared.classifier, prepared.learned, prepared.judged, heard)
+    if tell is not None:
+        for note in notes:
+            tell(f"note: {note}")
     fitted = classification.learn(prepared, options, seed=seed, after_epoch=after_epoch)
     bad = {item.id for item in fitted.rejected}
     learned = parts["train"].part([place for place, name in enumerate(parts["train"].ids) if name not in bad])
@@ -182,6 +193,7 @@ def train_and_test(
         majority=majority(learned.known_labels(target), test),
         rejected=[*division.rejected, *fitted.rejected, *heard.rejected],
         contents=fitted.contents | heard.contents,
+        notes=notes,
     )
 
 
@@ -222,7 +234,8 @@ def evaluate(
     rejected = [*source.rejected, *heard.rejected]
     check_bad_fraction(len(heard.clips), rejected, defaults().limits.max_bad_fraction)
     found = classification.predict(opened.classifier, heard, target=target)
-    evaluation = Evaluation(found, scores(found), [*source.notes, *notes], [*rejected, *source.dropped])
+    told = [*source.notes, *notes, *cut_short(opened.classifier, heard)]
+    evaluation = Evaluation(found, scores(found), told, [*rejected, *source.dropped])
     if folder is not None:
         rows = [report.Row(START, START, 0, found, NAME)]
         if opened.train_labels:
@@ -242,26 +255,29 @@ def predict(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -
 
     Returns:
         A row a clip: id, path, `<target>_predictions`, `<target>_probability`, and for each label
-        `<target>_probabilities_<label>`. Clips that cannot be used are left out; `.attrs["rejected"]` has them.
+        `<target>_probabilities_<label>`. Clips that cannot be used are left out; `.attrs["rejected"]` has them,
+        `.attrs["notes"]` what a person should know of the others.
 
     Raises:
         UserError: as `evaluate`; when no clip can be used.
     """
-    found, rejected = answers(model, data)
+    found, rejected, notes = answers(model, data)
     table = table_of(found)
-    table.attrs["rejected"] = [vars(item) for item in rejected]
+    table.attrs |= {"rejected": [vars(item) for item in rejected], "notes": notes}
     return table
 
 
-def answers(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -> tuple[Predicted, list[Rejected]]:
-    """What `predict` makes its table of, and the clips that cannot be used."""
+def answers(
+    model: Path | str | AudioClassifier | ClassifierResult, data: Any
+) -> tuple[Predicted, list[Rejected], list[str]]:
+    """What `predict` makes its table of, the clips that cannot be used, and what to know of the others."""
     opened = _opened(model)
     source = open_clips(data, opened.wanted)
     heard = hear(source.clips, opened.classifier, target=None, title="features")
     rejected = [*source.rejected, *heard.rejected]
     check_bad_fraction(len(heard.clips), rejected, 1.0)  # what can be told is told
     found = classification.predict(opened.classifier, heard, target=opened.classifier.target)
-    return found, rejected
+    return found, rejected, [*source.notes, *cut_short(opened.classifier, heard)]
 
 
 def table_of(found: Predicted) -> "pandas.DataFrame":

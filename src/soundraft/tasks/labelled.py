@@ -12,6 +12,7 @@ import soxr
 import torch
 
 from soundraft.audio import io
+from soundraft.audio.spectra import whole_samples
 from soundraft.dataset.feature_cache import FeatureCache, content_of
 from soundraft.dataset.loader import Utterances, open_split
 from soundraft.manifest import Rejected, Split
@@ -110,12 +111,14 @@ class Heard:
 
     Attributes:
         contents: id → `content_of` the clip's audio.
+        longer: how many of the clips are longer than the classifier hears.
     """
 
     clips: LabelledClips
     utterances: Utterances
     rejected: list[Rejected]
     contents: dict[str, str] = field(default_factory=dict)
+    longer: int = 0
 
 
 def from_dataset(folder: Path, split: Split) -> LabelledClips:
@@ -146,7 +149,7 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
 
     depends = {**classifier.features_depend_on(), "sample_rate_hz": classifier.sample_rate_hz, "soxr": soxr.__version__}
     out, kept, rejected = Utterances([], [], []), [], []
-    contents = {}
+    contents, longer = {}, 0
     with FeatureCache(depends, compute) as cache:
         for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
             facts = clips.facts[index]
@@ -156,6 +159,7 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
                     raise BadClip(f"no {target}")
                 audio = clips.audio(index)
                 features = classifier.with_side(cache.of(audio), inputs_of(facts, classifier))
+                longer += _is_longer(audio, classifier.length_limit_s)
             except (BadClip, UserError, FileNotFoundError) as error:
                 path = clips.paths[index] if clips.paths else clips.ids[index]
                 reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
@@ -166,7 +170,23 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
             out.ids.append(clips.ids[index])
             out.texts.append(label)
             out.features.append(features)
-    return Heard(clips.part(kept), out, rejected, contents)
+    return Heard(clips.part(kept), out, rejected, contents, longer)
+
+
+def cut_short(classifier: AudioClassifier, *heard: Heard) -> list[str]:
+    """How many clips are longer than the classifier hears, in words; nothing where none is."""
+    longer, limit_s = sum(each.longer for each in heard), classifier.length_limit_s
+    count = sum(len(each.clips) for each in heard)
+    are = "is" if longer == 1 else "are"
+    note = f"{longer:,} of {count:,} clips {are} longer than {limit_s:g} s: only the first {limit_s:g} s are heard"
+    return [note] if longer else []
+
+
+def _is_longer(audio: bytes, limit_s: float) -> bool:
+    if limit_s in (0, math.inf):  # no limit
+        return False
+    samples, rate_hz = io.length(audio)
+    return samples > whole_samples(limit_s, rate_hz)
 
 
 def compute_features(classifier: AudioClassifier, samples: np.ndarray, rate_hz: int) -> torch.Tensor:
