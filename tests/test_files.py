@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from soundraft import files
+from soundraft.runtime import UserError
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
@@ -26,6 +27,14 @@ def test_building_that_dies_leaves_the_old_directory(tmp_path: Path) -> None:
         assert list(scratch.iterdir()) == []
         (scratch / "b").write_text("new")
     assert [path.name for path in out.iterdir()] == ["b"]
+
+
+def test_a_place_where_no_folder_can_be_made_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    message = "file/out: no folder can be made there: Not a directory"
+    with pytest.raises(UserError, match=message), files.building(tmp_path / "file/out"):
+        raise AssertionError("nothing may be built")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("name", ["../x.wav", "/etc/passwd", "a/../../x.wav"])

@@ -1,3 +1,4 @@
+import io as memory
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,12 @@ def test_containers_and_channels(tmp_path: Path, suffix: str, channels: int) -> 
 def test_resampling_keeps_a_tone() -> None:
     there = io.resample(tone(rate_hz=8000), 8000, 24000)
     np.testing.assert_allclose(there[2000:-2000], tone(rate_hz=24000)[2000:-2000], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
+def test_the_header_says_how_long_a_clip_is(kind: str) -> None:
+    stream = memory.BytesIO()
+    soundfile.write(stream, np.zeros((1234, 2), np.float32), 8000, format=kind)
+    assert io.length(stream.getvalue()) == (1234, 8000)
+    with pytest.raises(BadClip, match="not readable as audio"):
+        io.length(b"no audio")

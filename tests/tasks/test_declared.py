@@ -105,6 +105,14 @@ def test_preprocessing_stands_where_people_put_it(feature: dict[str, Any], top: 
     assert (options.features.type, options.features.norm, options.channel) == ("stft", "per_file", "0")
 
 
+def test_rows_are_dropped_only_where_a_declaration_says_so() -> None:
+    drop = {"missing_value_strategy": "drop_row"}
+    assert read({}).dropped == []
+    assert read({"preprocessing": drop}).dropped == ["audio"]
+    assert read({}, defaults={"audio": {"preprocessing": drop}}).dropped == ["audio"]
+    assert read({}, output={"preprocessing": drop}).dropped == ["target"]
+
+
 def test_keys_of_other_features_are_said_to_change_nothing() -> None:
     def notes(**preprocessing: Any) -> list[str]:
         return read({"preprocessing": preprocessing}).notes
