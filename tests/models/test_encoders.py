@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,22 @@ def test_a_clip_gives_the_same_alone_and_in_a_batch_with_a_longer_one(name: str,
         torch.testing.assert_close(together[index, : int(length)], alone[0, : int(length)], atol=1e-5, rtol=0)
         for pooling in poolings:
             torch.testing.assert_close(pooling(together, lengths)[index], pooling(alone, length)[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "knob"), [(name, knob) for name in ENCODERS for knob in options(name)])
+def test_every_knob_changes_what_comes_out(name: str, knob: str) -> None:
+    def made(settings: dict[str, Any]) -> torch.Tensor:
+        torch.manual_seed(1)
+        encoder = build_encoder(name, COLUMNS, settings).train()
+        frames, lengths = encoder(*pad(clips()))
+        return Pooling("mean", encoder.width)(frames, lengths)
+
+    usual = options(name)[knob]
+    others: dict[str, Any] = {"cell_type": "gru", "bidirectional": False}
+    other = others.get(knob, [usual[0] + 1, *usual[1:]] if isinstance(usual, tuple) else None)
+    other = 2 * usual if other is None else other
+    plain, changed = made({}), made({knob: other})
+    assert plain.shape != changed.shape or not torch.allclose(plain, changed)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
