@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -23,6 +23,8 @@ CHUNK_CLIPS = 32  # a clip costs about a millisecond; a chunk keeps the cost of 
 
 
 PROBE_CLIPS = 4  # the first ones tell how long a clip takes
+LOG_INTERVAL_S = 10.0
+_CURSOR_UP = "\x1b[A"  # from the bar of a part of the work to that of the whole
 WORKERS_PAY_AFTER_S = 2.0  # starting two processes, each with its imports, takes about a second
 
 
@@ -147,11 +149,27 @@ def map_fresh(function: Callable[[Item], Result], items: Sequence[Item], *, titl
 
 def progress(total: int, *, title: str, unit: str) -> tqdm:
     """A progress bar on stderr: a live line on a terminal, a line every ten seconds in a log; of short work nothing."""
-    interval_s = 0.2 if sys.stderr.isatty() else 10.0
+    live = sys.stderr.isatty()
+    interval_s = 0.2 if live else LOG_INTERVAL_S
     return tqdm(
         total=total, desc=title, unit=unit, mininterval=interval_s, maxinterval=interval_s, delay=interval_s,
-        dynamic_ncols=True,
+        dynamic_ncols=True, file=sys.stderr if live else _Lines(sys.stderr),
     )  # fmt: skip
+
+
+class _Lines:
+    """A log: what tqdm would write over again is a line each."""
+
+    def __init__(self, log: TextIO) -> None:
+        self.log = log
+
+    def write(self, text: str) -> None:
+        line = text.replace(_CURSOR_UP, "").strip()
+        if line:
+            self.log.write(f"{line}\n")
+
+    def flush(self) -> None:
+        self.log.flush()
 
 
 def progress_over(items: Iterable[Item], *, total: int, title: str, unit: str) -> Iterator[Item]:

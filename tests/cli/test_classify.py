@@ -94,7 +94,8 @@ def test_evaluate_and_predict(run: Path, table: Path, tmp_path: Path, capsys: py
     soundraft(capsys, "predict", "--model", run / "model", "--dataset", table, "--output", tmp_path / "p.parquet")
     one, other = pandas.read_csv(tmp_path / "p.csv"), pandas.read_parquet(tmp_path / "p.parquet")
     assert list(one.pitch_predictions) == list(other.pitch_predictions)
-    assert set(one.columns) <= set(other.columns)
+    assert list(one.columns) == list(other.columns)
+    assert list(one.speaker) == list(other.speaker)
 
 
 def test_predict_tells_which_clips_are_set_aside(

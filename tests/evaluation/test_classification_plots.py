@@ -20,11 +20,13 @@ from soundraft.runtime import UserError
 HISTORY = [{"epoch": n, "loss": 3 / n, "learning_rate": 0.001, "validation": 1 - abs(4 - n) / 10} for n in range(1, 9)]
 
 
-def answers(labels: int, clips: int = 80, present: int | None = None, name: str = "label") -> Predicted:
+def answers(
+    labels: int, clips: int = 80, present: int | None = None, name: str = "label", strength: float = 1.0
+) -> Predicted:
     rng = np.random.default_rng(labels)
     right = rng.integers(0, present or labels, clips)
     shares = rng.dirichlet(np.ones(labels), clips)
-    shares[np.arange(clips), right] += rng.random(clips)
+    shares[np.arange(clips), right] += strength * rng.random(clips)
     shares /= shares.sum(1, keepdims=True)
     names = [f"{name} {number}" for number in range(labels)]
     return predicted([f"c{n}" for n in range(clips)], shares, names, references=[names[place] for place in right])
@@ -88,6 +90,23 @@ def curves(figure: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: data for name, data in lines.items() if name.startswith("label")}
 
 
+def test_a_long_name_does_not_make_the_matrix_smaller() -> None:
+    def drawn(*names: str) -> tuple[np.ndarray, list[str]]:
+        shares = np.tile(np.eye(len(names)), (2, 1))
+        given = predicted([str(n) for n in range(len(shares))], shares, names, references=[*names, *names])
+        figure = classification_plots.confusion_matrix(given)
+        return figure.get_size_inches(), [text.get_text() for text in figure.axes[0].get_yticklabels()]
+
+    others = [f"label {n} of twelve" for n in range(10, 20)]
+    size, shown = drawn(*others, "x" * 18)
+    assert shown == [*others, "x" * 18]
+    longer, cut = drawn(*others, "a name that goes on and on to the end of the line")
+    assert (longer == size).all()
+    assert cut == [*others, "a name that…e line"]
+    twins = [f"a long name {n} that has a long end" for n in (1, 2)]
+    assert len(set(drawn(*twins)[1])) == 2
+
+
 def test_below_the_curves_are_the_areas_in_the_legend() -> None:
     given = answers(5)
     found = classification.scores(given)
@@ -106,6 +125,15 @@ def test_below_the_curves_are_the_areas_in_the_legend() -> None:
     )
     for name, area in steps.items():
         assert f"{area:.3f}  {name}" in {text.get_text() for text in both.axes[0].get_legend().get_texts()}
+
+
+def test_precision_begins_with_what_was_measured() -> None:
+    given = answers(30, clips=600, strength=0.05)
+    axes = classification_plots.precision_recall(given).axes[0]
+    for _, (_, precision) in curves(axes.figure).items():
+        assert precision[0] == precision[1]
+    mean = next(line.get_data()[1] for line in axes.lines if line.get_label() == "mean of all labels")
+    assert mean[0] == mean[1] < 0.5
 
 
 def test_of_many_labels_the_mean_and_the_worst_stand_out() -> None:

@@ -105,3 +105,15 @@ def test_what_cannot_be_learned_is_refused() -> None:
         fitted().probabilities([clips[0][:0]])
     with pytest.raises(ValueError, match="4 training clips, but 3 labels"):
         fit_control(clips, told[:3], labels=LABELS, sample_rate_hz=RATE_HZ)
+
+
+def test_few_clips_of_many_labels_are_learned_without_complaint() -> None:
+    labels = [f"label {number}" for number in range(16)]
+    told = (labels * 2)[:24]
+    clips = [sound("noise", seed, 0.1) for seed in range(len(told))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        control = fit_control(clips, told, labels=labels, sample_rate_hz=RATE_HZ)
+        assert control.probabilities(clips).shape == (24, 16)
+        with pytest.raises(UserWarning, match="another"):
+            warnings.warn("another", stacklevel=1)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,57 @@ def test_a_clip_gives_the_same_alone_and_in_a_batch_with_a_longer_one(name: str,
             torch.testing.assert_close(pooling(together, lengths)[index], pooling(alone, length)[0], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("name", "knob"), [(name, knob) for name in ENCODERS for knob in options(name)])
+def test_every_knob_changes_what_comes_out(name: str, knob: str) -> None:
+    def made(settings: dict[str, Any]) -> torch.Tensor:
+        torch.manual_seed(1)
+        encoder = build_encoder(name, COLUMNS, settings).train()
+        frames, lengths = encoder(*pad(clips()))
+        return Pooling("mean", encoder.width)(frames, lengths)
+
+    usual = options(name)[knob]
+    others: dict[str, Any] = {"cell_type": "gru", "bidirectional": False}
+    other = others.get(knob, [usual[0] + 1, *usual[1:]] if isinstance(usual, tuple) else None)
+    other = 2 * usual if other is None else other
+    plain, changed = made({}), made({knob: other})
+    assert plain.shape != changed.shape or not torch.allclose(plain, changed)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_batch_has_the_gradient_of_its_clips(name: str) -> None:
+    torch.manual_seed(1)
+    encoder = build_encoder(name, COLUMNS, {**SMALL[name], "dropout": 0.0})
+    pooling = Pooling("statistics", encoder.width)
+    pooling(*encoder(*pad(clips()))).sum().backward()
+    together = [weight.grad.clone() for weight in encoder.parameters() if weight.grad is not None]
+    encoder.zero_grad()
+    for clip in clips():
+        pooling(*encoder(clip[None], torch.tensor([len(clip)]))).sum().backward()
+    torch.testing.assert_close([weight.grad for weight in encoder.parameters()], together, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if "rnn" not in name])  # an RNN packs lengths of the CPU
+def test_all_that_is_made_on_the_way_is_where_the_frames_are(name: str) -> None:
+    encoder = build_encoder(name, COLUMNS, SMALL[name]).to("meta")
+    frames, lengths = encoder(
+        torch.empty(2, 9, COLUMNS, device="meta"), torch.empty(2, dtype=torch.long, device="meta")
+    )
+    assert frames.device.type == lengths.device.type == "meta"
+    assert frames.shape[2] == encoder.width
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_half_precision_gives_nearly_the_same(name: str) -> None:
+    torch.manual_seed(1)
+    encoder = build_encoder(name, COLUMNS, SMALL[name]).eval()
+    pooling = Pooling("statistics", encoder.width)
+    with torch.no_grad():
+        exact = pooling(*encoder(*pad(clips())))
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = pooling(*encoder(*pad(clips())))
+    torch.testing.assert_close(coarse.float(), exact, atol=0.1, rtol=0)
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_what_stands_in_padded_frames_does_not_matter(name: str) -> None:
     torch.manual_seed(1)
@@ -67,6 +119,34 @@ def test_a_sound_that_moves_up_moves_what_convolutions_over_bands_make_of_it() -
     assert frames.tolist() == [5]
     torch.testing.assert_close(low.roll(4, dims=3), high)
     assert not torch.allclose(low, high)
+
+
+@pytest.mark.parametrize(
+    ("frames", "bands", "size", "pool_sizes"),
+    [(1, 1, 3, (2, 2)), (1, 5, 2, (4, 3)), (7, 1, 4, (3, 2)), (5, 9, 5, (8, 16)), (6, 7, 1, (1, 1)), (9, 6, 6, (1, 4))],
+    ids=["one place", "one frame", "one band", "one pool", "no pool", "even kernel"],
+)
+def test_a_convolution_over_bands_is_a_plain_sum(
+    frames: int, bands: int, size: int, pool_sizes: tuple[int, int]
+) -> None:
+    torch.manual_seed(1)
+    layer = Convolution2D(2, 3, size, pool_size=pool_sizes[0], band_pool_size=pool_sizes[1], dropout=0.5).eval()
+    planes = torch.randn(1, 2, frames, bands)
+    found, lengths = layer(planes, torch.tensor([frames]))
+    weight, bias = (value.detach().numpy() for value in (layer.conv.weight, layer.conv.bias))
+    heard = np.pad(planes[0].numpy(), [(0, 0), *[(size // 2, (size - 1) // 2)] * 2])
+    sums = [
+        [(heard[:, t : t + size, f : f + size] * weight).sum((1, 2, 3)) for f in range(bands)] for t in range(frames)
+    ]
+    summed = np.array(sums) + bias  # [T, F, 3]
+    high, wide = pool_sizes
+    expected = np.array(
+        [[summed[t : t + high, f : f + wide].max((0, 1)) for f in range(0, bands, wide)]
+         for t in range(0, frames, high)]
+    )  # fmt: skip
+    expected = (expected - expected.mean(-1, keepdims=True)) / np.sqrt(expected.var(-1, keepdims=True) + 1e-5)
+    assert lengths.tolist() == [len(expected)]
+    np.testing.assert_allclose(found[0].detach().permute(1, 2, 0), np.maximum(expected, 0), atol=1e-4)
 
 
 def test_pooling_over_frames_keeps_the_last_ones() -> None:

@@ -41,7 +41,7 @@ def checkpoint(folder: Path, name: str, norm: str = "group") -> Path:
     return folder
 
 
-def classifier(folder: Path, name: str, **encoder: Any) -> AudioClassifier:
+def classifier(folder: Path | str, name: str, **encoder: Any) -> AudioClassifier:
     seed_torch(0)
     settings = {"type": name, "model": str(folder), "output_size": 16, "fc_dropout": 0.0, **encoder}
     return build(LABELS, features={}, encoder=settings, length_limit_s=0.9)
@@ -111,8 +111,14 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         classifier(folder, "wav2vec2")
     with pytest.raises(ModelError, match=r"encoder.num_filters: hubert has no such key; there are: model, revision"):
         classifier(folder, "hubert", num_filters=3)
-    with pytest.raises(ModelError, match=r"encoder.model: .*nowhere cannot be had"):
-        classifier(tmp_path / "nowhere", "hubert")
+    for missing in (tmp_path / "nowhere", "./nowhere", "../nowhere", "~/nowhere"):
+        with pytest.raises(ModelError, match=rf"encoder.model: no such folder: {missing}$"):
+            classifier(missing, "hubert")
+    with pytest.raises(ModelError, match=r"encoder.model: no folder, but a file: .*config\.json$"):
+        classifier(folder / "config.json", "hubert")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"encoder.model: .*empty is no model of transformers: it has no config.json"):
+        classifier(tmp_path / "empty", "hubert")
     with pytest.raises(ModelError, match="needs the hub id or the folder"):
         build(LABELS, features={}, encoder={"type": "ast"})
     with pytest.raises(ModelError, match=r"ast hears 1.3 s at most"):

@@ -121,11 +121,45 @@ def test_keys_of_other_features_are_said_to_change_nothing() -> None:
     assert notes(type="fbank", num_coefficients=13) == [
         f"{place}.num_coefficients changes nothing: it is of mfcc, and this is fbank"
     ]
-    assert [note.split()[0] for note in notes(type="raw", num_filter_bands=40, window_type="hann")] == [
-        f"{place}.num_filter_bands",
-        f"{place}.window_type",
-    ]
+    everything = {"num_filter_bands": 40, "window_length_in_s": 0.02, "window_shift_in_s": 0.01}
+    assert [note.split()[0] for note in notes(type="raw", window_type="hann", **everything)] == [f"{place}.window_type"]
+    assert [note.split()[0] for note in notes(type="stft", **everything)] == [f"{place}.num_filter_bands"]
     assert notes(type="mfcc", num_coefficients=13, num_filter_bands=40, window_type="hann") == []
+
+
+def test_the_learned_filter_bank_of_raw_samples_is_as_declared() -> None:
+    given = {"type": "raw", "num_filter_bands": 20, "window_length_in_s": 0.02, "window_shift_in_s": 0.005}
+    options = read({"preprocessing": given}).options
+    model = build(
+        ("a", "b"),
+        features=options.features.model_dump(),
+        encoder={**encoder_settings(options.encoder), "members": 1},
+    ).model
+    filters = model.reader.waves
+    assert (filters.conv.out_channels, filters.window, filters.shift) == (2 * 20, 320, 80)
+
+
+def test_augmentation_that_changes_nothing_is_said() -> None:
+    def notes(audio: dict[str, Any] | None = None, **augment: Any) -> list[str]:
+        return read(audio, augment=augment).notes
+
+    assert notes(time_stripes=0, time_share=0.2) == ["augment.time_share changes nothing: time_stripes is 0"]
+    assert notes(frequency_share=0.2) == ["augment.frequency_share changes nothing: frequency_stripes is 0"]
+    assert notes(time_stripes=2, time_share=0.0) == ["augment.time_stripes changes nothing: time_share is 0"]
+    assert notes(mixup_probability=0.5) == ["augment.mixup_probability changes nothing: mixup is 0"]
+    assert notes(mixup=0.3) == ["augment.mixup changes nothing: mixup_probability is 0"]
+    assert notes(background=0.0, background_snr_db=[10.0, 20.0]) == [
+        "augment.background_snr_db changes nothing: background is 0"
+    ]
+    assert notes(time_stripes=2, frequency_stripes=1, mixup=0.3, mixup_probability=0.5, background=0.3, warp=0.1) == []
+    mfcc = {"preprocessing": {"type": "mfcc"}}
+    assert notes(mfcc, gain=0.1, frequency_stripes=1) == [
+        "augment.gain changes nothing: it is of fbank, mel, and this is mfcc"
+    ]
+    heard = {"encoder": {"type": "hubert", "model": "some/model"}}
+    assert notes(heard, warp=0.1) == [
+        "augment.warp changes nothing: it is of stft, group_delay, fbank, mel, whisper, ast, and this is hubert"
+    ]
 
 
 def test_layers_are_told_in_their_names_or_ours() -> None:

@@ -1,8 +1,10 @@
+import io
 from collections import Counter
 from typing import Any
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from soundraft.models.decoding import transcribe
 from soundraft.runtime import UserError, seed_torch
@@ -77,6 +79,21 @@ def test_the_best_weights_come_back_and_patience_ends_the_run() -> None:
     assert [row.epoch for row in rows] == [1, 2, 3, 4, 5]
     assert all(row.seconds > 0 for row in rows)
     assert rows[0].learning_rate > rows[-1].learning_rate > 0
+
+
+def test_the_bar_tells_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+
+    def eager(total: int, *, title: str, unit: str) -> Any:
+        return tqdm(total=total, desc=title, unit=unit, mininterval=0, file=shown)
+
+    monkeypatch.setattr("soundraft.training.epochs.progress", eager)
+    _, report = run(accuracy, epochs=3, patience=0)
+    states = shown.getvalue().strip().split("\r")
+    for row in report.history[:-1]:
+        said = f"train, epoch {row.epoch} of 3: loss {row.loss:.3f}, validation {row.validation:.3f}:"
+        assert sum(state.startswith(said) for state in states) == 4  # steps of the next epoch
+    assert states[-1].startswith("train, epoch 3 of 3: ")
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])

@@ -1,7 +1,6 @@
 """`soundraft train --config`, `evaluate` and `predict`: classifiers without the pipeline."""
 
 import argparse
-import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -156,8 +155,8 @@ def predict_options(options: argparse.ArgumentParser) -> None:
 
 
 def predict(given: argparse.Namespace) -> None:
-    from soundraft.evaluation.label_files import write_predictions
-    from soundraft.tasks.classifier_run import answers, table_of
+    from soundraft.evaluation.label_files import columns_of, write_predictions
+    from soundraft.tasks.classifier_run import answers
 
     if given.output.suffix not in (".parquet", ".csv"):
         raise UserError(f"--output writes a .parquet or a .csv file, not {given.output}")
@@ -167,9 +166,9 @@ def predict(given: argparse.Namespace) -> None:
         print(f"note: {note}")
     print_each("set aside", rejected)
     if given.output.suffix == ".csv":
-        text = io.StringIO()
-        table_of(found).to_csv(text, index=False)
-        files.write_text(given.output, text.getvalue())
+        import pandas
+
+        files.write_text(given.output, pandas.DataFrame(columns_of(found)).to_csv(index=False))
     else:
         write_predictions(given.output, found)
     target = found.target

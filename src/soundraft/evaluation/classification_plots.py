@@ -9,7 +9,17 @@ import numpy as np
 
 from soundraft.evaluation import classification
 from soundraft.evaluation.classification import Predicted
-from soundraft.evaluation.figures import check_suffix, cut, dress, fonts_for, new_figure, percent, save, whole_numbers
+from soundraft.evaluation.figures import (
+    NAME_WIDTH,
+    check_suffix,
+    cut,
+    dress,
+    fonts_for,
+    new_figure,
+    percent,
+    save,
+    whole_numbers,
+)
 from soundraft.metrics import labels as metric
 from soundraft.metrics.calibration import reliability_bins
 from soundraft.runtime import UserError
@@ -24,6 +34,7 @@ _NOT_SURE: dict[str, Any] = {"facecolor": "#c3d2ea", "edgecolor": COLORS[1], "ha
 _ROW_IN = 0.21  # of a label
 _MOST_IN = 36  # of all labels: with more than 171 the rows become narrower
 _NAME_IN = 0.1  # of a name in the smallest letters; where rows are narrower, not each is named
+_MATRIX_NAME_WIDTH = 18
 _NUMBERS_UP_TO = 16  # labels: so many cells can hold a number each
 _WORST_SHOWN = 5
 _MEASURES = {"validation": "macro recall"}  # by which epochs are chosen
@@ -79,7 +90,8 @@ def confusion_matrix(given: Predicted) -> Any:
     shares = np.where(support > 0, counts / np.maximum(support, 1), np.nan)
     cell_in = 0.56 if len(labels) <= _NUMBERS_UP_TO else _row_in(labels)
     side_in = max(cell_in * len(labels), 2.4)
-    names_in = 0.085 * max(len(cut(label)) for label in labels)
+    width = _matrix_name_width(labels)
+    names_in = 0.085 * max(len(cut(label, width)) for label in labels)
     figure = new_figure(side_in + names_in + 2.9, side_in + names_in + 1.3)
     axes, bars = figure.subplots(1, 2, sharey=True, width_ratios=(side_in, 1.3))
     image = axes.imshow(shares, cmap=_shades(), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
@@ -88,8 +100,9 @@ def confusion_matrix(given: Predicted) -> Any:
     note = f"accuracy {given.correct.mean():.1%}, UAR {_uar(given):.1%}, {len(given.ids):,} clips"
     dress(axes, "Confusion matrix", "prediction", "reference", note=note)
     turn = {} if max(map(len, labels)) <= 5 and len(labels) <= _NUMBERS_UP_TO else {"rotation": 90}
-    _name_rows(axes.set_xticks, labels, cell_in, **turn)
-    _name_rows(axes.set_yticks, labels, cell_in)
+    shown = [cut(label, width) for label in labels]
+    _name_rows(axes.set_xticks, shown, cell_in, **turn)
+    _name_rows(axes.set_yticks, shown, cell_in)
     axes.grid(visible=False)
     axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
@@ -102,6 +115,12 @@ def confusion_matrix(given: Predicted) -> Any:
     scale.ax.tick_params(labelsize=8)
     scale.outline.set_visible(False)
     return figure
+
+
+def _matrix_name_width(labels: Sequence[str]) -> int:
+    """Names stand twice beside a matrix: a long one would make all of it small. They still differ."""
+    differ = len({cut(label, _MATRIX_NAME_WIDTH) for label in labels}) == len(labels)
+    return _MATRIX_NAME_WIDTH if differ else NAME_WIDTH
 
 
 def _row_in(labels: Sequence[str]) -> float:
@@ -199,7 +218,9 @@ def precision_recall(given: Predicted) -> Any:
         if mine.any():
             precision, recall, _ = precision_recall_curve(mine, given.probabilities[:, place])
             _, firsts = np.unique(recall[::-1], return_index=True)  # the best precision of each recall: below is AP
-            curves[place] = recall[::-1][firsts], precision[::-1][firsts]
+            heights = precision[::-1][firsts]
+            heights[0] = heights[1]  # scikit-learn's 100 % at recall 0 was not measured
+            curves[place] = recall[::-1][firsts], heights
             areas[place] = float(average_precision_score(mine, given.probabilities[:, place]))
     figure = new_figure(7.6, 5.2)
     axes = figure.subplots()

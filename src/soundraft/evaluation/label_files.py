@@ -40,7 +40,7 @@ def write_predictions(path: Path, given: Predicted) -> None:
     Raises:
         UserError: when a group has the name of another column.
     """
-    _write(path, _columns(given))
+    _write(path, columns_of(given))
 
 
 def write_models(path: Path, given: Sequence[tuple[Model, Predicted]]) -> None:
@@ -48,7 +48,7 @@ def write_models(path: Path, given: Sequence[tuple[Model, Predicted]]) -> None:
     tables = []
     for model, each in given:
         about = {name: [getattr(model, name)] * len(each.ids) for name in _MODEL}
-        tables.append(about | _columns(each))
+        tables.append(about | columns_of(each))
     _write(path, {name: [value for table in tables for value in table[name]] for name in tables[0]})
 
 
@@ -154,7 +154,8 @@ def _predicted(path: Path, found: Any, target: str) -> Predicted:
     )
 
 
-def _columns(given: Predicted) -> dict[str, list[Any]]:
+def columns_of(given: Predicted) -> dict[str, list[Any]]:
+    """What a file with the answers of one model has; errors as `write_predictions`."""
     target = given.target
     columns: dict[str, list[Any]] = {"id": given.ids}
     columns |= {} if given.paths is None else {"path": given.paths}

@@ -4,6 +4,7 @@ It knows nothing of time, is fitted in seconds, and is hard to beat with a few h
 beat it has learned too little.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,7 +80,10 @@ def fit_control(
         raise ValueError(f"{len(found)} training clips, but {len(train_labels)} labels")
     # break_ties: the choice is the largest decision value, also where labels win as many of their pairs
     machine = SVC(C=PENALTY, kernel="rbf", gamma="scale", decision_function_shape="ovr", break_ties=True)
-    pipeline = make_pipeline(StandardScaler(), machine).fit(found, list(train_labels))
+    pipeline = make_pipeline(StandardScaler(), machine)
+    with warnings.catch_warnings():  # few clips a label: scikit-learn asks whether the labels are numbers to regress to
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
+        pipeline.fit(found, list(train_labels))
     return Control(list(labels), sample_rate_hz, pipeline)
 
 

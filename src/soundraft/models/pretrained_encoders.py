@@ -174,7 +174,7 @@ def open_pretrained(
 def _open(name: str, settings: Mapping[str, Any], configuration: Path | None) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-    source = str(configuration or settings["model"])
+    source = str(configuration or _source(settings["model"]))
     revision = {"revision": settings["revision"]} if settings.get("revision") and configuration is None else {}
     try:
         config = AutoConfig.from_pretrained(source, **revision)
@@ -188,6 +188,18 @@ def _open(name: str, settings: Mapping[str, Any], configuration: Path | None) ->
     except OSError as error:
         raise ModelError(f"encoder.model: {source} cannot be had: {str(error).splitlines()[0]}") from error
     return (model.get_encoder() if name == "whisper" else model), extractor
+
+
+def _source(model: str) -> str:
+    """A hub id, or a folder that is there."""
+    if not model.startswith(("/", "./", "../", "~")):
+        return model
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        raise ModelError(f"encoder.model: {'no folder, but a file' if folder.is_file() else 'no such folder'}: {model}")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"encoder.model: {model} is no model of transformers: it has no config.json")
+    return str(folder)
 
 
 def _hidden_size(name: str, config: Any) -> int:

@@ -30,6 +30,7 @@ from soundraft.tasks.declared_encoder import read_encoder
 from soundraft.tasks.declared_keys import Gathered, Keys, Taken
 from soundraft.tasks.declared_parts import (
     AUDIO_KEYS,
+    check_augment,
     check_features,
     read_audio,
     read_augment,
@@ -266,6 +267,7 @@ def _section(gathered: Gathered, encoder: str | None) -> Classification | None:
             shown = gathered.places.get(ours, f"classification.{ours}")
             gathered.problems.append(explain({**item, "loc": (shown,)}))
         return None
+    check_augment(options.augment, encoder if encoder in PRETRAINED else options.features.type, gathered)
     if encoder is None or encoder in PRETRAINED:
         return options
     points = check_features(tree["features"], gathered)

@@ -13,9 +13,23 @@ from soundraft.tasks.declared_keys import Gathered, Keys, Taken
 AUDIO_KEYS = tuple(SpectraParams.model_fields)
 BANDED = ("fbank", "mel", "mfcc")
 _FRAMED = ("stft", "stft_phase", "group_delay", *BANDED)
-_USED_BY = {"num_filter_bands": BANDED, "num_coefficients": ("mfcc",)} | dict.fromkeys(
-    ("window_length_in_s", "window_shift_in_s", "num_fft_points", "window_type"), _FRAMED
-)
+_USED_BY = {
+    "num_filter_bands": ("raw", *BANDED),  # raw: of the filter bank that is learned
+    "num_coefficients": ("mfcc",),
+    "window_length_in_s": ("raw", *_FRAMED),
+    "window_shift_in_s": ("raw", *_FRAMED),
+    "num_fft_points": _FRAMED,
+    "window_type": _FRAMED,
+}
+_LEVELS = ("fbank", "mel")
+_OF_ENCODERS = ("whisper", "ast")  # whose own features are spectra
+_AUGMENT_OF = dict.fromkeys(("gain", "equalizer_db", "background", "background_snr_db"), _LEVELS) | {
+    "warp": ("stft", "group_delay", *_LEVELS, *_OF_ENCODERS),
+    "frequency_stripes": (*_FRAMED, *_OF_ENCODERS),
+    "frequency_share": (*_FRAMED, *_OF_ENCODERS),
+}
+_PAIRS = (("time_stripes", "time_share"), ("frequency_stripes", "frequency_share"), ("mixup", "mixup_probability"))
+_AUGMENT_NEEDS = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])} | {"background_snr_db": "background"}
 _NOT_FILLED = "nothing is put in the place of what is missing; without the key it is set aside and counted as bad"
 _SPLITS = {name: name for name in ("random", "stratify", "fixed", "speaker", "group", "hash")}
 _TRAINER_REASONS = {
@@ -259,3 +273,20 @@ def read_augment(keys: Keys) -> None:
     if augment is not None:
         augment.copy({name: (name,) for name in AugmentParams.model_fields}, prefix="augment.")
         augment.end()
+
+
+def check_augment(augment: AugmentParams, features: str, gathered: Gathered) -> None:
+    """Note what is declared and changes nothing.
+
+    Args:
+        features: their type, or the pretrained encoder that brings its own.
+    """
+    for name in AugmentParams.model_fields:
+        place = gathered.places.get(f"augment.{name}")
+        if place is None or not getattr(augment, name):
+            continue
+        needed, types = _AUGMENT_NEEDS.get(name), _AUGMENT_OF.get(name)
+        if needed is not None and not getattr(augment, needed):
+            gathered.notes.append(f"{place} changes nothing: {needed} is 0")
+        elif types is not None and features not in types:
+            gathered.notes.append(f"{place} changes nothing: it is of {', '.join(types)}, and this is {features}")

@@ -180,6 +180,8 @@ def fit_epochs(
                 kept.see(epoch, found)
             rate = schedule.at(learner.done - 1, learner.steps)
             history.append(EpochRow(epoch, loss, rate, found.measure, found.loss, time.monotonic() - began))
+            shown = f"{title}, epoch {epoch} of {epochs}: loss {loss:.3f}, validation {found.measure:.3f}"
+            bar.set_description(shown, refresh=False)
             if after_epoch:
                 after_epoch(history[-1])
             if patience and epoch - kept.epoch >= patience:
