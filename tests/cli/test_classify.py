@@ -76,7 +76,7 @@ def test_a_folder_with_its_own_splits(table: Path, tmp_path: Path, capsys: pytes
     config = table.parent / "config.yaml"
     options = ("--config", config, "--dataset", tmp_path / "data", "--target", "label")
     said = soundraft(capsys, "train", *options, "--output", tmp_path / "out")
-    assert "clips train 16, validation 16, test 16; by the column split" in said
+    assert f"clips train 16, validation 16, test 16; by the splits of {tmp_path / 'data'}" in said
     said = soundraft(capsys, "evaluate", "--model", tmp_path / "out", "--dataset", tmp_path / "data")
     assert "note: the 16 test clips of 48" in said
     assert "label, 16 clips: accuracy " in said

@@ -76,7 +76,7 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
     said = train.splits if len(absent) == 2 and (rule.kind == "fixed" or not rule.said) else None
     if rule.kind == "fixed" and train.splits is None and absent:
         raise UserError(f"{train.title}: no clip has a split, and the declaration says that they have (fixed)")
-    how = [f"by the column {wanted.split}" if absent else "splits given"]
+    how = [train.split_by if absent else "splits given"]
     if said is not None:
         places = {split: [n for n, each in enumerate(said) if each == split] for split in SPLITS}
         parts = {split: train.clips.part(found) for split, found in places.items() if found}

@@ -56,6 +56,7 @@ class Source:
         rejected: lines that are no clips.
         notes: what a person should know of them.
         dropped: rows that were to be dropped, with what they lack.
+        split_by: where the splits are from, in words.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Source:
     rejected: list[Rejected] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dropped: list[Rejected] = field(default_factory=list)
+    split_by: str = ""
 
 
 def open_clips(data: Any, wanted: Wanted) -> Source:
@@ -123,7 +125,8 @@ def _of_samples(title: str, samples: Sequence[AudioSample], rejected: Sequence[R
         for sample in samples
     ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    return _of_rows(title, columns, rows, Path(), list(rejected), replace(wanted, audio="audio"))
+    source = _of_rows(title, columns, rows, Path(), list(rejected), replace(wanted, audio="audio"))
+    return replace(source, split_by=f"by the splits of {title}")
 
 
 def _of_file(path: Path, wanted: Wanted) -> Source:
@@ -168,7 +171,9 @@ def _of_rows(
     clips = LabelledClips(_ids(title, rows, paths), lambda place: _bytes(audio[place], folder), facts, paths)
     splits = _splits(title, [row.get(wanted.split) for row in rows], wanted.split)
     return _without_dropped(
-        Source(title, clips, splits, rejected, notes), [_has_audio(value) for value in audio], wanted
+        Source(title, clips, splits, rejected, notes, split_by=f"by the column {wanted.split}"),
+        [_has_audio(value) for value in audio],
+        wanted,
     )
 
 
