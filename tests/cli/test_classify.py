@@ -211,3 +211,11 @@ def test_options_of_a_declaration_alone(table: Path, tmp_path: Path, capsys: pyt
     ):
         soundraft(capsys, *argv, code=message)
     soundraft(capsys, "visualize", "--visualization", "pie", "--from", tmp_path, code=2)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_subset_is_called_as_in_train(
+    command: str, table: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = (command, "--model", run, "--dataset", table, "--subset", "digits")
+    soundraft(capsys, *argv, code="--config is for corpora and folders")

@@ -119,6 +119,7 @@ def evaluate_options(options: argparse.ArgumentParser) -> None:
     add("--output", type=Path, metavar="FOLDER", help="report.md, test_statistics.json, predictions.parquet go there")
     held_out = "train, validation, test or all (test; of a table without splits what the model did not train on)"
     add_choice(options, seed_of="what is drawn to make a corpus, and of the intervals (0)", texts={"split": held_out})
+    _add_subset(options)
 
 
 def evaluate(given: argparse.Namespace) -> None:
@@ -152,6 +153,12 @@ def predict_options(options: argparse.ArgumentParser) -> None:
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=data)
     add("--output", type=Path, default=PREDICTIONS, metavar="FILE", help=f"a .parquet or .csv file ({PREDICTIONS})")
     add_choice(options, seed_of="what is drawn to make a corpus (0)")
+    _add_subset(options)
+
+
+def _add_subset(options: argparse.ArgumentParser) -> None:
+    """What `train` has to call it, whose --config is the declaration."""
+    options.add_argument("--subset", dest="config", metavar="NAME", help="the same as --config")
 
 
 def predict(given: argparse.Namespace) -> None:
