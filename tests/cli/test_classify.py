@@ -219,3 +219,13 @@ def test_a_subset_is_called_as_in_train(
 ) -> None:
     argv = (command, "--model", run, "--dataset", table, "--subset", "digits")
     soundraft(capsys, *argv, code="--config is for corpora and folders")
+
+
+def test_extra_clips_are_named_on_the_command_line(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "more").mkdir()
+    rows = [row | {"id": f"more/{row['audio']}"} for row in tones.rows(tmp_path / "more", 12)]
+    more = tones.write_csv(tmp_path / "more" / "clips.csv", rows)
+    said = soundraft(capsys, *command(table, tmp_path / "out", "--extra", more))
+    assert f"12 more training clips of {more}" in said
