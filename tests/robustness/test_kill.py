@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,21 @@ def first_change_s(out: Path, name: str, *arguments: object) -> float:
     return reached_s
 
 
+def await_change(out: Path, process: subprocess.Popen[bytes]) -> None:
+    """Until the run writes, however long its imports take today; or ends, because all was done."""
+    before = names_in(out)
+    while names_in(out) == before and process.poll() is None:
+        time.sleep(0.005)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("*")) if folder.exists() else []
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """With all its workers, and what they then leave in shared memory, where joblib names it by the process."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it has ended already
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for path in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
         path.unlink()
@@ -69,7 +82,8 @@ def test_killed_twenty_times_and_run_again(tmp_path: Path, name: str) -> None:
     for number in range(KILLS):
         out = tmp_path / f"out {number % 4}"  # four begin with nothing, the others where a kill left them
         process = start(name, source, out, *options)
-        time.sleep(rng.uniform(0.9 * begin_s, whole_s))
+        await_change(out, process)
+        time.sleep(rng.uniform(0, max(0.0, whole_s - begin_s)))
         kill(process)
         left = tree(out) if out.exists() else {}
         half_done += 0 < len(left) < len(expected)
