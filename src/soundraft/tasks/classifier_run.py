@@ -34,7 +34,7 @@ from soundraft.tasks.clip_extra import open_extra
 from soundraft.tasks.clip_tables import Source, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
 from soundraft.tasks.labelled import LabelledClips, cut_short, hear
-from soundraft.training.epochs import EpochRow, EpochsReport
+from soundraft.training.epochs import EpochsReport
 
 if TYPE_CHECKING:
     import pandas
@@ -163,7 +163,6 @@ def train_and_test(
     *,
     seed: int,
     tell: Tell | None = None,
-    after_epoch: Callable[[EpochRow], None] | None = None,
 ) -> ClassifierResult:
     """One training, and its model and the controls on the test clips; the order of the clips changes nothing."""
     division = division.ordered()
@@ -178,7 +177,7 @@ def train_and_test(
     if tell is not None:
         for note in notes:
             tell(f"note: {note}")
-    fitted = classification.learn(prepared, options, seed=seed, after_epoch=after_epoch)
+    fitted = classification.learn(prepared, options, seed=seed)
     bad = {item.id for item in fitted.rejected}
     learned = parts["train"].part([place for place, name in enumerate(parts["train"].ids) if name not in bad])
     test = classification.predict(fitted.classifier, heard, target=target, title="test")
