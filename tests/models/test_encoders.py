@@ -35,6 +35,23 @@ def test_a_clip_gives_the_same_alone_and_in_a_batch_with_a_longer_one(name: str,
             torch.testing.assert_close(pooling(together, lengths)[index], pooling(alone, length)[0], atol=1e-5, rtol=0)
 
 
+def test_spectra_side_by_side_are_planes_that_do_not_touch() -> None:
+    """The highest band of one channel must not be the neighbour of the lowest one of the next."""
+    torch.manual_seed(1)
+    encoder = build_encoder("stacked_cnn_2d", 2 * COLUMNS, {"band_pool_sizes": [1, 1, 1, 1]}, planes=2)
+    first = encoder.layers[0].conv
+    seen: list[torch.Tensor] = []
+    first.register_forward_hook(lambda _, __, output: seen.append(output.detach()))
+    frames = torch.randn(1, 9, 2 * COLUMNS)
+    other = frames.clone()
+    other[:, :, COLUMNS] += 1.0  # the lowest band of the second channel
+    for each in (frames, other):
+        encoder(each, torch.tensor([9]))
+    changed = (seen[0] != seen[1]).any(dim=2).any(dim=1)[0]
+    assert changed.tolist() == [True, True] + [False] * (COLUMNS - 2)
+    assert first.in_channels == 2
+
+
 @pytest.mark.parametrize(("name", "knob"), [(name, knob) for name in ENCODERS for knob in options(name)])
 def test_every_knob_changes_what_comes_out(name: str, knob: str) -> None:
     def made(settings: dict[str, Any]) -> torch.Tensor:

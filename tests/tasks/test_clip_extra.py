@@ -54,6 +54,25 @@ def test_extra_clips_are_in_every_fold(clips: tuple[pandas.DataFrame, pandas.Dat
     assert sorted(found.predicted.ids) == sorted(own["id"])
 
 
+def test_test_clips_that_are_learned_under_another_name_are_told_once(
+    clips: tuple[pandas.DataFrame, pandas.DataFrame], tmp_path: Path
+) -> None:
+    own, more = clips  # the extra clips are byte for byte the first twelve
+    said: list[str] = []
+    result = soundraft.fit(tones.CONFIG, own, extra_df=more, output_dir=tmp_path / "run", tell=said.append)
+    both = sorted({name.removeprefix("own/") for name in result.test.ids} & {f"{n:02d}.wav" for n in range(12)})
+    (note,) = [line for line in said if "very audio" in line]
+    have = "has" if len(both) == 1 else "have"
+    assert note.startswith(f"note: {len(both)} of {len(result.test.ids)} test clips {have} the very audio of a ")
+    assert f"(own/{both[0]} that of more/{both[0]})" in note or f"that of more/{both[-1]})" in note
+    assert note.removeprefix("note: ") in (tmp_path / "run" / "report.md").read_text()
+    said.clear()
+    soundraft.cross_validate(tones.CONFIG, own, folds="k", k=2, extra=more, tell=said.append)
+    assert len([line for line in said if "very audio" in line]) == 2  # another one of each fold
+    soundraft.fit(tones.CONFIG, own, tell=said.append)
+    assert len([line for line in said if "very audio" in line]) == 2
+
+
 def test_labels_that_training_lacks_do_not_widen_the_task(clips: tuple[pandas.DataFrame, pandas.DataFrame]) -> None:
     own, more = clips
     parts = {"train": open_clips(own[own["pitch"] != "high"], WANTED).clips}

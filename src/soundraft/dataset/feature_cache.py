@@ -73,8 +73,9 @@ class FeatureCache:
         if kind is None:
             self._write()
 
-    def of(self, audio: bytes) -> torch.Tensor:
-        name = content_of(audio)
+    def of(self, audio: bytes, content: str | None = None) -> torch.Tensor:
+        """The features of an audio file's bytes; `content_of` them need not be computed again where it is known."""
+        name = content or content_of(audio)
         features = self._new.get(name)
         if features is None:
             features = self._kept(name)

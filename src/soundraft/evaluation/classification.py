@@ -170,18 +170,18 @@ def check_labels(train: Sequence[str], other: Sequence[str], *, split: str = "te
     """
     unseen = Counter(label for label in other if label not in set(train))
     if unseen:
-        named = _first(f"{label!r} ({count})" for label, count in sorted(unseen.items()))
+        named = shortened(f"{label!r} ({count})" for label, count in sorted(unseen.items()))
         raise UnseenLabels(
             f"{split}: {unseen.total()} of {len(other)} clips have labels that training never saw: {named}; "
-            f"training has {_first(map(repr, sorted(set(train))))}"
+            f"training has {shortened(map(repr, sorted(set(train))))}"
         )
 
 
-def _first(names: Iterable[str]) -> str:
-    """As many as a person reads."""
+def shortened(names: Iterable[str], *, joint: str = ", ") -> str:
+    """As many as a person reads, and how many more there are."""
     listed = list(names)
     more = f" and {len(listed) - SHOWN_LABELS} more" if len(listed) > SHOWN_LABELS else ""
-    return ", ".join(listed[:SHOWN_LABELS]) + more
+    return joint.join(listed[:SHOWN_LABELS]) + more
 
 
 def scores(given: Predicted) -> LabelScores:

@@ -49,6 +49,7 @@ class SpectraFront:
         self.spectra = spectra
         self.sample_rate_hz = spectra.sample_rate_hz
         self.columns = 0 if spectra.type == "raw" else spectra.columns(channels)
+        self.planes = channels * (2 if spectra.type == "stft_phase" else 1)  # spectra side by side
         self.decibels = {"fbank": NEPER_DB, "mel": 1.0}.get(spectra.type, 0.0)
         self.bands = spectra.columns() if spectra.type in ("fbank", "mel", "stft", "group_delay") else 0
 
@@ -282,8 +283,9 @@ def _spectra_reader(name: str, front: SpectraFront, settings: Mapping[str, Any],
         window = whole_samples(spectra.window_length_in_s, spectra.sample_rate_hz)
         waves = Waves(spectra.num_filter_bands, window, shift)
     return SpectraReader(
-        name, max(1, front.columns), settings, pooling=head.pooling, waves=waves, of_levels=front.decibels > 0
-    )
+        name, max(1, front.columns), settings, pooling=head.pooling, waves=waves, planes=front.planes,
+        of_levels=front.decibels > 0,
+    )  # fmt: skip
 
 
 def _check_encoder(name: str, members: int) -> None:

@@ -69,6 +69,7 @@ class SpectraReader(Sized):
         *,
         pooling: str,
         waves: Waves | None,
+        planes: int,
         of_levels: bool,
     ) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class SpectraReader(Sized):
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("std", torch.ones(columns))
         self.waves = WaveFilters(waves.bands, waves.window, waves.shift) if waves else None
-        self.encoder = build_encoder(name, waves.bands if waves else columns, settings)
+        self.encoder = build_encoder(name, waves.bands if waves else columns, settings, planes=planes)
         self.pooling = Pooling(pooling, self.encoder.width)
         self.statistics = InputStatistics(columns) if pooling == "statistics" and not waves else None
         self.width = self.pooling.width + (self.statistics.width if self.statistics else 0)

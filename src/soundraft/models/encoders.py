@@ -57,11 +57,16 @@ class StackedCNN2D(Sized):
 
     For columns that stand in the order of their frequencies. On few speakers it knows a new one's words better than
     convolutions over time alone, which learn each band by itself.
+
+    Args:
+        columns: F, of all planes together.
+        planes: how many spectra stand side by side in the columns, such as those of several channels.
     """
 
     def __init__(
         self,
         columns: int,
+        planes: int = 1,
         *,
         num_filters: Sequence[int] = (16, 32, 48, 64),
         filter_sizes: Sequence[int] = (3, 3, 3, 3),
@@ -74,21 +79,23 @@ class StackedCNN2D(Sized):
         _check_same_length(
             num_filters=num_filters, filter_sizes=filter_sizes, pool_sizes=pool_sizes, band_pool_sizes=band_pool_sizes
         )
-        planes, bands = [1, *num_filters], columns
+        self.planes = planes
+        widths, bands = [planes, *num_filters], columns // planes
         self.layers = nn.ModuleList()
         for place, size in enumerate(filter_sizes):
             self.layers.append(
                 Convolution2D(
-                    planes[place], planes[place + 1], size, pool_size=pool_sizes[place],
+                    widths[place], widths[place + 1], size, pool_size=pool_sizes[place],
                     band_pool_size=band_pool_sizes[place], dropout=dropout,
                 )
             )  # fmt: skip
             bands = -(-bands // band_pool_sizes[place])
-        self.last = Convolution(bands * planes[-1], width, 3, pool_size=1, dropout=dropout)
+        self.last = Convolution(bands * widths[-1], width, 3, pool_size=1, dropout=dropout)
         self.width = width
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
-        planes = blank(frames, lengths)[:, None].contiguous(memory_format=torch.channels_last)  # a tenth faster
+        planes = blank(frames, lengths).unflatten(2, (self.planes, -1)).transpose(1, 2)
+        planes = planes.contiguous(memory_format=torch.channels_last)  # a tenth faster
         for layer in self.layers:
             planes, lengths = layer(planes, lengths)
         return self.last(planes.transpose(1, 2).flatten(2), lengths)
@@ -273,8 +280,11 @@ def options(name: str) -> dict[str, Any]:
     return {item.name: item.default for item in parameters if item.kind is item.KEYWORD_ONLY}
 
 
-def build_encoder(name: str, columns: int, settings: Mapping[str, Any]) -> Sized:
+def build_encoder(name: str, columns: int, settings: Mapping[str, Any], *, planes: int = 1) -> Sized:
     """An encoder with random weights from torch's global seed; `.width` is H.
+
+    Args:
+        planes: how many spectra stand side by side in the columns; only convolutions over bands ask.
 
     Raises:
         ModelError: when there is no such encoder or knob.
@@ -283,7 +293,8 @@ def build_encoder(name: str, columns: int, settings: Mapping[str, Any]) -> Sized
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ModelError(f"encoder.{unknown[0]}: {name} has no such key; there are: {', '.join(sorted(known))}")
-    return ENCODERS[name](columns, **settings)
+    encoder = ENCODERS[name]
+    return encoder(columns, planes, **settings) if encoder is StackedCNN2D else encoder(columns, **settings)
 
 
 def _check_same_length(**lists: Sequence[int]) -> None:

@@ -140,13 +140,13 @@ def _run(
     declared: Declared, trainings: Sequence[Fold], extra: Source | None, place: Path | None, seed: int, say: Tell
 ) -> tuple[list[FoldScore], Predicted, list[Rejected]]:
     measured, answers = [], []
+    tell = _once(say)
     rejected: dict[str, Rejected] = {}
     for number, fold in enumerate(trainings, start=1):
         how = speakers_shared(fold.parts["train"], fold.parts["test"])
         try:
             division = Division(fold.parts, how, [], []).with_extra(extra, declared.options.target)
-            # every fold hears the same clips, so that once is enough
-            result = train_and_test(declared, division, seed=seed, tell=say if number == 1 else None)
+            result = train_and_test(declared, division, seed=seed, tell=tell)
         except UserError as error:
             raise UserError(f"fold {fold.name}: {error}") from error
         rejected |= {item.id: item for item in result.rejected}
@@ -174,6 +174,18 @@ def _run(
         if place is not None:
             result.classifier.save(place / FOLD_MODELS / fold.name.replace("/", "_"))
     return measured, _pooled(answers), list(rejected.values())
+
+
+def _once(say: Tell) -> Tell:
+    """Every fold hears the same clips, and has the same to say of them."""
+    said: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return tell
 
 
 def _pooled(answers: Sequence[tuple[str, Predicted]]) -> Predicted:

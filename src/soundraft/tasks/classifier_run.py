@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from soundraft import files
 from soundraft.evaluation import classification_report as report
 from soundraft.evaluation.classification import Predicted, UnseenLabels, check_labels, majority, scores
+from soundraft.evaluation.label_files import columns_of
 from soundraft.evaluation.report import START, Bootstrap
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_fraction
 from soundraft.metrics.labels import LabelScores
@@ -29,7 +30,7 @@ from soundraft.runtime import UserError
 from soundraft.tasks import classification
 from soundraft.tasks.classification_evaluate import svm
 from soundraft.tasks.classifier_files import Opened, open_model, splits_of, write_evaluation, write_run
-from soundraft.tasks.clip_division import Division, divide, wanted_of
+from soundraft.tasks.clip_division import Division, divide, same_audio, wanted_of
 from soundraft.tasks.clip_extra import open_extra
 from soundraft.tasks.clip_tables import Source, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
@@ -173,7 +174,9 @@ def train_and_test(
     prepared = classification.prepare(parts["train"], parts["validation"], options, seed=seed, max_bad_fraction=limit)
     heard = hear(parts["test"], prepared.classifier, target=target, title="features of test")
     check_bad_fraction(len(heard.clips), heard.rejected, limit)
-    notes = cut_short(prepared.classifier, prepared.learned, prepared.judged, heard)
+    twice = same_audio(prepared.learned.contents | prepared.judged.contents, heard.contents)
+    division = replace(division, how="; ".join([division.how, *twice]))
+    notes = [*cut_short(prepared.classifier, prepared.learned, prepared.judged, heard), *twice]
     if tell is not None:
         for note in notes:
             tell(f"note: {note}")
@@ -283,11 +286,8 @@ def table_of(found: Predicted) -> "pandas.DataFrame":
     """The columns that `predict` promises."""
     import pandas
 
-    target = found.target
-    columns: dict[str, Any] = {"id": found.ids, "path": found.paths or [None] * len(found.ids)}
-    columns |= {f"{target}_predictions": found.predictions, f"{target}_probability": found.confidence}
-    each = {f"{target}_probabilities_{label}": found.probabilities[:, n] for n, label in enumerate(found.labels)}
-    return pandas.DataFrame(columns | each)
+    paths = found.paths or [None] * len(found.ids)
+    return pandas.DataFrame(columns_of(replace(found, paths=paths, references=None, groups={})))
 
 
 def free_folder(folder: Path) -> Path:

@@ -99,6 +99,23 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
     return Division(parts, "; ".join(how), notes, rejected, better)
 
 
+def same_audio(used: Mapping[str, str], tested: Mapping[str, str]) -> list[str]:
+    """How many test clips are also learned from under another name, in words; nothing where none is.
+
+    Args:
+        used, tested: id → `content_of` the audio, of training and validation and of the test clips.
+    """
+    owners = {content: name for name, content in used.items()}
+    twice = [name for name, content in tested.items() if content in owners]
+    if not twice:
+        return []
+    first, have = twice[0], "has" if len(twice) == 1 else "have"
+    return [
+        f"{len(twice):,} of {len(tested):,} test clips {have} the very audio of a training or validation clip ({first} "
+        f"that of {owners[tested[first]]}): too easy a test"
+    ]
+
+
 def _check_apart(parts: Parts) -> None:
     """Raise UserError when a clip is in two splits: what is tested must not be learned."""
     seen: dict[str, Split] = {}

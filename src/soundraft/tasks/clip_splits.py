@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from soundraft import runtime
+from soundraft.evaluation.classification import shortened
 from soundraft.manifest import SPLITS, Split
 from soundraft.runtime import UserError
 from soundraft.tasks.labelled import LabelledClips
@@ -84,7 +85,8 @@ def advice(clips: LabelledClips, drawn: Parts, rule: SplitRule, *, target: str, 
     among = [split for split in SPLITS if len(drawn[split])]
     better = draw(clips, replace(rule, kind="stratify"), target=target, seed=seed, among=among)
     lacking = {split: _labels_in(better[split], target) - _labels_in(drawn[split], target) for split in among}
-    told = {split: f"{split} has no clip of {_some(sorted(labels))}" for split, labels in lacking.items() if labels}
+    names = {split: shortened(map(repr, sorted(labels)), joint=" or ") for split, labels in lacking.items() if labels}
+    told = {split: f"{split} has no clip of {each}" for split, each in names.items()}
     if not told:
         return ""
     return (
@@ -95,11 +97,6 @@ def advice(clips: LabelledClips, drawn: Parts, rule: SplitRule, *, target: str, 
 
 def _labels_in(clips: LabelledClips, target: str) -> set[str]:
     return {str(facts[target]) for facts in clips.facts if facts.get(target) is not None}
-
-
-def _some(labels: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return " or ".join(map(repr, labels[:most])) + more
 
 
 def shuffled(ids: Sequence[str], seed: int) -> list[int]:

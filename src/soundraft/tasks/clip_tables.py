@@ -81,7 +81,7 @@ def open_clips(data: Any, wanted: Wanted) -> Source:
             there.
     """
     if isinstance(data, AudioDataset):
-        return _of_samples(data.name, list(data), getattr(data, "rejected", []), wanted)
+        return _of_dataset(data.name, data, wanted)
     if hasattr(data, "to_dict") and hasattr(data, "columns"):  # a data frame, without importing pandas
         rows = [{str(name): value for name, value in row.items()} for row in data.to_dict("records")]
         return _of_rows("data frame", [str(name) for name in data.columns], rows, Path(), [], wanted)
@@ -113,11 +113,12 @@ def _of_corpus(name: str | Path, wanted: Wanted) -> Source:
     else:
         there = ", ".join(corpora.CORPORA)
         raise UserError(f"{name}: neither a table ({', '.join(TABLES)}), a folder nor a corpus; there are {there}")
-    return _of_samples(str(name), list(dataset), dataset.rejected, wanted)
+    return _of_dataset(str(name), dataset, wanted)
 
 
-def _of_samples(title: str, samples: Sequence[AudioSample], rejected: Sequence[Rejected], wanted: Wanted) -> Source:
+def _of_dataset(title: str, dataset: AudioDataset, wanted: Wanted) -> Source:
     """Facts of a sample are its metadata, and what is said, where that is known."""
+    samples: list[AudioSample] = list(dataset)
     rows = [
         {"audio": sample.audio_path if sample.audio_array is None else sample}
         | ({"text": sample.text} if sample.task == "asr" else {"label": sample.text})
@@ -125,8 +126,11 @@ def _of_samples(title: str, samples: Sequence[AudioSample], rejected: Sequence[R
         for sample in samples
     ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    source = _of_rows(title, columns, rows, Path(), list(rejected), replace(wanted, audio="audio"))
-    return replace(source, split_by=f"by the splits of {title}")
+    rejected = list(getattr(dataset, "rejected", []))
+    source = _of_rows(title, columns, rows, Path(), rejected, replace(wanted, audio="audio"))
+    corpus = corpora.CORPORA.get(dataset.name)
+    rule = f" ({corpus.info.splits})" if corpus else ""
+    return replace(source, split_by=f"by the splits of {title}{rule}")
 
 
 def _of_file(path: Path, wanted: Wanted) -> Source:

@@ -158,7 +158,8 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
                 if label is None:
                     raise BadClip(f"no {target}")
                 audio = clips.audio(index)
-                features = classifier.with_side(cache.of(audio), inputs_of(facts, classifier))
+                content = content_of(audio)
+                features = classifier.with_side(cache.of(audio, content), inputs_of(facts, classifier))
                 longer += _is_longer(audio, classifier.length_limit_s)
             except (BadClip, UserError, FileNotFoundError) as error:
                 path = clips.paths[index] if clips.paths else clips.ids[index]
@@ -166,7 +167,7 @@ def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | Non
                 rejected.append(Rejected(clips.ids[index], path, reason))
                 continue
             kept.append(index)
-            contents[clips.ids[index]] = content_of(audio)
+            contents[clips.ids[index]] = content
             out.ids.append(clips.ids[index])
             out.texts.append(label)
             out.features.append(features)
