@@ -286,8 +286,10 @@ def table_of(found: Predicted) -> "pandas.DataFrame":
     """The columns that `predict` promises."""
     import pandas
 
-    paths = found.paths or [None] * len(found.ids)
-    return pandas.DataFrame(columns_of(replace(found, paths=paths, references=None, groups={})))
+    table = pandas.DataFrame(columns_of(replace(found, references=None, groups={})))
+    if "path" not in table:
+        table.insert(1, "path", None)
+    return table
 
 
 def free_folder(folder: Path) -> Path:
