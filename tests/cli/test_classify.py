@@ -62,6 +62,10 @@ def test_folds(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "mean of 3 folds: accuracy " in said
     assert "folds.md, folds.json" in said
     assert len(files.read_json(tmp_path / "out/folds.json")["scores"]) == 3
+    declared = table.parent / "folds.yaml"
+    declared.write_text((table.parent / "config.yaml").read_text() + "\nfolds: k\nk: 2\n")
+    said = soundraft(capsys, "train", "--config", declared, "--dataset", table, "--output", tmp_path / "again")
+    assert "mean of 2 folds: accuracy " in said
 
 
 def test_a_folder_with_its_own_splits(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

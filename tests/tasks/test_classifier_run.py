@@ -309,6 +309,17 @@ def test_folds(table: Path, tmp_path: Path) -> None:
         soundraft.cross_validate(config(preprocessing={"split": {"type": "speaker"}}), table, folds="speaker")
 
 
+def test_folds_that_the_declaration_asks_for(table: Path) -> None:
+    found = soundraft.cross_validate(config(folds="k", k=2), table)
+    assert (found.kind, len(found.scores)) == ("k", 2)
+    found = soundraft.cross_validate(config(folds="k", k=2), table, folds="speaker", k=3)
+    assert (found.kind, len(found.scores)) == ("speaker", 3)
+    with pytest.raises(UserError, match=r"asks for folds \(speaker\): cross_validate does that"):
+        soundraft.fit(config(folds="speaker"), table)
+    with pytest.raises(UserError, match="folds: none are asked for, here or in the declaration; there are official"):
+        soundraft.cross_validate(tones.CONFIG, table)
+
+
 def test_the_interval_is_students() -> None:
     from scipy import stats
 

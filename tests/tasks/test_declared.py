@@ -348,3 +348,18 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
             read_declaration(tmp_path / "c.yaml")
     with pytest.raises(ParamsError, match=r"cannot read .*No such file"):
         read_declaration(tmp_path / "none.yaml")
+
+
+def test_folds_are_read() -> None:
+    assert (read().folds, read().k) == (None, None)
+    assert (read(folds="speaker").folds, read(folds=None).folds) == ("speaker", None)
+    asked = read(folds="k", k=4)
+    assert (asked.folds, asked.k) == ("k", 4)
+    wrong = {
+        "folds: got 'speakers'; did you mean speaker?; allowed: null, official, speaker, k": {"folds": "speakers"},
+        "k: got 1; allowed: whole numbers from 2": {"folds": "k", "k": 1},
+        "k: got True; allowed: whole numbers from 2": {"folds": "k", "k": True},
+        "k: says how many folds: it goes with folds: k or speaker": {"folds": "official", "k": 3},
+    }
+    for message, keys in wrong.items():
+        assert message in refused(declaration(**keys))

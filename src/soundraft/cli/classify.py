@@ -23,14 +23,15 @@ _NOT_OF_TABLES = tuple(name for name in OPTIONS if name != "seed")
 
 def train_classifier(given: argparse.Namespace, declaration: Path) -> None:
     """What `soundraft train` does with a declaration."""
+    from soundraft.tasks.clip_splits import FOLDS_WITH_K
     from soundraft.tasks.declared import load_yaml, understand
 
     config = load_yaml(declaration)
     declared = understand(_with_target(config, given.target) if given.target else config, str(declaration))
     seed = given.seed or 0
-    if given.k and given.folds not in ("k", "speaker"):
+    if given.k and given.folds not in FOLDS_WITH_K:
         raise UserError("--k says how many folds: it goes with --folds k or --folds speaker")
-    if given.folds:
+    if given.folds or declared.folds:
         _train_folds(given, declared, seed)
         return
     from soundraft.tasks.classifier_run import fit

@@ -24,7 +24,7 @@ from soundraft.tasks.classifier_files import FOLD_MODELS, PREDICTIONS
 from soundraft.tasks.classifier_run import Tell, free_folder, train_and_test
 from soundraft.tasks.clip_division import Division, wanted_of
 from soundraft.tasks.clip_extra import open_extra
-from soundraft.tasks.clip_splits import Fold, folds_of
+from soundraft.tasks.clip_splits import FOLDS, Fold, folds_of
 from soundraft.tasks.clip_tables import Source, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
 
@@ -81,7 +81,7 @@ def cross_validate(
     config: Path | str | Mapping[str, Any] | Declared,
     data: Any,
     *,
-    folds: str,
+    folds: str | None = None,
     k: int | None = None,
     extra: Any = None,
     output_dir: Path | str | None = None,
@@ -92,7 +92,8 @@ def cross_validate(
 
     Args:
         config, data, output_dir, seed, tell: as of `fit`; splits of the data are passed over.
-        folds: official (the column `fold`), speaker (the column `speaker`), k (drawn, each label in its share).
+        folds: official (the column `fold`), speaker (the column `speaker`), k (drawn, each label in its share). `None`:
+            what the declaration says, and its k.
         k: how many, for k (5) and speaker (each speaker is a fold).
         extra: more clips to learn from in every fold, never tested; what `open_clips` takes.
 
@@ -102,6 +103,10 @@ def cross_validate(
     say = tell or (lambda line: None)
     declared = config if isinstance(config, Declared) else read_declaration(config)
     folder = None if output_dir is None else free_folder(Path(output_dir))
+    if folds is None:
+        folds, k = declared.folds, declared.k
+    if folds is None:
+        raise UserError(f"folds: none are asked for, here or in the declaration; there are {', '.join(FOLDS)}")
     if declared.split.said:
         raise UserError("the declaration says how clips are split, and folds divide them otherwise: leave one out")
     source = open_clips(data, wanted_of(declared))

@@ -140,6 +140,8 @@ def fit(
     """
     say = tell or (lambda line: None)
     declared = config if isinstance(config, Declared) else read_declaration(config)
+    if declared.folds:
+        raise UserError(f"the declaration asks for folds ({declared.folds}): cross_validate does that, fit trains once")
     folder = None if output_dir is None else free_folder(Path(output_dir))
     division = divide(declared, {"train": train_df, "validation": val_df, "test": test_df}, seed=seed)
     division = division.with_extra(open_extra(extra_df, wanted_of(declared)), declared.options.target)

@@ -13,6 +13,7 @@ from soundraft.tasks.labelled import LabelledClips
 
 LEAST_VALIDATION = 0.1  # of the clips that a fold does not test
 FOLDS = ("official", "speaker", "k")
+FOLDS_WITH_K = ("k", "speaker")  # of which one can say how many
 Parts = dict[Split, LabelledClips]
 
 

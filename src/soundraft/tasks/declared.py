@@ -9,6 +9,7 @@
     output_features:
       - {name: emotion, type: category}
     trainer: {epochs: 20, early_stop: 5}
+    folds: speaker             # cross-validation; or official, or k with k: 5
 
 What it leaves out is taken from the section `classification` of params.yaml. Every key is honoured or refused by name.
 """
@@ -25,7 +26,7 @@ from pydantic import ValidationError
 from soundraft.models.pretrained_encoders import PRETRAINED
 from soundraft.params import ParamsError, defaults, explain
 from soundraft.params.classification import Classification
-from soundraft.tasks.clip_splits import SplitRule
+from soundraft.tasks.clip_splits import FOLDS, FOLDS_WITH_K, SplitRule
 from soundraft.tasks.declared_encoder import read_encoder
 from soundraft.tasks.declared_keys import Gathered, Keys, Taken
 from soundraft.tasks.declared_parts import (
@@ -58,6 +59,7 @@ class Declared:
         columns: of the target and of every input beside the audio: its name → its column.
         notes: how some keys are honoured, for a person.
         dropped: rows are dropped whose cell is empty in these: audio, target.
+        folds, k: the cross-validation that is asked for, as of `cross_validate`; `None`: one training.
     """
 
     options: Classification
@@ -66,6 +68,8 @@ class Declared:
     split: SplitRule
     notes: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    folds: str | None = None
+    k: int | None = None
 
 
 def read_declaration(source: Path | str | Mapping[str, Any]) -> Declared:
@@ -97,6 +101,7 @@ def understand(given: Mapping[str, Any], title: str) -> Declared:
     gathered = Gathered()
     keys = Keys(given, "", gathered)
     split = _general(keys)
+    folds, k = _folds(keys)
     audio, columns, encoder = _inputs(keys)
     target = _output(keys, columns)
     read_trainer(keys, target)
@@ -113,7 +118,19 @@ def understand(given: Mapping[str, Any], title: str) -> Declared:
     if gathered.problems or options is None:
         count = "1 problem" if len(gathered.problems) == 1 else f"{len(gathered.problems)} problems"
         raise ParamsError("\n".join([f"{count} in {title}", *(f"  {line}" for line in gathered.problems)]))
-    return Declared(options, audio, columns, split, gathered.notes, gathered.dropped)
+    return Declared(options, audio, columns, split, gathered.notes, gathered.dropped, folds, k)
+
+
+def _folds(keys: Keys) -> tuple[str | None, int | None]:
+    kind, k = keys.take("folds"), keys.take("k")
+    folds = keys.one_of(kind, {None: None, **{each: each for each in FOLDS}})
+    if k is None or k.value is None:
+        return folds, None
+    if type(k.value) is not int or k.value < 2:
+        keys.gathered.refuse(k.place, f"got {k.value!r}; allowed: whole numbers from 2")
+    elif folds not in FOLDS_WITH_K:
+        keys.gathered.refuse(k.place, f"says how many folds: it goes with folds: {' or '.join(FOLDS_WITH_K)}")
+    return folds, k.value
 
 
 def _inputs(keys: Keys) -> tuple[str, dict[str, str], str | None]:
