@@ -55,8 +55,8 @@ def train_options(options: argparse.ArgumentParser) -> None:
 def _classifier_options(options: argparse.ArgumentParser) -> None:
     group = options.add_argument_group("with a declaration as --config", "the table, folder or corpus is --dataset")
     group.add_argument("--target", metavar="NAME", help="the column that is told, in place of the declared output")
-    group.add_argument("--folds", choices=("official", "speaker", "k"),
-                       help="cross-validation by the column fold, by speaker, or drawn (the declaration's folds)")  # fmt: skip
+    folds = "cross-validation by the column fold, by speaker, or drawn (the declaration's folds)"
+    group.add_argument("--folds", choices=("official", "speaker", "k"), help=folds)
     group.add_argument("--k", type=positive, metavar="N", help="folds, for k (5), for speaker (one a speaker)")
     group.add_argument("--subset", metavar="NAME", help="the corpus's subset")
     group.add_argument("--extra", metavar="TABLE_OR_FOLDER",
