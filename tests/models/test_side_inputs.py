@@ -19,6 +19,13 @@ def test_numbers_are_z_scores_and_missing_ones_are_flagged() -> None:
         assert encode_row(SIDE, {"room": "car", "age": missing}).tolist() == [1.0, 0.0, 1.0]
 
 
+@pytest.mark.parametrize(("number", "clips"), [(0.1, 7), (37.7, 7), (5, 3)])
+def test_a_number_that_is_the_same_in_all_training_clips_keeps_its_scale(number: float, clips: int) -> None:
+    item = fit_side_input("age", "number", [number] * clips)
+    assert item.std == 1.0
+    assert item.encode(number + 2)[0] == pytest.approx(2.0)
+
+
 def test_categories_have_an_index_and_unknown_ones_none() -> None:
     assert SIDE[0].vocabulary == ("car", "hall")
     values = [encode_row(SIDE, {"room": room, "age": 30})[0].item() for room in ("car", "hall", "street", None)]

@@ -81,8 +81,9 @@ def fit_side_input(name: str, kind: str, values: Sequence[Any]) -> SideInput:
     if not present:
         raise ModelError(f"input {name}: no training clip has a value")
     numbers = torch.tensor([_number(name, value) for value in present], dtype=torch.float64)
-    spread = float(numbers.std(correction=0))
-    return SideInput(name, kind, mean=float(numbers.mean()), std=spread or 1.0)
+    # of equal numbers rounding may leave a deviation of 1e-17, by which any other number would be divided
+    spread = float(numbers.std(correction=0)) if len(numbers.unique()) > 1 else 1.0
+    return SideInput(name, kind, mean=float(numbers.mean()), std=spread)
 
 
 def is_number_or_missing(value: Any) -> bool:
