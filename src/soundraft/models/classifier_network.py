@@ -134,8 +134,8 @@ class ClassifierNetwork(nn.Module):
 class Committee(nn.Module):
     """Several networks that learn the same clips from other initial weights, and vote with their mean probabilities.
 
-    Deep ensembles: Lakshminarayanan et al., arXiv 1612.01474. What is learned are the averaged logarithms: their loss is
-    the mean of the members' own losses, and none learns what another one did.
+    Deep ensembles: Lakshminarayanan et al., arXiv 1612.01474. What is learned are the averaged logarithms: their loss
+    is the mean of the members' own losses, and none learns what another one did.
     """
 
     def __init__(self, members: Sequence[ClassifierNetwork]) -> None:
