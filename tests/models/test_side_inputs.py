@@ -32,6 +32,15 @@ def test_categories_have_an_index_and_unknown_ones_none() -> None:
     assert values == [1.0, 2.0, 0.0, 0.0]
 
 
+def test_a_category_that_is_a_number_is_the_same_however_a_table_writes_it() -> None:
+    for values in ([1, 2, 10], ["1.0", "2.0", "10.0"], [1.0, 2.0, 10.0]):
+        room = fit_side_input("room", "category", values)
+        assert room.vocabulary == ("1", "10", "2")
+        assert [room.encode(value)[0] for value in (10, "10", "10.0", 10.0)] == [2.0] * 4
+    version = fit_side_input("version", "category", ["1.5", "v1.0", ".0", "1."])
+    assert version.vocabulary == (".0", "1.", "1.5", "v1.0")
+
+
 def test_an_unknown_category_is_the_mean_of_the_known_ones() -> None:
     encoder = SideEncoder(SIDE)
     vectors = encoder(torch.stack([encode_row(SIDE, {"room": room, "age": 30}) for room in ("car", "hall", "street")]))

@@ -60,8 +60,8 @@ class SideInput:
             ModelError: when a number is none, or infinite.
         """
         if self.type == "category":
-            known = {word: index for index, word in enumerate(self.vocabulary, start=1)}
-            return [0.0 if _missing(value) else float(known.get(str(value), 0))]
+            known = {_word(word): index for index, word in enumerate(self.vocabulary, start=1)}
+            return [0.0 if _missing(value) else float(known.get(_word(value), 0))]
         if _missing(value):
             return [0.0, 1.0]
         return [(_number(self.name, value) - self.mean) / self.std, 0.0]
@@ -75,7 +75,7 @@ def fit_side_input(name: str, kind: str, values: Sequence[Any]) -> SideInput:
     """
     present = [value for value in values if not _missing(value)]
     if kind == "category":
-        return SideInput(name, kind, vocabulary=tuple(sorted({str(value) for value in present})))
+        return SideInput(name, kind, vocabulary=tuple(sorted({_word(value) for value in present})))
     if kind != "number":
         return SideInput(name, kind)  # says which types there are
     if not present:
@@ -143,6 +143,13 @@ def _embed(weight: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 def _missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, numbers.Real) and math.isnan(value))
+
+
+def _word(value: Any) -> str:
+    """A category as text; 1.0, as tables write the number 1 in a column with empty cells, is 1."""
+    text = str(value)
+    whole, _, rest = text.partition(".")
+    return whole if rest and not rest.strip("0") and whole.removeprefix("-").isdecimal() else text
 
 
 def _number(name: str, value: Any) -> float:
