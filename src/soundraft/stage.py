@@ -21,7 +21,7 @@ def run(main: Callable[[], None]) -> None:
     started = time.monotonic()
     try:
         main()
-    except UserError as error:
+    except (UserError, FloatingPointError) as error:  # the second: a training whose loss is not finite
         sys.exit(f"{name}: {error}")
     except OSError as error:
         if error.filename is None:

@@ -51,6 +51,16 @@ def test_training_says_what_it_made_and_what_is_next(
     assert "seed 3;" in soundraft(capsys, *command(table, tmp_path / "other", "--seed", 3))
 
 
+def test_a_learning_rate_that_is_too_large_is_told(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(tones.CONFIG | {"trainer": {"epochs": 3, "learning_rate": 1e8}}))
+    argv = ("train", "--config", config, "--dataset", table, "--output", tmp_path / "out")
+    soundraft(capsys, *argv, code="a smaller learning rate may help")
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_target(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundraft(capsys, *command(table, tmp_path / "out", "--target", "speaker"))
     assert files.read_json(tmp_path / "out/description.json")["labels"] == sorted(tones.SPEAKERS)

@@ -222,6 +222,18 @@ def test_a_committee_votes_with_its_mean_probabilities_and_each_member_learns_al
     torch.testing.assert_close(together, members[0].output[1].weight.grad / 3)
 
 
+@pytest.mark.parametrize("members", [1, 3])
+def test_what_is_learned_is_scored_alike_before_and_while_it_learns(members: int) -> None:
+    model = classifier(members=members)
+    items = clips(5, seed=5)
+    model.fit_normalisation(items.features)
+    texts = [LABELS] * 5
+    before = text_scores(model, items, texts)
+    model.model.train()
+    now = torch.stack([scores.log_probs for scores in model.score(items.features, texts)])
+    torch.testing.assert_close(now.detach(), torch.tensor(before))
+
+
 def test_a_committee_that_was_saved_gives_the_same(tmp_path: Path) -> None:
     model = classifier(members=2)
     items = clips(5, seed=4)

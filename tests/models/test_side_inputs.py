@@ -19,10 +19,26 @@ def test_numbers_are_z_scores_and_missing_ones_are_flagged() -> None:
         assert encode_row(SIDE, {"room": "car", "age": missing}).tolist() == [1.0, 0.0, 1.0]
 
 
+@pytest.mark.parametrize(("number", "clips"), [(0.1, 7), (37.7, 7), (5, 3)])
+def test_a_number_that_is_the_same_in_all_training_clips_keeps_its_scale(number: float, clips: int) -> None:
+    item = fit_side_input("age", "number", [number] * clips)
+    assert item.std == 1.0
+    assert item.encode(number + 2)[0] == pytest.approx(2.0)
+
+
 def test_categories_have_an_index_and_unknown_ones_none() -> None:
     assert SIDE[0].vocabulary == ("car", "hall")
     values = [encode_row(SIDE, {"room": room, "age": 30})[0].item() for room in ("car", "hall", "street", None)]
     assert values == [1.0, 2.0, 0.0, 0.0]
+
+
+def test_a_category_that_is_a_number_is_the_same_however_a_table_writes_it() -> None:
+    for values in ([1, 2, 10], ["1.0", "2.0", "10.0"], [1.0, 2.0, 10.0]):
+        room = fit_side_input("room", "category", values)
+        assert room.vocabulary == ("1", "10", "2")
+        assert [room.encode(value)[0] for value in (10, "10", "10.0", 10.0)] == [2.0] * 4
+    version = fit_side_input("version", "category", ["1.5", "v1.0", ".0", "1."])
+    assert version.vocabulary == (".0", "1.", "1.5", "v1.0")
 
 
 def test_an_unknown_category_is_the_mean_of_the_known_ones() -> None:

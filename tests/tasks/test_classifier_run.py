@@ -320,6 +320,15 @@ def test_folds_that_the_declaration_asks_for(table: Path) -> None:
         soundraft.cross_validate(tones.CONFIG, table)
 
 
+def test_a_label_that_some_fold_cannot_learn_costs_no_training(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(classifier_run.classification, "prepare")
+    frame = pandas.read_csv(table)
+    frame = frame.assign(audio=[str(table.parent / name) for name in frame.audio])
+    frame.loc[frame.index[-1], "pitch"] = "shrill"  # of the last fold
+    with pytest.raises(UserError, match=r"^fold 4: 1 of 12 clips have labels that training never saw: 'shrill' \(1\)"):
+        soundraft.cross_validate(tones.CONFIG, frame, folds="official")
+
+
 def test_the_interval_is_students() -> None:
     from scipy import stats
 

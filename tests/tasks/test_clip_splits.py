@@ -62,8 +62,21 @@ def test_what_chance_lost_and_a_stratified_split_would_not_is_told() -> None:
     for seed in range(20):
         parts = draw(alone, SplitRule(), target="label", seed=seed)
         better = draw(alone, SplitRule("stratify"), target="label", seed=seed)
-        if "rare" not in parts["train"].values("label") and "rare" not in better["train"].values("label"):
-            assert "train" not in advice(alone, parts, SplitRule(), target="label", seed=seed)
+        assert "rare" in better["train"].values("label")
+        lost = "rare" not in parts["train"].values("label")
+        assert ("train has no clip of 'rare'" in advice(alone, parts, SplitRule(), target="label", seed=seed)) == lost
+
+
+def test_what_a_fold_validates_it_has_learned() -> None:
+    facts = [{"label": f"rare{n}" if n < 9 else f"l{n % 3}", "speaker": f"s{n % 4}"} for n in range(60)]
+    facts += [{"label": f"rare{n}", "speaker": f"s{(n + 1) % 4}"} for n in range(9)]  # two clips each, of two speakers
+    given = LabelledClips([f"c{n}" for n in range(69)], lambda place: b"", facts)
+    for seed in range(10):
+        for fold in folds_of(given, "speaker", target="label", k=None, seed=seed):
+            labels = {split: set(part.values("label")) for split, part in fold.parts.items()}
+            assert labels["validation"] <= labels["train"]
+            assert labels["test"] <= labels["train"]
+            assert 4 <= len(fold.parts["validation"]) <= 6
 
 
 def test_no_speaker_is_in_two_splits() -> None:

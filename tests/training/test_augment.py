@@ -135,6 +135,27 @@ def test_smoothing_and_class_weights_are_weights_of_the_loss() -> None:
     )
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_of_a_mixture_is_the_mixed_loss_of_its_clips(smoothing: float) -> None:
+    weights = {"calm": 0.25, "glad": 4.0, "sad": 1.0, "cross": 2.0}
+    clips = [Example(torch.full((30, BINS), float(n)), Group((LABELS[n],))) for n in range(4)]
+    log_probs = torch.log_softmax(torch.tensor([0.3, -1.0, 2.0, 0.5]), dim=0)
+
+    def loss(item: Example) -> float:
+        parts = zip(item.group.texts, item.group.times, strict=True)
+        return -sum(times * float(log_probs[LABELS.index(name)]) for name, times in parts)
+
+    alone = [loss(item) for item in augmenter(label_smoothing=smoothing, weights=weights)(clips)]
+    how = {"mixup": 0.4, "mixup_probability": 1.0, "label_smoothing": smoothing}
+    mixed = augmenter(weights=weights, **how)(clips)
+    partners = augmenter().random.permutation(4)  # the first thing that is drawn
+    assert any(partner != place for place, partner in enumerate(partners))
+    for place, (item, partner) in enumerate(zip(mixed, partners, strict=True)):
+        if partner != place:
+            rest = (float(item.features[0, 0]) - place) / (partner - place)
+            assert loss(item) == pytest.approx((1 - rest) * alone[place] + rest * alone[partner], rel=1e-4)
+
+
 def test_side_columns_stay_as_they_are() -> None:
     everything = {
         "time_stripes": 2, "time_share": 0.2, "frequency_stripes": 2, "frequency_share": 0.2, "time_shift": 0.2,

@@ -57,6 +57,14 @@ def test_within_a_standard_error_the_lower_loss_counts(measures: list[tuple[floa
     assert [row.validation_loss for row in report.history] == [loss for _, loss in measures]
 
 
+def test_an_epoch_far_below_the_highest_is_never_kept() -> None:
+    # found with 8 clips of each of 7 labels: the last epoch is worse by recall and loss, and its error is the smallest
+    judged = [Judgement(0.714, 0.053, 0.36), Judgement(0.768, 0.059, 0.49), Judgement(0.696, 0.051, 0.39)]
+    found = iter(judged)
+    _, report = run(lambda _: next(found), epochs=3)
+    assert report.best_epoch == 1
+
+
 def _judged(pair: tuple[float, float]) -> Judgement:
     return Judgement(pair[0], 0.05, pair[1])
 

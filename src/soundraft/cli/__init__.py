@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = " ".join(["soundraft", given.command, *([given.action] if "action" in given else [])])
     try:
         COMMANDS[given.command].run(given)
-    except (UserError, BadClip) as error:
+    except (UserError, BadClip, FloatingPointError) as error:  # the last: a training whose loss is not finite
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:  # what was begun is left out or can go on: every write is whole
         print(f"\n{name}: stopped", file=sys.stderr)

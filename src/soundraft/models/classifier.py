@@ -149,7 +149,7 @@ class AudioClassifier:
     def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Logarithms of probabilities `[B, C]` on the CPU, before calibration."""
         with torch.inference_mode():
-            return self._answers(features).cpu()
+            return self.model(*self._split(features)).cpu()
 
     def greedy(self, encoded: torch.Tensor) -> list[str]:
         return [self.labels[index] for index in encoded.argmax(-1).tolist()]
@@ -173,7 +173,9 @@ class AudioClassifier:
     def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
         indices = torch.tensor([self._index_of(text) for group in texts for text in group], dtype=torch.long)
         rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts]))  # row → clip
-        log_probs = self._answers(features)
+        # also without gradient: a ratio of what was and what is learned would not be 1 where nothing has changed
+        apart = {"apart": True} if isinstance(self.model, Committee) else {}
+        log_probs = self.model(*self._split(features), **apart)
         chosen = log_probs[rows.to(log_probs.device), indices.to(log_probs.device)]
         tokens = torch.ones_like(indices)
         return split_scores(TextScores(chosen, tokens, tokens.bool()), texts)
@@ -183,9 +185,6 @@ class AudioClassifier:
         from soundraft.models.classifier_files import save
 
         save(self, folder)
-
-    def _answers(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        return self.model(*self._split(features))
 
     def _spectra_readers(self) -> list[SpectraReader]:
         return [part for part in self.model.modules() if isinstance(part, SpectraReader)]

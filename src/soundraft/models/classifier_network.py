@@ -134,18 +134,18 @@ class ClassifierNetwork(nn.Module):
 class Committee(nn.Module):
     """Several networks that learn the same clips from other initial weights, and vote with their mean probabilities.
 
-    Deep ensembles: Lakshminarayanan et al., arXiv 1612.01474. In training the logarithms are averaged instead: their
-    loss is the mean of the members' own losses, and none learns what another one did.
+    Deep ensembles: Lakshminarayanan et al., arXiv 1612.01474. What is learned are the averaged logarithms: their loss
+    is the mean of the members' own losses, and none learns what another one did.
     """
 
     def __init__(self, members: Sequence[ClassifierNetwork]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor) -> torch.Tensor:
-        """As of one member; in training these do not sum to 1."""
+    def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor, *, apart: bool = False) -> torch.Tensor:
+        """As of one member: their vote, or, `apart`, the mean of their logarithms, which do not sum to 1."""
         votes = torch.stack([member(features, side) for member in self.members])
-        return votes.mean(0) if self.training else votes.logsumexp(0) - math.log(len(votes))
+        return votes.mean(0) if apart else votes.logsumexp(0) - math.log(len(votes))
 
 
 def _connected(width: int, head: Head) -> nn.Module:

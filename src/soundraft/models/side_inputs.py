@@ -60,8 +60,8 @@ class SideInput:
             ModelError: when a number is none, or infinite.
         """
         if self.type == "category":
-            known = {word: index for index, word in enumerate(self.vocabulary, start=1)}
-            return [0.0 if _missing(value) else float(known.get(str(value), 0))]
+            known = {_word(word): index for index, word in enumerate(self.vocabulary, start=1)}
+            return [0.0 if _missing(value) else float(known.get(_word(value), 0))]
         if _missing(value):
             return [0.0, 1.0]
         return [(_number(self.name, value) - self.mean) / self.std, 0.0]
@@ -75,14 +75,15 @@ def fit_side_input(name: str, kind: str, values: Sequence[Any]) -> SideInput:
     """
     present = [value for value in values if not _missing(value)]
     if kind == "category":
-        return SideInput(name, kind, vocabulary=tuple(sorted({str(value) for value in present})))
+        return SideInput(name, kind, vocabulary=tuple(sorted({_word(value) for value in present})))
     if kind != "number":
         return SideInput(name, kind)  # says which types there are
     if not present:
         raise ModelError(f"input {name}: no training clip has a value")
     numbers = torch.tensor([_number(name, value) for value in present], dtype=torch.float64)
-    spread = float(numbers.std(correction=0))
-    return SideInput(name, kind, mean=float(numbers.mean()), std=spread or 1.0)
+    # of equal numbers rounding may leave a deviation of 1e-17, by which any other number would be divided
+    spread = float(numbers.std(correction=0)) if len(numbers.unique()) > 1 else 1.0
+    return SideInput(name, kind, mean=float(numbers.mean()), std=spread)
 
 
 def is_number_or_missing(value: Any) -> bool:
@@ -142,6 +143,13 @@ def _embed(weight: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 def _missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, numbers.Real) and math.isnan(value))
+
+
+def _word(value: Any) -> str:
+    """A category as text; 1.0, as tables write the number 1 in a column with empty cells, is 1."""
+    text = str(value)
+    whole, _, rest = text.partition(".")
+    return whole if rest and not rest.strip("0") and whole.removeprefix("-").isdecimal() else text
 
 
 def _number(name: str, value: Any) -> float:

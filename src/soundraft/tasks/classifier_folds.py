@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from soundraft import files
-from soundraft.evaluation.classification import Predicted, predicted, scores
+from soundraft.evaluation.classification import Predicted, check_labels, predicted, scores
 from soundraft.evaluation.classification_report import markdown_table
 from soundraft.evaluation.label_files import write_predictions
 from soundraft.manifest import QUARANTINE_NAME, Rejected, check_bad_fraction
@@ -113,6 +113,9 @@ def cross_validate(
     check_bad_fraction(len(source.clips), source.rejected, defaults().limits.max_bad_fraction)
     more = open_extra(extra, wanted_of(declared))
     trainings = folds_of(source.clips, folds, target=declared.options.target, k=k, seed=seed)
+    for fold in trainings:  # before the first training, not after those of other folds
+        learned, tested = (fold.parts[split].known_labels(declared.options.target) for split in ("train", "test"))
+        check_labels(learned, tested, split=f"fold {fold.name}")
     for note in [*declared.notes, *source.notes, *(more.notes if more else [])]:
         say(f"note: {note}")
     say(f"{declared.options.target}: {len(source.clips):,} clips in {len(trainings)} folds by {folds}")

@@ -137,6 +137,7 @@ def fit(
 
     Raises:
         UserError: when the declaration, the data or the folder cannot be used; the message says why.
+        FloatingPointError: when the loss is not finite.
     """
     say = tell or (lambda line: None)
     declared = config if isinstance(config, Declared) else read_declaration(config)

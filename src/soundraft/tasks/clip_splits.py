@@ -64,10 +64,12 @@ def draw(clips: LabelledClips, rule: SplitRule, *, target: str, seed: int, among
     if rule.kind == "group":
         where = _dealt_groups(clips, order, shares, str(rule.column))
     else:
-        if rule.kind == "stratify":
-            values = clips.values(rule.column or target)
+        values = clips.values(rule.column or target) if rule.kind == "stratify" else None
+        if values is not None:
             order = sorted(order, key=lambda place: str(values[place]))
         where = dict(zip(order, _dealt(len(order), shares), strict=True))
+        if values is not None:
+            where |= _learned_too(order, where, values)
     parts = _parts(clips, where)
     empty = [split for split in shares if not len(parts[split])]
     if empty:
@@ -114,6 +116,13 @@ def _dealt(count: int, shares: Mapping[Split, float]) -> list[Split]:
         given[split] += 1
         dealt.append(split)
     return dealt
+
+
+def _learned_too(order: Sequence[int], where: Mapping[int, Split], values: Sequence[Any]) -> dict[int, Split]:
+    """Train for a clip of each value that was dealt to other splits alone: what is not learned cannot be told."""
+    learned = {str(values[place]) for place in order if where[place] == "train"}
+    first = {str(values[place]): place for place in reversed(order)}
+    return {place: "train" for value, place in first.items() if value not in learned}
 
 
 def _dealt_groups(

@@ -27,7 +27,7 @@ from soundraft.models.pretrained_encoders import PRETRAINED
 from soundraft.params import ParamsError, defaults, explain
 from soundraft.params.classification import Classification
 from soundraft.tasks.clip_splits import FOLDS, FOLDS_WITH_K, SplitRule
-from soundraft.tasks.declared_encoder import read_encoder
+from soundraft.tasks.declared_encoder import check_encoder, read_encoder
 from soundraft.tasks.declared_keys import Gathered, Keys, Taken
 from soundraft.tasks.declared_parts import (
     AUDIO_KEYS,
@@ -168,7 +168,7 @@ def _general(keys: Keys) -> SplitRule:
     usual = keys.section("defaults")
     audio = usual.section("audio") if usual is not None else None
     if audio is not None:
-        read_audio(audio.section("preprocessing"), keys.gathered)
+        read_audio(audio.section("preprocessing"), keys.gathered, again=False)
     for section in (audio, usual):
         if section is not None:
             section.end({"encoder": "not here: the encoder stands with the input of type audio"})
@@ -176,15 +176,15 @@ def _general(keys: Keys) -> SplitRule:
     if general is None:
         return SplitRule()
     split = read_split(general)
-    read_audio(general.section("audio"), keys.gathered)
-    read_audio(general, keys.gathered)
+    read_audio(general.section("audio"), keys.gathered, again=False)
+    read_audio(general, keys.gathered, again=False)
     return split
 
 
 def _audio(feature: Keys) -> str | None:
     """Put encoder and preprocessing of the audio into the section; the encoder's name."""
     gathered = feature.gathered
-    read_audio(feature.section("preprocessing"), gathered)
+    read_audio(feature.section("preprocessing"), gathered, again=True)
     own = feature.take("encoder")
     if own is not None and isinstance(own.value, Mapping):
         encoder = Keys(own.value, own.place, gathered)
@@ -284,6 +284,7 @@ def _section(gathered: Gathered, encoder: str | None) -> Classification | None:
             shown = gathered.places.get(ours, f"classification.{ours}")
             gathered.problems.append(explain({**item, "loc": (shown,)}))
         return None
+    check_encoder(options.encoder, gathered)
     check_augment(options.augment, encoder if encoder in PRETRAINED else options.features.type, gathered)
     if encoder is None or encoder in PRETRAINED:
         return options
@@ -292,7 +293,17 @@ def _section(gathered: Gathered, encoder: str | None) -> Classification | None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number, as YAML 1.2 does, and not as text."""
+    """Reads 1e-3 as a number, as YAML 1.2 does, and not as text; a key that stands twice is an error, as there."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"the key {key.value} stands twice", problem_mark=key.start_mark)
+                seen.add(key.value)
+        return node
 
 
 _Loader.add_implicit_resolver(

@@ -72,8 +72,28 @@ def read_encoder(keys: Keys, usual: EncoderParams) -> str | None:
         keys.only("should_embed", [False], "frames of audio are not embedded")
         _LAYERS[name](keys, prefix, getattr(usual, name).model_dump())
     _head(keys)
+    if name in PRETRAINED and keys.gathered.values.get("encoder.members", 1) != 1:
+        keys.gathered.refuse(keys.gathered.places["encoder.members"], f"{name} always is one network: leave it out")
     keys.end(_REASONS)
     return str(name)
+
+
+def check_encoder(encoder: EncoderParams, gathered: Gathered) -> None:
+    """Note what is declared and changes nothing.
+
+    Args:
+        encoder: the section `encoder`, valid in itself.
+    """
+    idle = {
+        "output_size": (encoder.num_fc_layers == 0, "there is no fully connected layer, num_fc_layers is 0"),
+        "rnn.dropout": (encoder.rnn.num_layers == 1, "it is between recurrent layers, and there is one"),
+    }
+    for name, (changes_nothing, reason) in idle.items():
+        if changes_nothing and f"encoder.{name}" in gathered.places:
+            gathered.notes.append(f"{gathered.places[f'encoder.{name}']} changes nothing: {reason}")
+    if encoder.pooling == "mixed" and encoder.members == 1:
+        place = gathered.places.get("encoder.pooling", "encoder.pooling")
+        gathered.notes.append(f"{place} mixed is statistics: it is for members above 1, and there is one network")
 
 
 def _pretrained(keys: Keys, prefix: str, name: str) -> None:
@@ -159,8 +179,7 @@ def _chain(keys: Keys, prefix: str, usual: Mapping[str, Any]) -> None:
     # layers that are listed pool where they say so, and where a general pooling is given
     usually_pooled = [1] * number if layers else _extended(usual["pool_sizes"], number)
     poolings = [
-        _first(layer.pool, pool and (pool.value or 1), usually)
-        for layer, usually in zip(listed, usually_pooled, strict=True)
+        _first(layer.pool, _pooling(pool), usually) for layer, usually in zip(listed, usually_pooled, strict=True)
     ]
     said = next((each for each in (count, size, pool, sizes, pools) if each), None)
     if said or layers:
@@ -178,12 +197,12 @@ def _branches(
     _filters(keys, prefix, layers)
     _fixed(keys)
     keys.copy({"dropout": ("dropout",)}, prefix=prefix)
-    poolings = {layer.pool for layer in layers or [] if layer.pool is not None}
-    if len(poolings) > 1 or (pool and poolings - {pool.value or 1}):
+    poolings = [each for each in (_pooling(pool), *(layer.pool for layer in layers or [])) if each is not None]
+    if any(each != poolings[0] for each in poolings):
         keys.gathered.refuse(keys.at("pool_size"), "convolutions side by side have one pooling; give pool_size alone")
-    elif pool or poolings:
+    elif poolings:
         place = pool or Taken(None, layers[0].place if layers else "")
-        keys.gathered.put(f"{prefix}pool_size", place, poolings.pop() if poolings else place.value or 1)
+        keys.gathered.put(f"{prefix}pool_size", place, poolings[0])
     said = sizes or size or count or (Taken(None, layers[0].place.rpartition(".")[0]) if layers else None)
     if number is not None and said is not None:
         listed = layers or [_Layer("")] * number
@@ -208,7 +227,7 @@ def _listed_layers(keys: Keys, taken: Taken | None) -> list[_Layer] | None:
         pool = own.take("pool_size")
         _fixed(own)
         own.end(_REASONS)
-        layers.append(_Layer(own.place, size and size.value, pool and (pool.value or 1), filters and filters.value))
+        layers.append(_Layer(own.place, size and size.value, _pooling(pool), filters and filters.value))
     return layers
 
 
@@ -232,16 +251,15 @@ def _count(
 def _filters(keys: Keys, prefix: str, layers: list[_Layer] | None) -> None:
     """One width for all layers."""
     taken = keys.take("num_filters")
-    given = {layer.filters: layer.place for layer in layers or [] if layer.filters is not None}
-    if taken is not None:
-        given = {taken.value: taken.place} | given
-    if len(given) > 1:
-        (first, _), *others = given.items()
-        for value, place in others:
-            keys.gathered.refuse(f"{place}.num_filters", f"got {value!r}; allowed: {first} (all layers have one width)")
-    elif given:
-        value, place = next(iter(given.items()))
-        keys.gathered.put(f"{prefix}num_filters", Taken(value, place))
+    given = [] if taken is None else [taken]
+    given += [Taken(layer.filters, f"{layer.place}.num_filters") for layer in layers or [] if layer.filters is not None]
+    if not given:
+        return
+    first = given[0].value
+    for other in given[1:]:
+        if other.value != first:
+            keys.gathered.refuse(other.place, f"got {other.value!r}; allowed: {first} (all layers have one width)")
+    keys.gathered.put(f"{prefix}num_filters", given[0])
 
 
 def _fixed(keys: Keys, values: Mapping[str, Any] = _CONVOLUTION) -> None:
@@ -287,6 +305,11 @@ def _one_value(gathered: Gathered, layers: Taken, names: Mapping[str, str]) -> N
                 gathered.put(f"encoder.{ours}", taken)
         own.only("activation", ["gelu"], "the only one here")
         own.end()
+
+
+def _pooling(taken: Taken | None) -> Any:
+    """How many frames become one; null pools nothing, which is 1 here."""
+    return 1 if taken is not None and taken.value is None else taken and taken.value
 
 
 def _extended(values: Sequence[int], number: int) -> list[int]:

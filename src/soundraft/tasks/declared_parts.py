@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from soundraft.audio import mel_filters
-from soundraft.audio.spectra import Spectra
+from soundraft.audio.spectra import MAX_BANDS, Spectra
 from soundraft.params.classification import AugmentParams, SpectraParams, TrainerParams
 from soundraft.runtime import UserError
 from soundraft.tasks.clip_splits import SplitRule
@@ -44,39 +44,47 @@ _TRAINER_REASONS = {
 _SAMPLING = {name: _TRAINER_REASONS[name] for name in ("oversample_minority", "undersample_majority")}
 
 
-def read_audio(keys: Keys | None, gathered: Gathered) -> None:
-    """Put preprocessing of the audio into the section: keys directly, or under `audio_feature`."""
+def read_audio(keys: Keys | None, gathered: Gathered, *, again: bool) -> None:
+    """Put preprocessing of the audio into the section: keys directly, or under `audio_feature`.
+
+    Args:
+        again: what is here may override what is said elsewhere; else that is refused.
+    """
     if keys is None:
         return
     older = keys.section("audio_feature")
-    if older is not None:
-        for name in AUDIO_KEYS:
-            if name in older and name in keys:
-                gathered.refuse(older.at(name), f"means the same as {keys.at(name)}: give one of them")
     for section in (keys, older):
         if section is None:
             continue
         section.whose = "the preprocessing of audio"
-        for name in AUDIO_KEYS:
+        for name in (*AUDIO_KEYS, "audio_file_length_limit_in_s", "level_db", "channel"):
             taken = section.take(name)
-            if taken is not None:
-                null = {"norm": "none", "num_fft_points": 0}.get(name) if taken.value is None else None
-                gathered.put(f"features.{name}", taken, null)
-    keys.copy({name: (name,) for name in ("audio_file_length_limit_in_s", "level_db")}, again=True)
-    channel = keys.take("channel")
-    if channel is not None:
-        gathered.put("channel", channel, str(channel.value) if type(channel.value) is int else None)
-    _only_what_is(keys)
+            if taken is None:
+                continue
+            ours = f"features.{name}" if name in AUDIO_KEYS else name
+            said = gathered.places.get(ours)
+            if said is not None and (not again or said == keys.at(name)):
+                gathered.refuse(taken.place, f"means the same as {said}: give one of them")
+            else:
+                gathered.put(ours, taken, _otherwise(name, taken.value))
+        _only_what_is(section)
     if older is not None:
         older.end()
     keys.end(_SAMPLING)
+
+
+def _otherwise(name: str, value: Any) -> Any:
+    """What a value is called here; `None` where it has the same name."""
+    if name == "channel":
+        return str(value) if type(value) is int else None
+    return {"norm": "none", "num_fft_points": 0}.get(name) if value is None else None
 
 
 def _only_what_is(keys: Keys) -> None:
     """Keys that have one meaning here."""
     padding = keys.take("padding_value")
     if padding is not None:
-        if not isinstance(padding.value, int | float):
+        if not isinstance(padding.value, int | float) or isinstance(padding.value, bool):
             keys.gathered.refuse(padding.place, f"got {padding.value!r}; allowed: a number")
         keys.gathered.notes.append(f"{padding.place} changes nothing: padding is masked, no encoder sees it")
     _drop_row(keys, "audio")
@@ -108,9 +116,9 @@ def check_features(features: Mapping[str, Any], gathered: Gathered) -> int:
     points = int(features["num_fft_points"])
     try:
         plain = Spectra(**{**features, "type": "stft"})
-        if not declared and features["type"] in BANDED:
+        bands = features["num_filter_bands"]
+        if not declared and features["type"] in BANDED and bands <= MAX_BANDS:  # else `Spectra` refuses them
             scale: dict[str, Any] = {"rate_hz": plain.sample_rate_hz, "snapped": features["type"] == "fbank"}
-            bands = features["num_filter_bands"]
             empty = mel_filters.empty(bands, fft_points=plain.fft_points, **scale)
             if empty:
                 points = mel_filters.fewest_fft_points(bands, at_least=plain.fft_points, **scale)
@@ -127,10 +135,14 @@ def check_features(features: Mapping[str, Any], gathered: Gathered) -> int:
 
 def read_split(keys: Keys) -> SplitRule:
     """How clips are divided, from the general `preprocessing`, in today's spelling and the older one."""
-    rule = _read_split(keys, keys.section("split", whose="a split"))
+    section = keys.section("split", whose="a split")
+    rule = _read_split(keys, section)
     probabilities = keys.take("split_probabilities")
     stratify = keys.take("stratify")
     forced = keys.take("force_split")
+    for older in (probabilities, stratify, forced):
+        if section is not None and older is not None and older.value is not None:
+            keys.gathered.refuse(older.place, f"{section.place} says how clips are divided: give one of them")
     shares = _shares(keys, probabilities, rule.probabilities)
     column, kind = rule.column, rule.kind
     if stratify is not None and stratify.value is not None:

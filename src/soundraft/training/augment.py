@@ -131,12 +131,14 @@ class Augmenter:
         return np.where(kept, 1.0, np.maximum(shares, 1.0 - shares))
 
     def _group(self, shares: dict[str, float], other: str, rest: float) -> Group:
+        """What a mixture learns: the losses of its two clips, each with the weight of its label, in their shares."""
         shares[other] = shares.get(other, 0.0) + rest
-        weight = sum(share * self.weights[label] for label, share in shares.items())
+        weights = {label: share * self.weights[label] for label, share in shares.items()}
         smooth = self.how.label_smoothing
         if smooth:
-            shares = {label: (1 - smooth) * shares.get(label, 0.0) + smooth / len(self.labels) for label in self.labels}
-        kept = {label: share * weight for label, share in shares.items() if share > 0}
+            spread = smooth * sum(weights.values()) / len(self.labels)
+            weights = {label: (1 - smooth) * weights.get(label, 0.0) + spread for label in self.labels}
+        kept = {label: weight for label, weight in weights.items() if weight > 0}
         return Group(tuple(kept), times=tuple(kept.values()))
 
     def _altered(self, features: torch.Tensor) -> torch.Tensor:

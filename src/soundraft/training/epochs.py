@@ -123,7 +123,8 @@ class Best:
     def see(self, epoch: int, found: Judgement) -> None:
         self.highest = max(self.highest, found.measure)
         least = self.highest - found.error
-        if not self.epoch or self.measure < least or (found.measure >= least and found.loss < self.loss):
+        # an epoch below it is never the best, also where its smaller error now leaves out the one that is kept
+        if found.measure >= least and (self.measure < least or found.loss < self.loss):
             self.epoch, self.measure, self.loss = epoch, found.measure, found.loss
             self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
