@@ -117,7 +117,7 @@ def evaluate_options(options: argparse.ArgumentParser) -> None:
     add("--model", required=True, metavar="FOLDER", help=_MODEL)
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=_DATA)
     add("--output", type=Path, metavar="FOLDER", help="report.md, test_statistics.json, predictions.parquet go there")
-    held_out = "train, validation, test or all (test; of a table without splits what the model did not train on)"
+    held_out = "train, validation, test or all (test; without splits, or with others, what the model did not hear)"
     add_choice(options, seed_of="what is drawn to make a corpus, and of the intervals (0)", texts={"split": held_out})
     _add_subset(options)
 

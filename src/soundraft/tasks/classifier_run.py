@@ -212,8 +212,8 @@ def evaluate(
     Args:
         model: the folder of a run or of a model, or what `fit` returned.
         data: what `open_clips` takes.
-        split: train, validation, test or all. `None`: the test clips where the data has splits, else those that the
-            run did not train or validate on, whatever their files are called now.
+        split: train, validation, test or all. `None`: the test clips where the data has splits and the run heard none
+            of these, else those that the run did not train or validate on, whatever their files are called now.
         output_dir: gets report.md, test_statistics.json, predictions.parquet and quarantine.jsonl, or nothing.
         seed: of the bootstrap.
 
@@ -321,16 +321,16 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
     if split == "all":
         return clips, ["all clips, whatever they were used for"]
     used = opened.used(clips)
+    where: Sequence[str | None] = source.splits or used
+    wanted = split or "test"
+    places = [place for place, each in enumerate(where) if each == wanted]
+    heard = sum(used[place] in _HEARD for place in places) if wanted == "test" else 0
     notes = [] if opened.splits else [_UNKNOWN]
-    if split is not None or source.splits is not None:
-        wanted = split or "test"
-        where: Sequence[str | None] = source.splits or used
-        places = [place for place, each in enumerate(where) if each == wanted]
+    if split is not None or (source.splits is not None and not heard):
         if not places:
             known = ", ".join(sorted({str(each) for each in where if each})) or "none that is known"
             raise UserError(f"{source.title}: no clip is of the split {wanted}; splits: {known}; --split all takes all")
-        heard = sum(used[place] in _HEARD for place in places)
-        if heard and wanted == "test":
+        if heard:
             notes.append(f"{heard:,} of these were trained or validated on, whatever their split says")
         return clips.part(places), [f"the {len(places):,} {wanted} clips of {len(clips):,}", *notes]
     free = [place for place, each in enumerate(used) if each not in _HEARD]
@@ -340,5 +340,7 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
         raise UserError(
             f"{source.title}: the model learned from all {len(clips)} clips; --split all measures it on them"
         )
-    left_out = len(clips) - len(free)
-    return clips.part(free), [f"{left_out:,} of {len(clips):,} clips were trained or validated on, and are left out"]
+    told = f"{len(clips) - len(free):,} of {len(clips):,} clips were trained or validated on, and are left out"
+    if heard:  # the run was divided otherwise
+        told += f"; {heard:,} of them are among the data's own {len(places):,} test clips, which --split test measures"
+    return clips.part(free), [told]
