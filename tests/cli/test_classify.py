@@ -98,6 +98,24 @@ def test_evaluate_and_predict(run: Path, table: Path, tmp_path: Path, capsys: py
     assert list(one.speaker) == list(other.speaker)
 
 
+def test_a_table_may_name_its_columns_otherwise(
+    run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = table.parent / "other.csv"
+    pandas.read_csv(table).rename(columns={"audio": "sound", "pitch": "height"}).to_csv(other, index=False)
+    said = soundraft(capsys, "evaluate", "--model", run, "--dataset", table, "--split", "all")
+    argv = ("--model", run, "--dataset", other)
+    names = ("--columns", "audio=sound", "pitch=height")
+    assert soundraft(capsys, "evaluate", *argv, "--split", "all", *names) == said
+    out = tmp_path / "p.csv"
+    soundraft(capsys, "predict", *argv, "--columns", "audio=sound", "--output", out)
+    assert len(pandas.read_csv(out)) == 48
+    known = "columns: label is none that this model reads; it reads pitch, audio, split"
+    soundraft(capsys, "evaluate", *argv, "--columns", "label=height", code=known)
+    hint = "are named in the declaration, each with the key column"
+    soundraft(capsys, *command(other, tmp_path / "out", *names), code=hint)
+
+
 def test_predict_tells_which_clips_are_set_aside(
     run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,28 @@ class Opened:
             train_labels=[row["label"] for row in clips if row["split"] == "train" and row["label"]],
         )
 
+    def renamed(self, columns: Mapping[str, str]) -> "Opened":
+        """The same for a table that names its columns otherwise.
+
+        Args:
+            columns: by the name of the target, of an input, of `audio` or of `split`, the table's column.
+
+        Raises:
+            UserError: when there is no such name.
+        """
+        target, wanted = self.classifier.target, self.wanted
+        known = [target, *wanted.columns, "audio", "split"]
+        odd = [name for name in columns if name not in known]
+        if odd:
+            raise UserError(f"columns: {odd[0]} is none that this model reads; it reads {', '.join(known)}")
+        beside = {name: columns.get(name, column) for name, column in wanted.columns.items()}
+        audio, split = columns.get("audio", wanted.audio), columns.get("split", wanted.split)
+        return replace(
+            self,
+            wanted=replace(wanted, columns=beside, audio=audio, split=split),
+            target_column=columns.get(target, self.target_column),
+        )
+
     def used(self, clips: LabelledClips) -> list[str | None]:
         """For what the run used each clip: that split, by the clip's id or its audio, which comes first of `SPLITS`."""
         contents = clips.contents() if self.contents else [None] * len(clips)

@@ -204,6 +204,7 @@ def evaluate(
     data: Any,
     *,
     split: str | None = None,
+    columns: Mapping[str, str] | None = None,
     output_dir: Path | str | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -214,13 +215,15 @@ def evaluate(
         data: what `open_clips` takes.
         split: train, validation, test or all. `None`: the test clips where the data has splits and the run heard none
             of these, else those that the run did not train or validate on, whatever their files are called now.
+        columns: of a table that names them otherwise than the model's: its column by the name of the target, of an
+            input, of `audio` or of `split`.
         output_dir: gets report.md, test_statistics.json, predictions.parquet and quarantine.jsonl, or nothing.
         seed: of the bootstrap.
 
     Raises:
         UserError: when there is no such model, clips lack what it needs, or have labels that it does not know.
     """
-    opened = _opened(model)
+    opened = _opened(model).renamed(columns or {})
     folder = None if output_dir is None else free_folder(Path(output_dir))
     target = opened.classifier.target
     wanted = replace(
@@ -249,11 +252,13 @@ def evaluate(
     return evaluation
 
 
-def predict(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -> "pandas.DataFrame":
+def predict(
+    model: Path | str | AudioClassifier | ClassifierResult, data: Any, *, columns: Mapping[str, str] | None = None
+) -> "pandas.DataFrame":
     """Tell clips.
 
     Args:
-        model, data: as of `evaluate`; clips need no label.
+        model, data, columns: as of `evaluate`; clips need no label.
 
     Returns:
         A row a clip: id, path, `<target>_predictions`, `<target>_probability`, and for each label
@@ -263,17 +268,17 @@ def predict(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -
     Raises:
         UserError: as `evaluate`; when no clip can be used.
     """
-    found, rejected, notes = answers(model, data)
+    found, rejected, notes = answers(model, data, columns=columns)
     table = table_of(found)
     table.attrs |= {"rejected": [vars(item) for item in rejected], "notes": notes}
     return table
 
 
 def answers(
-    model: Path | str | AudioClassifier | ClassifierResult, data: Any
+    model: Path | str | AudioClassifier | ClassifierResult, data: Any, *, columns: Mapping[str, str] | None = None
 ) -> tuple[Predicted, list[Rejected], list[str]]:
     """What `predict` makes its table of, the clips that cannot be used, and what to know of the others."""
-    opened = _opened(model)
+    opened = _opened(model).renamed(columns or {})
     source = open_clips(data, opened.wanted)
     heard = hear(source.clips, opened.classifier, target=None, title="features")
     rejected = [*source.rejected, *heard.rejected]
