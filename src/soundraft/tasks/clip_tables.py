@@ -93,6 +93,8 @@ def open_clips(data: Any, wanted: Wanted) -> Source:
     if str(data) not in corpora.CORPORA and path.name.lower().endswith(TABLES):
         return _of_file(path, wanted)
     if path.name.lower().endswith(io.AUDIO_SUFFIXES) and not path.is_dir():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
         return _of_recordings(str(path), [path], wanted)
     return _of_corpus(data, wanted)
 
@@ -216,6 +218,10 @@ def _audio_column(title: str, columns: Sequence[str], wanted: Wanted) -> str:
 
 def _check_columns(title: str, columns: Sequence[str], wanted: Wanted) -> None:
     lacking = [column for column in wanted.columns.values() if column not in columns]
+    if lacking and list(columns) == ["audio"]:  # recordings alone
+        raise UserError(
+            f"{title}: {', '.join(lacking)} of it must be known too: name a table that has that beside audio"
+        )
     if lacking:
         raise UserError(f"{title}: no column {', '.join(lacking)}; it has {', '.join(columns)}")
 
