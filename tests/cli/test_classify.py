@@ -62,6 +62,8 @@ def test_folds(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "mean of 3 folds: accuracy " in said
     assert "folds.md, folds.json" in said
     assert len(files.read_json(tmp_path / "out/folds.json")["scores"]) == 3
+    argv = ("visualize", "--visualization", "learning_curves", "--from", tmp_path / "out")
+    soundraft(capsys, *argv, code="is a cross-validation: what each fold learned by epochs is not kept")
 
 
 def test_a_folder_with_its_own_splits(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

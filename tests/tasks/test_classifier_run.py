@@ -323,7 +323,11 @@ def test_folds(table: Path, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out/predictions.parquet")["held_out"].to_pylist()[:2] == ["1", "1"]
     assert (tmp_path / "out/models/3/model.safetensors").is_file()
     assert len(said) == 5
+    assert said[0] == "pitch: 48 clips in 4 folds by the column fold"
     with pytest.raises(UserError, match=r"one classifier a fold; name one, such as .*out/models/1$"):
+        soundraft.predict(tmp_path / "out", table)
+    (tmp_path / "out/folds.json").unlink()  # as the folder of a pipeline with models/base
+    with pytest.raises(UserError, match=r"out: it has several models; name one, such as .*out/models/1$"):
         soundraft.predict(tmp_path / "out", table)
     with pytest.raises(UserError, match="leave one out"):
         soundraft.cross_validate(config(preprocessing={"split": {"type": "speaker"}}), table, folds="speaker")

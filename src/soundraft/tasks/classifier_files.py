@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "soundraft-classifier-run", 1
 MODEL, DESCRIPTION, SPLITS_NAME = "model", "description.json", "splits.csv"
-FOLD_MODELS = "models"  # of a cross-validation: a classifier a fold
+FOLDS_NAME, FOLD_MODELS = "folds.json", "models"  # of a cross-validation: a classifier a fold
 TRAINING, TEST, PREDICTIONS = "training_statistics.json", "test_statistics.json", "predictions.parquet"
 _PACKAGES = ("soundraft", "torch", "numpy", "scikit-learn", "soxr", "transformers")
 
@@ -171,8 +171,10 @@ def open_model(model: Path | str | AudioClassifier) -> Opened:
     place = next((each for each in (folder / MODEL, folder) if is_classifier(each)), None)
     if place is None:
         folds = sorted(each for each in folder.glob(f"{FOLD_MODELS}/*") if is_classifier(each))
-        if folds:
+        if (folder / FOLDS_NAME).is_file() and folds:
             raise UserError(f"{folder}: a cross-validation has one classifier a fold; name one, such as {folds[0]}")
+        if folds:
+            raise UserError(f"{folder}: it has several models; name one, such as {folds[0]}")
         raise UserError(f"{folder}: no classifier in it, nor in {MODEL} below; `soundraft train --config` makes one")
     try:
         classifier = load_classifier(place)
