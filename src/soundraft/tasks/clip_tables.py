@@ -218,12 +218,9 @@ def _audio_column(title: str, columns: Sequence[str], wanted: Wanted) -> str:
 
 def _check_columns(title: str, columns: Sequence[str], wanted: Wanted) -> None:
     lacking = [column for column in wanted.columns.values() if column not in columns]
-    if lacking and list(columns) == ["audio"]:  # recordings alone
-        raise UserError(
-            f"{title}: {', '.join(lacking)} of it must be known too: name a table that has that beside audio"
-        )
     if lacking:
-        raise UserError(f"{title}: no column {', '.join(lacking)}; it has {', '.join(columns)}")
+        hint = ": a table can have the rest beside it" if list(columns) == ["audio"] else ""  # recordings alone
+        raise UserError(f"{title}: no column {', '.join(lacking)}; it has {', '.join(columns)}{hint}")
 
 
 def _facts(row: Mapping[str, Any], audio_column: str, wanted: Wanted) -> dict[str, Any]:
