@@ -85,10 +85,9 @@ class HubCorpus:
             except CorpusError as error:
                 if original is None or request.path is None or any(request.path.rglob("*.parquet")):
                     raise
-                raise CorpusError(
-                    f"{request.asked_as}path: {request.path} is not the original, nor can it be read as a copy of "
-                    f"{self.repo} ({error}); there is: {self.info.source}"
-                ) from error
+                reason = f"is not the original, nor can it be read as a copy of {self.repo} ({error})"
+                place = f"{request.asked_as}path: {request.path}"
+                raise CorpusError(f"{place} {reason}; there is: {self.info.source}") from error
 
         return Corpus(self.info, fetch_either)
 
