@@ -76,6 +76,8 @@ def test_folds(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     declared.write_text((table.parent / "config.yaml").read_text() + "\nfolds: k\nk: 2\n")
     said = soundraft(capsys, "train", "--config", declared, "--dataset", table, "--output", tmp_path / "again")
     assert "mean of 2 folds: accuracy " in said
+    argv = ("visualize", "--visualization", "learning_curves", "--from", tmp_path / "out")
+    soundraft(capsys, *argv, code="is a cross-validation: what each fold learned by epochs is not kept")
 
 
 def test_a_folder_with_its_own_splits(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +112,24 @@ def test_evaluate_and_predict(run: Path, table: Path, tmp_path: Path, capsys: py
     assert list(one.pitch_predictions) == list(other.pitch_predictions)
     assert list(one.columns) == list(other.columns)
     assert list(one.speaker) == list(other.speaker)
+
+
+def test_a_table_may_name_its_columns_otherwise(
+    run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = table.parent / "other.csv"
+    pandas.read_csv(table).rename(columns={"audio": "sound", "pitch": "height"}).to_csv(other, index=False)
+    said = soundraft(capsys, "evaluate", "--model", run, "--dataset", table, "--split", "all")
+    argv = ("--model", run, "--dataset", other)
+    names = ("--columns", "audio=sound", "pitch=height")
+    assert soundraft(capsys, "evaluate", *argv, "--split", "all", *names) == said
+    out = tmp_path / "p.csv"
+    soundraft(capsys, "predict", *argv, "--columns", "audio=sound", "--output", out)
+    assert len(pandas.read_csv(out)) == 48
+    known = "columns: label is none that this model reads; it reads pitch, audio, split"
+    soundraft(capsys, "evaluate", *argv, "--columns", "label=height", code=known)
+    hint = "are named in the declaration, each with the key column"
+    soundraft(capsys, *command(other, tmp_path / "out", *names), code=hint)
 
 
 def test_predict_tells_which_clips_are_set_aside(

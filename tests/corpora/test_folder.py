@@ -91,6 +91,14 @@ def write(path: Path, *rows: str) -> None:
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
+def test_what_was_set_aside_is_no_list(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "quarantine.jsonl").write_text("")
+    with pytest.raises(CorpusError, match="no list of the recordings is there"):
+        folder.fetch(request(recordings), tmp_path)
+    (recordings / "mine.csv").write_text("file_name,text\nclips/0.wav,a\n")
+    assert [clip.audio_path for clip in folder.fetch(request(recordings), tmp_path).clips] == ["clips/0.wav"]
+
+
 def test_common_spellings_a_mapping_and_what_is_left(recordings: Path, tmp_path: Path) -> None:
     write(
         recordings / "clips.tsv",

@@ -402,6 +402,12 @@ def test_a_file_that_is_not_the_original_is_said_to_be_none(tmp_path: Path) -> N
         fetch("librispeech", tmp_path / "my.zip")
 
 
+def test_a_folder_that_is_neither_the_original_nor_a_copy_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text("{}")
+    with pytest.raises(CorpusError, match=r"--path: .* is not the original, nor can it be read as a copy of"):
+        fetch("emodb", tmp_path)
+
+
 def test_urbansound8k(tmp_path: Path) -> None:
     rows = [
         {

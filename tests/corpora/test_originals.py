@@ -145,6 +145,15 @@ def test_urbansound8k(pack: Pack, tmp_path: Path) -> None:
         originals.fetch_urbansound8k(Request(path=path, fold=11, clips=ALL), out)
 
 
+def test_emodb_without_its_folder_wav(tmp_path: Path) -> None:
+    root = emodb(tmp_path / "emodb")
+    whole = originals.fetch_emodb(Request(path=root, clips=ALL), tmp_path)
+    assert originals.is_emodb(root / "wav")
+    fetched = originals.fetch_emodb(Request(path=root / "wav", clips=ALL), tmp_path)
+    assert [(clip.id, clip.label) for clip in fetched.clips] == [(clip.id, clip.label) for clip in whole.clips]
+    assert all((fetched.root / clip.audio_path).is_file() for clip in fetched.clips)
+
+
 @pytest.mark.parametrize("pack", [as_folder, as_zip, as_tar])
 def test_emodb(pack: Pack, tmp_path: Path) -> None:
     root = emodb(tmp_path / "emodb")

@@ -147,7 +147,7 @@ def test_what_was_learned_is_known_by_its_audio(run: soundraft.ClassifierResult,
         found = soundraft.evaluate(model, moved)
         assert (found.scores, found.notes) == (run.scores, left_out)
         assert soundraft.evaluate(model, moved, split="validation").scores.clips == 5
-    found = soundraft.evaluate(run, moved.assign(split="test"))
+    found = soundraft.evaluate(run, moved.assign(split="test"), split="test")
     assert found.notes[1:] == ["38 of these were trained or validated on, whatever their split says"]
 
     older = tmp_path / "older"
@@ -157,6 +157,26 @@ def test_what_was_learned_is_known_by_its_audio(run: soundraft.ClassifierResult,
     known.drop(columns="content").to_csv(older / "splits.csv", index=False)
     assert soundraft.evaluate(older, table).notes == left_out
     assert soundraft.evaluate(older, moved).scores.clips == 48
+
+
+def test_data_that_was_divided_otherwise_is_measured_on_what_the_run_did_not_hear(
+    run: soundraft.ClassifierResult, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(table.parent)
+    frame = pandas.read_csv(table)
+    own = frame.assign(split=["train" if number < 24 else "test" for number in range(48)])
+    learned = sum(name not in run.test.ids for name in frame.audio[24:])
+    assert 0 < learned < 24
+    found = soundraft.evaluate(run, own)
+    assert (found.predicted.ids, found.scores) == (run.test.ids, run.scores)
+    assert found.notes == [
+        "38 of 48 clips were trained or validated on, and are left out; "
+        f"{learned} of them are among the data's own 24 test clips, which --split test measures"
+    ]
+    same = soundraft.evaluate(
+        run, frame.assign(split=["test" if name in run.test.ids else "train" for name in frame.audio])
+    )
+    assert (same.scores, same.notes) == (run.scores, ["the 10 test clips of 48"])
 
 
 def test_a_model_alone_says_that_nobody_knows_what_it_learned(run: soundraft.ClassifierResult, table: Path) -> None:
@@ -303,7 +323,11 @@ def test_folds(table: Path, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out/predictions.parquet")["held_out"].to_pylist()[:2] == ["1", "1"]
     assert (tmp_path / "out/models/3/model.safetensors").is_file()
     assert len(said) == 5
+    assert said[0] == "pitch: 48 clips in 4 folds by the column fold"
     with pytest.raises(UserError, match=r"one classifier a fold; name one, such as .*out/models/1$"):
+        soundraft.predict(tmp_path / "out", table)
+    (tmp_path / "out/folds.json").unlink()  # as the folder of a pipeline with models/base
+    with pytest.raises(UserError, match=r"out: it has several models; name one, such as .*out/models/1$"):
         soundraft.predict(tmp_path / "out", table)
     with pytest.raises(UserError, match="leave one out"):
         soundraft.cross_validate(config(preprocessing={"split": {"type": "speaker"}}), table, folds="speaker")

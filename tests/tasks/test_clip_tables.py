@@ -127,9 +127,9 @@ def test_recordings_of_which_nothing_else_is_known(tmp_path: Path) -> None:
     assert one.clips.ids == [str(places[1])]
     assert both.clips.ids == [str(place) for place in places]
     assert (one.clips.audio(0), both.clips.audio(1)) == (places[1].read_bytes(), places[1].read_bytes())
-    with pytest.raises(UserError, match=r"its only audio file does not exist: .*/gone\.wav"):
+    with pytest.raises(UserError, match=r"gone\.wav: no such file"):
         open_clips(tmp_path / "gone.wav", Wanted())
-    with pytest.raises(UserError, match=r"00\.wav: no column pitch, age; it has audio"):
+    with pytest.raises(UserError, match=r"00\.wav: no column pitch, age; it has audio: a table can have the rest"):
         open_clips(places[0], WANTED)
 
 

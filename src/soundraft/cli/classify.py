@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PREDICTIONS = Path("predictions.parquet")
 _MODEL = "a run of `soundraft train --config`, or the folder of a classifier"
 _DATA = "a table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, or a folder"
-_NOT_OF_TABLES = tuple(name for name in OPTIONS if name != "seed")
+_NOT_OF_TABLES = tuple(name for name in OPTIONS if name not in ("seed", "columns"))
 
 
 def train_classifier(given: argparse.Namespace, declaration: Path) -> None:
@@ -100,17 +100,30 @@ def data_of(given: argparse.Namespace, *, seed: int | None = None) -> Any:
     Args:
         seed: of what is drawn to make a corpus.
     """
+    if not _is_file(given):
+        return dataset_of(given, seed=seed, unlabelled=getattr(given, "unlabelled", False), quiet=True)
+    learns = "subset" in given  # then --config is the declaration
+    if learns and given.columns:
+        raise UserError(f"--columns: those of {given.corpus} are named in the declaration, each with the key column")
+    for name in _NOT_OF_TABLES:
+        if getattr(given, name) is not None:
+            asked = "subset" if name == "config" and learns else name
+            raise UserError(f"--{asked} is for corpora and folders; {given.corpus} is a file and says all itself")
+    return given.corpus
+
+
+def _is_file(given: argparse.Namespace) -> bool:
+    """Whether `--dataset` is a table or a recording."""
     from soundraft import corpora
     from soundraft.audio.io import AUDIO_SUFFIXES
     from soundraft.tasks.clip_tables import TABLES
 
-    if given.corpus in corpora.CORPORA or not given.corpus.lower().endswith((*TABLES, *AUDIO_SUFFIXES)):
-        return dataset_of(given, seed=seed, unlabelled=getattr(given, "unlabelled", False), quiet=True)
-    for name in _NOT_OF_TABLES:
-        if getattr(given, name) is not None:
-            asked = "subset" if name == "config" and "subset" in given else name  # --config is the declaration there
-            raise UserError(f"--{asked} is for corpora and folders; {given.corpus} is a file and says all itself")
-    return given.corpus
+    return given.corpus not in corpora.CORPORA and given.corpus.lower().endswith((*TABLES, *AUDIO_SUFFIXES))
+
+
+def _columns_of_file(given: argparse.Namespace) -> dict[str, str]:
+    """What a table calls otherwise than the model; of a corpus `data_of` has it."""
+    return dict(given.columns or ()) if _is_file(given) else {}
 
 
 def evaluate_options(options: argparse.ArgumentParser) -> None:
@@ -118,7 +131,7 @@ def evaluate_options(options: argparse.ArgumentParser) -> None:
     add("--model", required=True, metavar="FOLDER", help=_MODEL)
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=_DATA)
     add("--output", type=Path, metavar="FOLDER", help="report.md, test_statistics.json, predictions.parquet go there")
-    held_out = "train, validation, test or all (test; of a table without splits what the model did not train on)"
+    held_out = "train, validation, test or all (test; without splits, or with others, what the model did not hear)"
     add_choice(options, seed_of="what is drawn to make a corpus, and of the intervals (0)", texts={"split": held_out})
     _add_subset(options)
 
@@ -130,7 +143,8 @@ def evaluate(given: argparse.Namespace) -> None:
 
     split, given.split = given.split, None
     data, seed = data_of(given, seed=given.seed), given.seed or 0
-    found = measure(given.model, data, split=split, output_dir=given.output, seed=seed)
+    columns = _columns_of_file(given)
+    found = measure(given.model, data, split=split, columns=columns, output_dir=given.output, seed=seed)
     for note in found.notes:
         print(f"note: {note}")
     print_each("set aside", found.rejected)
@@ -169,7 +183,7 @@ def predict(given: argparse.Namespace) -> None:
     if given.output.suffix not in (".parquet", ".csv"):
         raise UserError(f"--output writes a .parquet or a .csv file, not {given.output}")
     given.unlabelled = True
-    found, rejected, notes = answers(given.model, data_of(given, seed=given.seed))
+    found, rejected, notes = answers(given.model, data_of(given, seed=given.seed), columns=_columns_of_file(given))
     for note in notes:
         print(f"note: {note}")
     print_each("set aside", rejected)

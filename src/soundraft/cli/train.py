@@ -67,7 +67,11 @@ def train(given: argparse.Namespace) -> None:
     if given.config is not None and given.config.lower().endswith(DECLARATIONS):
         from soundraft.cli.classify import train_classifier
 
-        _refuse(given, RAFT_ONLY, "does not belong to a declaration: what it would say stands in the file")
+        _refuse(
+            given,
+            RAFT_ONLY,
+            "does not belong to a declaration: it is for RAFT; the numbers of a classifier stand in its file",
+        )
         if given.task not in (None, "classification"):
             raise UserError(f"--task {given.task}: a declaration is of the task classification")
         declaration, given.config = Path(given.config), given.subset

@@ -54,6 +54,8 @@ def _found(source: Path, names: tuple[str, ...]) -> Path:
     if not source.exists():
         raise UserError(f"no such run or file: {source}")
     found = next((source / name for name in names if (source / name).is_file()), None)
+    if found is None and (source / "folds.json").is_file():
+        raise UserError(f"{source} is a cross-validation: what each fold learned by epochs is not kept")
     if found is None:
         raise UserError(f"{source}: no {names[0]} in it, nor {names[1]}")
     return found

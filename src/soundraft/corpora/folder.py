@@ -17,7 +17,7 @@ from soundraft.corpora.columns import SPLIT_SPELLINGS, Columns, RowError, collec
 from soundraft.corpora.findings import Finding, Item, SourceError, rejections
 from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, Listing, read_listing
 from soundraft.dataset.splits import assign_splits
-from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
 
 METADATA_NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 
@@ -140,6 +140,7 @@ def _open_list(path: Path, columns: Columns) -> Listing:
 def _find_list(folder: Path, columns: Columns) -> Listing | None:
     """The list of a folder; a .txt is one when it names audio, as a README does not."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    names = [name for name in names if name != QUARANTINE_NAME]  # what was set aside is no list of what is there
     known = [name for name in (MANIFEST_NAME, *METADATA_NAMES) if name in names]
     tables = known[:1] or [name for name in names if name.lower().endswith((".csv", ".tsv", ".jsonl"))]
     texts = [name for name in names if name.lower().endswith(".txt")]

@@ -80,7 +80,14 @@ class HubCorpus:
                     f"{request.asked_as}path: {request.path} is neither an archive of the original nor a folder; "
                     f"there is: {self.info.source}"
                 )
-            return fetch(self, request, out)
+            try:
+                return fetch(self, request, out)
+            except CorpusError as error:
+                if original is None or request.path is None or any(request.path.rglob("*.parquet")):
+                    raise
+                reason = f"is not the original, nor can it be read as a copy of {self.repo} ({error})"
+                place = f"{request.asked_as}path: {request.path}"
+                raise CorpusError(f"{place} {reason}; there is: {self.info.source}") from error
 
         return Corpus(self.info, fetch_either)
 

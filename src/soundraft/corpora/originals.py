@@ -28,7 +28,7 @@ ESC50_CONFIGS = {"esc50": "all 50 classes", ESC10: "the subset of 10 classes"}
 URBANSOUND8K_TABLE = "metadata/UrbanSound8K.csv"
 URBANSOUND8K_FOLDS = 10
 EMODB_STEM = re.compile(r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[A-Z])(?P<take>[a-z]?)")
-_EMODB_NAME = re.compile(rf"wav/{EMODB_STEM.pattern}\.wav")
+_EMODB_NAME = re.compile(rf"(?:wav/)?{EMODB_STEM.pattern}\.wav")  # without wav/ when that folder itself is given
 _SUFFIXES = (*AUDIO_SUFFIXES, ".csv")
 
 
@@ -110,7 +110,8 @@ def fetch_emodb(request: Request, out: Path) -> Fetched:
     """As `fetch_esc50`, of EmoDB; its folds are the speakers, in ascending order."""
     _check_fold("emodb", request, len(EMODB_SPEAKERS))
     root = _open(request, out, _is_emodb_name, "EmoDB with wav/03a01Wa.wav and so on")
-    names = [f"wav/{name}" for name in files.sorted_names(root / "wav", [".wav"])]
+    folder = "wav/" if (root / "wav").is_dir() else ""
+    names = [f"{folder}{name}" for name in files.sorted_names(root / folder, [".wav"])]
     rows = ((name, {"audio_path": name}) for name in names)
     items, findings = collect(rows, lambda row: _emodb_row(row["audio_path"], request), request.labels)
     return _measured(root, items, findings, request, {})

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "soundraft-classifier-run", 1
 MODEL, DESCRIPTION, SPLITS_NAME = "model", "description.json", "splits.csv"
-FOLD_MODELS = "models"  # of a cross-validation: a classifier a fold
+FOLDS_NAME, FOLD_MODELS = "folds.json", "models"  # of a cross-validation: a classifier a fold
 TRAINING, TEST, PREDICTIONS = "training_statistics.json", "test_statistics.json", "predictions.parquet"
 _PACKAGES = ("soundraft", "torch", "numpy", "scikit-learn", "soxr", "transformers")
 
@@ -62,6 +62,28 @@ class Opened:
             # train stands first, so it stays where one recording is in several splits
             contents={row["content"]: row["split"] for row in reversed(clips) if row.get("content")},
             train_labels=[row["label"] for row in clips if row["split"] == "train" and row["label"]],
+        )
+
+    def renamed(self, columns: Mapping[str, str]) -> "Opened":
+        """The same for a table that names its columns otherwise.
+
+        Args:
+            columns: by the name of the target, of an input, of `audio` or of `split`, the table's column.
+
+        Raises:
+            UserError: when there is no such name.
+        """
+        target, wanted = self.classifier.target, self.wanted
+        known = [target, *wanted.columns, "audio", "split"]
+        odd = [name for name in columns if name not in known]
+        if odd:
+            raise UserError(f"columns: {odd[0]} is none that this model reads; it reads {', '.join(known)}")
+        beside = {name: columns.get(name, column) for name, column in wanted.columns.items()}
+        audio, split = columns.get("audio", wanted.audio), columns.get("split", wanted.split)
+        return replace(
+            self,
+            wanted=replace(wanted, columns=beside, audio=audio, split=split),
+            target_column=columns.get(target, self.target_column),
         )
 
     def used(self, clips: LabelledClips) -> list[str | None]:
@@ -149,8 +171,10 @@ def open_model(model: Path | str | AudioClassifier) -> Opened:
     place = next((each for each in (folder / MODEL, folder) if is_classifier(each)), None)
     if place is None:
         folds = sorted(each for each in folder.glob(f"{FOLD_MODELS}/*") if is_classifier(each))
-        if folds:
+        if (folder / FOLDS_NAME).is_file() and folds:
             raise UserError(f"{folder}: a cross-validation has one classifier a fold; name one, such as {folds[0]}")
+        if folds:
+            raise UserError(f"{folder}: it has several models; name one, such as {folds[0]}")
         raise UserError(f"{folder}: no classifier in it, nor in {MODEL} below; `soundraft train --config` makes one")
     try:
         classifier = load_classifier(place)

@@ -20,7 +20,7 @@ from soundraft.manifest import QUARANTINE_NAME, Rejected, check_bad_fraction
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks.classification_evaluate import speakers_shared
-from soundraft.tasks.classifier_files import FOLD_MODELS, PREDICTIONS
+from soundraft.tasks.classifier_files import FOLD_MODELS, FOLDS_NAME, PREDICTIONS
 from soundraft.tasks.classifier_run import Tell, free_folder, train_and_test
 from soundraft.tasks.clip_division import Division, wanted_of
 from soundraft.tasks.clip_extra import open_extra
@@ -29,6 +29,7 @@ from soundraft.tasks.clip_tables import Source, open_clips
 from soundraft.tasks.declared import Declared, read_declaration
 
 HELD_OUT = "held_out"
+_BY = {"official": "the column fold", "speaker": "speaker", "k": "drawing"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def cross_validate(
         check_labels(learned, tested, split=f"fold {fold.name}")
     for note in [*declared.notes, *source.notes, *(more.notes if more else [])]:
         say(f"note: {note}")
-    say(f"{declared.options.target}: {len(source.clips):,} clips in {len(trainings)} folds by {folds}")
+    say(f"{declared.options.target}: {len(source.clips):,} clips in {len(trainings)} folds by {_BY[folds]}")
     unused = [*source.rejected, *source.dropped]
     if folder is None:
         measured, told, rejected = _run(declared, trainings, more, None, seed, say)
@@ -227,7 +228,7 @@ def _write(
     means = means_of(measured)
     files.write_text(place / "folds.md", report(kind, measured, told))
     files.write_json(
-        place / "folds.json",
+        place / FOLDS_NAME,
         {
             "target": told.target,
             "folds": kind,
@@ -258,7 +259,7 @@ def report(kind: str, measured: Sequence[FoldScore], told: Predicted) -> str:
     pooled = scores(told)
     return "\n\n".join(
         [
-            f"# {told.target.capitalize()}: {len(told.ids):,} clips, {len(measured)} folds by {kind}",
+            f"# {told.target.capitalize()}: {len(told.ids):,} clips, {len(measured)} folds by {_BY[kind]}",
             markdown_table(head, lines),
             f"- {verdict(means)}\n- All clips pooled: accuracy {pooled.accuracy:.1%}, UAR {pooled.macro.recall:.1%}, "
             f"macro F1 {pooled.macro.f1:.1%}.\n"

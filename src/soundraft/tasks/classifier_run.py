@@ -207,6 +207,7 @@ def evaluate(
     data: Any,
     *,
     split: str | None = None,
+    columns: Mapping[str, str] | None = None,
     output_dir: Path | str | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -215,15 +216,17 @@ def evaluate(
     Args:
         model: the folder of a run or of a model, or what `fit` returned.
         data: what `open_clips` takes.
-        split: train, validation, test or all. `None`: the test clips where the data has splits, else those that the
-            run did not train or validate on, whatever their files are called now.
+        split: train, validation, test or all. `None`: the test clips where the data has splits and the run heard none
+            of these, else those that the run did not train or validate on, whatever their files are called now.
+        columns: of a table that names them otherwise than the model's: its column by the name of the target, of an
+            input, of `audio` or of `split`.
         output_dir: gets report.md, test_statistics.json, predictions.parquet and quarantine.jsonl, or nothing.
         seed: of the bootstrap.
 
     Raises:
         UserError: when there is no such model, clips lack what it needs, or have labels that it does not know.
     """
-    opened = _opened(model)
+    opened = _opened(model).renamed(columns or {})
     folder = None if output_dir is None else free_folder(Path(output_dir))
     target = opened.classifier.target
     wanted = replace(
@@ -252,11 +255,13 @@ def evaluate(
     return evaluation
 
 
-def predict(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -> "pandas.DataFrame":
+def predict(
+    model: Path | str | AudioClassifier | ClassifierResult, data: Any, *, columns: Mapping[str, str] | None = None
+) -> "pandas.DataFrame":
     """Tell clips.
 
     Args:
-        model, data: as of `evaluate`; clips need no label.
+        model, data, columns: as of `evaluate`; clips need no label.
 
     Returns:
         A row a clip: id, path, `<target>_predictions`, `<target>_probability`, and for each label
@@ -266,17 +271,17 @@ def predict(model: Path | str | AudioClassifier | ClassifierResult, data: Any) -
     Raises:
         UserError: as `evaluate`; when no clip can be used.
     """
-    found, rejected, notes = answers(model, data)
+    found, rejected, notes = answers(model, data, columns=columns)
     table = table_of(found)
     table.attrs |= {"rejected": [vars(item) for item in rejected], "notes": notes}
     return table
 
 
 def answers(
-    model: Path | str | AudioClassifier | ClassifierResult, data: Any
+    model: Path | str | AudioClassifier | ClassifierResult, data: Any, *, columns: Mapping[str, str] | None = None
 ) -> tuple[Predicted, list[Rejected], list[str]]:
     """What `predict` makes its table of, the clips that cannot be used, and what to know of the others."""
-    opened = _opened(model)
+    opened = _opened(model).renamed(columns or {})
     source = open_clips(data, opened.wanted)
     heard = hear(source.clips, opened.classifier, target=None, title="features")
     rejected = [*source.rejected, *heard.rejected]
@@ -324,16 +329,16 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
     if split == "all":
         return clips, ["all clips, whatever they were used for"]
     used = opened.used(clips)
+    where: Sequence[str | None] = source.splits or used
+    wanted = split or "test"
+    places = [place for place, each in enumerate(where) if each == wanted]
+    heard = sum(used[place] in _HEARD for place in places) if wanted == "test" else 0
     notes = [] if opened.splits else [_UNKNOWN]
-    if split is not None or source.splits is not None:
-        wanted = split or "test"
-        where: Sequence[str | None] = source.splits or used
-        places = [place for place, each in enumerate(where) if each == wanted]
+    if split is not None or (source.splits is not None and not heard):
         if not places:
             known = ", ".join(sorted({str(each) for each in where if each})) or "none that is known"
             raise UserError(f"{source.title}: no clip is of the split {wanted}; splits: {known}; --split all takes all")
-        heard = sum(used[place] in _HEARD for place in places)
-        if heard and wanted == "test":
+        if heard:
             notes.append(f"{heard:,} of these were trained or validated on, whatever their split says")
         return clips.part(places), [f"the {len(places):,} {wanted} clips of {len(clips):,}", *notes]
     free = [place for place, each in enumerate(used) if each not in _HEARD]
@@ -343,5 +348,7 @@ def _chosen(source: Source, opened: Opened, split: str | None) -> tuple[Labelled
         raise UserError(
             f"{source.title}: the model learned from all {len(clips)} clips; --split all measures it on them"
         )
-    left_out = len(clips) - len(free)
-    return clips.part(free), [f"{left_out:,} of {len(clips):,} clips were trained or validated on, and are left out"]
+    told = f"{len(clips) - len(free):,} of {len(clips):,} clips were trained or validated on, and are left out"
+    if heard:  # the run was divided otherwise
+        told += f"; {heard:,} of them are among the data's own {len(places):,} test clips, which --split test measures"
+    return clips.part(free), [told]

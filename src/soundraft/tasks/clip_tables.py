@@ -93,6 +93,8 @@ def open_clips(data: Any, wanted: Wanted) -> Source:
     if str(data) not in corpora.CORPORA and path.name.lower().endswith(TABLES):
         return _of_file(path, wanted)
     if path.name.lower().endswith(io.AUDIO_SUFFIXES) and not path.is_dir():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
         return _of_recordings(str(path), [path], wanted)
     return _of_corpus(data, wanted)
 
@@ -217,7 +219,8 @@ def _audio_column(title: str, columns: Sequence[str], wanted: Wanted) -> str:
 def _check_columns(title: str, columns: Sequence[str], wanted: Wanted) -> None:
     lacking = [column for column in wanted.columns.values() if column not in columns]
     if lacking:
-        raise UserError(f"{title}: no column {', '.join(lacking)}; it has {', '.join(columns)}")
+        hint = ": a table can have the rest beside it" if list(columns) == ["audio"] else ""  # recordings alone
+        raise UserError(f"{title}: no column {', '.join(lacking)}; it has {', '.join(columns)}{hint}")
 
 
 def _facts(row: Mapping[str, Any], audio_column: str, wanted: Wanted) -> dict[str, Any]:
