@@ -139,6 +139,12 @@ def test_a_clip_with_other_channels_is_set_aside_where_all_are_heard() -> None:
     ]
 
 
+def test_a_silent_clip_gets_no_answer() -> None:
+    audio = [io.wav_bytes(sounds.wave("low"), 8000), io.wav_bytes(np.zeros(8000, np.float32), 8000)]
+    found = hear(sounds.of(audio, [{"label": "low"}] * 2), classifier(), target="label", title="")
+    assert [(bad.id, bad.reason) for bad in found.rejected] == [("001", "silent: every sample is 0")]
+
+
 def test_values_groups_and_parts() -> None:
     given = sounds.of([b""] * 3, [{"label": "low", "fold": 1}, {"label": 7, "gender": "f"}, {"age": None}])
     assert given.values("fold") == [1, None, None]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import torch
 
 from soundraft.models.classifier import AudioClassifier
@@ -31,7 +32,7 @@ def start_model() -> AudioClassifier:
         batches=epoch_batches("balanced", lengths=START.lengths, labels=START.texts, batch_size=10, seed=0),
         schedule=Schedule(3e-3, 0.1, 0.1),
         optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1),
-        validate=lambda: Judgement(0.0, 0.0, 0.0),
+        validate=lambda: Judgement(0.0, 0.0, np.zeros(1)),
         patience=0,
     )
     return model

@@ -171,9 +171,14 @@ def hits_at_k(right: np.ndarray, probabilities: np.ndarray, k: int) -> float:
 
 
 def log_loss(right: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean of −ln p of the right label, each p at least 1e-15; rows are divided by their sum."""
+    """The mean of `log_losses`."""
+    return float(log_losses(right, probabilities).mean())
+
+
+def log_losses(right: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """−ln p of each clip's right label, `[N]`, each p at least 1e-15; rows are divided by their sum."""
     own = probabilities[np.arange(len(right)), right] / probabilities.sum(1)
-    return float(-np.log(np.maximum(own, _LEAST_PROBABILITY)).mean())
+    return -np.log(np.maximum(own, _LEAST_PROBABILITY))
 
 
 def roc_areas(right: np.ndarray, probabilities: np.ndarray) -> list[float | None]:

@@ -14,7 +14,7 @@ from soundraft.dataset.loader import Utterances
 from soundraft.evaluation.classification import Predicted, check_labels, check_training, predicted
 from soundraft.manifest import Rejected, check_bad_fraction
 from soundraft.metrics import calibration, resampling
-from soundraft.metrics.labels import codes, log_loss
+from soundraft.metrics.labels import codes, log_losses
 from soundraft.models.classifier import AudioClassifier, build
 from soundraft.models.classifier_network import HEAD_KEYS
 from soundraft.models.decoding import decode
@@ -232,7 +232,7 @@ def _learn(
         error = resampling.recall_error(right, correct)
         # calibrated, for how sure an epoch is says nothing of how good it is
         sure = calibration.tempered(logits, calibration.fit_temperature(logits, right))
-        return Judgement(recall, error, log_loss(right, sure))
+        return Judgement(recall, error, log_losses(right, sure))
 
     weights = class_weights(clips.texts, trainer.class_weights)
     return fit_epochs(

@@ -194,9 +194,11 @@ def compute_features(classifier: AudioClassifier, samples: np.ndarray, rate_hz: 
     """Samples `[N, C]` at any rate → the features of the classifier, without side inputs.
 
     Raises:
-        BadClip: when all channels are heard and there are more or fewer of them than in training.
+        BadClip: when every sample is 0, or all channels are heard and there are more or fewer of them than in training.
         UserError: as `AudioClassifier.extract`.
     """
+    if len(samples) and not samples.any():
+        raise BadClip("silent: every sample is 0")
     features = classifier.extract(resampled(classifier, samples, rate_hz))
     if features.ndim == 2 and features.shape[1] != classifier.front.columns:
         wanted = classifier.settings["channels"]

@@ -1,4 +1,4 @@
-"""Training by epochs with early stopping: the best weights by a validation measure are those that remain."""
+"""Training by epochs with early stopping: the last weights that validation calls as good as the best remain."""
 
 import math
 import random
@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from soundraft import runtime
@@ -100,32 +101,52 @@ class Averaged:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What validation says: a measure, the higher the better, its standard error, and a loss."""
+    """What validation says: a measure, the higher the better, its standard error, and the loss of each clip, `[N]`."""
 
     measure: float
     error: float
-    loss: float
+    losses: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean())
+
+    def excess(self, other: "Judgement") -> tuple[float, float]:
+        """How much greater its loss is than another's on the same clips, and the standard error of that."""
+        differences = self.losses - other.losses
+        error = differences.std(ddof=1) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
+        return float(differences.mean()), float(error)
 
 
 class Best:
-    """The weights, kept in memory, of the best epoch.
+    """The weights, kept in memory, of the last epoch that is as good as the best one.
 
-    Measures within one standard error of the highest count as equal, and the lowest loss decides: on few clips the
-    highest measure is mostly luck. After the one-standard-error rule of Breiman et al., "Classification and Regression
-    Trees" (1984), section 3.4.3.
+    Best is the least loss where the measure is within one standard error of the highest. As good are epochs whose loss
+    is within one standard error of that, on the same clips: after the one-standard-error rule of Breiman et al.,
+    "Classification and Regression Trees" (1984), section 3.4.3. On few clips the very best is mostly luck, and the last
+    epochs have the small learning rates, which make weights that differ less from one epoch to the next.
+
+    Attributes:
+        epoch, measure: of the weights that are kept.
+        better: the epoch in which something better than before was found last.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
-        self.epoch, self.measure, self.loss, self.highest = 0, -math.inf, math.inf, -math.inf
+        self.epoch, self.measure, self.better, self.highest = 0, -math.inf, 0, -math.inf
         self.weights: dict[str, torch.Tensor] = {}
+        self._best: Judgement | None = None
 
     def see(self, epoch: int, found: Judgement) -> None:
         self.highest = max(self.highest, found.measure)
         least = self.highest - found.error
-        # an epoch below it is never the best, also where its smaller error now leaves out the one that is kept
-        if found.measure >= least and (self.measure < least or found.loss < self.loss):
-            self.epoch, self.measure, self.loss = epoch, found.measure, found.loss
+        if found.measure < least:  # also where its smaller error now leaves out the one that is kept
+            return
+        if self._best is None or self._best.measure < least or found.loss < self._best.loss:
+            self._best, self.better = found, epoch
+        excess, error = found.excess(self._best)
+        if excess <= error:
+            self.epoch, self.measure = epoch, found.measure
             self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def restore(self) -> None:
@@ -148,7 +169,7 @@ def fit_epochs(
     after_epoch: Callable[[EpochRow], None] | None = None,
     title: str = "train",
 ) -> EpochsReport:
-    """Train until validation has not become better for `patience` epochs; the weights of the best epoch remain.
+    """Train until validation has not become better for `patience` epochs; the weights that `Best` keeps remain.
 
     Args:
         batches: those of each epoch, always as many as in the first.
@@ -185,7 +206,7 @@ def fit_epochs(
             bar.set_description(shown, refresh=False)
             if after_epoch:
                 after_epoch(history[-1])
-            if patience and epoch - kept.epoch >= patience:
+            if patience and epoch - kept.better >= patience:
                 break
     kept.restore()
     return EpochsReport(history, kept.epoch, kept.measure, len(history) < epochs)
