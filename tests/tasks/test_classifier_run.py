@@ -303,6 +303,8 @@ def test_lines_that_are_no_clips_count_as_bad(table: Path, tmp_path: Path) -> No
     odd.write_text(table.read_text() + "a,b\n")
     with pytest.raises(UserError, match="1 of 49 clips are bad"):
         soundraft.fit(tones.CONFIG, odd)
+    found = soundraft.fit(config(limits={"max_bad_fraction": 0.05}), odd)
+    assert [bad.path for bad in found.rejected] == ["odd.csv:50"]
 
 
 def test_folds(table: Path, tmp_path: Path) -> None:

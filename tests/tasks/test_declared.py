@@ -363,3 +363,11 @@ def test_folds_are_read() -> None:
     }
     for message, keys in wrong.items():
         assert message in refused(declaration(**keys))
+
+
+def test_how_many_clips_may_be_bad() -> None:
+    usual = defaults().limits.max_bad_fraction
+    assert [read(**keys).max_bad_fraction for keys in ({}, {"limits": None}, {"limits": {}})] == [usual] * 3
+    assert read(limits={"max_bad_fraction": 0.25}).max_bad_fraction == 0.25
+    assert "limits.max_bad_fraction: got 2; allowed: 0–1" in refused(declaration(limits={"max_bad_fraction": 2}))
+    assert "limits.max_clips: unknown key" in refused(declaration(limits={"max_clips": 2}))

@@ -17,7 +17,6 @@ from soundraft.evaluation.classification import Predicted, check_labels, predict
 from soundraft.evaluation.classification_report import markdown_table
 from soundraft.evaluation.label_files import write_predictions
 from soundraft.manifest import QUARANTINE_NAME, Rejected, check_bad_fraction
-from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks.classification_evaluate import speakers_shared
 from soundraft.tasks.classifier_files import FOLD_MODELS, FOLDS_NAME, PREDICTIONS
@@ -111,8 +110,8 @@ def cross_validate(
     if declared.split.said:
         raise UserError("the declaration says how clips are split, and folds divide them otherwise: leave one out")
     source = open_clips(data, wanted_of(declared))
-    check_bad_fraction(len(source.clips), source.rejected, defaults().limits.max_bad_fraction)
-    more = open_extra(extra, wanted_of(declared))
+    check_bad_fraction(len(source.clips), source.rejected, declared.max_bad_fraction)
+    more = open_extra(extra, wanted_of(declared), max_bad_fraction=declared.max_bad_fraction)
     trainings = folds_of(source.clips, folds, target=declared.options.target, k=k, seed=seed)
     for fold in trainings:  # before the first training, not after those of other folds
         learned, tested = (fold.parts[split].known_labels(declared.options.target) for split in ("train", "test"))

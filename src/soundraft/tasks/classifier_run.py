@@ -145,7 +145,8 @@ def fit(
         raise UserError(f"the declaration asks for folds ({declared.folds}): cross_validate does that, fit trains once")
     folder = None if output_dir is None else free_folder(Path(output_dir))
     division = divide(declared, {"train": train_df, "validation": val_df, "test": test_df}, seed=seed)
-    division = division.with_extra(open_extra(extra_df, wanted_of(declared)), declared.options.target)
+    more = open_extra(extra_df, wanted_of(declared), max_bad_fraction=declared.max_bad_fraction)
+    division = division.with_extra(more, declared.options.target)
     for note in [*declared.notes, *division.notes]:
         say(f"note: {note}")
     sizes = ", ".join(f"{split} {len(division.parts[split]):,}" for split in SPLITS)
@@ -171,7 +172,7 @@ def train_and_test(
     """One training, and its model and the controls on the test clips; the order of the clips changes nothing."""
     division = division.ordered()
     options, parts = declared.options, division.parts
-    target, limit = options.target, defaults().limits.max_bad_fraction
+    target, limit = options.target, declared.max_bad_fraction
     # before, not after a training that could not be measured; so are the test clips heard
     check_labels(parts["train"].known_labels(target), parts["test"].known_labels(target))
     prepared = classification.prepare(parts["train"], parts["validation"], options, seed=seed, max_bad_fraction=limit)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from soundraft.manifest import SPLITS, Rejected, Split, check_bad_fraction
-from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks.classification_evaluate import speakers_shared
 from soundraft.tasks.clip_extra import join_extra
@@ -68,7 +67,7 @@ def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Divis
     notes = [note for source in sources.values() for note in source.notes]
     rejected = [item for source in sources.values() for item in source.rejected]
     clips = sum(len(source.clips) for source in sources.values())
-    check_bad_fraction(clips, rejected, defaults().limits.max_bad_fraction)
+    check_bad_fraction(clips, rejected, declared.max_bad_fraction)
     rejected += [item for source in sources.values() for item in source.dropped]
     parts: Parts = {split: source.clips for split, source in sources.items()}
     _check_apart(parts)

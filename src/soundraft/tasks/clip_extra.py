@@ -3,22 +3,21 @@
 from typing import Any
 
 from soundraft.manifest import check_bad_fraction
-from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks.clip_splits import Parts
 from soundraft.tasks.clip_tables import Source, Wanted, open_clips
 
 
-def open_extra(data: Any, wanted: Wanted) -> Source | None:
+def open_extra(data: Any, wanted: Wanted, *, max_bad_fraction: float) -> Source | None:
     """What `open_clips` takes, all of it, whatever its splits; `None` where there is nothing.
 
     Raises:
-        UserError: as `open_clips`, and when more lines are bad than `limits.max_bad_fraction` allows.
+        UserError: as `open_clips`, and when more lines are bad than `max_bad_fraction` allows.
     """
     if data is None:
         return None
     source = open_clips(data, wanted)
-    check_bad_fraction(len(source.clips), source.rejected, defaults().limits.max_bad_fraction)
+    check_bad_fraction(len(source.clips), source.rejected, max_bad_fraction)
     return source
 
 

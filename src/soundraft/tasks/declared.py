@@ -10,6 +10,7 @@
       - {name: emotion, type: category}
     trainer: {epochs: 20, early_stop: 5}
     folds: speaker             # cross-validation; or official, or k with k: 5
+    limits: {max_bad_fraction: 0.05}
 
 What it leaves out is taken from the section `classification` of params.yaml. Every key is honoured or refused by name.
 """
@@ -57,6 +58,7 @@ class Declared:
         options: the section `classification`, whole.
         audio: the column with the audio.
         columns: of the target and of every input beside the audio: its name → its column.
+        max_bad_fraction: what share of the clips may be unusable.
         notes: how some keys are honoured, for a person.
         dropped: rows are dropped whose cell is empty in these: audio, target.
         folds, k: the cross-validation that is asked for, as of `cross_validate`; `None`: one training.
@@ -66,6 +68,7 @@ class Declared:
     audio: str
     columns: Mapping[str, str]
     split: SplitRule
+    max_bad_fraction: float
     notes: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     folds: str | None = None
@@ -102,6 +105,7 @@ def understand(given: Mapping[str, Any], title: str) -> Declared:
     keys = Keys(given, "", gathered)
     split = _general(keys)
     folds, k = _folds(keys)
+    limit = _limit(keys)
     audio, columns, encoder = _inputs(keys)
     target = _output(keys, columns)
     read_trainer(keys, target)
@@ -118,7 +122,22 @@ def understand(given: Mapping[str, Any], title: str) -> Declared:
     if gathered.problems or options is None:
         count = "1 problem" if len(gathered.problems) == 1 else f"{len(gathered.problems)} problems"
         raise ParamsError("\n".join([f"{count} in {title}", *(f"  {line}" for line in gathered.problems)]))
-    return Declared(options, audio, columns, split, gathered.notes, gathered.dropped, folds, k)
+    return Declared(options, audio, columns, split, limit, gathered.notes, gathered.dropped, folds, k)
+
+
+def _limit(keys: Keys) -> float:
+    usual = defaults().limits.max_bad_fraction
+    limits = keys.section("limits")
+    if limits is None:
+        return usual
+    taken = limits.take("max_bad_fraction")
+    limits.end()
+    if taken is None:
+        return usual
+    if type(taken.value) not in (int, float) or not 0 <= taken.value <= 1:
+        keys.gathered.refuse(taken.place, f"got {taken.value!r}; allowed: 0–1")
+        return usual
+    return float(taken.value)
 
 
 def _folds(keys: Keys) -> tuple[str | None, int | None]:
