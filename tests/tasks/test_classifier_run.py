@@ -64,6 +64,8 @@ def test_its_folder_has_all_of_it(run: soundraft.ClassifierResult) -> None:
     assert "| control: statistics SVM |" in report
     assert "| control: majority class |" in report
     assert "start model" not in report
+    accuracy = f"10 test clips: accuracy {run.scores.accuracy:.1%}, UAR "
+    assert repr(run).startswith(f"ClassifierResult({accuracy}") and repr(run).endswith(f"; folder {folder})")
     assert len((folder / "splits.csv").read_text().splitlines()) == 1 + 48
     with pytest.raises(UserError, match="is not empty: name another folder"):
         soundraft.fit(tones.CONFIG, "x.csv", output_dir=folder)
@@ -338,6 +340,7 @@ def test_folds(table: Path, tmp_path: Path) -> None:
 def test_folds_that_the_declaration_asks_for(table: Path) -> None:
     found = soundraft.cross_validate(config(folds="k", k=2), table)
     assert (found.kind, len(found.scores)) == ("k", 2)
+    assert repr(found).startswith(f"FoldsResult(2 folds by drawing: accuracy {found.means['accuracy']}, uar ")
     found = soundraft.cross_validate(config(folds="k", k=2), table, folds="speaker", k=3)
     assert (found.kind, len(found.scores)) == ("speaker", 3)
     with pytest.raises(UserError, match=r"asks for folds \(speaker\): cross_validate does that"):

@@ -59,7 +59,7 @@ class Mean:
         return f"{self.mean:.1%} ± {(self.high - self.low) / 2:.1%}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FoldsResult:
     """What `cross_validate` returns.
 
@@ -75,6 +75,10 @@ class FoldsResult:
     predicted: Predicted
     rejected: list[Rejected]
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {mean}" for name, mean in self.means.items())
+        return f"FoldsResult({len(self.scores)} folds by {_BY[self.kind]}: {means}; folder {self.folder})"
 
 
 def cross_validate(

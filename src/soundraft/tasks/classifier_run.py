@@ -46,7 +46,7 @@ _UNKNOWN = "what the model learned from is not known: clips that it was trained 
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassifierResult:
     """What `fit` returns.
 
@@ -75,6 +75,13 @@ class ClassifierResult:
     contents: dict[str, str]
     notes: list[str]
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        found, machine = self.scores, scores(self.svm)
+        return (
+            f"ClassifierResult({found.clips} test clips: accuracy {found.accuracy:.1%}, UAR {found.macro.recall:.1%}; "
+            f"statistics SVM {machine.accuracy:.1%}, {machine.macro.recall:.1%}; folder {self.folder})"
+        )
 
     @property
     def scores(self) -> LabelScores:
