@@ -65,7 +65,8 @@ def test_its_folder_has_all_of_it(run: soundraft.ClassifierResult) -> None:
     assert "| control: majority class |" in report
     assert "start model" not in report
     accuracy = f"10 test clips: accuracy {run.scores.accuracy:.1%}, UAR "
-    assert repr(run).startswith(f"ClassifierResult({accuracy}") and repr(run).endswith(f"; folder {folder})")
+    assert repr(run).startswith(f"ClassifierResult({accuracy}")
+    assert repr(run).endswith(f"; folder {folder})")
     assert len((folder / "splits.csv").read_text().splitlines()) == 1 + 48
     with pytest.raises(UserError, match="is not empty: name another folder"):
         soundraft.fit(tones.CONFIG, "x.csv", output_dir=folder)
