@@ -44,7 +44,7 @@ digits:
 speakers:
 	$(call CLASSIFY,runs/speakers) --dataset fsdd --path $(FSDD) --subset digits --target speaker
 
-test: setup ## all fast tests, under 5 minutes, no network
+test: setup ## all fast tests, 5 to 6 minutes on two cores, no network
 	OMP_NUM_THREADS=1 pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: setup ## the slow tests: whole pipelines, killed and resumed

@@ -245,6 +245,7 @@ def test_options_of_a_declaration_alone(table: Path, tmp_path: Path, capsys: pyt
     ):
         soundraft(capsys, *argv, code=message)
     soundraft(capsys, "visualize", "--visualization", "pie", "--from", tmp_path, code=2)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
