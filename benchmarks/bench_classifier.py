@@ -13,13 +13,13 @@ import torch
 from timing import compare, report
 
 from soundraft import runtime
-from soundraft.dataset.loader import Utterances, shuffled_batches
+from soundraft.clips.batches import Utterances, shuffled_batches
+from soundraft.clips.decoding import transcribe
 from soundraft.models.classifier import build
-from soundraft.models.decoding import transcribe
 from soundraft.parallel import progress
 from soundraft.params import defaults
 from soundraft.tasks.classification import augmenter, encoder_settings
-from soundraft.training.supervised import Learner, Optimizing, Schedule, spoken
+from soundraft.training.learner import Learner, Optimizing, Schedule, spoken
 
 CLIPS = 256
 LABELS = 7

@@ -12,10 +12,9 @@ from timing import report
 
 from soundraft import models
 from soundraft.params import defaults
-from soundraft.tasks import asr_cycle
-from soundraft.tasks.cycle import load_inputs
-from soundraft.training.raft import run_cycle
-from soundraft.training.shards import Shards
+from soundraft.tasks import asr
+from soundraft.tasks.steps import load_inputs
+from soundraft.training.raft import Shards, run_cycle
 
 
 def main(model: Path, dataset: Path) -> None:
@@ -24,7 +23,7 @@ def main(model: Path, dataset: Path) -> None:
     torch.set_num_threads(1)
     params = defaults()
     recognizer = models.load_recognizer(model)
-    rules = asr_cycle.rules(params, dataset)
+    rules = asr.rules(params, dataset)
     inputs = load_inputs(dataset, recognizer, rules, cycle=1)
     started = time.process_time()
     result = run_cycle(

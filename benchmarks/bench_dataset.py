@@ -18,7 +18,7 @@ from timing import compare, report, scratch
 
 from soundraft import files
 from soundraft.audio import ecdc, io
-from soundraft.audio.token_index import TokenFile, write_index
+from soundraft.audio.ecdc import TokenFile, write_index
 from soundraft.manifest import SPLITS, Clip, write_manifest
 from soundraft.sidecar import audit, format
 

@@ -17,8 +17,8 @@ import torch
 from timing import report, scratch, seconds
 
 from soundraft.audio import io
-from soundraft.dataset.loader import Utterances
-from soundraft.models import scratch as small
+from soundraft.clips.batches import Utterances
+from soundraft.models import ctc as small
 from soundraft.params import defaults
 from soundraft.runtime import CACHE_VARIABLE
 from soundraft.tasks.asr import load_clips

@@ -18,11 +18,10 @@ import torch
 from timing import compare, report
 
 from soundraft import models
-from soundraft.dataset.loader import length_batches
-from soundraft.models import scratch
-from soundraft.models.ctc import CTCAdapter
-from soundraft.models.decoding import batch_clips
-from soundraft.models.spelling import Spelling
+from soundraft.clips.batches import length_batches
+from soundraft.clips.decoding import batch_clips
+from soundraft.models import ctc
+from soundraft.models.ctc import CTCAdapter, Spelling
 from soundraft.params import defaults
 from soundraft.runtime import seed_torch
 
@@ -74,7 +73,7 @@ def main(folder: Path) -> None:
 
 def untrained() -> CTCAdapter:
     seed_torch(0)
-    return scratch.build(**defaults().model.scratch.model_dump())
+    return ctc.build(**defaults().model.scratch.model_dump())
 
 
 def sharpen(recognizer: CTCAdapter, features: Sequence[torch.Tensor]) -> None:

@@ -12,7 +12,7 @@ import random
 import jiwer
 from timing import compare, report, seconds
 
-from soundraft.corpora import grammar
+from soundraft.corpora import espeak
 from soundraft.metrics import text as metric
 from soundraft.params import defaults
 from soundraft.rewards import Evidence, Verifier, transcript_verifier
@@ -25,7 +25,7 @@ ALL_PARTS = ("agreement", "words", "vocabulary", "length", "language")
 
 
 def draw(rng: random.Random) -> str:
-    return grammar.draw_text(rng, "train")
+    return espeak.draw_text(rng, "train")
 
 
 def worn(text: str, rng: random.Random) -> str:

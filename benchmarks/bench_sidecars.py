@@ -20,9 +20,8 @@ from timing import compare, report, seconds
 
 from soundraft import files
 from soundraft.audio import ecdc
-from soundraft.audio.token_index import TokenFile, write_index
-from soundraft.sidecar.create import create_sidecars
-from soundraft.sidecar.features import Task, add_features
+from soundraft.audio.ecdc import TokenFile, write_index
+from soundraft.sidecar.features import Task, add_features, create_sidecars
 from soundraft.sidecar.producers.from_filename import DEFAULT_REGEX
 
 CLIPS = 3000

@@ -10,7 +10,7 @@ import numpy as np
 
 from soundraft.audio.ecdc import FRAMES_PER_S
 from soundraft.runtime import UserError
-from soundraft.sidecar.lookup import WavNames
+from soundraft.sidecar.listing import WavNames
 from soundraft.sidecar.producers import from_audio
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from soundraft import files, stage
 from soundraft.params import load_params
-from soundraft.tasks import asr_baseline, classification_baseline
+from soundraft.tasks import asr, classification
 from soundraft.tracking import stage_run
 
 MODEL = Path("models/base")
 DATASET = Path("data/dataset")
 OUT = Path("reports/benchmark")
 MACHINE_OUT = Path("reports/machine/benchmark.json")
-BASELINES = {"asr": asr_baseline.baseline, "classification": classification_baseline.baseline}
+BASELINES = {"asr": asr.baseline, "classification": classification.baseline}
 
 
 def main() -> None:

@@ -18,11 +18,11 @@ CONTROLS = ("sft", "self_training", "random")
 
 def main(number: int) -> None:
     from soundraft.params import load_params
-    from soundraft.tasks import asr_cycle, classification_cycle, cycle
+    from soundraft.tasks import asr, classification, steps
     from soundraft.tracking import stage_run
 
     params = load_params()
-    rules = {"asr": asr_cycle.rules, "classification": classification_cycle.rules}[params.task](params, DATASET)
+    rules = {"asr": asr.rules, "classification": classification.rules}[params.task](params, DATASET)
     rules = rules.of_controls()
     with (
         stage_run(f"controls {number:02d}", params.leaves()) as tracker,
@@ -30,14 +30,14 @@ def main(number: int) -> None:
     ):
         previous = {name: BASE if number == 1 else CHAIN / f"{number - 1:02d}" / name for name in CONTROLS}
         # all of them take the same features
-        inputs = cycle.load_inputs(DATASET, rules.subject.load_model(previous[CONTROLS[0]]), rules, cycle=number)
+        inputs = steps.load_inputs(DATASET, rules.subject.load_model(previous[CONTROLS[0]]), rules, cycle=number)
         for control in CONTROLS:
-            metrics, _ = cycle.improve(
+            metrics, _ = steps.improve(
                 previous[control], out / control, inputs, rules, algorithm=control, cycle=number, base=BASE
             )
             tracker.metrics({f"{control}/{key}": value for key, value in metrics.items()}, step=number)
             if distributed.is_main():
-                print(cycle.describe(rules, control, number, metrics))
+                print(steps.describe(rules, control, number, metrics))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from soundraft import files, stage
 from soundraft.params import load_params
-from soundraft.tasks import asr_evaluate, classification_evaluate
+from soundraft.tasks import asr, classification
 from soundraft.tracking import stage_run
 
 MODELS = Path("models")
 DATASET = Path("data/dataset")
 OUT = Path("reports/evaluate")
-EVALUATIONS = {"asr": asr_evaluate.evaluate, "classification": classification_evaluate.evaluate}
+EVALUATIONS = {"asr": asr.evaluate, "classification": classification.evaluate}
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from soundraft import cycles, stage
+from soundraft import stage
+from soundraft import stage as cycles
 from soundraft.params import load_params
 
 CYCLES = Path("cycles.yaml")

@@ -16,23 +16,23 @@ DATASET = Path("data/dataset")
 
 def main(number: int) -> None:
     from soundraft.params import load_params
-    from soundraft.tasks import asr_cycle, classification_cycle, cycle
+    from soundraft.tasks import asr, classification, steps
     from soundraft.tracking import stage_run
 
     params = load_params()
-    rules = {"asr": asr_cycle.rules, "classification": classification_cycle.rules}[params.task](params, DATASET)
+    rules = {"asr": asr.rules, "classification": classification.rules}[params.task](params, DATASET)
     previous = BASE if number == 1 else CHAIN / f"{number - 1:02d}"
     with (
         stage_run(f"raft {number:02d}", params.leaves()) as tracker,
         distributed.building(CHAIN / f"{number:02d}") as out,
     ):
-        inputs = cycle.load_inputs(DATASET, rules.subject.load_model(previous), rules, cycle=number)
+        inputs = steps.load_inputs(DATASET, rules.subject.load_model(previous), rules, cycle=number)
         algorithm = params.train.algorithm
-        metrics, details = cycle.improve(previous, out, inputs, rules, algorithm=algorithm, cycle=number, base=BASE)
+        metrics, details = steps.improve(previous, out, inputs, rules, algorithm=algorithm, cycle=number, base=BASE)
         tracker.metrics(metrics | details, step=number)
         tracker.file(out / "rollouts.parquet")
     if distributed.is_main():
-        print(cycle.describe(rules, algorithm, number, metrics))
+        print(steps.describe(rules, algorithm, number, metrics))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from soundraft import files, stage
 from soundraft.manifest import QUARANTINE_NAME, check_bad_fraction
 from soundraft.params import load_params
-from soundraft.sidecar import create, listing
+from soundraft.sidecar import features, listing
 from soundraft.tracking import stage_run
 
 TOKENS = Path("data/tokens")
@@ -22,7 +22,7 @@ def pipeline() -> None:
     params = load_params()
     with stage_run("s3_sidecar_init", params.leaves()) as tracker, files.building(OUT) as out:
         for source in files.folders(TOKENS):
-            done = create.create_sidecars(
+            done = features.create_sidecars(
                 source, out / source.name, dtype=params.sidecar.dtype, skip_errors=True, in_building=True
             )
             files.write_jsonl(out / source.name / QUARANTINE_NAME, map(vars, done.rejected))
@@ -34,14 +34,14 @@ def pipeline() -> None:
 
 def alone(args: argparse.Namespace) -> None:
     tokens_root, cond_root = listing.folders(args)
-    done = create.create_sidecars(
+    done = features.create_sidecars(
         tokens_root, cond_root, dtype=args.dtype, suffix=args.suffix, overwrite=args.overwrite,
         skip_errors=args.skip_errors, shard=listing.Shard(args.shard_index, args.shard_count),
     )  # fmt: skip
     for bad in done.rejected:
         print(f"SKIPPED {bad.path}: {bad.reason}")
     if args.manifest_csv:
-        create.write_table(args.manifest_csv, done, args.suffix)
+        features.write_table(args.manifest_csv, done, args.suffix)
         print(f"s3_sidecar_init: {args.manifest_csv} lists them")
     print(f"s3_sidecar_init: {done.made} made, {done.kept} kept, {len(done.rejected)} skipped, in {cond_root}")
     print(f"next: python stages/s4_sidecar_add.py --audio-root {tokens_root} --cond-root {cond_root} --list-producers")
@@ -49,7 +49,7 @@ def alone(args: argparse.Namespace) -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = stage.parser(__doc__)
-    create.add_options(parser, dtype=stage.defaults().sidecar.dtype)
+    features.add_options(parser, dtype=stage.defaults().sidecar.dtype)
     return parser
 
 

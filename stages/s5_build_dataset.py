@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from soundraft import files, stage
-from soundraft.dataset import build, place, verify
+from soundraft.dataset import build, verify
 from soundraft.dataset.build import Form
 from soundraft.dataset.rows import Sources
 from soundraft.manifest import MANIFEST_NAME
@@ -51,10 +51,10 @@ def alone(given: argparse.Namespace) -> None:
     cond = None if given.no_cond else given.cond_root or given.tokens
     sources = Sources(given.tokens, cond, wavs, given.manifest, given.cond_suffix, given.suffix, given.recursive)
     form = Form(given.out.name, given.materialize, given.tokens_subdir, given.codec, split=given.split)
-    place.check_replaceable(given.out, sources)
+    build.check_replaceable(given.out, sources)
     with files.building(given.out) as out:
         done = build.build_dataset(sources, out, form, max_bad_fraction=given.max_bad_fraction, home=given.out)
-        place.check_keeps_splits(given.out, list(done.splits))
+        build.check_keeps_splits(given.out, list(done.splits))
     for bad in done.rejected:
         print(f"SKIPPED {bad.path}: {bad.reason}")
     tell(str(given.out), done)
@@ -70,7 +70,7 @@ def tell(name: str, done: build.Built) -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = stage.parser(__doc__)
-    place.add_options(parser)
+    build.add_options(parser)
     stage.add_max_bad_fraction(parser)
     return parser
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from soundraft import distributed, runtime, stage
 from soundraft.params import load_params
-from soundraft.tasks import asr_start, classification_start
+from soundraft.tasks import asr, classification
 from soundraft.tracking import stage_run
 
 DATASET = Path("data/dataset/start")
 OUT = Path("models/base")
-STARTS = {"asr": asr_start.start, "classification": classification_start.start}
+STARTS = {"asr": asr.start, "classification": classification.start}
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundraft.models import scratch
+from soundraft.models import ctc
 from soundraft.models.ctc import CTCAdapter
 from soundraft.runtime import CACHE_VARIABLE, seed_torch
 
@@ -26,7 +26,7 @@ def tone(seconds: float = 0.5, rate_hz: int = 8000, level: float = 0.3, frequenc
 
 def tiny_recognizer(seed: int = 0, hidden_size: int = 32, mel_bins: int = 16, subsampling: int = 2) -> CTCAdapter:
     seed_torch(seed)
-    return scratch.build(
+    return ctc.build(
         sample_rate_hz=8000,
         mel_bins=mel_bins,
         window_s=0.025,

@@ -6,7 +6,7 @@ from dvc.utils.serialize import modify_yaml
 from soundraft.corpora import CORPORA
 from soundraft.evaluation import report
 from soundraft.metrics.text import NORMALIZERS
-from soundraft.models.options import FREEZE, PRECISIONS
+from soundraft.models.tuning import FREEZE, PRECISIONS
 from soundraft.params import ParamsError, load_params
 from soundraft.rewards import TASKS
 from soundraft.rewards.unsupervised import PARTS

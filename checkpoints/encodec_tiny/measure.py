@@ -17,7 +17,7 @@ import torch
 
 from soundraft import files, models, stage
 from soundraft.audio import io
-from soundraft.dataset.loader import Utterances
+from soundraft.clips.batches import Utterances
 from soundraft.manifest import MANIFEST_NAME, Clip, read_manifest
 from soundraft.metrics import text as metric
 from soundraft.models import Recognizer

@@ -17,7 +17,7 @@ from soundraft import files, stage
 from soundraft.manifest import MANIFEST_NAME, read_manifest
 from soundraft.runtime import UserError
 from soundraft.training import codec
-from soundraft.training.supervised import Schedule
+from soundraft.training.learner import Schedule
 
 WRITTEN = {"config.json", "model.safetensors"}
 

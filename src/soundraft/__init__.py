@@ -5,14 +5,14 @@ from typing import Any
 
 # imported when asked for: the command line and the stages begin without torch
 _EXPORTS = {
-    "AudioDataset": "soundraft.corpora.samples",
-    "AudioSample": "soundraft.corpora.samples",
+    "AudioDataset": "soundraft.corpora.base",
+    "AudioSample": "soundraft.corpora.base",
     "AudioProcessor": "soundraft.audio.features",
     "AudioVerifier": "soundraft.rewards",
-    "AudioRAFTConfig": "soundraft.tasks.trainer_config",
-    "AudioRAFTTrainer": "soundraft.tasks.trainer",
+    "AudioRAFTConfig": "soundraft.tasks.run",
+    "AudioRAFTTrainer": "soundraft.tasks.run",
     "ClassifierResult": "soundraft.tasks.classifier_run",
-    "cross_validate": "soundraft.tasks.classifier_folds",
+    "cross_validate": "soundraft.tasks.folds",
     "evaluate": "soundraft.tasks.classifier_run",
     "fit": "soundraft.tasks.classifier_run",
     "predict": "soundraft.tasks.classifier_run",

@@ -1,17 +1,42 @@
-"""How a stage script starts and ends: its cycle, what it cost on this machine, or a clear message and exit code 1."""
+"""The plan of cycles: which are active, and what stands in for the model of one that is not.
+
+Imports nothing heavy: a stage of an inactive cycle ends in milliseconds.
+"""
 
 import argparse
 import functools
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from soundraft import cycles, distributed, runtime
+from soundraft import distributed, files, runtime
 from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import defaults
 from soundraft.runtime import UserError
+
+PLAN = Path("data/plan")
+MARKER_NAME = "inactive.json"
+
+
+def write_plan(cycles: Sequence[str], active: int) -> None:
+    """One file a cycle, `data/plan/NN.json`, for DVC to see which cycles have changed."""
+    with files.building(PLAN) as out:
+        for cycle in cycles:
+            files.write_json(out / f"{cycle}.json", {"active": int(cycle) <= active})
+
+
+def is_active(cycle: int) -> bool:
+    return bool(files.read_json(PLAN / f"{cycle:02d}.json")["active"])
+
+
+def write_marker(folder: Path) -> None:
+    with files.building(folder) as out:
+        files.write_json(out / MARKER_NAME, {"active": False})
+
+
+# How a stage script starts and ends: its cycle, what it cost on this machine, or a clear message and exit code 1.
 
 
 def run(main: Callable[[], None]) -> None:
@@ -70,7 +95,7 @@ def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None
     options = parser(help_text)
     options.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
     cycle = options.parse_args().cycle
-    if cycles.is_active(cycle):
+    if is_active(cycle):
         run(functools.partial(main, cycle))
     elif distributed.is_main():
-        cycles.write_marker(chain / f"{cycle:02d}")
+        write_marker(chain / f"{cycle:02d}")

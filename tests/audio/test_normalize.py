@@ -9,13 +9,7 @@ import soundfile
 
 from soundraft import parallel
 from soundraft.audio import io
-from soundraft.audio.normalize import (
-    LEVELS_NAME,
-    Leveling,
-    NormalizeSummary,
-    normalize_clips,
-    normalize_corpus,
-)
+from soundraft.audio.normalize import LEVELS_NAME, Leveling, NormalizeSummary, normalize_clips, normalize_corpus
 from soundraft.manifest import (
     MANIFEST_NAME,
     QUARANTINE_NAME,

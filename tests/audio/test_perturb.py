@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soundraft.audio.perturb import add_noise, alterations, change_speed
+from soundraft.audio.features import add_noise, alterations, change_speed
 from tests.conftest import tone
 
 

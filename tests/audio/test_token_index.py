@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soundraft import files
-from soundraft.audio import ecdc, token_index
-from soundraft.audio.token_index import INDEX_NAME, TokenFile, list_tokens, token_path, wav_of
+from soundraft.audio import ecdc
+from soundraft.audio.ecdc import INDEX_NAME, TokenFile, list_tokens, token_path, wav_of
 from soundraft.runtime import UserError
 
 ROWS = [
@@ -28,7 +28,7 @@ def token_folder(folder: Path, rows: list[TokenFile] = ROWS) -> Path:
 
 def test_listing_takes_the_index_and_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = token_folder(tmp_path / "tokens")
-    token_index.write_index(folder, reversed(ROWS))
+    ecdc.write_index(folder, reversed(ROWS))
     monkeypatch.setattr(ecdc, "read", lambda path: pytest.fail(f"{path} was opened"))
     assert list_tokens(folder) == ROWS
     assert [row.name for row in ROWS] == ["a.WAV", "a", "sub/ü b", "x_120.0"]
@@ -51,7 +51,7 @@ def test_without_an_index_the_files_say_it(tmp_path: Path) -> None:
 
 def test_a_file_that_the_index_lacks_is_opened(tmp_path: Path) -> None:
     folder = token_folder(tmp_path / "tokens")
-    token_index.write_index(folder, ROWS[:2])
+    ecdc.write_index(folder, ROWS[:2])
     assert list_tokens(folder) == ROWS
 
 
@@ -81,7 +81,7 @@ def test_a_shard_that_does_not_exist(tmp_path: Path) -> None:
      '{"path": "a.ecdc", "wav": "a.wav", "frames": -1, "codebooks": 2, "samples": 9}', "\xff"],
 )  # fmt: skip
 def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
-    token_index.write_index(token_folder(tmp_path), ROWS[:2])
+    ecdc.write_index(token_folder(tmp_path), ROWS[:2])
     with (tmp_path / INDEX_NAME).open("ab") as stream:
         stream.write(line.encode("latin-1") + b"\n")
     with pytest.raises(UserError, match=rf"{INDEX_NAME}:3: not a row of the token index"):
@@ -91,8 +91,8 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x1c", "\r", "\n"])
 def test_names_may_hold_what_ends_a_line_elsewhere(tmp_path: Path, mark: str) -> None:
     row = replace(ROWS[1], path=f"a{mark}b.ecdc", wav=f"a{mark}b.wav")
-    token_index.write_index(tmp_path, [row])
-    assert token_index.read_index(tmp_path) == [row]
+    ecdc.write_index(tmp_path, [row])
+    assert ecdc.read_index(tmp_path) == [row]
 
 
 @given(st.text("ab.", max_size=6).map("a{}".format), st.sampled_from([".WAV", ".flac", ".wav.flac", ""]))

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from soundraft import cli, files
-from soundraft.cli import visualize
-from soundraft.evaluation import classification_plots
-from soundraft.evaluation.classification import predicted
-from soundraft.evaluation.label_files import write_predictions
+from soundraft.cli import look
+from soundraft.evaluation import label_plots
+from soundraft.evaluation.predictions import write_predictions
+from soundraft.evaluation.scores import predicted
 from tests.tasks import tones
 from tests.test_cli import pixels, soundraft
 
@@ -185,7 +185,7 @@ def test_an_interruption_is_a_line_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", visualize.NAMES)
+@pytest.mark.parametrize("name", look.NAMES)
 def test_every_picture(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     argv = ("visualize", "--visualization", name, "--from", run, "--output")
     said = soundraft(capsys, *argv, tmp_path / "p.png")
@@ -204,7 +204,7 @@ def test_what_no_font_has_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_pictures_are_those_there_are() -> None:
-    assert sorted(visualize.NAMES) == sorted(classification_plots.NAMES)
+    assert sorted(look.NAMES) == sorted(label_plots.NAMES)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from soundraft.evaluation.label_files import Model, write_models, write_predictions
+from soundraft.evaluation.predictions import Model, write_models, write_predictions
 from tests.evaluation import test_compare as speech
 from tests.evaluation.test_compare_labels import answers
 from tests.test_cli import soundraft

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from soundraft.cli.sources import language_of
+from soundraft.cli.options import language_of
 
 
 @pytest.mark.parametrize(

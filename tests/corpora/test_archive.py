@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from soundraft.corpora import archive
-from soundraft.corpora.findings import SourceError
+from soundraft.corpora.lists import SourceError
 
 
 def zipped(path: Path, *entries: tuple[str, bytes]) -> Path:

@@ -13,7 +13,7 @@ from tests.conftest import tone
 HEAD = """
 from pathlib import Path
 import numpy as np
-from soundraft.corpora.samples import AudioDataset, AudioSample
+from soundraft.corpora.base import AudioDataset, AudioSample
 HERE = Path(__file__).parent
 """
 

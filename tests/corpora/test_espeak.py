@@ -8,7 +8,7 @@ import yaml
 
 from soundraft import files
 from soundraft.audio import io
-from soundraft.corpora import espeak, grammar
+from soundraft.corpora import espeak
 from soundraft.corpora.base import CorpusError, Request, Role
 from soundraft.manifest import SPLITS, Split
 
@@ -56,7 +56,7 @@ def test_test_texts_are_in_no_training_split() -> None:
 
 def test_the_grammar_has_about_fifty_words_and_uses_all() -> None:
     said = {word for u in espeak.plan(request("start", train=5000)) for word in u.text.split()}
-    assert said == set(grammar.vocabulary())
+    assert said == set(espeak.vocabulary())
     assert 45 <= len(said) <= 55
 
 
@@ -91,7 +91,7 @@ def test_words_are_balanced_and_their_voices_are_in_one_split(tmp_path: Path) ->
     spoken = espeak.plan(asked)
     for split in SPLITS:
         counts = Counter(item.text for item in spoken if item.split == split)
-        assert set(counts) == set(grammar.vocabulary())
+        assert set(counts) == set(espeak.vocabulary())
         assert len(set(counts.values())) == 1
     voices = {split: {item.voice for item in spoken if item.split == split} for split in SPLITS}
     assert {split: len(found) for split, found in voices.items()} == {"train": 10, "validation": 1, "test": 1}
@@ -112,7 +112,7 @@ def test_a_word_is_its_own_label(tmp_path: Path) -> None:
 def test_digits_are_words_of_which_there_are_ten() -> None:
     asked = replace(request("start", train=40, validation=10, test=10), config="digits")
     drawn = espeak.plan(asked)
-    assert Counter(each.label for each in drawn if each.split == "train") == dict.fromkeys(grammar.DIGITS, 4)
+    assert Counter(each.label for each in drawn if each.split == "train") == dict.fromkeys(espeak.DIGITS, 4)
     assert all(each.text == each.label for each in drawn)
 
 

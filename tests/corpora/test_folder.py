@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from soundraft.audio import io
-from soundraft.corpora import folder
+from soundraft.corpora import recordings as folder
 from soundraft.corpora.base import CorpusError, Request, copy_in
 from soundraft.manifest import SPLITS
 from tests.conftest import tone

@@ -9,7 +9,7 @@ from soundraft import files
 from soundraft.audio import io
 from soundraft.corpora import fsdd
 from soundraft.corpora.base import CorpusError, Request, copy_in
-from soundraft.corpora.grammar import DIGITS
+from soundraft.corpora.espeak import DIGITS
 from tests.conftest import tone
 
 RATE_HZ = 8000

@@ -9,10 +9,10 @@ import pytest
 
 from soundraft import corpora, runtime
 from soundraft.audio import io
-from soundraft.corpora import CorpusError, Fetched, Request, hub, leaks, sounds
+from soundraft.corpora import CorpusError, Fetched, Request, catalog, checks, hub
 from soundraft.corpora.base import copy_in
-from soundraft.dataset.splits import hashed_split
 from soundraft.manifest import SPLITS, Clip, Split
+from soundraft.splits import hashed_split
 from tests.corpora import hubs
 from tests.corpora.hubs import audio
 
@@ -246,7 +246,7 @@ def test_the_same_recording_in_several_rows_is_in_one_split(tmp_path: Path) -> N
     assert len(fetched.clips) == 120
     assert not fetched.rejected
     assert all(of_split(fetched, split) for split in SPLITS)
-    (check,) = [check for check in leaks.examine(fetched.clips, fetched.root, texts=False)[0] if check.kind == "audio"]
+    (check,) = [check for check in checks.examine(fetched.clips, fetched.root, texts=False)[0] if check.kind == "audio"]
     assert check.leaks == []
 
 
@@ -387,7 +387,7 @@ def test_esc10_limits_and_folds_that_do_not_exist(tmp_path: Path) -> None:
 def test_a_folder_as_its_authors_publish_it_is_read_by_its_own_reader(tmp_path: Path) -> None:
     mine = Fetched([Clip(id="x", audio_path="x.wav")], 1, [], tmp_path)
     original = hub.Original(lambda path: path.name == "ESC-50-master", lambda _request, _out: mine)
-    corpus = sounds.ESC50.corpus(original)
+    corpus = catalog.ESC50.corpus(original)
     assert corpus.fetch(Request(path=tmp_path / "ESC-50-master", clips=ALL), tmp_path / "out") == mine
     assert len(corpus.fetch(Request(path=esc50(tmp_path), clips=ALL), tmp_path / "out").clips) == 15
 
@@ -435,7 +435,7 @@ def test_urbansound8k(tmp_path: Path) -> None:
 def test_emodb_holds_out_the_speaker_that_the_fold_names(tmp_path: Path) -> None:
     rows = [
         {"age": 31.0, "gender": 1, "emotion": 2, "audio": audio(f"{speaker}a01E{take}.wav")}
-        for speaker in sounds.EMODB_SPEAKERS
+        for speaker in catalog.EMODB_SPEAKERS
         for take in "ab"
     ]
     rows.append({"age": 31.0, "gender": 1, "emotion": 2, "audio": audio("unnamed.wav")})

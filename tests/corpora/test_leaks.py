@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from soundraft.audio import io
-from soundraft.corpora import leaks
-from soundraft.corpora.leaks import Check, Leak
+from soundraft.corpora import checks as leaks
+from soundraft.corpora.checks import Check, Leak
 from soundraft.manifest import Clip
 from soundraft.runtime import UserError
 from tests.conftest import tone

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundraft.corpora.columns import Columns
-from soundraft.corpora.findings import SourceError
-from soundraft.corpora.folder import read_source
-from soundraft.corpora.lists import Listing, read_listing
+from soundraft.corpora.lists import Columns, Listing, SourceError, read_listing
+from soundraft.corpora.recordings import read_source
 from soundraft.manifest import write_manifest
 
 NAMES = {"file_name", "audio", "path"}

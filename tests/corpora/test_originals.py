@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from soundraft.audio import io
-from soundraft.corpora import originals, sounds
+from soundraft.corpora import catalog, originals
 from soundraft.corpora.base import CorpusError, Fetched, Request, copy_in
 from soundraft.manifest import Clip
 from tests.conftest import tone
@@ -196,6 +196,6 @@ def test_other_things_are_none_of_them(tmp_path: Path) -> None:
 
 
 def test_the_hub_and_the_original_share_their_tables() -> None:
-    assert sounds.EMODB_SPEAKERS is originals.EMODB_SPEAKERS
-    assert sounds.EMODB.folds == len(originals.EMODB_SPEAKERS)
-    assert (sounds.ESC50.folds, sounds.URBANSOUND8K.folds) == (originals.ESC50_FOLDS, originals.URBANSOUND8K_FOLDS)
+    assert catalog.EMODB_SPEAKERS is originals.EMODB_SPEAKERS
+    assert catalog.EMODB.folds == len(originals.EMODB_SPEAKERS)
+    assert (catalog.ESC50.folds, catalog.URBANSOUND8K.folds) == (originals.ESC50_FOLDS, originals.URBANSOUND8K_FOLDS)

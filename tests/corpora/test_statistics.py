@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soundraft.audio import io
-from soundraft.corpora import statistics
+from soundraft.corpora import checks
 from soundraft.manifest import Clip
 from soundraft.runtime import UserError
 from tests.conftest import tone
@@ -28,7 +28,7 @@ def clips(root: Path) -> list[Clip]:
 
 
 def test_each_number(tmp_path: Path) -> None:
-    found, unreadable = statistics.measure(clips(tmp_path), tmp_path)
+    found, unreadable = checks.measure(clips(tmp_path), tmp_path)
     assert not unreadable
     assert list(found) == ["train", "test", "all"]
     train = found["train"]
@@ -37,11 +37,11 @@ def test_each_number(tmp_path: Path) -> None:
     assert (train.speakers, train.rates, train.labels) == ({"bob": 2, "ann": 1}, {8000: 3}, {})
     assert (found["test"].durations.tolist(), found["test"].rates) == ([0.5], {16000: 1})
     assert (found["all"].clips, found["all"].vocabulary, found["all"].words.sum()) == (4, 3, 6)
-    table = statistics.table(found)
+    table = checks.table(found)
     assert table[1] == ("train", "3", "0.00", "1.00 s", "3.00 s", "8.00 s", "5", "3", "–", "2", "8 kHz")
     assert table[3][-1] == "8 kHz, 16 kHz"
-    assert statistics.labels_table(found, 5) == []
-    assert statistics.splits_of(found) == ["train", "test"]
+    assert checks.labels_table(found, 5) == []
+    assert checks.splits_of(found) == ["train", "test"]
 
 
 def test_labels_several_a_clip_and_the_most_frequent_first(tmp_path: Path) -> None:
@@ -51,36 +51,36 @@ def test_labels_several_a_clip_and_the_most_frequent_first(tmp_path: Path) -> No
         Clip(id="b", audio_path="b.wav", split="test", label="cat", metadata={"all_labels": ["cat", "dog"]}, **known),
         Clip(id="c", audio_path="c.wav", split="test", label="rain", **known),
     ]
-    found, _ = statistics.measure(given, tmp_path)
-    assert statistics.labels_table(found, 2) == [
+    found, _ = checks.measure(given, tmp_path)
+    assert checks.labels_table(found, 2) == [
         ("label", "train", "test", "all"),
         ("dog", "1", "1", "2"),
         ("cat", "–", "1", "1"),
         ("and 1 more", "", "", ""),
     ]
-    assert len(statistics.labels_table(found, 3)) == 4
+    assert len(checks.labels_table(found, 3)) == 4
 
 
 def test_one_group_has_no_sum_and_need_not_be_a_split(tmp_path: Path) -> None:
-    found, _ = statistics.measure([Clip(id="a", audio_path="a.wav", duration=2.0, sample_rate=8000)], tmp_path)
+    found, _ = checks.measure([Clip(id="a", audio_path="a.wav", duration=2.0, sample_rate=8000)], tmp_path)
     assert list(found) == ["no split"]
 
 
 def test_what_cannot_be_read_is_named_and_not_counted(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"RIFF junk")
     given = [*clips(tmp_path), *(Clip(id=name, audio_path=f"{name}.wav", split="test") for name in ("x", "gone"))]
-    found, unreadable = statistics.measure(given, tmp_path)
+    found, unreadable = checks.measure(given, tmp_path)
     assert [item.path for item in unreadable] == ["x.wav", "gone.wav"]
     assert unreadable[1].reason == "no such file"
     assert found["test"].clips == 1
     with pytest.raises(UserError, match=r"no clips to measure: gone\.wav: no such file"):
-        statistics.measure(given[-1:], tmp_path)
+        checks.measure(given[-1:], tmp_path)
     with pytest.raises(UserError, match=r"no clips to measure$"):
-        statistics.measure([], tmp_path)
+        checks.measure([], tmp_path)
 
 
 def test_durations_agree_with_the_decoded_audio(tmp_path: Path) -> None:
     given = [clip.model_copy(update={"duration": None}) for clip in clips(tmp_path) if clip.id == "d"]
-    found, _ = statistics.measure(given, tmp_path)
+    found, _ = checks.measure(given, tmp_path)
     samples, rate_hz = io.read(tmp_path / "d.wav")
     np.testing.assert_allclose(found["test"].durations, [len(samples) / rate_hz])

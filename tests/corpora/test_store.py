@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from soundraft import files, runtime
-from soundraft.corpora import store
+from soundraft.corpora import hub_cache
 from soundraft.corpora.base import CorpusError
-from soundraft.corpora.store import Entry, Item, Position, Record, opened
+from soundraft.corpora.hub_cache import Entry, Item, Position, Record, opened
 from tests.corpora.hubs import sound
 
 COUNT = 30
@@ -43,7 +43,7 @@ def tree(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): files.content_hash(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != store.LOCK_NAME
+        if path.is_file() and path.name != hub_cache.LOCK_NAME
     }
 
 
@@ -63,7 +63,7 @@ def test_rows_are_kept_with_their_bytes_and_the_bad_ones_with_their_reason(whole
     assert records[6].content == ""
     assert len({record.content for record in records}) == COUNT - COUNT // 7 + 1
     assert records[6].audio == ""
-    assert files.read_json(whole / store.COMPLETE_NAME) == {"rows": COUNT, "exhausted": True}
+    assert files.read_json(whole / hub_cache.COMPLETE_NAME) == {"rows": COUNT, "exhausted": True}
 
 
 def test_an_exhausted_entry_asks_for_nothing(whole: Path) -> None:
@@ -75,9 +75,9 @@ def test_only_what_is_taken_is_asked_for_and_a_larger_request_goes_on(tmp_path: 
     source = Source()
     read(tmp_path / "part", source, 10)
     assert source.asked == list(range(10))
-    assert files.read_json(tmp_path / "part" / store.COMPLETE_NAME) == {"rows": 10, "exhausted": False}
+    assert files.read_json(tmp_path / "part" / hub_cache.COMPLETE_NAME) == {"rows": 10, "exhausted": False}
     read(tmp_path / "part", Source(fails_at=10), 10)
-    assert files.read_json(tmp_path / "part" / store.COMPLETE_NAME) == {"rows": 10, "exhausted": False}
+    assert files.read_json(tmp_path / "part" / hub_cache.COMPLETE_NAME) == {"rows": 10, "exhausted": False}
     later = Source()
     read(tmp_path / "part", later, None)
     assert later.asked == list(range(10, COUNT))
@@ -101,9 +101,9 @@ def test_any_state_that_a_kill_leaves_ends_with_the_same_bytes(
     part = tmp_path / "part"
     read(part, Source(), lines) if lines else None
     part.mkdir(exist_ok=True)
-    (part / store.COMPLETE_NAME).unlink(missing_ok=True)
-    rows = (whole / store.ROWS_NAME).read_bytes().splitlines(keepends=True)
-    with (part / store.ROWS_NAME).open("ab") as stream:
+    (part / hub_cache.COMPLETE_NAME).unlink(missing_ok=True)
+    rows = (whole / hub_cache.ROWS_NAME).read_bytes().splitlines(keepends=True)
+    with (part / hub_cache.ROWS_NAME).open("ab") as stream:
         stream.write(rows[lines] if torn.startswith(("line", "half")) and lines < COUNT else torn[:3].encode())
     if torn.startswith("half"):
         (part / "00000").mkdir(exist_ok=True)
@@ -114,11 +114,11 @@ def test_any_state_that_a_kill_leaves_ends_with_the_same_bytes(
 
 
 def test_a_damaged_finished_entry_is_named(whole: Path) -> None:
-    lines = (whole / store.ROWS_NAME).read_bytes().splitlines(keepends=True)
-    (whole / store.ROWS_NAME).write_bytes(b"".join([*lines[:4], b"{]\n", *lines[5:]]))
+    lines = (whole / hub_cache.ROWS_NAME).read_bytes().splitlines(keepends=True)
+    (whole / hub_cache.ROWS_NAME).write_bytes(b"".join([*lines[:4], b"{]\n", *lines[5:]]))
     with pytest.raises(CorpusError, match=r"rows.jsonl:5: the cache is damaged, .*; remove .*whole"):
         read(whole, Source())
-    (whole / store.ROWS_NAME).write_bytes(b"".join(lines[:9]))
+    (whole / hub_cache.ROWS_NAME).write_bytes(b"".join(lines[:9]))
     with pytest.raises(CorpusError, match=r"rows.jsonl:10: the cache is damaged"):
         read(whole, Source())
 
@@ -135,9 +135,9 @@ def test_the_same_bytes_have_the_same_content(tmp_path: Path) -> None:
 
 
 def test_a_row_that_was_kept_without_its_content_hash_is_named(whole: Path) -> None:
-    rows = [json.loads(line) for line in (whole / store.ROWS_NAME).read_text().splitlines()]
+    rows = [json.loads(line) for line in (whole / hub_cache.ROWS_NAME).read_text().splitlines()]
     del rows[3]["content"]
-    files.write_jsonl(whole / store.ROWS_NAME, rows)
+    files.write_jsonl(whole / hub_cache.ROWS_NAME, rows)
     with pytest.raises(CorpusError, match=r"rows.jsonl:4: the cache is damaged, or an older version's; remove .*whole"):
         read(whole, Source())
 
@@ -146,7 +146,7 @@ def test_a_row_that_is_written_again_leaves_what_was_linked_to_it(tmp_path: Path
     linked = tmp_path / "linked.wav"
     (whole / "00000/00000004.wav").write_bytes(b"of an earlier fetch")
     linked.hardlink_to(whole / "00000/00000004.wav")
-    for name in (store.COMPLETE_NAME, store.ROWS_NAME):
+    for name in (hub_cache.COMPLETE_NAME, hub_cache.ROWS_NAME):
         (whole / name).unlink()
     read(whole, Source())
     assert linked.read_bytes() == b"of an earlier fetch"
@@ -183,16 +183,16 @@ def test_a_full_disk_is_no_fault_of_the_corpus(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device", path)
 
     with opened(tmp_path / "entry") as entry:
-        monkeypatch.setattr(store, "_write", full)
+        monkeypatch.setattr(hub_cache, "_write", full)
         with pytest.raises(OSError, match="No space left"):
             list(entry.records(Source()))
 
 
 def test_what_was_resolved_once_stays(tmp_path: Path) -> None:
     answers = iter(["first", "second"])
-    assert store.remembered(tmp_path, "main", lambda: next(answers)) == "first"
-    assert store.remembered(tmp_path, "main", lambda: next(answers)) == "first"
-    assert store.remembered(tmp_path, "v2", lambda: next(answers)) == "second"
+    assert hub_cache.remembered(tmp_path, "main", lambda: next(answers)) == "first"
+    assert hub_cache.remembered(tmp_path, "main", lambda: next(answers)) == "first"
+    assert hub_cache.remembered(tmp_path, "v2", lambda: next(answers)) == "second"
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from soundraft.audio import io
-from soundraft.corpora import folder
+from soundraft.corpora import recordings as folder
 from soundraft.corpora.base import CorpusError, Request, copy_in
-from soundraft.corpora.validate import Finding, validate
+from soundraft.corpora.checks import Finding, validate
 from tests.conftest import tone
 from tests.corpora.test_archive import zipped
 

@@ -9,7 +9,7 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from soundraft.audio import ecdc
-from soundraft.dataset import card, table
+from soundraft.dataset import build, table
 from soundraft.dataset.build import Form, build_dataset
 from soundraft.dataset.rows import Sources
 from soundraft.params.sections import Materialize
@@ -42,14 +42,14 @@ def test_its_numbers_are_right(tmp_path: Path) -> None:
     assert "24000 Hz, 75 frames a second, checkpoint `tiny`. 4 codebooks (3.0 kbps): 6 clips." in text
     assert "| pitch | 6 |\n| rms_db | 6 |" in text
     assert "push_to_hub(" in text
-    assert card.read_hashes(tmp_path / "out") == {split: facts.hash for split, facts in built.splits.items()}
+    assert build.read_hashes(tmp_path / "out") == {split: facts.hash for split, facts in built.splits.items()}
     for column in table.columns("copy"):
         assert f"| `{column}` |" in text
 
 
 @pytest.mark.parametrize("codebooks", [2, 4, 8, 16, 32])
 def test_bandwidths_follow_from_codebooks(codebooks: int) -> None:
-    assert card.kbps(codebooks) == {2: 1.5, 4: 3.0, 8: 6.0, 16: 12.0, 32: 24.0}[codebooks]
+    assert build.kbps(codebooks) == {2: 1.5, 4: 3.0, 8: 6.0, 16: 12.0, 32: 24.0}[codebooks]
     assert ecdc.FRAMES_PER_S == 75
 
 
@@ -68,4 +68,4 @@ def test_a_missing_or_foreign_card_is_told(tmp_path: Path) -> None:
         if text is not None:
             (tmp_path / "README.md").write_text(text)
         with pytest.raises(UserError, match="no card with content_hashes"):
-            card.read_hashes(tmp_path)
+            build.read_hashes(tmp_path)

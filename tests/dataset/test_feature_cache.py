@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from soundraft.dataset import feature_cache
-from soundraft.dataset.feature_cache import FeatureCache
+from soundraft.clips import features
+from soundraft.clips.features import FeatureCache
 
 CLIPS = [bytes([index]) * (3 + index) for index in range(5)]
 
@@ -49,7 +49,7 @@ def test_each_clip_is_made_once_whoever_asks_for_it(bins: int | None) -> None:
 
 
 def test_much_is_written_before_the_end_in_several_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_cache, "FILE_BYTES", 100)
+    monkeypatch.setattr(features, "FILE_BYTES", 100)
     load(Counting())
     assert len(cached_files()) > 1
     again = Counting()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundraft.dataset import loader
+from soundraft.clips import batches as loader
 from soundraft.params.sections import Materialize
 from tests.conftest import tone
 from tests.dataset.workshop import corpus

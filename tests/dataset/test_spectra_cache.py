@@ -8,7 +8,7 @@ import torch
 
 from soundraft.audio import io
 from soundraft.audio.spectra import Spectra
-from soundraft.dataset.feature_cache import FeatureCache
+from soundraft.clips.features import FeatureCache
 from tests.audio.test_spectra import PLAIN, noise
 
 CLIPS = [io.wav_bytes(noise(samples, seed=samples), 16000) for samples in (1000, 4000, 16000)]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundraft.dataset.splits import assign_splits, fold_split, group_keys, hashed_split
 from soundraft.manifest import SPLITS, Clip, Split
 from soundraft.runtime import UserError
+from soundraft.splits import assign_splits, fold_split, group_keys, hashed_split
 
 
 def clip(name: int | str, **values: object) -> Clip:

@@ -7,7 +7,7 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio import ecdc, io
-from soundraft.audio.token_index import TokenFile, token_path, write_index
+from soundraft.audio.ecdc import TokenFile, token_path, write_index
 from soundraft.dataset.build import Built, Form, build_dataset
 from soundraft.dataset.rows import Sources
 from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip, write_manifest

@@ -1,5 +1,5 @@
+from soundraft.clips.decoding import batch_clips
 from soundraft.evaluation.benchmark import measure
-from soundraft.models.decoding import batch_clips
 from tests.conftest import tiny_recognizer, tone
 
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from soundraft.evaluation import classification, label_files
-from soundraft.evaluation.classification import Predicted, predicted
-from soundraft.evaluation.label_files import Model, read_predictions, write_models, write_predictions
-from soundraft.metrics.significance import paired_bootstrap
+from soundraft.evaluation import predictions, scores
+from soundraft.evaluation.predictions import Model, read_predictions, write_models, write_predictions
+from soundraft.evaluation.scores import Predicted, predicted
+from soundraft.metrics.resampling import paired_bootstrap
 from soundraft.metrics.text import Counts
 from soundraft.runtime import UserError
 
@@ -61,7 +61,7 @@ def test_answers_to_new_audio_have_no_references(tmp_path: Path) -> None:
     found = read_predictions(tmp_path / "p.parquet")
     assert found.references is None
     with pytest.raises(UserError, match="the 90 clips have no emotion"):
-        classification.scores(found)
+        scores.label_scores(found)
 
 
 def test_labels_and_targets_with_awkward_names_survive(tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_no_answer_is_written_and_read_too(tmp_path: Path) -> None:
     given = predicted([], np.zeros((0, 3)), LABELS, references=[])
-    label_files.write_predictions(tmp_path / "p.parquet", given)
+    predictions.write_predictions(tmp_path / "p.parquet", given)
     with pytest.raises(UserError, match="no clips"):
-        classification.scores(read_predictions(tmp_path / "p.parquet"))
+        scores.label_scores(read_predictions(tmp_path / "p.parquet"))
 
 
 def test_scores_are_of_these_answers() -> None:
     given = answers(0)
-    found = classification.scores(given)
+    found = scores.label_scores(given)
     assert found.accuracy == given.correct.mean()
     assert [score.label for score in found.classes] == LABELS
     assert given.confidence == pytest.approx(given.probabilities.max(1))
@@ -121,76 +121,76 @@ def test_scores_are_of_these_answers() -> None:
 
 def test_each_group_has_its_own_rates() -> None:
     given = answers(1)
-    found = classification.by_group(given, "speaker")
+    found = scores.by_group(given, "speaker")
     assert [group.value for group in found] == ["s0", "s1", "s2", "s3"]
     assert sum(group.clips for group in found) == 90
     own = [number for number in range(90) if number % 4 == 2]
     said, told = [given.known[number] for number in own], [given.predictions[number] for number in own]
     assert found[2].uar == pytest.approx(balanced_accuracy_score(said, told))
-    assert [group.value for group in classification.by_group(given, "fold")] == ["not known"]
+    assert [group.value for group in scores.by_group(given, "fold")] == ["not known"]
     with pytest.raises(UserError, match="no group 'gender'; there is fold, speaker"):
-        classification.by_group(given, "gender")
+        scores.by_group(given, "gender")
 
 
 def test_intervals_lie_around_the_rates_and_a_seed_repeats_them() -> None:
     given = answers(2)
-    accuracy, uar = classification.intervals(given, samples=200, seed=0)
-    found = classification.scores(given)
+    accuracy, uar = scores.intervals(given, samples=200, seed=0)
+    found = scores.label_scores(given)
     assert accuracy.low < found.accuracy < accuracy.high
     assert uar.low < found.macro.recall < uar.high
-    assert classification.intervals(given, samples=200, seed=0) == (accuracy, uar)
+    assert scores.intervals(given, samples=200, seed=0) == (accuracy, uar)
 
 
 def test_differences_are_those_of_the_paired_bootstrap_of_errors() -> None:
     good, bad = answers(3, strength=3.0), answers(4, strength=0.5)
-    found = classification.differences(good, bad, samples=200, seed=1)
+    found = scores.differences(good, bad, samples=200, seed=1)
     errors = [[Counts(int(hit), int(not hit), 0, 0) for hit in each.correct] for each in (bad, good)]
     expected = paired_bootstrap(errors[0], errors[1], samples=200, seed=1)
     assert found.accuracy.difference == pytest.approx(expected.difference)
     assert (found.accuracy.low, found.accuracy.high) == pytest.approx((expected.low, expected.high))
     assert found.uar.low > 0
     with pytest.raises(ValueError, match="same clips in the same order"):
-        classification.differences(good, answers(3, clips=80), samples=5, seed=0)
+        scores.differences(good, answers(3, clips=80), samples=5, seed=0)
 
 
 def test_the_worst_clips_are_the_surest_errors() -> None:
     given = answers(5)
-    found = classification.worst(given, top=1000)
+    found = scores.worst(given, top=1000)
     assert len(found) == (~given.correct).sum()
     assert all(clip.reference != clip.prediction for clip in found)
     sure = [clip.confidence for clip in found]
     assert sure == sorted(sure, reverse=True)
     assert all(clip.reference_probability <= clip.confidence for clip in found)
-    assert classification.worst(given, top=2) == found[:2]
+    assert scores.worst(given, top=2) == found[:2]
     assert json.dumps([vars(clip) for clip in found[:2]])
 
 
 def test_the_majority_class_knows_the_training_labels_alone() -> None:
     given = answers(6)
-    found = classification.majority(["joy"] * 6 + ["sad"] * 3, given)
+    found = scores.majority(["joy"] * 6 + ["sad"] * 3, given)
     assert set(found.predictions) == {"joy"}
     assert found.probabilities[0].tolist() == pytest.approx([0, 2 / 3, 1 / 3])
-    assert classification.scores(found).macro.recall == pytest.approx(1 / 3)
+    assert scores.label_scores(found).macro.recall == pytest.approx(1 / 3)
 
 
 def test_labels_that_training_never_saw_are_counted_and_named() -> None:
-    classification.check_labels(["a", "b"], ["b", "b"])
+    scores.check_labels(["a", "b"], ["b", "b"])
     with pytest.raises(
         UserError, match=r"test: 3 of 4 clips .* never saw: 'c' \(2\), 'd' \(1\); training has 'a', 'b'"
     ):
-        classification.check_labels(["a", "b"], ["c", "d", "c", "a"])
+        scores.check_labels(["a", "b"], ["c", "d", "c", "a"])
     with pytest.raises(UserError, match=r"training has ('l\d\d', ){9}'l09' and 90 more$"):
-        classification.check_labels([f"l{number:02d}" for number in range(100)], ["x"])
+        scores.check_labels([f"l{number:02d}" for number in range(100)], ["x"])
     with pytest.raises(UserError, match="'rage'"):
-        classification.scores(answers(0, references=["rage"] * 90))
+        scores.label_scores(answers(0, references=["rage"] * 90))
 
 
 def test_training_without_clips_or_with_one_label_is_refused() -> None:
-    classification.check_training(["a", "b"])
+    scores.check_training(["a", "b"])
     with pytest.raises(UserError, match="all 3 training clips are 'a'"):
-        classification.check_training(["a"] * 3)
+        scores.check_training(["a"] * 3)
     with pytest.raises(UserError, match="no clips"):
-        classification.check_training([])
+        scores.check_training([])
 
 
 def test_lists_that_are_not_parallel_are_refused() -> None:

@@ -11,9 +11,9 @@ import pytest
 from matplotlib import font_manager
 from sklearn.metrics import auc, average_precision_score
 
-from soundraft.evaluation import classification, classification_plots, figures
-from soundraft.evaluation.classification import Predicted, predicted
-from soundraft.evaluation.classification_plots import ANSWERS, NAMES, visualize
+from soundraft.evaluation import label_plots, plots, scores
+from soundraft.evaluation.label_plots import ANSWERS, NAMES, visualize
+from soundraft.evaluation.scores import Predicted, predicted
 from soundraft.metrics.labels import row_entropy
 from soundraft.runtime import UserError
 
@@ -64,7 +64,7 @@ def test_every_number_of_labels_is_drawn_without_complaint(name: str, given: Pre
 
 def test_the_matrix_has_shares_and_the_entropy_of_each_row() -> None:
     given = answers(4)
-    axes, bars, _ = classification_plots.confusion_matrix(given).axes
+    axes, bars, _ = label_plots.confusion_matrix(given).axes
     counts = np.array(
         [
             [
@@ -94,7 +94,7 @@ def test_a_long_name_does_not_make_the_matrix_smaller() -> None:
     def drawn(*names: str) -> tuple[np.ndarray, list[str]]:
         shares = np.tile(np.eye(len(names)), (2, 1))
         given = predicted([str(n) for n in range(len(shares))], shares, names, references=[*names, *names])
-        figure = classification_plots.confusion_matrix(given)
+        figure = label_plots.confusion_matrix(given)
         return figure.get_size_inches(), [text.get_text() for text in figure.axes[0].get_yticklabels()]
 
     others = [f"label {n} of twelve" for n in range(10, 20)]
@@ -109,12 +109,12 @@ def test_a_long_name_does_not_make_the_matrix_smaller() -> None:
 
 def test_below_the_curves_are_the_areas_in_the_legend() -> None:
     given = answers(5)
-    found = classification.scores(given)
-    roc = classification_plots.roc_curves(given)
+    found = scores.label_scores(given)
+    roc = label_plots.roc_curves(given)
     assert {name: auc(*curve) for name, curve in curves(roc).items()} == pytest.approx(
         {score.label: score.roc_auc for score in found.classes}
     )
-    both = classification_plots.precision_recall(given)
+    both = label_plots.precision_recall(given)
     steps = {name: (np.diff(recall) * precision[1:]).sum() for name, (recall, precision) in curves(both).items()}
     said = np.array(given.known)
     assert steps == pytest.approx(
@@ -129,7 +129,7 @@ def test_below_the_curves_are_the_areas_in_the_legend() -> None:
 
 def test_precision_begins_with_what_was_measured() -> None:
     given = answers(30, clips=600, strength=0.05)
-    axes = classification_plots.precision_recall(given).axes[0]
+    axes = label_plots.precision_recall(given).axes[0]
     for _, (_, precision) in curves(axes.figure).items():
         assert precision[0] == precision[1]
     mean = next(line.get_data()[1] for line in axes.lines if line.get_label() == "mean of all labels")
@@ -138,8 +138,8 @@ def test_precision_begins_with_what_was_measured() -> None:
 
 def test_of_many_labels_the_mean_and_the_worst_stand_out() -> None:
     given = answers(30, clips=600)
-    figure = classification_plots.roc_curves(given)
-    worst = sorted(classification.scores(given).classes, key=lambda score: score.roc_auc or 0)[:5]
+    figure = label_plots.roc_curves(given)
+    worst = sorted(scores.label_scores(given).classes, key=lambda score: score.roc_auc or 0)[:5]
     assert set(curves(figure)) == {score.label for score in worst}
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert texts[:3] == ["25 other labels", "mean of all labels", "the 5 worst:"]
@@ -147,7 +147,7 @@ def test_of_many_labels_the_mean_and_the_worst_stand_out() -> None:
 
 def test_the_calibration_has_the_accuracy_of_each_bin() -> None:
     given = answers(3, clips=300)
-    axes, counts = classification_plots.calibration(given).axes
+    axes, counts = label_plots.calibration(given).axes
     clips = np.array([bar.get_height() for bar in counts.patches])
     marks = [line.get_segments()[0] for line in axes.collections]
     assert clips.sum() == 300
@@ -158,11 +158,11 @@ def test_the_calibration_has_the_accuracy_of_each_bin() -> None:
 
 def test_labels_stand_by_their_frequency() -> None:
     given = answers(6, present=5)
-    clips, rates = classification_plots.frequency_vs_f1(given).axes
+    clips, rates = label_plots.frequency_vs_f1(given).axes
     widths = [bar.get_width() for bar in clips.patches]
     assert widths == sorted(widths, reverse=True)
     assert sum(widths) == 80
-    by_label = {score.label: score.f1 for score in classification.scores(given).classes}
+    by_label = {score.label: score.f1 for score in scores.label_scores(given).classes}
     shown = [text.get_text() for text in clips.get_yticklabels()]
     assert rates.lines[0].get_xdata().tolist() == pytest.approx([by_label[name] for name in shown[:5]])
     assert shown[5] == "label 5"
@@ -170,7 +170,7 @@ def test_labels_stand_by_their_frequency() -> None:
 
 def test_withholding_unsure_answers_is_a_plain_count() -> None:
     given = answers(3)
-    axes = classification_plots.confidence_thresholding(given).axes[0]
+    axes = label_plots.confidence_thresholding(given).axes[0]
     kept, accuracy = (dict(zip(*line.get_data(), strict=True)) for line in axes.lines[:2])
     for threshold in list(kept)[::20]:
         sure = given.confidence >= threshold
@@ -179,13 +179,13 @@ def test_withholding_unsure_answers_is_a_plain_count() -> None:
 
 
 def test_learning_curves_mark_the_best_epoch() -> None:
-    loss, validation = classification_plots.learning_curves(HISTORY).axes
+    loss, validation = label_plots.learning_curves(HISTORY).axes
     assert loss.lines[0].get_ydata().tolist() == [row["loss"] for row in HISTORY]
     assert (loss.lines[1].get_xdata()[0], validation.lines[1].get_xdata()[0]) == (8, 4)
     assert len(validation.lines) == 2, "the learning rate is not drawn"
-    (one,) = classification_plots.learning_curves([{"validation": 0.5}, {"validation": 0.7}]).axes
+    (one,) = label_plots.learning_curves([{"validation": 0.5}, {"validation": 0.7}]).axes
     assert one.get_ylabel() == "macro recall"
-    two = classification_plots.learning_curves([{"train_loss": 2.0, "validation_loss": 3.0}, {"train_loss": 1.0}])
+    two = label_plots.learning_curves([{"train_loss": 2.0, "validation_loss": 3.0}, {"train_loss": 1.0}])
     assert [text.get_text() for text in two.axes[0].get_legend().get_texts()] == ["train loss", "validation loss"]
 
 
@@ -209,12 +209,12 @@ def test_what_the_usual_font_lacks_is_drawn_by_fonts_that_have_it(monkeypatch: p
     usual, names = matplotlib.rcParams["font.family"], ["怒り", "喜び", "anger"]
     fonts = {"usual": "anger", "Last Resort High": "怒り喜び", "Kana": "りび", "Kanji": "怒喜一"}
     monkeypatch.setattr(font_manager, "findfont", lambda font: font if isinstance(font, str) else "usual")
-    monkeypatch.setattr(figures, "_signs", lambda font: set(fonts[font]))
+    monkeypatch.setattr(plots, "_signs", lambda font: set(fonts[font]))
 
     def drawn_with(names: list[str], installed: list[str]) -> tuple[str, list[str]]:
         entries = [SimpleNamespace(name=name) for name in ("usual", "Last Resort High", *installed)]
         monkeypatch.setattr(font_manager.fontManager, "ttflist", entries)
-        with figures.fonts_for(names) as lacking:
+        with plots.fonts_for(names) as lacking:
             return lacking, list(matplotlib.rcParams["font.family"])
 
     assert drawn_with(["rag\nrage"], ["Kana", "Kanji"]) == ("", [*usual])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from soundraft.evaluation import classification, classification_report, label_files
-from soundraft.evaluation.classification import Predicted, predicted
+from soundraft.evaluation import classification_report, predictions, scores
 from soundraft.evaluation.classification_report import MAJORITY, SVM, Row, report, summary, verdicts
 from soundraft.evaluation.report import Bootstrap
+from soundraft.evaluation.scores import Predicted, predicted
 
 LABELS = ["anger", "joy", "sad"]
 BOOTSTRAP = Bootstrap(samples=200, seed=0)
@@ -41,7 +41,7 @@ def chain(start: float, *cycles: float, svm: float = 0.5, **controls: float) -> 
     return [
         Row("start", "start", 0, first),
         *trained,
-        Row(MAJORITY, MAJORITY, 0, classification.majority(["joy", "joy", "sad"], first)),
+        Row(MAJORITY, MAJORITY, 0, scores.majority(["joy", "joy", "sad"], first)),
         Row(SVM, SVM, 0, answers(svm, 60)),
         *own,
     ]
@@ -70,7 +70,7 @@ def test_the_table_has_every_cycle_then_controls_machine_and_majority() -> None:
     assert cells[2][2].startswith("80.0% [")
     assert cells[2][3].startswith(f"{balanced_accuracy_score(last.known, last.predictions):.1%} [")
     assert cells[2][4] == f"{f1_score(last.known, last.predictions, average='macro'):.1%}"
-    assert cells[2][5] == f"{classification.scores(last).ece:.3f}"
+    assert cells[2][5] == f"{scores.label_scores(last).ece:.3f}"
     assert cells[6][2].startswith("33.3% [")
 
 
@@ -113,7 +113,7 @@ def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
     rows = chain(0.6, 0.7)
     text = report(rows, BOOTSTRAP, top=4, division="no speaker in two splits")
     assert "Division into splits: no speaker in two splits." in text
-    found = classification.scores(rows[1].predicted)
+    found = scores.label_scores(rows[1].predicted)
     classes = table(text, "## Classes, by cycle 1")
     assert [line[:2] for line in classes] == [[label, "40"] for label in LABELS]
     assert [line[3] for line in classes] == [f"{score.recall:.1%}" for score in found.classes]
@@ -124,7 +124,7 @@ def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
     rooms = table(report([*rows[:1], replace(rows[1], predicted=many)], BOOTSTRAP, top=4), "## By room: the 4 least")
     assert [line[3] for line in rooms] == ["0.0%"] * 4
     worst = table(text, "## Worst clips of cycle 1")
-    assert [line[0] for line in worst] == [clip.id for clip in classification.worst(rows[1].predicted, top=4)]
+    assert [line[0] for line in worst] == [clip.id for clip in scores.worst(rows[1].predicted, top=4)]
     assert "None: every clip is told rightly." in report(chain(1.0), BOOTSTRAP, top=4)
 
 
@@ -164,7 +164,7 @@ def test_the_folder_has_the_report_and_the_answers_of_every_model(tmp_path: Path
     ]  # fmt: skip
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    again = label_files.read_predictions(tmp_path / "one/predictions.parquet")
+    again = predictions.read_predictions(tmp_path / "one/predictions.parquet")
     assert again.predictions == rows[2].predicted.predictions
     wrong = list(csv.DictReader((tmp_path / "one/confusions.csv").open()))
     assert sum(int(line["clips"]) for line in wrong) == 24

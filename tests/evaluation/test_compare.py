@@ -6,8 +6,8 @@ import pytest
 
 from soundraft.evaluation import report
 from soundraft.evaluation.compare import Predictions, compare, read_predictions, table
-from soundraft.evaluation.recognition import score, snapped
-from soundraft.metrics.significance import paired_bootstrap
+from soundraft.evaluation.scores import score, snapped
+from soundraft.metrics.resampling import paired_bootstrap
 from soundraft.metrics.text import VocabularySnapper, basic
 from soundraft.runtime import UserError
 

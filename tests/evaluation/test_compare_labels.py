@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from soundraft.evaluation.classification import Predicted, predicted
 from soundraft.evaluation.compare_labels import Answers, compare, numbers, read_predictions, table
-from soundraft.evaluation.label_files import Model, write_models, write_predictions
-from soundraft.metrics.significance import paired_bootstrap
+from soundraft.evaluation.predictions import Model, write_models, write_predictions
+from soundraft.evaluation.scores import Predicted, predicted
+from soundraft.metrics.resampling import paired_bootstrap
 from soundraft.metrics.text import Counts
 from soundraft.runtime import UserError
 

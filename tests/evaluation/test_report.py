@@ -7,8 +7,8 @@ import pytest
 
 from soundraft import files
 from soundraft.evaluation import plots, report
-from soundraft.evaluation.recognition import Scored, score, snapped
 from soundraft.evaluation.report import Bootstrap, Row
+from soundraft.evaluation.scores import Scored, score, snapped
 from soundraft.metrics.text import VocabularySnapper, basic
 
 REFERENCES = ["one two three", "four five", "six seven eight nine"]

@@ -5,8 +5,8 @@ import librosa
 import numpy as np
 import pytest
 
-from soundraft.evaluation import statistics_svm
-from soundraft.evaluation.statistics_svm import Control, fit_control, statistics
+from soundraft.evaluation import svm
+from soundraft.evaluation.svm import Control, fit_control, statistics
 from soundraft.runtime import UserError
 
 RATE_HZ = 8000
@@ -43,7 +43,7 @@ def test_the_most_likely_label_is_the_choice_of_the_machine() -> None:
     clips = [sound("noise", seed)[:900] * np.linspace(0, 1, 900, dtype=np.float32) for seed in range(40)]
     for labels in (LABELS, ["high", "low"]):
         control = fitted(labels)
-        choice = control._pipeline.predict(statistics_svm.statistics_of(clips, RATE_HZ)).tolist()
+        choice = control._pipeline.predict(svm.statistics_of(clips, RATE_HZ)).tolist()
         assert [labels[place] for place in control.probabilities(clips).argmax(1)] == choice
 
 
@@ -74,7 +74,7 @@ def test_loudness_does_not_matter_and_short_and_silent_clips_are_told() -> None:
         warnings.simplefilter("error")
         for odd in (samples[:20], np.zeros(4000, dtype=np.float32), samples[:1]):
             found = statistics(odd, RATE_HZ)
-            assert found.shape == (statistics_svm.COLUMNS,)
+            assert found.shape == (svm.COLUMNS,)
             assert np.isfinite(found).all()
 
 

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundraft.evaluation.transcripts import WRITERS, clock
+from soundraft.evaluation.scores import WRITERS, clock
 from soundraft.models.longform import Segment
 
 SEGMENTS = [

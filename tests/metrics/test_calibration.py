@@ -7,7 +7,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
-from soundraft.metrics.calibration import expected_calibration_error, fit_temperature, reliability_bins, tempered
+from soundraft.metrics.labels import expected_calibration_error, fit_temperature, reliability_bins, tempered
 
 
 def overconfident(seed: int, clips: int, temperature: float, labels: int = 4) -> tuple[np.ndarray, np.ndarray]:

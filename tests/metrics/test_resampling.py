@@ -3,8 +3,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from soundraft.metrics import resampling
-from soundraft.metrics.resampling import compared, drawn_rates, interval, rates
-from soundraft.metrics.significance import paired_bootstrap
+from soundraft.metrics.resampling import compared, drawn_rates, interval, paired_bootstrap, rates
 from soundraft.metrics.text import Counts, bootstrap_interval
 
 

@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from soundraft.metrics import significance
-from soundraft.metrics.significance import paired_bootstrap
+from soundraft.metrics import resampling
+from soundraft.metrics.resampling import paired_bootstrap
 from soundraft.metrics.text import Counts
 
 
@@ -51,8 +51,8 @@ def test_it_finds_what_a_plain_loop_finds(monkeypatch: pytest.MonkeyPatch) -> No
             sum(one[clip].errors for clip in clips) / units - sum(other[c].errors for c in clips) / units
         )
     least = min(sum(value <= 0 for value in differences), sum(value >= 0 for value in differences))
-    for at_once in (significance._DRAWN_AT_ONCE, 90):  # in one go, and two sets at a time
-        monkeypatch.setattr(significance, "_DRAWN_AT_ONCE", at_once)
+    for at_once in (resampling._PAIRS_DRAWN_AT_ONCE, 90):  # in one go, and two sets at a time
+        monkeypatch.setattr(resampling, "_DRAWN_AT_ONCE", at_once)
         found = paired_bootstrap(one, other, samples=300, seed=7)
         assert found.p_value == min(1.0, 2 * (least + 1) / 301)
         assert (found.low, found.high) == pytest.approx(tuple(np.quantile(differences, [0.025, 0.975])))

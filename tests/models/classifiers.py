@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from soundraft.dataset.loader import Utterances
+from soundraft.clips.batches import Utterances
 from soundraft.models.classifier import AudioClassifier, build
-from soundraft.models.side_inputs import SideInput
+from soundraft.models.networks import SideInput
 from soundraft.runtime import seed_torch
 
 LABELS = ("calm", "glad", "sad")

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from soundraft.models.scratch import character_tokenizer
+from soundraft.models.ctc import character_tokenizer
 
 RATE_HZ = 8000
 MEL_BINS = 16

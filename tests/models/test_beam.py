@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from soundraft.models import ctc_paths
-from soundraft.models.beam import Words, search
-from soundraft.models.ctc import Frames
+from soundraft.models import ctc
+from soundraft.models.ctc import Frames, Words, search
 from tests.conftest import tiny_recognizer
 
 BLANK, A, B, SPACE = 0, 1, 2, 3
@@ -23,7 +22,7 @@ def every_text(log_probs: np.ndarray) -> dict[tuple[int, ...], float]:
     """The probability of every collapsed path, by going through all paths."""
     paths = np.array(list(itertools.product(range(log_probs.shape[1]), repeat=len(log_probs))))
     sums: dict[tuple[int, ...], float] = collections.defaultdict(float)
-    for path, tokens in zip(paths, ctc_paths.collapse(paths, BLANK), strict=True):
+    for path, tokens in zip(paths, ctc.collapse(paths, BLANK), strict=True):
         sums[tokens] += math.exp(sum(log_probs[frame, token] for frame, token in enumerate(path)))
     return sums
 

@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from soundraft.clips.decoding import text_scores, transcribe
 from soundraft.models import encoders
 from soundraft.models.base import ModelError
-from soundraft.models.classifier import build
-from soundraft.models.classifier_files import is_classifier, load_classifier
-from soundraft.models.classifier_network import HEAD_KEYS, Head
-from soundraft.models.decoding import text_scores, transcribe
-from soundraft.models.side_inputs import fit_side_input
+from soundraft.models.classifier import build, is_classifier, load_classifier
+from soundraft.models.networks import HEAD_KEYS, Head, fit_side_input
 from soundraft.params import defaults
 from soundraft.runtime import UserError
-from soundraft.training.supervised import Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import Optimizing, Schedule, fit, spoken
 from tests.conftest import tone
 from tests.models.classifiers import BINS, FEATURES, LABELS, SMALL, classifier, clips
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from soundraft.models.base import ModelError, pad
-from soundraft.models.encoder_parts import Convolution2D, WaveFilters, pool
-from soundraft.models.encoders import ENCODERS, build_encoder, options
-from soundraft.models.pooling import POOLINGS, InputStatistics, Pooling
+from soundraft.models.encoders import ENCODERS, Convolution2D, WaveFilters, build_encoder, options, pool
+from soundraft.models.networks import POOLINGS, InputStatistics, Pooling
 from tests.models.classifiers import SMALL
 
 COLUMNS = 10

@@ -7,7 +7,7 @@ import torch
 from soundraft import models
 from soundraft.models.base import ModelError, Recognizer
 from soundraft.models.ctc import CTC_MODEL_TYPES
-from soundraft.models.options import Tuning, adapted_layers, tuned
+from soundraft.models.tuning import Tuning, adapted_layers, tuned
 from soundraft.runtime import seed_torch
 from tests.conftest import tone
 from tests.models import families, test_whisper

@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from soundraft.models.base import ModelError
-from soundraft.models.classifier import AudioClassifier, build
-from soundraft.models.classifier_files import load_classifier
-from soundraft.models.pretrained_encoders import PRETRAINED, WAVES
+from soundraft.models.classifier import AudioClassifier, build, load_classifier
+from soundraft.models.pretrained import PRETRAINED, WAVES
 from soundraft.runtime import seed_torch
-from soundraft.training.supervised import Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import Optimizing, Schedule, fit, spoken
 from tests.conftest import tone
 from tests.models.families import BLOCKS, RAW
 

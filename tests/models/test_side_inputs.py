@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from soundraft.models.base import ModelError
-from soundraft.models.side_inputs import SideEncoder, SideInput, encode_row, fit_side_input, with_columns
+from soundraft.models.networks import SideEncoder, SideInput, encode_row, fit_side_input, with_columns
 from tests.models.classifiers import classifier, clips
 
 AGES = [20, 30, None, 40]

@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Wav2Vec2CTCTokenizer
 
-from soundraft.models.scratch import character_tokenizer
-from soundraft.models.spelling import Spelling
+from soundraft.models.ctc import Spelling, character_tokenizer
 
 SPELLING = Spelling(character_tokenizer(), 0)
 

@@ -8,8 +8,7 @@ import torch
 
 from soundraft import models
 from soundraft.models.base import ModelError
-from soundraft.models.whisper import WhisperAdapter
-from soundraft.models.whisper_noise import Part, SeededNoise
+from soundraft.models.whisper import Part, SeededNoise, WhisperAdapter
 from tests.conftest import tone
 
 SPECIAL = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from soundraft import models
-from soundraft.models import whisper_long
+from soundraft.models import whisper
 from soundraft.models.whisper import WhisperAdapter
 from tests.conftest import tone
 from tests.models.test_whisper import checkpoint
@@ -64,11 +64,11 @@ def test_a_real_decoder_is_judged_by_its_own_log_probabilities(recognizer: Whisp
     with torch.inference_mode():
         total, count = recognizer.log_probs(encoded, [[*tokens, recognizer.tokenizer.eos_token_id]])
     assert int(count) == len(tokens) + 1
-    assert float(total / count) < whisper_long.LEAST_MEAN_LOG_PROB  # random weights are sure of nothing
+    assert float(total / count) < whisper.LEAST_MEAN_LOG_PROB  # random weights are sure of nothing
     assert recognizer.careful(encoded) == recognizer.careful(encoded)
 
 
 def test_compression_ratio_is_that_of_openai_whisper() -> None:
-    assert whisper_long.compression_ratio("thank you " * 20) > whisper_long.MOST_COMPRESSION
-    assert whisper_long.compression_ratio("the quick brown fox jumps over the lazy dog") < 1.2
-    assert whisper_long.compression_ratio("") == 0.0
+    assert whisper.compression_ratio("thank you " * 20) > whisper.MOST_COMPRESSION
+    assert whisper.compression_ratio("the quick brown fox jumps over the lazy dog") < 1.2
+    assert whisper.compression_ratio("") == 0.0

@@ -56,7 +56,7 @@ def test_a_scratch_copy_trains_only_what_is_new_and_runs_its_own_code(finished: 
     assert "raft 02: kept" in output
     assert "raft 03: kept" not in output
     assert (shop.folder / "models/raft/02/inactive.json").exists(), "the workspace stays as it was"
-    summarize = shop.folder / "src/soundraft/training/rollouts.py"
+    summarize = shop.folder / "src/soundraft/training/raft.py"
     summarize.write_text(summarize.read_text().replace('"kept_share": ', '"kept_share": -7 * '))
     assert "raft 01: kept -" in shop.run("dvc", "exp", "run", "--temp", "-S", "train.cycles=1")
 

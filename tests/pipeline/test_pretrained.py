@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from soundraft import models
-from soundraft.training.supervised import Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import Optimizing, Schedule, fit, spoken
 from tests.models.test_ctc import hub_like
 from tests.models.test_whisper import checkpoint
 from tests.pipeline.workshop import Workshop

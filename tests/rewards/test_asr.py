@@ -1,8 +1,7 @@
 import pytest
 
-from soundraft.rewards.asr import TranscriptReward
 from soundraft.rewards.base import Evidence
-from soundraft.rewards.guards import Guards, longest_loop
+from soundraft.rewards.transcripts import Guards, TranscriptReward, longest_loop
 
 TEN = "one two three four five six seven eight nine zero"
 

@@ -5,7 +5,7 @@ import pytest
 
 from soundraft.metrics.ngram import NGram
 from soundraft.rewards.base import Evidence, VerifyResult
-from soundraft.rewards.guards import Guards
+from soundraft.rewards.transcripts import Guards
 from soundraft.rewards.unsupervised import PARTS, UnsupervisedReward
 from soundraft.runtime import UserError
 

@@ -4,13 +4,13 @@ import pytest
 
 from soundraft import rewards
 from soundraft.params import ParamsError
-from soundraft.rewards import AudioVerifier, Evidence, asr, labels, unsupervised
+from soundraft.rewards import AudioVerifier, Evidence, labels, transcripts, unsupervised
 from soundraft.runtime import UserError
 
 TEN = "one two three four five six seven eight nine zero"
 
 
-@pytest.mark.parametrize("module", [rewards, asr, labels, unsupervised])
+@pytest.mark.parametrize("module", [rewards, transcripts, labels, unsupervised])
 def test_the_examples_in_the_docstrings_are_true(module: object) -> None:
     found = doctest.testmod(module)  # type: ignore[arg-type]
     assert found.attempted > 0

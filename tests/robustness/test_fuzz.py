@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from soundraft import files
-from soundraft.audio import ecdc, io, token_index
+from soundraft.audio import ecdc, io
 from soundraft.parallel import BadClip
 from soundraft.sidecar import format
 from tests.audio import codecs
@@ -98,7 +98,7 @@ def test_a_folder_of_wavs_goes_through_s1_and_s2(tmp_path: Path, count: int, see
         for name in (f"good {index}", f"raw good {index}"):
             assert ecdc.read(tmp_path / f"tokens/{name}.ecdc").frames > 0
     made = {path.removesuffix(".wav") for path in files.sorted_names(mixed, [".wav"])}
-    assert {row.name for row in token_index.list_tokens(tmp_path / "tokens")} == made - {
+    assert {row.name for row in ecdc.list_tokens(tmp_path / "tokens")} == made - {
         name.removesuffix(".wav") for name in not_encoded
     }
 

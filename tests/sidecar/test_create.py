@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundraft.audio import token_index
+from soundraft.audio import ecdc
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
-from soundraft.sidecar.create import create_sidecars
+from soundraft.sidecar.features import create_sidecars
 from soundraft.sidecar.format import Sidecar
 from soundraft.sidecar.listing import Shard
 from tests.sidecar.workshop import NAMES, make_empty, script, token_folder, tree
@@ -61,7 +61,7 @@ def test_frames_come_from_the_index_and_no_token_file_is_opened(
     (tokens / "tokens.jsonl").unlink()
     assert tree(make_empty(tokens, tmp_path / "d")) == by_index
     token_folder(tokens)
-    monkeypatch.setattr(token_index.ecdc, "read", lambda path: pytest.fail("opened"))
+    monkeypatch.setattr(ecdc.ecdc, "read", lambda path: pytest.fail("opened"))
     assert tree(make_empty(tokens, tmp_path / "e")) == by_index
 
 

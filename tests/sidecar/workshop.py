@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from soundraft.audio import ecdc
-from soundraft.audio.token_index import TokenFile, write_index
+from soundraft.audio.ecdc import TokenFile, write_index
 from soundraft.sidecar import features, format
-from soundraft.sidecar.create import create_sidecars
+from soundraft.sidecar.features import create_sidecars
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ("a.ecdc", "x_120.0.ecdc", "x_120.5.ecdc", "sub/ü b.ecdc", "foo_pitch_64.00_amp_.75.ecdc")

@@ -11,9 +11,9 @@ import soundfile
 import yaml
 
 from soundraft.audio import io
+from soundraft.clips.base import LabelledClips
 from soundraft.manifest import SPLITS
 from soundraft.params.sections import Params
-from soundraft.tasks.labelled import LabelledClips
 from tests.pipeline.workshop import ROOT, with_keys
 
 RATE_HZ = 8000

@@ -6,7 +6,7 @@ import pytest
 from soundraft.params import defaults
 from soundraft.rewards import Evidence, TranscriptReward, UnsupervisedReward
 from soundraft.runtime import UserError
-from soundraft.tasks import asr_reward
+from soundraft.tasks import asr
 
 TEXTS = ["turn on the light", "turn off the fan"]
 
@@ -16,16 +16,16 @@ def section(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_reference_kind_scores_against_the_transcript() -> None:
-    verifier = asr_reward.build(section(), texts=[])
+    verifier = asr.build(section(), texts=[])
     assert isinstance(verifier, TranscriptReward)
     assert verifier.verify_samples(["turn on"], Evidence("turn off"))[0].reward == 0.5
-    loose = asr_reward.build(section(cer_weight=1.0, guards={"repeats": 1, "length_ratio": 1.0}), texts=[])
+    loose = asr.build(section(cer_weight=1.0, guards={"repeats": 1, "length_ratio": 1.0}), texts=[])
     assert loose.verify_samples(["turn on"], Evidence("turn off"))[0].reward == pytest.approx(0.75)
     assert loose.verify_samples(["turn turn"], Evidence("turn off"))[0].reason == "repeated output"
 
 
 def test_the_unsupervised_kind_knows_the_texts_of_the_start_corpus() -> None:
-    verifier = asr_reward.build(section(kind="unsupervised"), texts=TEXTS)
+    verifier = asr.build(section(kind="unsupervised"), texts=TEXTS)
     assert isinstance(verifier, UnsupervisedReward)
     good, bad = verifier.verify_samples(["turn on the fan", "trun no teh nfa"], Evidence())
     assert good.parts == {"agreement": 0.0, "words": 1.0}
@@ -37,7 +37,7 @@ def test_the_unsupervised_kind_knows_the_texts_of_the_start_corpus() -> None:
 def test_an_unsupervised_run_without_texts_says_which_are_missing() -> None:
     said = r"reward.unsupervised, with 0 texts of corpus.start: no text to learn words.*--replay.*replay_dataset"
     with pytest.raises(UserError, match=said):
-        asr_reward.build(section(kind="unsupervised"), texts=[])
+        asr.build(section(kind="unsupervised"), texts=[])
 
 
 def test_all_weights_zero_are_told_before_anything_runs(tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ import pytest
 
 from soundraft import files
 from soundraft.audio import io
-from soundraft.evaluation.classification import scores
+from soundraft.clips.base import LabelledClips, hear
+from soundraft.evaluation.scores import label_scores
 from soundraft.manifest import TooManyBad
-from soundraft.metrics.calibration import tempered
-from soundraft.metrics.labels import codes
-from soundraft.models.classifier_files import load_classifier
+from soundraft.metrics.labels import codes, tempered
+from soundraft.models.classifier import load_classifier
 from soundraft.runtime import CACHE_VARIABLE, UserError
 from soundraft.tasks.classification import Fitted, fit, predict
-from soundraft.tasks.labelled import LabelledClips, hear
 from tests.tasks import sounds
 from tests.tasks.test_labelled import count_spectra
 
@@ -43,8 +42,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitted]:
 def test_it_learns_and_its_answers_come_back_from_disk(plain: Fitted, tmp_path: Path) -> None:
     test = sounds.clips(18, seed=3)
     told = predict(plain.classifier, hear(test, plain.classifier, target="label", title=""), target="label")
-    assert scores(told).accuracy > 0.85
-    assert scores(plain.validation).macro.recall == plain.report.best
+    assert label_scores(told).accuracy > 0.85
+    assert label_scores(plain.validation).macro.recall == plain.report.best
     assert (told.ids, told.references) == (test.ids, test.values("label"))
     assert told.groups == {"speaker": test.values("speaker")}
     plain.classifier.save(tmp_path)

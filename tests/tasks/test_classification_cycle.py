@@ -7,18 +7,17 @@ import pytest
 import torch
 
 from soundraft import files
-from soundraft.models.classifier_files import load_classifier
+from soundraft.clips.base import from_dataset
+from soundraft.models.classifier import load_classifier
 from soundraft.params.sections import Params
 from soundraft.rewards.base import Evidence, VerifyResult
 from soundraft.runtime import CACHE_VARIABLE, UserError
-from soundraft.tasks import cycle
-from soundraft.tasks.classification import fit
-from soundraft.tasks.classification_cycle import Judged, rules
-from soundraft.tasks.cycle import Rules
-from soundraft.tasks.labelled import from_dataset
+from soundraft.tasks import steps
+from soundraft.tasks.classification import Judged, fit, rules
+from soundraft.tasks.steps import Rules
 from soundraft.training.augment import Augmentation, Augmenter
+from soundraft.training.learner import Example
 from soundraft.training.objectives import Group
-from soundraft.training.supervised import Example
 from tests.tasks import sounds
 from tests.tasks.test_labelled import count_spectra
 
@@ -48,8 +47,8 @@ def improved(
 ) -> dict[str, Any]:
     """The metrics of cycle 1."""
     rule = learned_by or rules(given or sounds.params(train__replay_fraction=0.0), place / "dataset")
-    inputs = cycle.load_inputs(place / "dataset", rule.subject.load_model(place / "base"), rule, cycle=1)
-    return cycle.improve(place / "base", out, inputs, rule, algorithm=algorithm, cycle=1, base=place / "base")[0]
+    inputs = steps.load_inputs(place / "dataset", rule.subject.load_model(place / "base"), rule, cycle=1)
+    return steps.improve(place / "base", out, inputs, rule, algorithm=algorithm, cycle=1, base=place / "base")[0]
 
 
 def start_accuracy(place: Path) -> float:
@@ -178,7 +177,7 @@ def test_a_label_that_the_model_does_not_know_is_named(place: Path, tmp_path: Pa
     folder = sounds.dataset(tmp_path, train=given, validation=given, test=given)
     rule = rules(sounds.params(), folder)
     with pytest.raises(UserError, match=r"train: 1 of 9 clips have labels that training never saw: 'falling' \(1\)"):
-        cycle.load_inputs(folder, rule.subject.load_model(place / "base"), rule, cycle=1)
+        steps.load_inputs(folder, rule.subject.load_model(place / "base"), rule, cycle=1)
 
 
 def graded(value: float, objective: str) -> Example:

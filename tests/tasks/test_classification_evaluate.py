@@ -9,14 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from soundraft import files
-from soundraft.evaluation.label_files import read_predictions
+from soundraft.clips.base import from_dataset, hear
+from soundraft.evaluation.predictions import read_predictions
 from soundraft.manifest import TooManyBad
-from soundraft.models.classifier_files import load_classifier
+from soundraft.models.classifier import load_classifier
 from soundraft.runtime import CACHE_VARIABLE, UserError
-from soundraft.tasks import classification_baseline, classification_start
-from soundraft.tasks.classification import predict
-from soundraft.tasks.classification_evaluate import division_of, evaluate, svm
-from soundraft.tasks.labelled import from_dataset, hear
+from soundraft.tasks import classification
+from soundraft.tasks.classification import division_of, evaluate, predict, svm
 from soundraft.tracking import NoTracker
 from tests.tasks import sounds
 
@@ -37,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for out, epochs in (("base", 2), ("raft/01", 8)):
             (folder / "chains" / out).mkdir(parents=True)
             given = sounds.params(classification__trainer__epochs=epochs)
-            classification_start.start(given, folder / "dataset/target", folder / "chains" / out, NoTracker())
+            classification.start(given, folder / "dataset/target", folder / "chains" / out, NoTracker())
         files.write_json(folder / "chains/raft/01/metrics.json", REWARDS)
         files.write_json(folder / "chains/raft/02/inactive.json", {"active": False})
         folder.joinpath("told").write_text(
@@ -133,7 +132,7 @@ def test_the_start_leaves_its_curves(place: Path) -> None:
 
 
 def test_the_baseline_measures_quality_and_the_machine(place: Path) -> None:
-    quality, machine, told = classification_baseline.baseline(
+    quality, machine, told = classification.baseline(
         sounds.params(benchmark__repeats=1, benchmark__warmup=0), place / "chains/base", place / "dataset"
     )
     kept = json.loads((place / "chains/base/metrics.json").read_text())

@@ -17,7 +17,7 @@ import soundraft
 from soundraft import files
 from soundraft.runtime import UserError
 from soundraft.tasks import classifier_run
-from soundraft.tasks.classifier_folds import t_interval
+from soundraft.tasks.folds import t_interval
 from tests.tasks import tones
 
 

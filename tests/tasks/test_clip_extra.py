@@ -7,9 +7,9 @@ import pandas
 import pytest
 
 import soundraft
+from soundraft.clips.opening import Wanted, open_clips
 from soundraft.runtime import UserError
-from soundraft.tasks.clip_extra import join_extra, open_extra
-from soundraft.tasks.clip_tables import Wanted, open_clips
+from soundraft.tasks.classifier_run import join_extra, open_extra
 from tests.tasks import tones
 
 WANTED = Wanted(target="pitch")

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
+from soundraft.clips.base import LabelledClips
+from soundraft.clips.splitting import SplitRule, advice, draw, folds_of
 from soundraft.runtime import UserError
-from soundraft.tasks.clip_splits import SplitRule, advice, draw, folds_of
-from soundraft.tasks.labelled import LabelledClips
 
 
 def clips(count: int = 200, *, speakers: int = 8) -> LabelledClips:

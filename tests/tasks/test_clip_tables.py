@@ -9,10 +9,10 @@ import pandas
 import pytest
 
 from soundraft.audio import io
-from soundraft.corpora.samples import AudioDataset, AudioSample
+from soundraft.clips.opening import Wanted, open_clips
+from soundraft.corpora.base import AudioDataset, AudioSample
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
-from soundraft.tasks.clip_tables import Wanted, open_clips
 from tests.tasks import tones
 
 WANTED = Wanted("audio", {"pitch": "pitch", "age": "age"}, ["age"], "pitch")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from soundraft.audio.spectra import Spectra
+from soundraft.clips.splitting import SplitRule
 from soundraft.models.classifier import build
 from soundraft.params import ParamsError, defaults
 from soundraft.tasks.classification import encoder_settings
-from soundraft.tasks.clip_splits import SplitRule
-from soundraft.tasks.declared import Declared, read_declaration
+from soundraft.tasks.declaration import Declared, read_declaration
 
 DOCUMENTED = """
 input_features:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from soundraft.params import ParamsError
-from soundraft.tasks.declared import read_declaration
+from soundraft.tasks.declaration import read_declaration
 from tests.tasks.test_declared import declaration, read, refused
 
 

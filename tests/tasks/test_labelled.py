@@ -9,12 +9,12 @@ import torch
 
 from soundraft.audio import io
 from soundraft.audio.spectra import Spectra
+from soundraft.clips.base import LabelledClips, from_dataset, hear
 from soundraft.models.classifier import AudioClassifier, build
-from soundraft.models.side_inputs import SideInput
+from soundraft.models.networks import SideInput
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 from soundraft.tasks.classification import encoder_settings
-from soundraft.tasks.labelled import LabelledClips, from_dataset, hear
 from tests.tasks import sounds
 
 

@@ -8,10 +8,9 @@ import torch
 
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer
 from soundraft.runtime import UserError
-from soundraft.tasks import cost
+from soundraft.tasks import plan as cost
 from soundraft.tasks.plan import Plan, duration, make_plan
-from soundraft.tasks.run_record import weights_digest
-from soundraft.tasks.trainer import Run, open_run
+from soundraft.tasks.run import Run, open_run, weights_digest
 from tests.tasks import workshop
 
 

@@ -11,13 +11,12 @@ from safetensors.torch import load_file
 
 import soundraft
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, files
+from soundraft.clips import recordings
 from soundraft.params import ParamsError
 from soundraft.runtime import UserError
-from soundraft.tasks import cycle as raft_cycle
-from soundraft.tasks import recordings, run_data
-from soundraft.tasks.outcome import TrainingResult
-from soundraft.tasks.trainer import open_run
-from soundraft.tasks.trainer_config import leaves_read
+from soundraft.tasks import run as run_data
+from soundraft.tasks import steps as raft_cycle
+from soundraft.tasks.run import TrainingResult, leaves_read, open_run
 from tests.tasks import workshop
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from soundraft.audio import io
-from soundraft.corpora.samples import AudioSample
-from soundraft.dataset.loader import shuffled_batches
-from soundraft.training.supervised import Optimizing, Schedule, fit, spoken
+from soundraft.clips.batches import shuffled_batches
+from soundraft.corpora.base import AudioSample
+from soundraft.training.learner import Optimizing, Schedule, fit, spoken
 from tests.conftest import tiny_recognizer
 
 RATE_HZ = 8000

@@ -6,8 +6,8 @@ import torch
 
 from soundraft.runtime import UserError
 from soundraft.training.augment import Augmentation, Augmenter
+from soundraft.training.learner import Example
 from soundraft.training.objectives import Group
-from soundraft.training.supervised import Example
 
 FRAMES, BINS = 40, 12
 LABELS = ("calm", "glad", "sad", "cross")

@@ -13,7 +13,7 @@ from soundraft.audio import io
 from soundraft.corpora.espeak import Espeak
 from soundraft.runtime import UserError
 from soundraft.training import codebooks, codec
-from soundraft.training.supervised import Schedule
+from soundraft.training.learner import Schedule
 from tests.conftest import tone
 
 CHECKPOINT = Path("checkpoints/encodec_tiny")

@@ -7,10 +7,19 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from soundraft.models.decoding import transcribe
+from soundraft.clips.decoding import transcribe
 from soundraft.runtime import UserError, seed_torch
-from soundraft.training.epochs import Averaged, Judgement, balanced_batches, class_weights, epoch_batches, fit_epochs
-from soundraft.training.supervised import Optimizing, Schedule, spoken
+from soundraft.training.learner import (
+    Averaged,
+    Judgement,
+    Optimizing,
+    Schedule,
+    balanced_batches,
+    class_weights,
+    epoch_batches,
+    fit_epochs,
+    spoken,
+)
 from tests.models.classifiers import classifier, clips
 
 DATA = clips(60, seed=1)
@@ -112,7 +121,7 @@ def test_the_bar_tells_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     def eager(total: int, *, title: str, unit: str) -> Any:
         return tqdm(total=total, desc=title, unit=unit, mininterval=0, file=shown)
 
-    monkeypatch.setattr("soundraft.training.epochs.progress", eager)
+    monkeypatch.setattr("soundraft.training.learner.progress", eager)
     _, report = run(accuracy, epochs=3, patience=0)
     states = shown.getvalue().strip().split("\r")
     for row in report.history[:-1]:

@@ -3,17 +3,17 @@ import random
 
 import pytest
 
-from soundraft.training import lessons
+from soundraft.training import selection
+from soundraft.training.learner import spoken
 from soundraft.training.objectives import Group
 from soundraft.training.selection import KEPT, Sample
-from soundraft.training.supervised import spoken
 from tests.training import toy
 
 
 @pytest.mark.parametrize(("clips", "replay", "rounds"), [(80, 60, 8), (7, 3, 4), (3, 0, 8), (5, 240, 2)])
 def test_rounds_deal_out_every_clip_and_presentation_once(clips: int, replay: int, rounds: int) -> None:
     settings = toy.settings(rounds_per_cycle=rounds, presentations_per_cycle=240)
-    plan = lessons.plan_rounds(clips, replay, settings, seed=3)
+    plan = selection.plan_rounds(clips, replay, settings, seed=3)
     assert len(plan) == min(rounds, clips)
     assert sorted(clip for part in plan for clip in part.clips) == list(range(clips))
     assert [index for part in plan for index in part.replayed] == list(range(replay))
@@ -23,17 +23,17 @@ def test_rounds_deal_out_every_clip_and_presentation_once(clips: int, replay: in
 
 
 def test_rounds_mix_the_clips_by_their_seed() -> None:
-    first, again, other = (lessons.plan_rounds(80, 0, toy.SETTINGS, seed=seed)[0].clips for seed in (1, 1, 2))
+    first, again, other = (selection.plan_rounds(80, 0, toy.SETTINGS, seed=seed)[0].clips for seed in (1, 1, 2))
     assert first == again != other
     assert first != sorted(first)
 
 
 def test_lessons_are_presented_evenly() -> None:
     clips = toy.clips(5, seed=1)
-    examples = lessons.presented(spoken(clips.features, clips.texts), 13, seed=0)
+    examples = selection.presented(spoken(clips.features, clips.texts), 13, seed=0)
     times = [sum(example.features is features for example in examples) for features in clips.features]
     assert sorted(times) == [2, 2, 3, 3, 3]
-    assert lessons.presented([], 13, seed=0) == []
+    assert selection.presented([], 13, seed=0) == []
 
 
 def test_a_group_has_rewards_counts_and_probabilities_of_its_texts() -> None:
@@ -46,7 +46,7 @@ def test_a_group_has_rewards_counts_and_probabilities_of_its_texts() -> None:
     rng.shuffle(samples)
     recognizer = toy.start_model(epochs=1)
     settings = dataclasses.replace(toy.SETTINGS, reference_weight=0.5)
-    (lesson,) = lessons.make_lessons(
+    (lesson,) = selection.make_lessons(
         samples, clips, algorithm="grpo", settings=settings, recognizer=recognizer, anchor=recognizer
     )
     group = lesson.group
@@ -65,7 +65,7 @@ def test_raft_learns_the_kept_text_alone() -> None:
     clips = toy.clips(2, seed=1)
     samples = [Sample(0, 0, "one", 0.5, {}, reason=KEPT), Sample(0, 1, "two", 0.2, {}), Sample(1, 0, "six", 0.1, {})]
     recognizer = toy.start_model(epochs=1)
-    learned = lessons.make_lessons(
+    learned = selection.make_lessons(
         samples, clips, algorithm="raft", settings=toy.SETTINGS, recognizer=recognizer, anchor=None
     )
     assert [lesson.group for lesson in learned] == [Group(("one",))]
@@ -75,7 +75,7 @@ def test_only_grpo_asks_how_likely_a_text_was_when_it_was_drawn() -> None:
     clips = toy.clips(1, seed=1)
     samples = [Sample(0, n, text, 0.1 * n, {}, reason=KEPT) for n, text in enumerate(["one", "two"])]
     recognizer = toy.start_model(epochs=1)
-    (lesson,) = lessons.make_lessons(
+    (lesson,) = selection.make_lessons(
         samples, clips, algorithm="mwer", settings=toy.SETTINGS, recognizer=recognizer, anchor=None
     )
     assert lesson.group.behaviour == lesson.group.anchor == ()

@@ -7,21 +7,21 @@ from statistics import mean
 import pytest
 import torch
 
-from soundraft.dataset.loader import Utterances
+from soundraft.clips.batches import Utterances
+from soundraft.clips.decoding import text_scores, transcribe
 from soundraft.metrics import text as metric
 from soundraft.models.ctc import CTCAdapter
-from soundraft.models.decoding import text_scores, transcribe
 from soundraft.params import defaults
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
 from soundraft.runtime import UserError, derive_seed
-from soundraft.tasks import asr_reward
-from soundraft.training import lessons, raft, selection
-from soundraft.training.raft import CycleResult, Target, run_cycle
-from soundraft.training.settings import CycleSettings
-from soundraft.training.shards import Shards
+from soundraft.tasks import asr
+from soundraft.training import raft, selection
+from soundraft.training import selection as lessons
+from soundraft.training.raft import CycleResult, Shards, Target, run_cycle
+from soundraft.training.selection import CycleSettings
 from tests.training import toy
 
-REWARD = asr_reward.build(defaults().reward.model_dump(), texts=[])
+REWARD = asr.build(defaults().reward.model_dump(), texts=[])
 TARGET = toy.clips(80, seed=2, lean=0.45)
 UNSEEN = toy.clips(80, seed=3, lean=0.45)
 

@@ -5,14 +5,12 @@ import dataclasses
 import numpy as np
 import torch
 
+from soundraft.clips.decoding import transcribe
 from soundraft.models.classifier import AudioClassifier
-from soundraft.models.decoding import transcribe
 from soundraft.rewards.labels import LabelReward
 from soundraft.training.augment import Augmentation, Augmenter
-from soundraft.training.epochs import Judgement, epoch_batches, fit_epochs
-from soundraft.training.raft import CycleResult, Target, run_cycle
-from soundraft.training.shards import Shards
-from soundraft.training.supervised import Optimizing, Schedule, spoken
+from soundraft.training.learner import Judgement, Optimizing, Schedule, epoch_batches, fit_epochs, spoken
+from soundraft.training.raft import CycleResult, Shards, Target, run_cycle
 from tests.models.classifiers import LABELS, classifier, clips
 from tests.training import toy
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from soundraft.training import rollouts
+from soundraft.training import raft
+from soundraft.training.learner import FitReport
 from soundraft.training.raft import CycleResult
 from soundraft.training.selection import KEPT, Sample
-from soundraft.training.supervised import FitReport
 from tests.training import toy
 
 FIT = FitReport(steps=4, presentations=60, mean_loss=0.5, final_loss=0.4)
@@ -18,7 +18,7 @@ def result(*samples: Sample) -> CycleResult:
 
 
 def test_rewards_below_zero_are_averaged_as_they_are() -> None:
-    numbers = rollouts.summarize(
+    numbers = raft.summarize(
         result(
             Sample(0, 0, "a", -1.0, {}, reason=KEPT),
             Sample(0, 1, "b", -2.0, {}),
@@ -33,16 +33,16 @@ def test_rewards_below_zero_are_averaged_as_they_are() -> None:
 
 
 def test_samples_that_no_verifier_can_score_have_no_averages() -> None:
-    numbers = rollouts.summarize(result(Sample(0, 0, "a", None, {}, reason=KEPT)))
+    numbers = raft.summarize(result(Sample(0, 0, "a", None, {}, reason=KEPT)))
     assert numbers["reward_mean"] is numbers["reward_best"] is numbers["reward_kept"] is numbers["success_rate"] is None
     assert numbers["kept_share"] == 1.0
-    assert "reward_q50" not in rollouts.details(result(Sample(0, 0, "a", None, {}, reason=KEPT)))
+    assert "reward_q50" not in raft.details(result(Sample(0, 0, "a", None, {}, reason=KEPT)))
 
 
 def test_details_tell_variety_and_speed() -> None:
     drawn = [Sample(0, n, text, 0.1 * n, {}) for n, text in enumerate(["a", "b", "a", "b"])]
     drawn += [Sample(1, n, "c", 1.0, {}) for n in range(4)]
-    numbers = rollouts.details(result(*drawn))
+    numbers = raft.details(result(*drawn))
     assert numbers["sample_entropy"] == pytest.approx((math.log(2) + 0) / 2)
     assert numbers["reward_q10"] <= numbers["reward_q50"] <= numbers["reward_q90"] == 1.0
     assert numbers["sampling_clips_per_s"] == 1.0
@@ -51,7 +51,7 @@ def test_details_tell_variety_and_speed() -> None:
 
 def test_every_sample_is_a_row(tmp_path: Path) -> None:
     clips = toy.clips(2, seed=0)
-    rollouts.write(
+    raft.write(
         tmp_path / "r.parquet",
         [Sample(0, 0, "a", 0.5, {"wer": 0.5}, True, KEPT), Sample(1, 0, "b", None, {}, False, "empty")],
         clips,

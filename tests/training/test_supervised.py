@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from soundraft.training.supervised import Example, Masking, Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import Example, Masking, Optimizing, Schedule, fit, spoken
 from tests.conftest import tiny_recognizer
 from tests.training import toy
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from soundraft.dataset.loader import Utterances, shuffled_batches
+from soundraft.clips.batches import Utterances, shuffled_batches
 from soundraft.models.ctc import CTCAdapter
-from soundraft.training.settings import CycleSettings
-from soundraft.training.supervised import Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import Optimizing, Schedule, fit, spoken
+from soundraft.training.selection import CycleSettings
 from tests.conftest import tiny_recognizer
 
 WORDS = ("one", "two", "six", "nine", "zero", "four")

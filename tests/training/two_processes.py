@@ -6,9 +6,8 @@ import torch
 
 from soundraft import distributed
 from soundraft.params import defaults
-from soundraft.tasks import asr_reward
-from soundraft.training.raft import Target, run_cycle
-from soundraft.training.shards import Shards
+from soundraft.tasks import asr
+from soundraft.training.raft import Shards, Target, run_cycle
 from tests.training import toy
 
 
@@ -18,7 +17,7 @@ def main(path: str) -> None:
     clips = toy.clips(21, seed=2, lean=0.45)
     result = run_cycle(
         recognizer, algorithm="raft", cycle=1, target=Target(clips, [1.0] * len(clips)), replay=toy.clips(30, seed=3),
-        verifier=asr_reward.build(defaults().reward.model_dump(), texts=[]), masking=None, seed=0,
+        verifier=asr.build(defaults().reward.model_dump(), texts=[]), masking=None, seed=0,
         settings=toy.settings(presentations_per_cycle=70, reward_threshold=0.0), shards=Shards(None),
     )  # fmt: skip
     if distributed.is_main():

@@ -9,8 +9,7 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio import io, loudness
-from soundraft.audio.incremental import bring_up_to_date
-from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
+from soundraft.ledger import Entry, Ledger, bring_up_to_date, code_key, holds, item_key, output_hash
 from soundraft.manifest import (
     MANIFEST_NAME,
     QUARANTINE_NAME,

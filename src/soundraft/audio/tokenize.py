@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from soundraft import files
-from soundraft.audio import ecdc, io, token_index
-from soundraft.audio.incremental import bring_up_to_date, what_stays
-from soundraft.audio.token_index import INDEX_NAME, TokenFile
-from soundraft.ledger import Entry, Ledger, code_key, holds, item_key, output_hash
+from soundraft.audio import ecdc, io
+from soundraft.audio.ecdc import INDEX_NAME, TokenFile
+from soundraft.ledger import Entry, Ledger, bring_up_to_date, code_key, holds, item_key, output_hash, what_stays
 from soundraft.manifest import QUARANTINE_NAME, Clip, check_bad_fraction, one_per_output
 from soundraft.parallel import BadClip
 from soundraft.params.sections import BANDWIDTHS_KBPS, Encodec
@@ -136,7 +135,7 @@ def encode_clips(
         rejected += done.rejected
         check_bad_fraction(len(done.good), rejected, max_bad_fraction)
         rows = [TokenFile(**entry.result) for _, entry in done.good]
-        token_index.write_index(target, rows)
+        ecdc.write_index(target, rows)
         files.write_jsonl(target / QUARANTINE_NAME, (vars(item) for item in rejected))
         removed = ledger.finish(keep=[INDEX_NAME, QUARANTINE_NAME])
     return EncodeSummary(len(rows), done.made, removed, len(rejected), sum(row.frames for row in rows))
@@ -167,7 +166,7 @@ def verify(source: Path, target: Path, encoding: Encoding, *, samples: int) -> i
     """
     if samples < 1:
         raise UserError(f"{samples} clips cannot be verified: name 1 or more")
-    rows = token_index.read_index(target)
+    rows = ecdc.read_index(target)
     chosen = rows[:: max(1, len(rows) // max(1, samples))][:samples]
     codec = load_codec(checkpoint_folder(encoding.checkpoint, encoding.revision), encoding.device)
     wrong = []
@@ -188,7 +187,7 @@ def verify(source: Path, target: Path, encoding: Encoding, *, samples: int) -> i
 
 
 def token_path(clip: Clip, encoding: Encoding) -> str:
-    return token_index.token_path(clip.audio_path, encoding.suffix)
+    return ecdc.token_path(clip.audio_path, encoding.suffix)
 
 
 @dataclass(frozen=True)

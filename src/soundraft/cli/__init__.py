@@ -6,22 +6,22 @@ import sys
 from collections.abc import Sequence
 
 from soundraft import runtime
-from soundraft.cli import benchmark, classify, compare, corpora, inspect, train, transcribe, visualize
+from soundraft.cli import corpora, look, predict, train
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 
 _INTERRUPTED = 130  # what a shell gives a program that Ctrl-C ended
 _MENDABLE = (PermissionError, NotADirectoryError, IsADirectoryError)  # where something was to be written
 COMMANDS = {
-    "datasets": corpora.COMMAND,
-    "inspect": inspect.COMMAND,
-    "train": train.COMMAND,
-    "evaluate": classify.EVALUATE,
-    "predict": classify.PREDICT,
-    "visualize": visualize.COMMAND,
-    "benchmark": benchmark.COMMAND,
-    "transcribe": transcribe.COMMAND,
-    "compare": compare.COMMAND,
+    "datasets": corpora.DATASETS,
+    "inspect": look.INSPECT,
+    "train": train.TRAIN,
+    "evaluate": predict.EVALUATE,
+    "predict": predict.PREDICT,
+    "visualize": look.VISUALIZE,
+    "benchmark": predict.BENCHMARK,
+    "transcribe": predict.TRANSCRIBE,
+    "compare": look.COMPARE,
 }
 
 

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from soundraft.cli.choice import add_choice
-from soundraft.cli.command import Command, positive
-from soundraft.cli.sources import MODEL_LANGUAGE, dataset_of, language_of, tell
+from soundraft.cli.options import MODEL_LANGUAGE, Command, add_choice, dataset_of, language_of, positive, tell
 from soundraft.corpora.loading import CorpusDataset
 from soundraft.params import defaults
 from soundraft.params.sections import Train
@@ -15,8 +13,7 @@ from soundraft.runtime import UserError
 from soundraft.tables import columns
 
 if TYPE_CHECKING:
-    from soundraft.tasks.trainer import Run
-    from soundraft.tasks.trainer_config import AudioRAFTConfig
+    from soundraft.tasks.run import AudioRAFTConfig, Run
 
 DECLARATIONS = (".yaml", ".yml")
 RAFT_ONLY = (
@@ -65,7 +62,7 @@ def _classifier_options(options: argparse.ArgumentParser) -> None:
 
 def train(given: argparse.Namespace) -> None:
     if given.config is not None and given.config.lower().endswith(DECLARATIONS):
-        from soundraft.cli.classify import train_classifier
+        from soundraft.cli.predict import train_classifier
 
         _refuse(
             given,
@@ -92,7 +89,7 @@ def _refuse(given: argparse.Namespace, names: Sequence[str], reason: str) -> Non
 
 
 def _train_raft(given: argparse.Namespace) -> None:
-    from soundraft.tasks.trainer_config import reads_transcripts
+    from soundraft.tasks.run import reads_transcripts
 
     config = _config(given)
     unlabelled = not reads_transcripts(config.all_params())
@@ -100,7 +97,7 @@ def _train_raft(given: argparse.Namespace) -> None:
     if given.dry_run:
         _tell_plan(config, given, source)
         return
-    from soundraft.tasks.trainer import AudioRAFTTrainer
+    from soundraft.tasks.run import AudioRAFTTrainer
 
     trainer = AudioRAFTTrainer(config, tell=tell)
     result = trainer.train(source, given.validation, given.test, replay_dataset=given.replay)
@@ -110,7 +107,7 @@ def _train_raft(given: argparse.Namespace) -> None:
 
 
 def _config(given: argparse.Namespace) -> "AudioRAFTConfig":
-    from soundraft.tasks.trainer_config import AudioRAFTConfig
+    from soundraft.tasks.run import AudioRAFTConfig
 
     settings = dict(given.settings)
     if language_of(given):
@@ -132,7 +129,7 @@ def _config(given: argparse.Namespace) -> "AudioRAFTConfig":
 
 def _tell_plan(config: "AudioRAFTConfig", given: argparse.Namespace, source: CorpusDataset) -> None:
     from soundraft.tasks.plan import make_plan
-    from soundraft.tasks.trainer import open_run
+    from soundraft.tasks.run import open_run
 
     run: Run = open_run(config, source, given.validation, given.test, given.replay)
     plan = make_plan(run)
@@ -157,6 +154,6 @@ def _setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{value!r} cannot be read as a value") from error
 
 
-COMMAND = Command(
+TRAIN = Command(
     "Improve a speech recogniser by RAFT, or train the classifier that a declaration describes.", train_options, train
 )

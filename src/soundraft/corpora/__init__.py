@@ -5,27 +5,37 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import files
-from soundraft.corpora import anyhub, custom, espeak, folder, fsdd, hub, originals, sounds, speech
-from soundraft.corpora.base import SOURCE_NAME, Corpus, CorpusError, Fetched, Request, check_options, copy_in
-from soundraft.corpora.samples import AudioDataset, AudioSample
+from soundraft.corpora import catalog, custom, espeak, fsdd, hub, originals, recordings
+from soundraft.corpora import hub as anyhub
+from soundraft.corpora.base import (
+    SOURCE_NAME,
+    AudioDataset,
+    AudioSample,
+    Corpus,
+    CorpusError,
+    Fetched,
+    Request,
+    check_options,
+    copy_in,
+)
 from soundraft.manifest import check_bad_fraction, write_manifest
 
 CORPORA: dict[str, Corpus] = {
     "espeak": espeak.CORPUS,
     "fsdd": fsdd.CORPUS,
-    "librispeech": speech.LIBRISPEECH.corpus(),
-    "common_voice": speech.COMMON_VOICE.corpus(),
-    "fleurs": speech.FLEURS.corpus(),
-    "voxceleb": speech.VOXCELEB.corpus(),
-    "audioset": sounds.AUDIOSET.corpus(),
-    "speech_commands": sounds.SPEECH_COMMANDS.corpus(),
-    "esc50": sounds.ESC50.corpus(hub.Original(originals.is_esc50, originals.fetch_esc50)),
-    "urbansound8k": sounds.URBANSOUND8K.corpus(hub.Original(originals.is_urbansound8k, originals.fetch_urbansound8k)),
-    "emodb": sounds.EMODB.corpus(hub.Original(originals.is_emodb, originals.fetch_emodb)),
-    "minds14": speech.MINDS14.corpus(),
-    "speech_massive": speech.SPEECH_MASSIVE.corpus(),
-    "folder": folder.CORPUS,
-    "jsonl": folder.JSONL,
+    "librispeech": catalog.LIBRISPEECH.corpus(),
+    "common_voice": catalog.COMMON_VOICE.corpus(),
+    "fleurs": catalog.FLEURS.corpus(),
+    "voxceleb": catalog.VOXCELEB.corpus(),
+    "audioset": catalog.AUDIOSET.corpus(),
+    "speech_commands": catalog.SPEECH_COMMANDS.corpus(),
+    "esc50": catalog.ESC50.corpus(hub.Original(originals.is_esc50, originals.fetch_esc50)),
+    "urbansound8k": catalog.URBANSOUND8K.corpus(hub.Original(originals.is_urbansound8k, originals.fetch_urbansound8k)),
+    "emodb": catalog.EMODB.corpus(hub.Original(originals.is_emodb, originals.fetch_emodb)),
+    "minds14": catalog.MINDS14.corpus(),
+    "speech_massive": catalog.SPEECH_MASSIVE.corpus(),
+    "folder": recordings.CORPUS,
+    "jsonl": recordings.JSONL,
     "hub": anyhub.CORPUS,
     "python": custom.CORPUS,
 }

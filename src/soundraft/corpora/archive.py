@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-from soundraft.corpora.findings import Finding, SourceError
+from soundraft.corpora.lists import Finding, SourceError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_FILES = 2_000_000

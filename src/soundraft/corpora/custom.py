@@ -21,13 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from soundraft import modules
+from soundraft import runtime
 from soundraft.audio import io
-from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request
-from soundraft.corpora.columns import OF_METADATA, RowError, collect
-from soundraft.corpora.findings import Finding
-from soundraft.corpora.folder import Source, gather
-from soundraft.corpora.samples import AudioDataset, AudioSample
+from soundraft.corpora.base import AudioDataset, AudioSample, Corpus, CorpusError, CorpusInfo, Fetched, Request
+from soundraft.corpora.lists import OF_METADATA, Finding, RowError, collect
+from soundraft.corpora.recordings import Source, gather
 
 ARRAYS = "arrays"  # folder of what had no file
 FULL_SCALE = 1 + 1 / io.PCM16_SCALE  # a rounding step beyond is no clipping
@@ -132,7 +130,7 @@ def _module(name: str, folder: Path) -> ModuleType:
         ImportError: also when Python has a module of that name that is not the one in `folder`.
     """
     if name.endswith(".py"):
-        return modules.from_file((folder / name).resolve())
+        return runtime.from_file((folder / name).resolve())
     module = importlib.import_module(name)
     own = folder.resolve().joinpath(*name.split("."))
     places = [place for place in (own.parent / f"{own.name}.py", own / "__init__.py") if place.is_file()]

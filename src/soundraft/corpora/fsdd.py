@@ -17,7 +17,7 @@ import numpy as np
 from soundraft import files, runtime
 from soundraft.audio import io
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, check_config, require_folder
-from soundraft.corpora.grammar import DIGIT_STRING_LENGTHS, DIGITS
+from soundraft.corpora.espeak import DIGIT_STRING_LENGTHS, DIGITS
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress_over
 

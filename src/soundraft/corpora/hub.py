@@ -6,6 +6,7 @@ where the source has splits or folds, and about ten times as many where splits m
 are a tenth of what is read.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -13,15 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from soundraft.corpora import store
+from soundraft import runtime
+from soundraft.corpora import hub_cache
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Option, Request, copy_in
-from soundraft.corpora.columns import SPELLINGS, SPLIT_SPELLINGS, TEXT_FIELDS
-from soundraft.corpora.drawing import Drawing
-from soundraft.corpora.repository import Repository
-from soundraft.corpora.store import Record
-from soundraft.dataset.splits import fold_split
+from soundraft.corpora.hub_cache import Record, Repository
+from soundraft.corpora.lists import SPELLINGS, SPLIT_SPELLINGS, TEXT_FIELDS
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress
+from soundraft.splits import Drawing, fold_split
 
 _PREFIXES: Mapping[str, Split] = {**SPLIT_SPELLINGS, "eval": "test"}
 _ALL_FIELDS = set(Clip.model_fields)  # one for all clips: a set of its own is as large as the rest of a clip
@@ -210,7 +210,7 @@ class _Reading:
         asked = self.corpus.fields.get("audio") or self.corpus.audio
         audio = self.request.columns.get("audio", asked)
         name = f"{self.split}@{audio}" if "audio" in self.request.columns else self.split
-        with store.opened(self.repository.folder / name) as entry:
+        with hub_cache.opened(self.repository.folder / name) as entry:
             schema = entry.schema(lambda: self.repository.schema(self.split))
             self.columns = _Columns(self.corpus, self.request, schema, self.repository.repo)
             audio = audio or self.columns.only_audio()
@@ -398,3 +398,83 @@ def _text(value: Any) -> Any:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     return value if isinstance(value, str) else str(value)
+
+
+# Any dataset of the hub, or a local copy of one: the user says which column is what.
+
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+INFO = CorpusInfo(
+    source="`path`: a hub id such as `owner/name`, or a local copy of a dataset repository",
+    task="asr",
+    about="Any dataset of the hub that has an audio column.",
+    licence="its own",
+    size="its own",
+    languages="any",
+    splits="its own; those of train, validation and test that it lacks are cut out of train by group",
+    columns={
+        "text, label, speaker, id": "the column of this name, of a usual one (`sentence`, `speaker_id`, …), or the one "
+        "that `columns` gives: `text=words`",
+        "source": "the source recording, where `columns` gives it; its clips are in one split",
+        "metadata": "all other columns",
+    },
+    takes=frozenset({"path", "split", "revision", "config", "columns", "labels"}),
+    needs=frozenset({"path"}),
+)
+
+
+def fetch_any(request: Request, out: Path) -> Fetched:
+    """The clips of the repository that `request.path` names."""
+    assert request.path is not None  # it is in `needs`
+    local = request.path.is_dir()
+    repo = request.path.name if local else _hub_id(request)
+    corpus = HubCorpus(
+        info=INFO,
+        repo=repo,
+        splits=choose_splits,
+        fields={},
+        audio="",
+        finish=_with_task,
+        rest=True,
+    )
+    return fetch(corpus, replace(request, path=request.path if local else None), out)
+
+
+def choose_splits(request: Request, repository: Repository) -> Mapping[Split, str]:
+    """The source's split for each of ours; what it lacks is cut out of train.
+
+    Raises:
+        CorpusError: when several could be meant.
+    """
+    names = repository.splits()
+    if len(names) == 1:
+        return dict.fromkeys(SPLITS, names[0])
+    chosen: dict[Split, str] = {}
+    for split in SPLITS:
+        found = [name for name in names if split_of(name) == split]
+        fitting = [name for name in found if name in (request.split, split)] or found
+        if len(fitting) > 1 and request.split not in fitting:
+            raise CorpusError(
+                f"{request.asked_as}split: {repository.repo} has several for {split}: {', '.join(found)}; name one"
+            )
+        if fitting:
+            chosen[split] = request.split if request.split in fitting else fitting[0]
+    return dict.fromkeys(SPLITS, chosen["train"]) | chosen if "train" in chosen else chosen
+
+
+def _hub_id(request: Request) -> str:
+    """The id in a path that params.yaml counts from the repository's root."""
+    assert request.path is not None
+    root = runtime.main_root()
+    name = (request.path.relative_to(root) if request.path.is_relative_to(root) else request.path).as_posix()
+    if not _HUB_ID.fullmatch(name) or ".." in request.path.parts:
+        raise CorpusError(f"{request.asked_as}path: neither a folder nor a hub id (owner/name): {name}")
+    return name
+
+
+def _with_task(fields: Fields, _row: Row, _request: Request) -> Fields:
+    return fields | {"task": "asr" if "text" in fields else "classification"}
+
+
+CORPUS = Corpus(INFO, fetch_any)

@@ -14,9 +14,8 @@ from typing import Any, get_args
 from filelock import FileLock
 
 from soundraft import corpora, files, runtime
-from soundraft.corpora.base import Corpus, CorpusError, Fetched, Request, Role
+from soundraft.corpora.base import AudioDataset, AudioSample, Corpus, CorpusError, Fetched, Request, Role
 from soundraft.corpora.hub import split_of
-from soundraft.corpora.samples import AudioDataset, AudioSample
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.params import defaults
 

@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 
 from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES
-from soundraft.corpora import archive, probe
+from soundraft.corpora import archive, recordings
 from soundraft.corpora.base import CorpusError, Fetched, Request, check_config
-from soundraft.corpora.columns import RowError, collect
-from soundraft.corpora.findings import Finding, Item, SourceError, rejections
-from soundraft.corpora.folder import limit
-from soundraft.corpora.lists import read_listing
-from soundraft.dataset.splits import fold_split
+from soundraft.corpora.lists import Finding, Item, RowError, SourceError, collect, read_listing, rejections
+from soundraft.corpora.recordings import limit
 from soundraft.runtime import UserError
+from soundraft.splits import fold_split
 
 ESC50_TABLE = "meta/esc50.csv"
 ESC50_FOLDS = 5
@@ -194,7 +192,7 @@ def _read_table(
 def _measured(
     root: Path, items: list[Item], findings: list[Finding], request: Request, record: Mapping[str, Any]
 ) -> Fetched:
-    good, bad = probe.measure(root, items)
+    good, bad = recordings.measure(root, items)
     clips = limit([item.clip for item in good], request)
     return Fetched(clips, len(good), rejections(findings + bad), root, {"form": "original", **record})
 

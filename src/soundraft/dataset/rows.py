@@ -10,7 +10,7 @@ import xxhash
 
 from soundraft import files
 from soundraft.audio import ecdc
-from soundraft.audio.token_index import TokenFile
+from soundraft.audio.ecdc import TokenFile
 from soundraft.manifest import Clip, Rejected, parse_rows, read_manifest
 from soundraft.runtime import UserError
 from soundraft.sidecar import format

@@ -9,11 +9,12 @@ import numpy as np
 import xxhash
 
 from soundraft.audio import ecdc
-from soundraft.dataset import card, rows, table
-from soundraft.dataset.materialize import Embedded
+from soundraft.dataset import build, rows, table
+from soundraft.dataset.table import Embedded
 from soundraft.parallel import BadClip, Failure, map_clips
 from soundraft.runtime import UserError
-from soundraft.sidecar import content, format, listing
+from soundraft.sidecar import format, listing
+from soundraft.sidecar import listing as content
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def verify(folder: Path, splits: Sequence[str] | None = None) -> Verified:
     Args:
         splits: all of the dataset when `None`.
     """
-    stated = card.read_hashes(folder)
+    stated = build.read_hashes(folder)
     clips, problems = 0, []
     for split in table.read_splits(folder) if splits is None else splits:
         found, content_hash, wrong = _verify_split(folder, split)

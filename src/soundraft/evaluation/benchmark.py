@@ -7,8 +7,8 @@ from statistics import median
 
 import numpy as np
 
+from soundraft.clips.decoding import batch_clips
 from soundraft.models.base import Recognizer
-from soundraft.models.decoding import batch_clips
 from soundraft.parallel import progress_over
 
 

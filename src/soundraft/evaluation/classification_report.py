@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from soundraft import files
-from soundraft.evaluation import classification
-from soundraft.evaluation.classification import Predicted
-from soundraft.evaluation.label_files import Model, write_models
+from soundraft.evaluation import scores as classification
+from soundraft.evaluation.predictions import Model, write_models
 from soundraft.evaluation.report import ALGORITHMS, START, TRAINED, Bootstrap, write_csv
+from soundraft.evaluation.scores import Predicted
 from soundraft.metrics.labels import LabelScores, confusion_counts, row_entropy
-from soundraft.metrics.resampling import Interval
-from soundraft.metrics.significance import Comparison
+from soundraft.metrics.resampling import Comparison, Interval
 
 SVM = "svm"
 MAJORITY = "majority"
@@ -82,7 +81,7 @@ def write(folder: Path, rows: Sequence[Row], bootstrap: Bootstrap, *, top: int, 
     files.write_json(folder / "metrics.json", summary(rows, bootstrap))
     models = [(Model(row.chain, row.algorithm, row.cycle), row.predicted) for row in rows]
     write_models(folder / "predictions.parquet", models)
-    write_csv(folder / "classes.csv", [vars(score) for score in classification.scores(last).classes])
+    write_csv(folder / "classes.csv", [vars(score) for score in classification.label_scores(last).classes])
     counts = confusion_counts(references=last.known, predictions=last.predictions, labels=last.labels)
     pairs = [
         {"reference": said, "prediction": told, "clips": int(counts[i, j])}
@@ -200,7 +199,7 @@ def _gain(first: Row, second: Row, bootstrap: Bootstrap) -> str:
     found = classification.differences(
         first.predicted, second.predicted, samples=bootstrap.samples, seed=bootstrap.seed
     )
-    uars = [classification.scores(row.predicted).macro.recall for row in (first, second)]
+    uars = [classification.label_scores(row.predicted).macro.recall for row in (first, second)]
     return (
         f"accuracy {first.accuracy:.1%} against {second.accuracy:.1%}, {_points(found.accuracy)}; "
         f"UAR {uars[0]:.1%} against {uars[1]:.1%}, {_points(found.uar)}."
@@ -317,7 +316,7 @@ def _measured(rows: Sequence[Row], bootstrap: Bootstrap) -> list[_Measured]:
     return [
         _Measured(
             row,
-            classification.scores(row.predicted),
+            classification.label_scores(row.predicted),
             *classification.intervals(row.predicted, samples=bootstrap.samples, seed=bootstrap.seed),
         )
         for row in shown_rows(rows)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from soundraft.evaluation.classification_report import markdown_table
-from soundraft.evaluation.label_files import Model, choose, read_table
+from soundraft.evaluation.predictions import Model, choose, read_table
 from soundraft.metrics import text as metric
-from soundraft.metrics.significance import Comparison, paired_bootstrap
+from soundraft.metrics.resampling import Comparison, paired_bootstrap
 from soundraft.metrics.text import Counts
 from soundraft.runtime import UserError
 

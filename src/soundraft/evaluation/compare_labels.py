@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soundraft.evaluation import classification, label_files
-from soundraft.evaluation.classification import Differences, Predicted
+from soundraft.evaluation import predictions, scores
 from soundraft.evaluation.classification_report import markdown_table
 from soundraft.evaluation.compare import check_each_once, check_same_clips, verdict
+from soundraft.evaluation.scores import Differences, Predicted
 from soundraft.metrics import resampling
 from soundraft.metrics.labels import codes
 from soundraft.runtime import UserError
@@ -52,7 +52,7 @@ def read_predictions(path: Path, *, algorithm: str | None = None, cycle: int | N
     Raises:
         UserError: when the file is none of these, has no such model, or clips whose label is not known.
     """
-    model, found = label_files.read_model(path, algorithm=algorithm, cycle=cycle)
+    model, found = predictions.read_model(path, algorithm=algorithm, cycle=cycle)
     name = str(model or _ALONE)
     nameless = sum(label is None for label in found.references or [])
     if nameless:
@@ -82,7 +82,7 @@ def compare(first: Answers, second: Answers, *, samples: int, seed: int) -> Comp
     """
     targets = f"They tell {first.predicted.target} and {second.predicted.target}"
     check_same_clips(first, second, advice=f"{targets}: the labels of both must be the same")
-    found = classification.differences(first.predicted, second.predicted, samples=samples, seed=seed)
+    found = scores.differences(first.predicted, second.predicted, samples=samples, seed=seed)
     return Compared(first, second, found, samples)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import files
-from soundraft.evaluation.recognition import Scored
+from soundraft.evaluation.scores import Scored
 from soundraft.metrics import text as metric
 from soundraft.metrics.text import Counts
 

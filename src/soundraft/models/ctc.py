@@ -1,25 +1,27 @@
 """Recognisers trained with connectionist temporal classification: wav2vec2, HuBERT, WavLM, Parakeet, Lasr, …"""
 
+import json
+import math
+import tempfile
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from soundraft import runtime
-from soundraft.models import ctc_paths
 from soundraft.models.base import ModelError, TextScores, describe_extractor, length_mask, pad, split_scores
-from soundraft.models.spelling import Spelling
 
 if TYPE_CHECKING:
-    from soundraft.models.beam import ScoreNext
+    pass
+
 
 # transformers names the same thing, "frames out for frames in", differently per family
 _OUTPUT_LENGTHS = {
@@ -105,13 +107,13 @@ class CTCAdapter:
         return Frames(log_probs.cpu(), lengths.cpu())
 
     def greedy(self, encoded: Frames) -> list[str]:
-        return self._texts(ctc_paths.best(encoded.log_probs, encoded.lengths, blank=self.blank_id))
+        return self._texts(best(encoded.log_probs, encoded.lengths, blank=self.blank_id))
 
     def careful(self, encoded: Frames) -> list[str]:
         return self.greedy(encoded)
 
     def sample(self, encoded: Frames, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
-        paths = ctc_paths.draw(
+        paths = draw(
             encoded.log_probs, encoded.lengths, count, temperature=temperature, seeds=seeds, blank=self.blank_id
         )
         texts = self._texts(paths.reshape(-1, paths.shape[-1]))
@@ -131,7 +133,7 @@ class CTCAdapter:
         Args:
             language: (the words before, a word) → natural logarithm of its probability.
         """
-        from soundraft.models.beam import Words, search
+        pass
 
         worded = word_bonus != 0 or (language is not None and language_weight != 0)
         words = Words(self.spelling.text, language, language_weight, word_bonus) if worded else None
@@ -188,9 +190,328 @@ class CTCAdapter:
 
     def _texts(self, paths: np.ndarray) -> list[str]:
         """The text of each path `[R, T]` of token ids."""
-        return [self.spelling.text(tokens) for tokens in ctc_paths.collapse(paths, self.blank_id)]
+        return [self.spelling.text(tokens) for tokens in collapse(paths, self.blank_id)]
 
 
 def _least_frames(label: Sequence[int]) -> int:
     """How many frames an alignment needs: one a token, and a blank between two that are the same."""
     return len(label) + sum(one == other for one, other in pairwise(label))
+
+
+# Random and best paths through the frames of a CTC model, many at a time.
+#
+# Letters in shapes: B clips of a batch, K paths of a clip, T frames, V vocabulary, R paths.
+
+
+def draw(
+    log_probs: torch.Tensor, lengths: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int], blank: int
+) -> np.ndarray:
+    """K independent paths of each clip, `[B, K, T]`; past a clip's end they are blank.
+
+    Each frame's token is drawn by inversion with the frame's most likely token in front: a uniform number below that
+    token's probability decides at once, and only the few others are searched in the cumulative sum of the rest.
+
+    Args:
+        log_probs: `[B, T, V]` on the CPU.
+        lengths: real frames, `[B]`.
+        seeds: one a clip; a clip's paths depend on nothing else of its batch.
+    """
+    highest, top = log_probs.max(-1)  # [B, T]
+    weights = torch.exp((log_probs - highest[..., None]) / temperature)  # that of `top` is 1
+    total = weights.sum(-1, dtype=torch.float64)
+    uniform = torch.zeros((*top.shape, count), dtype=torch.float64)  # 0, past the end, takes `top`
+    generator = torch.Generator()
+    for row, length, seed in zip(uniform, lengths.tolist(), seeds, strict=True):
+        torch.rand((length, count), generator=generator.manual_seed(seed), dtype=torch.float64, out=row[:length])
+    beyond_top = uniform * total[..., None] - 1.0  # [B, T, K]
+    top = top.masked_fill(torch.arange(top.shape[1]) >= lengths[:, None], blank)
+    paths = top[..., None].expand(-1, -1, count).to(torch.int32)
+    open_frames = (beyond_top >= 0).any(-1).nonzero(as_tuple=True)
+    if len(open_frames[0]):
+        paths = paths.contiguous()
+        beyond = beyond_top[open_frames]  # [frames, K]
+        rest = weights[open_frames].double()
+        rest.scatter_(1, top[open_frames][:, None], 0.0)
+        sums = rest.cumsum(-1)
+        # rounding must not carry a number past the last token that has a probability
+        inside = torch.minimum(beyond.clamp(min=0.0), torch.nextafter(sums[:, -1:], sums.new_zeros(1)))
+        found = torch.searchsorted(sums, inside, right=True).to(torch.int32)
+        paths[open_frames] = torch.where(beyond >= 0, found, paths[open_frames])
+    return paths.transpose(1, 2).contiguous().numpy()
+
+
+def best(log_probs: torch.Tensor, lengths: torch.Tensor, *, blank: int) -> np.ndarray:
+    """The most likely path of each clip, `[B, T]`; past a clip's end it is blank."""
+    paths = log_probs.argmax(-1)
+    return paths.masked_fill(torch.arange(paths.shape[1]) >= lengths[:, None], blank).numpy()
+
+
+def collapse(paths: np.ndarray, blank: int) -> list[tuple[int, ...]]:
+    """CTC's rule for each of the paths `[R, T]`: merge repeats, then drop blanks. `a a _ a b b` → `a a b`."""
+    kept = paths != blank
+    kept[:, 1:] &= paths[:, 1:] != paths[:, :-1]
+    tokens = paths[kept].tolist()
+    ends = np.cumsum(kept.sum(1)).tolist()
+    return [tuple(tokens[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+# Between the tokens of a CTC model and text.
+
+
+REMEMBERED_TEXTS = 1 << 16
+
+
+class Spelling:
+    """Writes texts in tokens and reads collapsed paths, as the model's tokenizer does.
+
+    Attributes:
+        upper: whether the vocabulary has upper-case letters only.
+    """
+
+    def __init__(self, tokenizer: Any, blank_id: int) -> None:
+        from transformers import Wav2Vec2CTCTokenizer
+
+        self.tokenizer = tokenizer
+        self.blank_id = blank_id
+        self.silent = {tokenizer.unk_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}
+        letters = {token for token in tokenizer.get_vocab() if len(token) == 1 and token.isalpha()}
+        self.upper = bool(letters) and all(letter == letter.upper() for letter in letters)
+        read: Callable = self._read
+        write: Callable = self._tokenize
+        if isinstance(tokenizer, Wav2Vec2CTCTokenizer):
+            self._pieces = self._character_pieces()
+            self._letters = self._single_letters()
+            read, write = self._join, self._split
+        self.text: Callable[[tuple[int, ...]], str] = lru_cache(REMEMBERED_TEXTS)(read)
+        self._ids: Callable[[str], tuple[int, ...]] = lru_cache(REMEMBERED_TEXTS)(write)
+
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of a text, in the letter case that the vocabulary has.
+
+        Raises:
+            ModelError: when the vocabulary lacks a character; learning `<unk>` for it would spoil the model.
+        """
+        if not self.can_spell(text):
+            raise ModelError(
+                f"the model's vocabulary cannot spell {self._cased(text)!r}; reward.normalizer: basic may help"
+            )
+        return list(self._ids(self._cased(text)))
+
+    def can_spell(self, text: str) -> bool:
+        return self.tokenizer.unk_token_id not in self._ids(self._cased(text))
+
+    def _cased(self, text: str) -> str:
+        return text.upper() if self.upper else text
+
+    def _tokenize(self, cased: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(cased, add_special_tokens=False).input_ids)
+
+    def _split(self, cased: str) -> tuple[int, ...]:
+        """As `_tokenize`, 50 times faster for texts of letters that the vocabulary has."""
+        ids = [self._letters.get(letter) for letter in cased]
+        return self._tokenize(cased) if None in ids else tuple(ids)  # type: ignore[arg-type]
+
+    def _read(self, tokens: tuple[int, ...]) -> str:
+        # The tokenizer merges repeats once more: a blank between them keeps "three" from becoming "thre".
+        # It drops the blanks itself, and only after merging; `skip_special_tokens` would drop them before.
+        separated = [part for token in tokens if token not in self.silent for part in (token, self.blank_id)]
+        return self.tokenizer.decode(separated).strip()
+
+    def _join(self, tokens: tuple[int, ...]) -> str:
+        """As `_read`, 20 times faster: a tokenizer of characters only joins them."""
+        text = "".join([self._pieces.get(token, "") for token in tokens]).strip()  # a head may have more than these
+        if self.tokenizer.do_lower_case:
+            text = text.lower()
+        return self.tokenizer.clean_up_tokenization(text).strip() if self._cleans else text
+
+    def _character_pieces(self) -> dict[int, str]:
+        tokenizer = self.tokenizer
+        self._cleans = bool(tokenizer.clean_up_tokenization_spaces)
+        pieces = {id_: token for token, id_ in tokenizer.get_vocab().items()}
+        pieces[tokenizer.word_delimiter_token_id] = tokenizer.replace_word_delimiter_char
+        return pieces | dict.fromkeys({self.blank_id, tokenizer.pad_token_id, *self.silent}, "")
+
+    def _single_letters(self) -> dict[str, int]:
+        """Letters that are one token wherever they stand, and the space; none where the tokenizer changes case."""
+        tokenizer = self.tokenizer
+        if tokenizer.do_lower_case:
+            return {}
+        vocabulary = tokenizer.get_vocab()
+        letters = {token: id_ for token, id_ in vocabulary.items() if len(token) == 1 and token.isalpha()}
+        return letters | {tokenizer.replace_word_delimiter_char: tokenizer.word_delimiter_token_id}
+
+
+# Prefix beam search through the frames of a CTC model, with an n-gram of words where there is one.
+#
+# The search and its words are those of Hannun et al., arXiv 1408.2873:
+# log P(CTC) + weight · log P(words) + bonus · words.
+
+
+NOTHING = -math.inf
+
+ScoreNext = Callable[[tuple[str, ...], str], float]
+
+
+class Hypothesis(NamedTuple):
+    """Collapsed tokens and their score: the natural logarithm of their probability, and what the words add."""
+
+    tokens: tuple[int, ...]
+    score: float
+
+
+@dataclass
+class Words:
+    """What the words of a prefix add to its score; its last word counts once a next one begins, or at the end.
+
+    Attributes:
+        text: collapsed tokens → text.
+        score_next: (the words before, a word) → natural logarithm of its probability.
+        weight, bonus: of that logarithm; and for each word.
+    """
+
+    text: Callable[[tuple[int, ...]], str]
+    score_next: ScoreNext | None
+    weight: float
+    bonus: float
+    _sums: dict[tuple[str, ...], float] = field(default_factory=lambda: {(): 0.0})
+
+    def of(self, tokens: tuple[int, ...], *, finished: bool) -> float:
+        words = tuple(self.text(tokens).split())
+        return self._sum(words if finished else words[:-1])
+
+    def _sum(self, words: tuple[str, ...]) -> float:
+        if words not in self._sums:
+            *before, word = words
+            added = self.bonus
+            if self.score_next is not None:
+                added += self.weight * self.score_next(tuple(before), word)
+            self._sums[words] = self._sum(tuple(before)) + added
+        return self._sums[words]
+
+
+def search(
+    log_probs: np.ndarray, *, blank: int, width: int, tokens_per_frame: int, words: Words | None = None
+) -> list[Hypothesis]:
+    """The best prefixes of the frames `[T, V]`, best first.
+
+    Args:
+        width: prefixes kept after each frame.
+        tokens_per_frame: only so many of a frame's most likely tokens are tried.
+    """
+    # prefix → log-probability of its paths that end in blank, and of those that end in its last token
+    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NOTHING)}
+    added: dict[tuple[int, ...], float] = {(): 0.0}  # by its words
+    tried = np.sort(np.argsort(-log_probs, axis=-1, kind="stable")[:, :tokens_per_frame], axis=-1)
+    for frame, tokens in zip(log_probs, tried.tolist(), strict=True):
+        grown = _grow(kept, list(zip(tokens, frame[tokens].tolist(), strict=True)), blank)
+        if words is not None:
+            added = {prefix: added[prefix] if prefix in added else words.of(prefix, finished=False) for prefix in grown}
+        scores = {prefix: _add(*ends) + added.get(prefix, 0.0) for prefix, ends in grown.items()}
+        best = sorted(grown, key=lambda prefix: (-scores[prefix], prefix))[:width]
+        kept = {prefix: grown[prefix] for prefix in best}
+    final = [
+        Hypothesis(prefix, _add(*ends) + (words.of(prefix, finished=True) if words is not None else 0.0))
+        for prefix, ends in kept.items()
+    ]
+    return sorted(final, key=lambda hypothesis: (-hypothesis.score, hypothesis.tokens))
+
+
+def _grow(
+    kept: dict[tuple[int, ...], tuple[float, float]], tokens: list[tuple[int, float]], blank: int
+) -> dict[tuple[int, ...], tuple[float, float]]:
+    """One frame on: every prefix with every token, paths to the same prefix added up."""
+    grown: dict[tuple[int, ...], tuple[float, float]] = {}
+
+    def put(prefix: tuple[int, ...], ends_blank: float, ends_token: float) -> None:
+        before = grown.get(prefix)
+        grown[prefix] = (
+            (ends_blank, ends_token) if before is None else (_add(before[0], ends_blank), _add(before[1], ends_token))
+        )
+
+    for prefix, (ends_blank, ends_token) in kept.items():
+        both = _add(ends_blank, ends_token)
+        last = prefix[-1] if prefix else blank
+        for token, log_prob in tokens:
+            if token == blank:
+                put(prefix, both + log_prob, NOTHING)
+            elif token == last:
+                put(prefix, NOTHING, ends_token + log_prob)  # the same letter goes on
+                if ends_blank != NOTHING:
+                    put((*prefix, token), NOTHING, ends_blank + log_prob)  # after a blank it is a second one
+            else:
+                put((*prefix, token), NOTHING, both + log_prob)
+    return grown
+
+
+def _add(a: float, b: float) -> float:
+    """log(eᵃ + eᵇ)."""
+    high, low = (a, b) if a > b else (b, a)
+    return high if low == NOTHING else high + math.log1p(math.exp(low - high))
+
+
+# A small Conformer with a CTC head (the shape of Parakeet) that learns from scratch in minutes on a CPU.
+
+
+BLANK, UNKNOWN, WORD_BREAK = "<pad>", "<unk>", "|"
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz'"
+
+
+def build(
+    *,
+    sample_rate_hz: int,
+    mel_bins: int,
+    window_s: float,
+    hop_s: float,
+    hidden_size: int,
+    layers: int,
+    attention_heads: int,
+    subsampling: int,
+    dropout: float,
+) -> CTCAdapter:
+    """A recogniser with random weights, from torch's global seed; it saves and loads through transformers."""
+    from transformers import (
+        ParakeetCTCConfig,
+        ParakeetEncoderConfig,
+        ParakeetFeatureExtractor,
+        ParakeetForCTC,
+        ParakeetProcessor,
+    )
+
+    window = round(window_s * sample_rate_hz)
+    extractor = ParakeetFeatureExtractor(
+        feature_size=mel_bins,
+        sampling_rate=sample_rate_hz,
+        hop_length=round(hop_s * sample_rate_hz),
+        win_length=window,
+        n_fft=1 << (window - 1).bit_length(),
+    )
+    tokenizer = character_tokenizer()
+    encoder = ParakeetEncoderConfig(
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=attention_heads,
+        intermediate_size=4 * hidden_size,
+        subsampling_factor=subsampling,
+        subsampling_conv_channels=hidden_size // 2,
+        num_mel_bins=mel_bins,
+        dropout=dropout,
+        activation_dropout=dropout,
+        attention_dropout=dropout,
+        layerdrop=0.0,
+    )
+    config = ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, encoder_config=encoder)
+    return CTCAdapter(ParakeetForCTC(config), ParakeetProcessor(extractor, tokenizer, decoder_type="ctc"))
+
+
+def character_tokenizer() -> Any:
+    """A CTC tokenizer over lower-case letters and the apostrophe; `|` separates words."""
+    from transformers import Wav2Vec2CTCTokenizer
+
+    tokens = [BLANK, UNKNOWN, WORD_BREAK, *CHARACTERS]
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary = Path(folder) / "vocab.json"
+        vocabulary.write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
+        return Wav2Vec2CTCTokenizer(
+            str(vocabulary), bos_token=None, eos_token=None, pad_token=BLANK, unk_token=UNKNOWN,
+            word_delimiter_token=WORD_BREAK,
+        )  # fmt: skip

@@ -1,17 +1,102 @@
-"""Whisper: an encoder over 30 s windows and a decoder that writes text."""
+"""Random texts of several clips in one run of Whisper's decoder, each clip from its own seed."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from soundraft import runtime
-from soundraft.models import whisper_long
 from soundraft.models.base import ModelError, TextScores, describe_extractor, split_scores
-from soundraft.models.whisper_noise import Part, SeededNoise, in_groups
 from soundraft.runtime import derive_seed
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a batch that belong to one clip and draw from one generator."""
+
+    clip: int
+    rows: int
+    seed: int
+
+
+class SeededNoise:
+    """A logits processor that makes the greedy choice a random one: the Gumbel-max trick.
+
+    The token with the highest log p / temperature + g, with g from Gumbel's distribution, is a draw from the softmax
+    (Maddison et al., arXiv 1411.0030). g of a row comes from its clip's generator, so neighbours do not matter.
+    """
+
+    def __init__(self, parts: Sequence[Part], temperature: float, device: torch.device) -> None:
+        self._rows = [part.rows for part in parts]
+        self._generators = [torch.Generator(device).manual_seed(part.seed) for part in parts]
+        self._temperature = temperature
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores `[R, V]` of the next token → disturbed ones."""
+        waits = torch.empty_like(scores, dtype=torch.float32)
+        for rows, generator in zip(waits.split(self._rows), self._generators, strict=True):
+            rows.exponential_(generator=generator)
+        return scores.float() / self._temperature - waits.log()  # −log of an exponential is Gumbel's
+
+
+def in_groups(parts: Sequence[Part], most_rows: int) -> Iterator[list[Part]]:
+    """The parts in their order, in groups of at most so many rows."""
+    group: list[Part] = []
+    for part in parts:
+        if group and sum(other.rows for other in group) + part.rows > most_rows:
+            yield group
+            group = []
+        group.append(part)
+    if group:
+        yield group
+
+
+# Whisper's guards against hallucination, as openai/whisper `transcribe.py` has them (`decode_with_fallback`).
+
+
+TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
+MOST_COMPRESSION = 2.4  # a text that says the same again and again
+LEAST_MEAN_LOG_PROB = -1.0
+
+
+def with_fallback(recognizer: "WhisperAdapter", encoded: torch.Tensor) -> list[str]:
+    """The greedy text of each window `[B, T, D]`; a doubtful one is drawn anew at rising temperatures.
+
+    The last draw stands when all are doubtful, as openai/whisper has it. A window's draws are seeded by temperature.
+    """
+    written = recognizer.write(encoded)
+    doubtful = list(range(len(written)))
+    for temperature in TEMPERATURES:
+        doubtful = [row for row in doubtful if _is_doubtful(recognizer, encoded[row], written[row])]
+        for row in doubtful:
+            noise = SeededNoise([Part(row, 1, derive_seed("fallback", temperature))], temperature, recognizer.device)
+            (written[row],) = recognizer.write(encoded[row : row + 1], noise)
+    return recognizer.read(written)
+
+
+def compression_ratio(text: str) -> float:
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
+
+
+def _is_doubtful(recognizer: "WhisperAdapter", hidden: torch.Tensor, tokens: list[int]) -> bool:
+    (text,) = recognizer.read([tokens])
+    if compression_ratio(text) > MOST_COMPRESSION:
+        return True
+    with torch.inference_mode():
+        total, count = recognizer.log_probs(hidden[None], [[*tokens, recognizer.tokenizer.eos_token_id]])
+    return float(total / count) < LEAST_MEAN_LOG_PROB
+
+
+# Whisper: an encoder over 30 s windows and a decoder that writes text.
+
 
 GENERATED_ROWS = 32
 NO_TOKEN = -1  # fills up the rows of shorter texts
@@ -70,7 +155,7 @@ class WhisperAdapter:
         return self.read(self.write(encoded))
 
     def careful(self, encoded: torch.Tensor) -> list[str]:
-        return whisper_long.with_fallback(self, encoded)
+        return with_fallback(self, encoded)
 
     def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
         """As the protocol says; texts of several clips are written at once, `GENERATED_ROWS` at most.

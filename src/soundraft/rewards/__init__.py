@@ -7,10 +7,9 @@ at once.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from soundraft.rewards.asr import TranscriptReward
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
-from soundraft.rewards.guards import Guards
 from soundraft.rewards.labels import LabelReward
+from soundraft.rewards.transcripts import Guards, TranscriptReward
 from soundraft.rewards.unsupervised import UnsupervisedReward
 from soundraft.runtime import UserError
 

@@ -21,13 +21,14 @@ from typing import Any, get_args
 import numpy as np
 
 from soundraft import files
-from soundraft.audio import ecdc, token_index
-from soundraft.audio.token_index import TokenFile
+from soundraft.audio import ecdc
+from soundraft.audio.ecdc import TokenFile
 from soundraft.parallel import BadClip, Failure, map_clips
 from soundraft.params.sections import Audit as Limits
 from soundraft.params.sections import FindingCode
 from soundraft.runtime import UserError
-from soundraft.sidecar import content, format, listing
+from soundraft.sidecar import format, listing
+from soundraft.sidecar import listing as content
 from soundraft.sidecar.format import DTYPES, STATISTICS, Dtype
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode)
@@ -244,7 +245,7 @@ def _is_number(value: Any, wanted: float | None = None) -> bool:
 def _with_vanished(clips: list[TokenFile], root: Path, shard: listing.Shard) -> list[TokenFile]:
     """Also the files that the index lists and that are not there."""
     there = {clip.path for clip in clips}
-    listed = (row for row in token_index.read_index(root) if files.shard_of(row.path, shard.count) == shard.index)
+    listed = (row for row in ecdc.read_index(root) if files.shard_of(row.path, shard.count) == shard.index)
     return sorted(clips + [row for row in listed if row.path not in there], key=lambda clip: clip.path)
 
 

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soundraft.audio import ecdc, token_index
-from soundraft.audio.token_index import TokenFile
+import xxhash
+
+from soundraft import runtime
+from soundraft.audio import ecdc
+from soundraft.audio.ecdc import TokenFile
 from soundraft.manifest import Rejected
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
@@ -35,7 +38,7 @@ def list_clips(
         UserError: when the suffix is none for sidecars, or there are no token files.
     """
     format.check_suffix(suffix)
-    found = token_index.list_tokens(
+    found = ecdc.list_tokens(
         tokens_root, suffix=tokens_suffix, recursive=recursive, shard_index=shard.index, shard_count=shard.count
     )
     if not found and shard.count == 1:
@@ -93,3 +96,62 @@ def add_skip_option(parser: argparse.ArgumentParser) -> None:
 def folders(args: argparse.Namespace) -> tuple[Path, Path]:
     """The token folder and the sidecar folder that the options name."""
     return args.audio_root, args.cond_root or args.audio_root
+
+
+# What token files and their sidecars hold, as one hash: the audit states it, and s5 compares.
+
+
+def paths_of(tokens_root: Path, cond_root: Path, clip: TokenFile, suffix: str) -> tuple[str, str, str]:
+    """The three files of a clip: token file, npy, json."""
+    npy = place(cond_root, clip, suffix)
+    return f"{tokens_root}/{clip.path}", npy, format.json_path(npy)
+
+
+def files_hash(contents: Iterable[bytes | None]) -> str:
+    """Of the bytes of files in this order; `None` stands for one that is absent."""
+    digest = xxhash.xxh3_128()
+    for data in contents:
+        digest.update(f"{-1 if data is None else len(data)} ".encode())
+        digest.update(data or b"")
+    return digest.hexdigest()
+
+
+def folder_hash(clips: Iterable[tuple[str, str]]) -> str:
+    """Of (path of the token file, hash of its files), in any order."""
+    digest = xxhash.xxh3_128()
+    for path, of_files in sorted(clips):
+        digest.update(f"{of_files} {path}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def hash_folders(tokens_root: Path, cond_root: Path, clips: Sequence[TokenFile], suffix: str) -> str:
+    """The hash of all clips, read from their folders."""
+    return folder_hash(
+        (clip.path, files_hash(map(read, paths_of(tokens_root, cond_root, clip, suffix)))) for clip in clips
+    )
+
+
+def read(path: str) -> bytes | None:
+    """The bytes of a file; `None` when it cannot be opened."""
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            return stream.read()
+    except OSError as error:
+        if runtime.is_machine_fault(error):
+            raise
+        return None
+
+
+# From a token file back to the audio it was made from.
+
+
+class WavNames:
+    """The wav of each token file, relative to the audio folder: from the token index, else by name."""
+
+    def __init__(self, tokens_root: Path) -> None:
+        self.root = tokens_root
+        self.known = {row.path: row.wav for row in ecdc.read_index(tokens_root)}
+
+    def __call__(self, ecdc_path: Path) -> str:
+        relative = Path(ecdc_path).relative_to(self.root).as_posix()
+        return self.known.get(relative) or ecdc.wav_of(relative)

@@ -26,7 +26,7 @@ from types import ModuleType
 
 import numpy as np
 
-from soundraft import modules
+from soundraft import runtime
 from soundraft.parallel import BadClip, Failure, attempt
 from soundraft.runtime import UserError
 from soundraft.sidecar.producers import SHIPPED
@@ -62,7 +62,7 @@ def _module(name: str, folder: Path) -> ModuleType:
         return SHIPPED[name]
     for path in (folder / name, folder / f"{name}.py", Path(name)):
         if path.suffix == ".py" and path.is_file():
-            return modules.from_file(path.resolve())
+            return runtime.from_file(path.resolve())
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) and not name.endswith(".py"):
         return importlib.import_module(name)
     known = [entry.name for entry in listed(folder)]

@@ -6,17 +6,18 @@ from typing import Any
 
 from soundraft import runtime
 from soundraft.audio.features import AudioProcessor
-from soundraft.corpora.samples import AudioSample
+from soundraft.clips import recordings
+from soundraft.corpora.base import AudioSample
 from soundraft.evaluation.benchmark import Speed, measure
-from soundraft.evaluation.recognition import Scored
 from soundraft.evaluation.report import Bootstrap
+from soundraft.evaluation.scores import Scored
 from soundraft.manifest import Rejected, check_bad_fraction
 from soundraft.metrics.text import NORMALIZERS
 from soundraft.models import Recognizer
 from soundraft.params.sections import Params
-from soundraft.tasks import asr, recordings
-from soundraft.tasks.cost import gpu_peak_bytes
-from soundraft.tasks.outcome import Rate
+from soundraft.tasks import asr
+from soundraft.tasks.plan import gpu_peak_bytes
+from soundraft.tasks.run import Rate
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,60 @@
 """Audio classification: where its models, metrics and data meet."""
 
-from collections.abc import Callable, Mapping, Sequence
+import csv
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from soundraft import runtime
+from soundraft import distributed, files, runtime
 from soundraft.audio import io
-from soundraft.dataset.loader import Utterances
-from soundraft.evaluation.classification import Predicted, check_labels, check_training, predicted
-from soundraft.manifest import Rejected, check_bad_fraction
-from soundraft.metrics import calibration, resampling
+from soundraft.audio.features import Alteration
+from soundraft.clips.base import Heard, LabelledClips, compute_features, from_dataset, hear, inputs_of, resampled
+from soundraft.clips.batches import Utterances
+from soundraft.clips.decoding import decode, transcribe
+from soundraft.evaluation import classification_report as report
+from soundraft.evaluation.label_plots import plot_error, visualize, write_curves
+from soundraft.evaluation.plots import plot_reward
+from soundraft.evaluation.report import START, TRAINED, Bootstrap, model_folders, write_csv
+from soundraft.evaluation.scores import Predicted, check_labels, check_training, label_scores, majority, predicted
+from soundraft.evaluation.svm import fit_control
+from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
+from soundraft.metrics import labels as calibration
+from soundraft.metrics import resampling
 from soundraft.metrics.labels import codes, log_losses
-from soundraft.models.classifier import AudioClassifier, build
-from soundraft.models.classifier_network import HEAD_KEYS
-from soundraft.models.decoding import decode
-from soundraft.models.pretrained_encoders import PRETRAINED
-from soundraft.models.side_inputs import SideInput, fit_side_input, is_number_or_missing
-from soundraft.parallel import BadClip
+from soundraft.models.base import Recognizer
+from soundraft.models.classifier import AudioClassifier, build, load_classifier
+from soundraft.models.networks import HEAD_KEYS, SideInput, fit_side_input, is_number_or_missing
+from soundraft.models.pretrained import PRETRAINED
+from soundraft.parallel import BadClip, progress_over
 from soundraft.params.classification import Classification, EncoderParams
+from soundraft.params.sections import Params
+from soundraft.rewards.base import Verifier
+from soundraft.rewards.labels import LabelReward
 from soundraft.runtime import UserError
-from soundraft.tasks.labelled import Heard, LabelledClips, hear
+from soundraft.tasks.steps import Rules
+from soundraft.tracking import Tracker
 from soundraft.training.augment import Augmentation, Augmenter
-from soundraft.training.epochs import EpochRow, EpochsReport, Judgement, class_weights, epoch_batches, fit_epochs
-from soundraft.training.supervised import Optimizing, Schedule, spoken
+from soundraft.training.learner import (
+    Augment,
+    EpochRow,
+    EpochsReport,
+    Judgement,
+    Optimizing,
+    Schedule,
+    class_weights,
+    epoch_batches,
+    fit_epochs,
+    spoken,
+)
 
 
 @dataclass(frozen=True)
@@ -257,3 +285,285 @@ def _logits(classifier: AudioClassifier, clips: Utterances, *, title: str = "val
     """`[N, C]`, float64, before calibration."""
     rows = decode(classifier, clips, lambda encoded, _: list(encoded), title=title)
     return torch.stack(rows).double().numpy() if rows else np.zeros((0, len(classifier.labels)))
+
+
+# Audio classification before RAFT: quality of the start model, its speed and memory on this machine.
+
+
+def baseline(params: Params, model: Path, dataset: Path) -> tuple[dict[str, float], dict[str, Any], str]:
+    """Quality, what the machine has to do with it, and both for a person."""
+    classifier = load_classifier(model)
+    target = params.classification.target
+    heard = hear(from_dataset(dataset / "target", "validation"), classifier, target=target, title="features")
+    found = label_scores(predict(classifier, heard, target=target))
+    quality = {"accuracy_validation": found.accuracy, "uar_validation": found.macro.recall, "ece_validation": found.ece}
+    options = params.benchmark
+    machine = _speed(classifier, heard, clips=options.clips, warmup=options.warmup, repeats=options.repeats)
+    machine |= {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
+    told = (
+        f"accuracy {found.accuracy:.1%}, UAR {found.macro.recall:.1%} (validation); "
+        f"{machine['clips_per_s']:.0f} clips/s from audio to label, {machine['network_clips_per_s']:.0f} with features "
+        f"at hand; latency p50 {1000 * machine['latency_p50_s']:.1f} ms"
+    )
+    return quality, machine, told
+
+
+def _speed(classifier: AudioClassifier, heard: Heard, *, clips: int, warmup: int, repeats: int) -> dict[str, Any]:
+    """Medians over the repeats: from the bytes of audio files to labels, one clip at a time; the network in batches."""
+    part = heard.clips.part(range(min(clips, len(heard.clips))))
+    ready = heard.utterances.part(range(len(part)))
+    alone: list[list[float]] = []
+    network: list[float] = []
+    passes = progress_over(range(warmup + repeats), total=warmup + repeats, title="benchmark", unit="pass")
+    for number in passes:
+        latencies = [_latency(classifier, part, index) for index in range(len(part))]
+        began = time.perf_counter()
+        transcribe(classifier, ready)
+        if number >= warmup:
+            alone.append(latencies)
+            network.append(time.perf_counter() - began)
+    return {
+        "latency_p50_s": median(median(each) for each in alone),
+        "clips_per_s": len(part) / median(map(sum, alone)),
+        "network_clips_per_s": len(part) / median(network),
+    }
+
+
+def _latency(classifier: AudioClassifier, clips: LabelledClips, index: int) -> float:
+    audio = clips.audio(index)
+    began = time.perf_counter()
+    samples, rate_hz = io.parse(audio)
+    features = compute_features(classifier, samples, rate_hz)
+    whole = classifier.with_side(features, inputs_of(clips.facts[index], classifier))
+    classifier.greedy(classifier.encode([whole]))
+    return time.perf_counter() - began
+
+
+# The supervised start of audio classification: a classifier trained on the corpus's train split.
+
+
+CURVES = "learning_curves.csv"
+
+
+def start(params: Params, dataset: Path, out: Path, tracker: Tracker) -> str:
+    """Train on a dataset that s5 built, and write model, curves and metrics; what came of it, for a person."""
+
+    def log(row: EpochRow) -> None:
+        tracker.metrics({f"epoch/{name}": value for name, value in row.as_dict().items()}, step=row.epoch)
+
+    fitted = fit(
+        from_dataset(dataset, "train"),
+        from_dataset(dataset, "validation"),
+        params.classification,
+        seed=params.seed,
+        max_bad_fraction=params.limits.max_bad_fraction,
+        after_epoch=log,
+    )
+    found, report = label_scores(fitted.validation), fitted.report
+    metrics = {
+        "accuracy_validation": found.accuracy,
+        "uar_validation": found.macro.recall,
+        "ece_validation": found.ece,
+        "temperature": fitted.classifier.temperature,
+        "parameters": sum(weights.numel() for weights in fitted.classifier.model.parameters()),
+        "epochs": len(report.history),
+        "best_epoch": report.best_epoch,
+    }
+    if distributed.is_main():
+        fitted.classifier.save(out)
+        files.write_json(out / "metrics.json", metrics)
+        curves = [{key: value for key, value in row.as_dict().items() if key != "seconds"} for row in report.history]
+        write_csv(out / CURVES, curves)
+        files.write_jsonl(out / QUARANTINE_NAME, map(vars, fitted.rejected))
+    tracker.metrics(metrics)
+    stopped = "stopped early" if report.stopped_early else "all"
+    return (
+        f"accuracy {found.accuracy:.1%}, UAR {found.macro.recall:.1%} on {found.clips} validation clips "
+        f"(epoch {report.best_epoch} of {len(report.history)}, {stopped})"
+    )
+
+
+# What a cycle improves in audio classification: classifiers, judged by the right label.
+
+
+class Judged:
+    """The `Subject` of a cycle of classification.
+
+    Args:
+        target: the fact that is told.
+        labels: all there are.
+        reward: the section `reward.labels` of the params.
+        augment: the section `classification.augment`.
+    """
+
+    measured: Sequence[str] = ("target",)
+    altered: Sequence[Alteration] = ()
+
+    def __init__(
+        self, target: str, labels: Sequence[str], *, reward: Mapping[str, Any], augment: Mapping[str, Any]
+    ) -> None:
+        self.target = target
+        # the samples of a later round depend on how the clips of an earlier one were altered
+        told_apart = (target, list(labels), sorted(reward.items()), sorted(augment.items()))
+        self.judged_by = hashlib.sha256(repr(told_apart).encode()).hexdigest()
+        aliases: dict[str, list[str]] = defaultdict(list)
+        for pair in reward["aliases"]:
+            label, _, alias = pair.partition("=")
+            aliases[label].append(alias)
+        names = {key: reward[key] for key in ("ignore_case", "fuzzy_threshold")}
+        try:
+            self.verifier: Verifier = LabelReward(labels=labels, aliases=aliases, **names)
+        except UserError as error:
+            raise UserError(f"reward.labels (ignore_case, aliases): {error}") from error
+        self._augment = dict(augment)
+
+    def load_model(self, folder: Path) -> Recognizer:
+        return load_classifier(folder)
+
+    def load_clips(
+        self,
+        dataset: Path,
+        split: Split,
+        recognizer: Recognizer,
+        *,
+        indices: Sequence[int] | None = None,
+        altered: Alteration | None = None,
+    ) -> Utterances:
+        clips = from_dataset(dataset, split)
+        title = f"features {dataset.name}/{split}"
+        heard = hear(
+            clips if indices is None else clips.part(indices), _classifier(recognizer), target=self.target, title=title
+        )
+        check_labels(_classifier(recognizer).labels, heard.utterances.texts, split=split)
+        return heard.utterances
+
+    def augment(self, recognizer: Recognizer, seed: int) -> Augment | None:
+        return augmenter(_classifier(recognizer), self._augment, weights=None, seed=seed)
+
+    def validate(self, recognizer: Recognizer, clips: Utterances, corpus: str) -> dict[str, float]:
+        """As the protocol says; by the target's clips the model is also calibrated anew, its weights are others now."""
+        classifier = _classifier(recognizer)
+        if corpus == "target":
+            calibrate(classifier, clips)
+        found = label_scores(answers(classifier, clips, target=self.target, title=f"validate {corpus}"))
+        return {f"accuracy_{corpus}_validation": found.accuracy, f"uar_{corpus}_validation": found.macro.recall}
+
+    def describe(self, metrics: Mapping[str, Any]) -> str:
+        accuracy, uar = (metrics.get(f"{name}_target_validation") for name in ("accuracy", "uar"))
+        return "" if accuracy is None else f"accuracy {accuracy:.1%}, UAR {uar:.1%}"
+
+
+def rules(params: Params, dataset: Path) -> Rules:
+    """Of a cycle of the pipeline, on a dataset that s5 built."""
+    target = params.classification.target
+    labels = sorted(set(from_dataset(dataset / "target", "train").known_labels(target)))
+    subject = Judged(
+        target, labels, reward=params.reward.labels.model_dump(), augment=params.classification.augment.model_dump()
+    )
+    # the start corpus is the target itself: to replay it would be to learn the references beside the samples
+    own = {"learning_rate": params.classification.trainer.cycle_learning_rate, "replay_fraction": 0.0}
+    return Rules.of(subject, params.train.model_dump() | own, seed=params.seed)
+
+
+def _classifier(recognizer: Recognizer) -> AudioClassifier:
+    return cast(AudioClassifier, recognizer)
+
+
+# Every model of a run of audio classification on the test split, and the controls that need no cycle.
+
+
+PICTURES = ("confusion_matrix", "calibration", "roc_curves", "precision_recall", "frequency_vs_f1",
+            "confidence_thresholding")  # fmt: skip
+
+
+def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tracker) -> str:
+    """Write report, pictures, predictions and errors of all models in `chains`; the report's head, for a person."""
+    options, target = params.evaluate, params.classification.target
+    train, test = from_dataset(dataset / "target", "train"), from_dataset(dataset / "target", "test")
+    rows, rejected = _rows(params, chains, train, test)
+    bootstrap = Bootstrap(options.bootstrap_samples, params.seed)
+    report.write(out, rows, bootstrap, top=options.table_rows, division=speakers_shared(train, test))
+    files.write_jsonl(out / QUARANTINE_NAME, map(vars, rejected))
+    write_curves(out / "curves.csv", rows, bootstrap)
+    plot_error(out / "error.png", rows, bootstrap)
+    last = report.last_trained(rows).predicted
+    notes = {visualize(name, out / f"{name}.png", given=last) for name in PICTURES} - {""}
+    history = read_curves(chains / "base" / CURVES)
+    visualize("learning_curves", out / "learning_curves.png", history=history)
+    cycles = {
+        int(path.parent.name): files.read_json(path) for path in sorted(chains.glob("raft/[0-9][0-9]/metrics.json"))
+    }
+    plot_reward(out / "reward.png", cycles)
+    for row in rows:
+        name = "raft" if row.chain in (START, TRAINED) else row.chain
+        tracker.metrics({f"{name}/accuracy": row.accuracy}, step=row.cycle)
+    for cycle, numbers in cycles.items():
+        tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)
+    tracker.files(out)
+    text = (out / "report.md").read_text(encoding="utf-8")
+    said = [text.partition("## ")[0].strip(), *(f"note: {note}" for note in notes)]
+    return "\n\n".join([f"Test set, {len(rows[0].predicted.ids)} clips, {target}", *said])
+
+
+def read_curves(path: Path) -> list[dict[str, float]]:
+    """The epochs of a training, as the start left them."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, target: str) -> Predicted:
+    """The control on the statistics of each clip, fitted on the clips that the model learned, asked about the same."""
+    learned = hear(train, classifier, target=target, title="which training clips can be used")
+    control = fit_control(
+        _samples(learned.clips, classifier, "the control's training clips"),
+        learned.utterances.texts,
+        labels=classifier.labels,
+        sample_rate_hz=classifier.sample_rate_hz,
+    )
+    probabilities = control.probabilities(_samples(test.clips, classifier, "the control's test clips"))
+    return predicted(
+        test.utterances.ids, probabilities, classifier.labels, target=target, references=test.utterances.texts,
+        paths=test.clips.paths, groups=test.clips.groups(but=target),
+    )  # fmt: skip
+
+
+def _rows(
+    params: Params, chains: Path, train: LabelledClips, test: LabelledClips
+) -> tuple[list[report.Row], list[Rejected]]:
+    """Of every model and of the controls, and the test clips that could not be used."""
+    target = params.classification.target
+    rows = []
+    classifier = load_classifier(chains / "base")
+    heard = hear(test, classifier, target=target, title="features of test")  # made once: all models are akin
+    check_bad_fraction(len(heard.clips), heard.rejected, params.limits.max_bad_fraction)
+    check_labels(classifier.labels, heard.utterances.texts, split="test")
+    for chain, cycle, folder in model_folders(chains):
+        classifier = load_classifier(folder)
+        algorithm = params.train.algorithm if chain == TRAINED else chain
+        found = predict(classifier, heard, target=target, title=f"test, {chain} {cycle}")
+        rows.append(report.Row(chain, algorithm, cycle, found))
+    control = svm(train, heard, classifier, target=target)
+    shares = majority(train.known_labels(target), rows[0].predicted)
+    rows += [report.Row(report.SVM, report.SVM, 0, control), report.Row(report.MAJORITY, report.MAJORITY, 0, shares)]
+    return rows, heard.rejected
+
+
+def _samples(clips: LabelledClips, classifier: AudioClassifier, title: str) -> Iterator[np.ndarray]:
+    """What the classifier hears of each clip, `[N]`; of several channels that it hears side by side their mean."""
+    for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
+        heard = classifier.heard(resampled(classifier, *io.parse(clips.audio(index))))
+        yield heard if heard.ndim == 1 else heard.mean(1)
+
+
+def speakers_shared(train: LabelledClips, test: LabelledClips) -> str:
+    """Whether speakers of the test clips are heard in training, in words."""
+    known, tested = ({str(facts["speaker"]) for facts in clips.facts if "speaker" in facts} for clips in (train, test))
+    return division_of(known, tested)
+
+
+def division_of(train: set[str], test: set[str]) -> str:
+    """How train and test are related by their speakers, in words."""
+    if not train or not test:
+        return "speakers are not known"
+    shared = len(train & test)
+    return f"{shared} of {len(test)} test speakers are heard in training" if shared else "no speaker in train and test"

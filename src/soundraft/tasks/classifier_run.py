@@ -1,44 +1,414 @@
-"""A classifier without the pipeline: fit, evaluate, predict, from a declaration and a table, a corpus or data frames.
+"""Which clips a classifier learns, is validated on and is tested on, as the data and the declaration say."""
 
-The folder of a run:
-
-    model/                    the classifier (config.json, model.safetensors)
-    description.json          the declaration as it was understood, data, division, versions
-    training_statistics.json  every epoch, and learning_curves.csv, the same as a table
-    test_statistics.json      all measures of the model and of its controls on the test clips
-    predictions.parquet       the model's answers on the test clips
-    splits.csv                id, split, label and a hash of the audio file of every clip
-    report.md                 for a person; the model beside the statistics SVM and the majority class
-    quarantine.jsonl          clips that could not be used, with the reason
-"""
-
+import csv
+import importlib.metadata
+import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundraft import files
+from soundraft.clips.base import LabelledClips, cut_short, hear
+from soundraft.clips.opening import Source, Wanted, open_clips
+from soundraft.clips.splitting import Parts, advice, draw
 from soundraft.evaluation import classification_report as report
-from soundraft.evaluation.classification import Predicted, UnseenLabels, check_labels, majority, scores
-from soundraft.evaluation.label_files import columns_of
-from soundraft.evaluation.report import START, Bootstrap
-from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_fraction
+from soundraft.evaluation import scores
+from soundraft.evaluation.predictions import columns_of, write_predictions
+from soundraft.evaluation.report import START, Bootstrap, write_csv
+from soundraft.evaluation.scores import Predicted, UnseenLabels, check_labels, label_scores, majority
+from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split, check_bad_fraction
 from soundraft.metrics.labels import LabelScores
-from soundraft.models.classifier import AudioClassifier
+from soundraft.models.base import ModelError
+from soundraft.models.classifier import AudioClassifier, is_classifier, load_classifier
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks import classification
-from soundraft.tasks.classification_evaluate import svm
-from soundraft.tasks.classifier_files import Opened, open_model, splits_of, write_evaluation, write_run
-from soundraft.tasks.clip_division import Division, divide, same_audio, wanted_of
-from soundraft.tasks.clip_extra import open_extra
-from soundraft.tasks.clip_tables import Source, open_clips
-from soundraft.tasks.declared import Declared, read_declaration
-from soundraft.tasks.labelled import LabelledClips, cut_short, hear
-from soundraft.training.epochs import EpochsReport
+from soundraft.tasks.classification import CURVES, speakers_shared, svm
+from soundraft.tasks.declaration import Declared, read_declaration
+from soundraft.training.learner import EpochsReport
 
 if TYPE_CHECKING:
+    pass
     import pandas
+
+
+@dataclass(frozen=True)
+class Division:
+    """Clips by split, and in words how they came there.
+
+    Attributes:
+        how: the kind of split, and whether speakers are shared.
+        advice: what to declare where drawing at random lost a label.
+        rejected: lines of the data that are no clips, or that were to be dropped.
+    """
+
+    parts: Parts
+    how: str
+    notes: list[str]
+    rejected: list[Rejected]
+    advice: str = ""
+
+    def ordered(self) -> "Division":
+        """The same with what is learned sorted by id: then the order of a table's rows changes no weight."""
+        parts = dict(self.parts)
+        for split in ("train", "validation"):
+            clips = parts[split]
+            parts[split] = clips.part(sorted(range(len(clips)), key=lambda place: clips.ids[place]))
+        return replace(self, parts=parts)
+
+    def with_extra(self, extra: Source | None, target: str) -> "Division":
+        """The same with more clips in train, as `join_extra` has them."""
+        if extra is None:
+            return self
+        parts, words = join_extra(self.parts, extra, target=target)
+        notes, rejected = [*self.notes, *extra.notes], [*self.rejected, *extra.rejected, *extra.dropped]
+        return replace(self, parts=parts, how=f"{self.how}; {words}", notes=notes, rejected=rejected)
+
+
+def wanted_of(declared: Declared) -> Wanted:
+    """What must be read of each clip."""
+    kinds = dict(item.rsplit(":", 1) for item in declared.options.inputs)
+    numbers = [name for name, kind in kinds.items() if kind == "number"]
+    split = declared.split.column if declared.split.kind == "fixed" else None
+    return Wanted(
+        declared.audio, declared.columns, numbers, declared.options.target, split or "split", declared.dropped
+    )
+
+
+def divide(declared: Declared, data: Mapping[Split, Any], *, seed: int) -> Division:
+    """The clips of each split: what is not given is what the training data says, else drawn from it."""
+    rule, target = declared.split, declared.options.target
+    wanted = wanted_of(declared)
+    sources = {split: open_clips(each, wanted) for split, each in data.items() if each is not None}
+    if "train" not in sources:
+        raise UserError("there is nothing to train on")
+    train = sources["train"]
+    notes = [note for source in sources.values() for note in source.notes]
+    rejected = [item for source in sources.values() for item in source.rejected]
+    clips = sum(len(source.clips) for source in sources.values())
+    check_bad_fraction(clips, rejected, declared.max_bad_fraction)
+    rejected += [item for source in sources.values() for item in source.dropped]
+    parts: Parts = {split: source.clips for split, source in sources.items()}
+    _check_apart(parts)
+    absent: list[Split] = [split for split in SPLITS if split not in sources]
+    said = train.splits if len(absent) == 2 and (rule.kind == "fixed" or not rule.said) else None
+    if rule.kind == "fixed" and train.splits is None and absent:
+        raise UserError(f"{train.title}: no clip has a split, and the declaration says that they have (fixed)")
+    how = [train.split_by if absent else "splits given"]
+    if said is not None:
+        places = {split: [n for n, each in enumerate(said) if each == split] for split in SPLITS}
+        parts = {split: train.clips.part(found) for split, found in places.items() if found}
+        absent = [split for split in SPLITS if split not in parts]
+        if "train" not in parts:
+            raise UserError(f"{train.title}: no clip is of the split train")
+    elif absent and len(sources) > 1:
+        how = [f"{' and '.join(sources)} given"]
+    better = ""
+    if absent:
+        drawn = draw(parts["train"], rule, target=target, seed=seed, among=("train", *absent))
+        better = advice(parts["train"], drawn, rule, target=target, seed=seed)
+        notes += [better] if better else []
+        parts |= {split: drawn[split] for split in ("train", *absent)}
+        words = f"{rule}, seed {seed}"
+        how = [words] if len(absent) == 2 else [*how, f"{absent[0]} {words}"]
+        if train.splits is not None and said is None:
+            notes.append(f"{train.title}: its column split is passed over; the declaration asks for another division")
+    how.append(speakers_shared(parts["train"], parts["test"]))
+    return Division(parts, "; ".join(how), notes, rejected, better)
+
+
+def same_audio(used: Mapping[str, str], tested: Mapping[str, str]) -> list[str]:
+    """How many test clips are also learned from under another name, in words; nothing where none is.
+
+    Args:
+        used, tested: id → `content_of` the audio, of training and validation and of the test clips.
+    """
+    owners = {content: name for name, content in used.items()}
+    twice = [name for name, content in tested.items() if content in owners]
+    if not twice:
+        return []
+    first, have = twice[0], "has" if len(twice) == 1 else "have"
+    return [
+        f"{len(twice):,} of {len(tested):,} test clips {have} the very audio of a training or validation clip ({first} "
+        f"that of {owners[tested[first]]}): too easy a test"
+    ]
+
+
+def _check_apart(parts: Parts) -> None:
+    """Raise UserError when a clip is in two splits: what is tested must not be learned."""
+    seen: dict[str, Split] = {}
+    for split, clips in parts.items():
+        shared = [name for name in clips.ids if name in seen]
+        if shared:
+            raise UserError(
+                f"{len(shared)} names are in {seen[shared[0]]} and {split}, {shared[0]} first: a clip belongs to one "
+                "split (clips with the same name need an id of their own)"
+            )
+        seen |= dict.fromkeys(clips.ids, split)
+
+
+# More clips to learn from: other voices, other rooms, synthetic speech. They are never validated on or tested.
+
+
+def open_extra(data: Any, wanted: Wanted, *, max_bad_fraction: float) -> Source | None:
+    """What `open_clips` takes, all of it, whatever its splits; `None` where there is nothing.
+
+    Raises:
+        UserError: as `open_clips`, and when more lines are bad than `max_bad_fraction` allows.
+    """
+    if data is None:
+        return None
+    source = open_clips(data, wanted)
+    check_bad_fraction(len(source.clips), source.rejected, max_bad_fraction)
+    return source
+
+
+def join_extra(parts: Parts, extra: Source, *, target: str) -> tuple[Parts, str]:
+    """The same splits with the extra clips in train, and how many these are in words.
+
+    Clips with a label that train does not have are left out: they would widen what is to be told.
+
+    Raises:
+        UserError: when none is left, or one is already in a split.
+    """
+    known = set(parts["train"].known_labels(target))
+    labels = extra.clips.labels(target)
+    places = [place for place, label in enumerate(labels) if label in known]
+    if not places:
+        raise UserError(
+            f"{extra.title}: no clip has a {target} that the training clips have; they have {', '.join(sorted(known))}"
+        )
+    more = extra.clips.part(places)
+    for split, clips in parts.items():
+        shared = sorted(set(clips.ids) & set(more.ids))
+        if shared:
+            raise UserError(
+                f"{extra.title}: {len(shared)} of its clips are in {split} already, {shared[0]} first (clips with the "
+                "same name need an id of their own)"
+            )
+    left_out = f" ({len(labels) - len(places):,} with other labels left out)" if len(labels) > len(places) else ""
+    words = f"{len(places):,} more training clips of {extra.title}{left_out}"
+    return {**parts, "train": parts["train"].joined(more)}, words
+
+
+# The folder of a classifier's run: written whole or not at all, and read again to evaluate and to predict.
+
+
+FORMAT, VERSION = "soundraft-classifier-run", 1
+MODEL, DESCRIPTION, SPLITS_NAME = "model", "description.json", "splits.csv"
+FOLDS_NAME, FOLD_MODELS = "folds.json", "models"  # of a cross-validation: a classifier a fold
+TRAINING, TEST, PREDICTIONS = "training_statistics.json", "test_statistics.json", "predictions.parquet"
+_PACKAGES = ("soundraft", "torch", "numpy", "scikit-learn", "soxr", "transformers")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A classifier and what is known of the data that it wants.
+
+    Attributes:
+        wanted: without the target, and no row is dropped.
+        dropped: of what is measured rows are dropped whose cell is empty in these, as the run asked: audio, target.
+        splits: of the clips of its run, by id; empty where the run is not there.
+        contents: the same by `content_of` their audio; empty for runs of before it was written.
+        train_labels: one a training clip of that run.
+    """
+
+    classifier: AudioClassifier
+    wanted: Wanted
+    target_column: str
+    splits: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+    train_labels: list[str] = field(default_factory=list)
+    dropped: Sequence[str] = ()
+
+    def knowing(self, clips: Sequence[Mapping[str, str]]) -> "Opened":
+        """The same with what the run did with each clip: the lines of its splits.csv."""
+        return replace(
+            self,
+            splits={row["id"]: row["split"] for row in clips},
+            # train stands first, so it stays where one recording is in several splits
+            contents={row["content"]: row["split"] for row in reversed(clips) if row.get("content")},
+            train_labels=[row["label"] for row in clips if row["split"] == "train" and row["label"]],
+        )
+
+    def renamed(self, columns: Mapping[str, str]) -> "Opened":
+        """The same for a table that names its columns otherwise.
+
+        Args:
+            columns: by the name of the target, of an input, of `audio` or of `split`, the table's column.
+
+        Raises:
+            UserError: when there is no such name.
+        """
+        target, wanted = self.classifier.target, self.wanted
+        known = [target, *wanted.columns, "audio", "split"]
+        odd = [name for name in columns if name not in known]
+        if odd:
+            raise UserError(f"columns: {odd[0]} is none that this model reads; it reads {', '.join(known)}")
+        beside = {name: columns.get(name, column) for name, column in wanted.columns.items()}
+        audio, split = columns.get("audio", wanted.audio), columns.get("split", wanted.split)
+        return replace(
+            self,
+            wanted=replace(wanted, columns=beside, audio=audio, split=split),
+            target_column=columns.get(target, self.target_column),
+        )
+
+    def used(self, clips: LabelledClips) -> list[str | None]:
+        """For what the run used each clip: that split, by the clip's id or its audio, which comes first of `SPLITS`."""
+        contents = clips.contents() if self.contents else [None] * len(clips)
+        found = [
+            {self.splits.get(name), self.contents.get(content or "")}
+            for name, content in zip(clips.ids, contents, strict=True)
+        ]
+        return [next((split for split in SPLITS if split in each), None) for each in found]
+
+
+def write_run(folder: Path, result: "ClassifierResult", bootstrap: Bootstrap, *, seed: int) -> None:
+    """Everything that `classifier_run` names."""
+    result.classifier.save(folder / MODEL)
+    files.write_json(folder / DESCRIPTION, describe(result, seed=seed))
+    write_training(folder, result.training)
+    write_csv(folder / SPLITS_NAME, splits_of(result))
+    write_evaluation(folder, result.rows, bootstrap, result.division.how)
+    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, result.rejected))
+
+
+def write_training(folder: Path, training: EpochsReport) -> None:
+    rows = [row.as_dict() for row in training.history]
+    facts = {"best_epoch": training.best_epoch, "best": training.best, "stopped_early": training.stopped_early}
+    files.write_json(folder / TRAINING, {"validation": "macro recall", **facts, "epochs": rows})
+    write_csv(folder / CURVES, rows)
+
+
+def write_evaluation(folder: Path, rows: Sequence[report.Row], bootstrap: Bootstrap, division: str) -> None:
+    """report.md, test_statistics.json and predictions.parquet of the first row's model."""
+    top = defaults().evaluate.table_rows
+    files.write_text(folder / "report.md", report.report(rows, bootstrap, top=top, division=division or None))
+    files.write_json(folder / TEST, statistics(rows, bootstrap))
+    write_predictions(folder / PREDICTIONS, rows[0].predicted)
+
+
+def statistics(rows: Sequence[report.Row], bootstrap: Bootstrap) -> dict[str, Any]:
+    """All measures of every row, those of the first also by group."""
+    found: dict[str, Any] = {"target": rows[0].predicted.target, "labels": rows[0].predicted.labels}
+    for row in rows:
+        accuracy, uar = scores.intervals(row.predicted, samples=bootstrap.samples, seed=bootstrap.seed)
+        measured = asdict(scores.label_scores(row.predicted))
+        found[row.name or row.chain] = {**measured, "accuracy_interval": asdict(accuracy), "uar_interval": asdict(uar)}
+    first = rows[0].predicted
+    found["by_group"] = {name: [asdict(each) for each in scores.by_group(first, name)] for name in first.groups}
+    return found
+
+
+def describe(result: "ClassifierResult", *, seed: int) -> dict[str, Any]:
+    declared, options = result.declared, result.declared.options.model_dump()
+    kind = options["encoder"]["type"]
+    encoder = {key: value for key, value in options["encoder"].items() if not isinstance(value, dict)}
+    options["encoder"] = encoder | {kind: options["encoder"].get(kind, options["encoder"]["pretrained"])}
+    del options["trainer"]["cycle_learning_rate"]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "target": declared.options.target,
+        "labels": result.classifier.labels,
+        "audio": declared.audio,
+        "columns": dict(declared.columns),
+        "dropped_rows_lack": declared.dropped,
+        "clips": {split: len(result.division.parts[split]) for split in SPLITS},
+        "division": result.division.how,
+        "seed": seed,
+        "rejected": len(result.rejected),
+        "notes": [*declared.notes, *result.division.notes, *result.notes],
+        "classification": options,
+        "parameters": sum(weights.numel() for weights in result.classifier.model.parameters()),
+        "temperature": result.classifier.temperature,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+    }
+
+
+def open_model(model: Path | str | AudioClassifier) -> Opened:
+    """A classifier in memory, the folder of one, or of a run that has one.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if isinstance(model, AudioClassifier):
+        return Opened(model, _wanted(model, {}), model.target)
+    folder = Path(model)
+    place = next((each for each in (folder / MODEL, folder) if is_classifier(each)), None)
+    if place is None:
+        folds = sorted(each for each in folder.glob(f"{FOLD_MODELS}/*") if is_classifier(each))
+        if (folder / FOLDS_NAME).is_file() and folds:
+            raise UserError(f"{folder}: a cross-validation has one classifier a fold; name one, such as {folds[0]}")
+        if folds:
+            raise UserError(f"{folder}: it has several models; name one, such as {folds[0]}")
+        raise UserError(f"{folder}: no classifier in it, nor in {MODEL} below; `soundraft train --config` makes one")
+    try:
+        classifier = load_classifier(place)
+    except ModelError as error:
+        raise UserError(str(error)) from error
+    run = place.parent
+    if not (run / DESCRIPTION).is_file():
+        return Opened(classifier, _wanted(classifier, {}), classifier.target)
+    try:
+        description = files.read_json(run / DESCRIPTION)
+    except ValueError as error:
+        raise UserError(f"{run / DESCRIPTION} is not JSON: {error}") from error
+    if description.get("format") != FORMAT or description.get("version") != VERSION:
+        raise UserError(f"{run / DESCRIPTION} is of another program, or of another version of this one")
+    columns = description["columns"]
+    opened = Opened(
+        classifier,
+        _wanted(classifier, columns, description["audio"]),
+        columns[classifier.target],
+        dropped=description.get("dropped_rows_lack", ()),
+    )
+    return opened.knowing(_read_splits(run / SPLITS_NAME))
+
+
+def _wanted(classifier: AudioClassifier, columns: dict[str, str], audio: str = "audio") -> Wanted:
+    beside = {item.name: columns.get(item.name, item.name) for item in classifier.side}
+    return Wanted(audio, beside, [item.name for item in classifier.side if item.type == "number"])
+
+
+def splits_of(result: "ClassifierResult") -> list[dict[str, str]]:
+    """The lines of splits.csv; a clip that could not be used has no content."""
+    target, contents = result.declared.options.target, result.contents
+    return [
+        {"id": name, "split": split, "label": str(facts.get(target, "")), "content": contents.get(name, "")}
+        for split in SPLITS
+        for name, facts in zip(result.division.parts[split].ids, result.division.parts[split].facts, strict=True)
+    ]
+
+
+def _read_splits(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+# A classifier without the pipeline: fit, evaluate, predict, from a declaration and a table, a corpus or data frames.
+#
+# The folder of a run:
+#
+#     model/                    the classifier (config.json, model.safetensors)
+#     description.json          the declaration as it was understood, data, division, versions
+#     training_statistics.json  every epoch, and learning_curves.csv, the same as a table
+#     test_statistics.json      all measures of the model and of its controls on the test clips
+#     predictions.parquet       the model's answers on the test clips
+#     splits.csv                id, split, label and a hash of the audio file of every clip
+#     report.md                 for a person; the model beside the statistics SVM and the majority class
+#     quarantine.jsonl          clips that could not be used, with the reason
+
 
 NAME = "classifier"
 _HEARD = ("train", "validation")  # what a model is not measured on
@@ -77,7 +447,7 @@ class ClassifierResult:
     folder: Path | None = None
 
     def __repr__(self) -> str:
-        found, machine = self.scores, scores(self.svm)
+        found, machine = self.scores, label_scores(self.svm)
         return (
             f"ClassifierResult({found.clips} test clips: accuracy {found.accuracy:.1%}, UAR {found.macro.recall:.1%}; "
             f"statistics SVM {machine.accuracy:.1%}, {machine.macro.recall:.1%}; folder {self.folder})"
@@ -86,7 +456,7 @@ class ClassifierResult:
     @property
     def scores(self) -> LabelScores:
         """All that is measured on the test clips."""
-        return scores(self.test)
+        return label_scores(self.test)
 
     @property
     def predictions(self) -> "pandas.DataFrame":
@@ -251,7 +621,7 @@ def evaluate(
     check_bad_fraction(len(heard.clips), rejected, defaults().limits.max_bad_fraction)
     found = classification.predict(opened.classifier, heard, target=target)
     told = [*source.notes, *notes, *cut_short(opened.classifier, heard)]
-    evaluation = Evaluation(found, scores(found), told, [*rejected, *source.dropped])
+    evaluation = Evaluation(found, label_scores(found), told, [*rejected, *source.dropped])
     if folder is not None:
         rows = [report.Row(START, START, 0, found, NAME)]
         if opened.train_labels:

@@ -16,8 +16,8 @@ import torch
 
 from soundraft.audio.loudness import NEPER_DB
 from soundraft.runtime import UserError
+from soundraft.training.learner import Example
 from soundraft.training.objectives import Group
-from soundraft.training.supervised import Example
 
 TILT_DB = 24.0
 CURVES = 4

@@ -28,7 +28,7 @@ from soundraft.audio import io
 from soundraft.parallel import BadClip, progress
 from soundraft.runtime import UserError
 from soundraft.training.codebooks import CodebookTrainer
-from soundraft.training.supervised import Schedule
+from soundraft.training.learner import Schedule
 
 RATE_HZ = 24_000
 HOP_SAMPLES = 320  # 75 frames a second

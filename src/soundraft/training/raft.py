@@ -1,28 +1,80 @@
-"""One RAFT cycle: sample, score, select, fine-tune, in rounds. The controls only choose otherwise what to learn.
+"""Samples that survive a kill: every finished shard of a cycle's rollouts is a file until the cycle is done."""
 
-RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
-"""
-
+import hashlib
 import math
 import random
+import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
 
-from soundraft import runtime
-from soundraft.dataset.loader import Utterances, shuffled_batches
+from soundraft import distributed, files, runtime
+from soundraft.clips.batches import Utterances, shuffled_batches
+from soundraft.clips.decoding import decode, transcribe
 from soundraft.models.base import Recognizer
-from soundraft.models.decoding import decode, transcribe
 from soundraft.parallel import progress
 from soundraft.rewards.base import Evidence, Verifier
 from soundraft.runtime import UserError
-from soundraft.training import lessons, selection
-from soundraft.training.lessons import Round
-from soundraft.training.selection import Sample
-from soundraft.training.settings import CycleSettings
-from soundraft.training.shards import Shards
-from soundraft.training.supervised import Augment, Example, FitReport, Learner, Masking, Optimizing, Schedule
+from soundraft.training import selection
+from soundraft.training import selection as lessons
+from soundraft.training.learner import Augment, Example, FitReport, Learner, Masking, Optimizing, Schedule
+from soundraft.training.selection import CycleSettings, Round, Sample
+
+SHARD_CLIPS = 128
+
+
+class Shards:
+    """The samples of one cycle, in shards of clips.
+
+    Sampling and training are repeatable, so a cycle that was killed goes through the same states again, and the shards
+    that it finished need no second sampling. A shard is known by its clips and its place in the cycle.
+
+    Args:
+        folder: where they are kept until `clear`; its name must tell apart what has other samples. `None` keeps none.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._place = 0
+
+    def texts(self, clips: Utterances, sample: Callable[[Utterances], list[list[str]]]) -> list[list[str]]:
+        """The texts of every clip: read where they were finished, else sampled."""
+        texts: list[list[str]] = []
+        for start in range(0, len(clips), SHARD_CLIPS):
+            texts += self._shard(clips.part(range(start, min(start + SHARD_CLIPS, len(clips)))), sample)
+        return texts
+
+    def clear(self) -> None:
+        """Forget them: the cycle is done and has written its rollouts."""
+        distributed.wait_for_everyone()
+        if self.folder is not None and self.folder.is_dir() and distributed.is_main():
+            shutil.rmtree(self.folder)
+
+    def _shard(self, clips: Utterances, sample: Callable[[Utterances], list[list[str]]]) -> list[list[str]]:
+        self._place += 1
+        if self.folder is None:
+            return sample(clips)
+        path = self.folder / f"{self._place:05d}-{_digest(clips.ids)}.json"
+        if path.is_file():
+            return files.read_json(path)
+        texts = sample(clips)
+        if distributed.is_main():
+            files.write_json(path, texts)
+        distributed.wait_for_everyone()
+        return texts
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256("\x1f".join(names).encode()).hexdigest()[:16]
+
+
+# One RAFT cycle: sample, score, select, fine-tune, in rounds. The controls only choose otherwise what to learn.
+#
+# RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
 
 
 @dataclass(frozen=True)
@@ -239,3 +291,81 @@ def _keep_all(samples: list[Sample]) -> list[Sample]:
         sample if sample.reason == selection.CANNOT_LEARN else replace(sample, reason=selection.KEPT)
         for sample in samples
     ]
+
+
+# The record of a cycle: every sample with its reward and fate (parquet), and the numbers of the whole.
+
+
+def write(path: Path, samples: Sequence[Sample], clips: Utterances) -> None:
+    """One row per sample: `id, sample, text, reward, <parts…>, success, selected, reason`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = sorted({name for sample in samples for name in sample.parts})
+    columns: dict[str, list[Any]] = {
+        "id": [clips.ids[sample.clip] for sample in samples],
+        "sample": [sample.number for sample in samples],
+        "text": [sample.text for sample in samples],
+        "reward": [sample.reward for sample in samples],
+        **{name: [sample.parts.get(name) for sample in samples] for name in parts},
+        "success": [sample.success for sample in samples],
+        "selected": [sample.kept for sample in samples],
+        "reason": [sample.reason for sample in samples],
+    }
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    files.write_bytes(path, buffer.getvalue().to_pybytes())
+
+
+def summarize(result: CycleResult) -> dict[str, Any]:
+    """Flat numbers of one cycle. Samples without a reward are counted and left out of the averages.
+
+    An average of nothing is `None`: a control may learn texts that its verifier cannot score.
+    """
+    rewards = {index: sample.reward for index, sample in enumerate(result.samples) if sample.reward is not None}
+    best: dict[int, float] = {}
+    for index, reward in rewards.items():
+        clip = result.samples[index].clip
+        best[clip] = max(best.get(clip, -math.inf), reward)
+    kept = {sample.clip for sample in result.samples if sample.kept}
+    return {
+        "reward_mean": _mean(rewards.values()),
+        "reward_best": _mean(best.values()),
+        "reward_kept": _mean(reward for index, reward in rewards.items() if result.samples[index].kept),
+        "success_rate": _mean(result.samples[index].success for index in rewards),
+        "kept_share": len(kept) / len({sample.clip for sample in result.samples}),
+        "not_scorable": len(result.samples) - len(rewards),
+        "loss": result.fit.mean_loss,
+        "learning_rate": result.learning_rate,
+    }
+
+
+def details(result: CycleResult) -> dict[str, float]:
+    """More numbers of one cycle, for the tracker: quantiles of the rewards, variety of the samples, speeds.
+
+    `sample_entropy` is the mean over the clips of the entropy, in nats, of the texts that were drawn.
+    """
+    rewards = sorted(sample.reward for sample in result.samples if sample.reward is not None)
+    drawn: dict[int, Counter[str]] = defaultdict(Counter)
+    for sample in result.samples:
+        drawn[sample.clip][sample.text] += 1
+    percents = (10, 50, 90) if rewards else ()
+    quantiles = {f"reward_q{percent}": rewards[(len(rewards) - 1) * percent // 100] for percent in percents}
+    return quantiles | {
+        "sample_entropy": fmean(_entropy(counts.values()) for counts in drawn.values()),
+        "sampling_s": result.seconds["sampling"],
+        "training_s": result.seconds["training"],
+        "sampling_clips_per_s": len(drawn) / result.seconds["sampling"],
+        "training_clips_per_s": result.fit.presentations / result.seconds["training"],
+    }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    numbers = list(values)
+    return fmean(numbers) if numbers else None
+
+
+def _entropy(counts: Iterable[int]) -> float:
+    numbers = list(counts)
+    total = sum(numbers)
+    return -sum(number / total * math.log(number / total) for number in numbers)

@@ -1,10 +1,61 @@
-"""Which samples a RAFT cycle learns from: pure functions over scored samples."""
+"""The numbers of a cycle, under the names that they have in `train` of the params."""
 
 import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from soundraft import runtime
+from soundraft.clips.batches import Utterances
+from soundraft.clips.decoding import text_scores
+from soundraft.models.base import Recognizer
+from soundraft.training.learner import Example
+from soundraft.training.objectives import POLICY_GRADIENTS, Group, Strengths
+
+
+@dataclass(frozen=True)
+class CycleSettings:
+    """The `train` params that a cycle uses."""
+
+    rounds_per_cycle: int
+    samples_per_prompt: int
+    temperature: float
+    reward_threshold: float
+    keep_top_percent: float
+    learning_rate: float
+    lr_decay_per_cycle: float
+    min_lr: float
+    warmup_share: float
+    final_lr_share: float
+    weight_decay: float
+    max_grad_norm: float
+    group_size: int
+    ratio_clip: float
+    best_weight: float
+    reference_weight: float
+    kl_weight: float
+    presentations_per_cycle: int
+    replay_fraction: float
+    batch_size: int
+    gradient_accumulation_steps: int
+
+    def lr(self, cycle: int) -> float:
+        """The peak rate of cycle 1, 2, …: `learning_rate · decay^(cycle − 1)`, never under `min_lr`."""
+        return max(self.min_lr, self.learning_rate * self.lr_decay_per_cycle ** (cycle - 1))
+
+    @property
+    def replayed(self) -> int:
+        """How many presentations of a cycle are clips of the start corpus."""
+        return round(self.presentations_per_cycle * self.replay_fraction)
+
+    @property
+    def strengths(self) -> Strengths:
+        return Strengths(self.ratio_clip, self.best_weight, self.reference_weight, self.kl_weight)
+
+
+# Which samples a RAFT cycle learns from: pure functions over scored samples.
+
 
 KEPT = "kept"
 NOT_SCORABLE = "not scorable"
@@ -121,3 +172,117 @@ def _group(drawn: Sequence[Sample], size: int) -> set[str]:
 def _reward(sample: Sample) -> float:
     assert sample.reward is not None
     return sample.reward
+
+
+# What a cycle learns in which order: its rounds, and the lessons that come of a round's samples.
+
+
+@dataclass(frozen=True)
+class Round:
+    """One part of a cycle.
+
+    Attributes:
+        clips: which clips of the target corpus are sampled, by index.
+        learned: how often one of them is presented in training.
+        replayed: which replay clips are presented, by index.
+    """
+
+    clips: list[int]
+    learned: int
+    replayed: list[int]
+
+
+def plan_rounds(clips: int, replay: int, settings: CycleSettings, *, seed: int) -> list[Round]:
+    """Deal clips, presentations and replay out to the rounds as evenly as can be, in a random order.
+
+    With more rounds than clips there are as many rounds as clips.
+    """
+    rounds = min(settings.rounds_per_cycle, clips)
+    order = random.Random(runtime.derive_seed(seed, "rounds")).sample(range(clips), clips)
+    wanted = settings.presentations_per_cycle - replay
+
+    def part(total: int, number: int) -> range:
+        return range(total * number // rounds, total * (number + 1) // rounds)
+
+    return [
+        Round([order[i] for i in part(clips, n)], len(part(wanted, n)), list(part(replay, n))) for n in range(rounds)
+    ]
+
+
+def presented(items: Sequence[Example], count: int, *, seed: int) -> list[Example]:
+    """The items over and over in shuffled rounds, `count` in all; none when there are no items."""
+    rng = random.Random(seed)
+    chosen: list[Example] = []
+    while items and len(chosen) < count:
+        chosen += rng.sample(list(items), len(items))
+    return chosen[:count]
+
+
+def replay_lessons(replay: Utterances | None, indices: Sequence[int]) -> list[Example]:
+    if replay is None:
+        return []
+    return [Example(replay.features[index], Group((replay.texts[index],))) for index in indices]
+
+
+def make_lessons(
+    samples: Sequence[Sample],
+    clips: Utterances,
+    *,
+    algorithm: str,
+    settings: CycleSettings,
+    recognizer: Recognizer,
+    anchor: Recognizer | None,
+) -> list[Example]:
+    """One lesson for each clip with kept samples, in the order of the clips.
+
+    Args:
+        samples: selected ones of one round; their `clip` counts in `clips`.
+        recognizer: the model that drew them, as it was then.
+        anchor: the start model; only needed where `settings.kl_weight` is above 0.
+    """
+    kept: dict[int, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sample.kept:
+            kept[sample.clip].append(sample)
+    extra: dict[int, tuple[str, ...]] = {
+        index: ((clips.texts[index],) if settings.reference_weight else ()) for index in kept
+    }
+    if algorithm not in POLICY_GRADIENTS:
+        return [
+            Example(clips.features[index], Group((chosen[0].text, *extra[index])))
+            for index, chosen in sorted(kept.items())
+        ]
+    return _graded_lessons(kept, extra, clips, objective=algorithm, recognizer=recognizer, anchor=anchor)
+
+
+def _graded_lessons(
+    kept: dict[int, list[Sample]],
+    extra: dict[int, tuple[str, ...]],
+    clips: Utterances,
+    *,
+    objective: str,
+    recognizer: Recognizer,
+    anchor: Recognizer | None,
+) -> list[Example]:
+    indices = sorted(kept)
+    times = [Counter(sample.text for sample in kept[index]) for index in indices]
+    rewards = [{sample.text: sample.reward or 0.0 for sample in kept[index]} for index in indices]
+    texts = [tuple(count) for count in times]
+    part = clips.part(indices)
+    # of the two only GRPO compares with what the text's probability was
+    behaviour = text_scores(recognizer, part, texts) if objective == "grpo" else [() for _ in indices]
+    anchored = text_scores(anchor, part, texts) if anchor else [() for _ in indices]
+    return [
+        Example(
+            clips.features[index],
+            Group(
+                texts=texts[n] + extra[index],
+                rewards=tuple(rewards[n][text] for text in texts[n]),
+                times=tuple(times[n][text] for text in texts[n]),
+                behaviour=behaviour[n],
+                anchor=anchored[n],
+            ),
+            objective,
+        )
+        for n, index in enumerate(indices)
+    ]

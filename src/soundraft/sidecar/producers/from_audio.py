@@ -25,7 +25,7 @@ from soundraft.audio import ecdc, tokenize
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
-from soundraft.sidecar.lookup import WavNames
+from soundraft.sidecar.listing import WavNames
 
 SILENCE_DB = -120.0
 F0_LOW_HZ = 60.0

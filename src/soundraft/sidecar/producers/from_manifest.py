@@ -10,7 +10,7 @@ import numpy as np
 from soundraft.manifest import Clip, read_manifest
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
-from soundraft.sidecar.lookup import WavNames
+from soundraft.sidecar.listing import WavNames
 
 _METADATA = "metadata."
 

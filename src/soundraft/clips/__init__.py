@@ -1,0 +1,1 @@
+"""Clips on their way into a model: opened from any source, split, decoded, featurised, batched."""

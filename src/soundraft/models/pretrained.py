@@ -1,0 +1,213 @@
+"""Pretrained encoders of transformers for classification: frozen or tuned, with their own feature extractors.
+
+What a clip gives does not depend on its batch: models of raw waves run clips of one length at a time, without padding,
+because the smaller ones normalise over all frames of the padded clip; Whisper and AST always see a whole window, and
+only what the clip fills of it is pooled.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from soundraft.models.base import ModelError, describe_extractor
+from soundraft.models.encoders import Sized
+from soundraft.models.networks import HEAD_KEYS, Pooling
+
+WAVES = ("wav2vec2", "hubert", "wavlm")
+_MODEL_TYPES = {
+    **{name: name for name in WAVES},
+    "whisper": "whisper",
+    "ast": "audio-spectrogram-transformer",
+}
+PRETRAINED = tuple(_MODEL_TYPES)
+KEYS = ("model", "revision", "trainable")
+AST_WINDOW_SAMPLES, AST_HOP_SAMPLES = 400, 160  # 25 and 10 ms of Kaldi's filter bank at 16 kHz
+AST_TOKENS = 2  # in front of the patches: class and distillation
+
+
+class PretrainedFront:
+    """Features as a model's own extractor makes them, without the padding of its window."""
+
+    def __init__(self, name: str, extractor: Any, config: Any) -> None:
+        self.name, self.extractor, self.config = name, extractor, config
+        self.sample_rate_hz: int = extractor.sampling_rate
+        self.columns = 0 if name in WAVES else int(extractor.feature_size if name == "whisper" else config.num_mel_bins)
+        self.decibels = 0.0  # log-mels, but scaled, and cut at each clip's loudest
+        self.bands = self.columns
+
+    @property
+    def least_samples(self) -> int:
+        """The shortest clip that gives a frame."""
+        if self.name not in WAVES:
+            return AST_WINDOW_SAMPLES if self.name == "ast" else 1
+        samples = 1
+        for kernel, stride in reversed(list(zip(self.config.conv_kernel, self.config.conv_stride, strict=True))):
+            samples = (samples - 1) * stride + kernel
+        return samples
+
+    def __call__(self, samples: np.ndarray) -> torch.Tensor:
+        if len(samples) < self.least_samples:
+            raise ModelError(f"a clip of {len(samples)} samples; {self.name} takes {self.least_samples} or more")
+        values = self.extractor(samples, sampling_rate=self.sample_rate_hz, return_tensors="pt")
+        if self.name in WAVES:
+            return values["input_values"][0]
+        if self.name == "whisper":
+            # two more than the clip's: windows are centred, so that the first of silence still hear its end
+            frames = -(-len(samples) // self.extractor.hop_length) + 2
+            return values["input_features"][0].T[:frames].clone()
+        return values["input_values"][0][: max(1, 1 + (len(samples) - AST_WINDOW_SAMPLES) // AST_HOP_SAMPLES)].clone()
+
+    def depends_on(self) -> dict[str, Any]:
+        return describe_extractor(self.extractor)
+
+    def save(self, folder: Path) -> None:
+        self.config.save_pretrained(folder)
+        self.extractor.save_pretrained(folder)
+
+
+class PretrainedReader(Sized):
+    """Features of each clip → a vector a clip, `[B, width]`."""
+
+    def __init__(self, name: str, encoder: nn.Module, front: PretrainedFront, *, pooling: str, trainable: bool) -> None:
+        super().__init__()
+        self.name, self.config, self.trainable = name, front.config, trainable
+        self.encoder = encoder.requires_grad_(trainable)
+        self.pooling = Pooling(pooling, _hidden_size(name, front.config))
+        self.width = self.pooling.width
+        self.silence = -front.extractor.mean / (2 * front.extractor.std) if name == "ast" else 0.0
+        self.window_frames = 0
+        if name not in WAVES:
+            self.window_frames = front.extractor.nb_max_frames if name == "whisper" else front.extractor.max_length
+
+    def train(self, mode: bool = True) -> "PretrainedReader":
+        """A frozen encoder stays as in inference: without dropout and masks of its own."""
+        super().train(mode)
+        if not self.trainable:
+            self.encoder.eval()
+        return self
+
+    def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        if self.name in WAVES:
+            return self._by_length(features)
+        return self.pooling(*self._windows(features))
+
+    def _by_length(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Clips of one length at a time, pooled: `[B, width]`."""
+        alike: dict[int, list[int]] = defaultdict(list)
+        for index, clip in enumerate(features):
+            alike[len(clip)].append(index)
+        rows: dict[int, torch.Tensor] = {}
+        for indices in alike.values():
+            states = self._states(torch.stack([features[index] for index in indices]))
+            lengths = torch.full((len(indices),), states.shape[1], device=states.device)
+            rows |= zip(indices, self.pooling(states, lengths), strict=True)
+        return torch.stack([rows[index] for index in range(len(features))])
+
+    def _windows(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """States `[B, T', H]` of whole windows, and how many of them the clips fill."""
+        frames = torch.tensor([len(clip) for clip in features])
+        if self.name == "whisper":
+            # zeros behind a clip are its quietest value: the extractor cuts 8 below the loudest
+            states = self._states(
+                torch.stack([self._fill(clip, float(clip.min())) for clip in features]).transpose(1, 2)
+            )
+            return states, (-(-(frames - 2) // 2)).clamp(1, states.shape[1]).to(states.device)
+        states = self._states(torch.stack([self._fill(clip, self.silence) for clip in features]))[:, AST_TOKENS:]
+        bands = (self.config.num_mel_bins - self.config.patch_size) // self.config.frequency_stride + 1
+        patches = states.reshape(len(states), bands, -1, states.shape[-1]).mean(1)
+        filled = -(-(frames - self.config.patch_size) // self.config.time_stride) + 1
+        return patches, filled.clamp(1, patches.shape[1]).to(states.device)
+
+    def _states(self, inputs: torch.Tensor) -> torch.Tensor:
+        with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
+            return self.encoder(inputs.to(next(self.encoder.parameters()).device)).last_hidden_state
+
+    def _fill(self, clip: torch.Tensor, value: float) -> torch.Tensor:
+        """`[T, F]` → a whole window."""
+        window = clip.new_full((self.window_frames, clip.shape[1]), value)
+        window[: len(clip)] = clip[: self.window_frames]
+        return window
+
+
+def open_pretrained(
+    name: str, settings: Mapping[str, Any], *, channel: str, length_limit_s: float, configuration: Path | None
+) -> tuple[PretrainedReader, PretrainedFront]:
+    """An encoder by `model`, a hub id or a local folder, and its extractor.
+
+    Args:
+        settings: `model`, `revision`, `trainable` (false: its weights stay as they are), `pooling`; further keys of
+            `Head` are passed over.
+        configuration: a folder with configuration and extractor alone, whose weights come later.
+
+    Raises:
+        ModelError: when a key is unknown, the model cannot be had or is of another kind, or hears less than the limit.
+    """
+    unknown = sorted(set(settings) - set(KEYS) - set(HEAD_KEYS))
+    if unknown:
+        raise ModelError(f"encoder.{unknown[0]}: {name} has no such key; there are: {', '.join(KEYS + HEAD_KEYS)}")
+    if not settings.get("model"):
+        raise ModelError(f"encoder.model: {name} needs the hub id or the folder of a pretrained model")
+    if channel == "all":
+        raise ModelError(f"channel: all: {name} hears one channel; there are: a number from 0, average")
+    encoder, extractor = _open(name, settings, configuration)
+    front = PretrainedFront(name, extractor, encoder.config)
+    reader = PretrainedReader(
+        name,
+        encoder,
+        front,
+        pooling=settings.get("pooling", "mean"),
+        trainable=settings.get("trainable", False),
+    )
+    window_s = _window_s(reader, front)
+    if (length_limit_s or math.inf) > window_s:
+        raise ModelError(f"length limit of {length_limit_s} s (0: none): {name} hears {window_s:.1f} s at most")
+    return reader, front
+
+
+def _open(name: str, settings: Mapping[str, Any], configuration: Path | None) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+    source = str(configuration or _source(settings["model"]))
+    revision = {"revision": settings["revision"]} if settings.get("revision") and configuration is None else {}
+    try:
+        config = AutoConfig.from_pretrained(source, **revision)
+        if config.model_type != _MODEL_TYPES[name]:
+            raise ModelError(f"encoder.type is {name}, but {source} is a {config.model_type}")
+        extractor = AutoFeatureExtractor.from_pretrained(source, **revision)
+        if configuration is None:
+            model = AutoModel.from_pretrained(source, **revision)
+        else:
+            model = AutoModel.from_config(config)
+    except OSError as error:
+        raise ModelError(f"encoder.model: {source} cannot be had: {str(error).splitlines()[0]}") from error
+    return (model.get_encoder() if name == "whisper" else model), extractor
+
+
+def _source(model: str) -> str:
+    """A hub id, or a folder that is there."""
+    if not model.startswith(("/", "./", "../", "~")):
+        return model
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        raise ModelError(f"encoder.model: {'no folder, but a file' if folder.is_file() else 'no such folder'}: {model}")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"encoder.model: {model} is no model of transformers: it has no config.json")
+    return str(folder)
+
+
+def _hidden_size(name: str, config: Any) -> int:
+    return int(config.d_model if name == "whisper" else config.hidden_size)
+
+
+def _window_s(reader: PretrainedReader, front: PretrainedFront) -> float:
+    """The longest clip that the model hears, seconds."""
+    if reader.name in WAVES:
+        return math.inf
+    hop = front.extractor.hop_length if reader.name == "whisper" else AST_HOP_SAMPLES
+    return reader.window_frames * hop / front.sample_rate_hz
