@@ -62,6 +62,7 @@ def test_too_many_cycles_are_told_with_the_rest(tmp_path: Path) -> None:
             {"reward.kind": "unsupervised", "train.reference_weight": 0.5},
             "train.reference_weight learns the",
         ),
+        ({"train.masking.stripes": 1}, "train.masking.stripes: unknown key; renamed to train.masking.masks"),
         ({"train.epochs": True}, "train.epochs: got True; allowed: valid integer"),
     ],
 )

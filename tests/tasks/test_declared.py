@@ -143,17 +143,17 @@ def test_augmentation_that_changes_nothing_is_said() -> None:
     def notes(audio: dict[str, Any] | None = None, **augment: Any) -> list[str]:
         return read(audio, augment=augment).notes
 
-    assert notes(time_stripes=0, time_share=0.2) == ["augment.time_share changes nothing: time_stripes is 0"]
-    assert notes(frequency_share=0.2) == ["augment.frequency_share changes nothing: frequency_stripes is 0"]
-    assert notes(time_stripes=2, time_share=0.0) == ["augment.time_stripes changes nothing: time_share is 0"]
+    assert notes(time_masks=0, time_share=0.2) == ["augment.time_share changes nothing: time_masks is 0"]
+    assert notes(frequency_share=0.2) == ["augment.frequency_share changes nothing: frequency_masks is 0"]
+    assert notes(time_masks=2, time_share=0.0) == ["augment.time_masks changes nothing: time_share is 0"]
     assert notes(mixup_probability=0.5) == ["augment.mixup_probability changes nothing: mixup is 0"]
     assert notes(mixup=0.3) == ["augment.mixup changes nothing: mixup_probability is 0"]
     assert notes(background=0.0, background_snr_db=[10.0, 20.0]) == [
         "augment.background_snr_db changes nothing: background is 0"
     ]
-    assert notes(time_stripes=2, frequency_stripes=1, mixup=0.3, mixup_probability=0.5, background=0.3, warp=0.1) == []
+    assert notes(time_masks=2, frequency_masks=1, mixup=0.3, mixup_probability=0.5, background=0.3, warp=0.1) == []
     mfcc = {"preprocessing": {"type": "mfcc"}}
-    assert notes(mfcc, gain=0.1, frequency_stripes=1) == [
+    assert notes(mfcc, gain=0.1, frequency_masks=1) == [
         "augment.gain changes nothing: it is of fbank, mel, and this is mfcc"
     ]
     heard = {"encoder": {"type": "hubert", "model": "some/model"}}

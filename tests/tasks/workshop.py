@@ -23,7 +23,7 @@ SMALL = {
     "train.rounds_per_cycle": 2,
     "train.presentations_per_cycle": 48,
     "train.batch_size": 8,
-    "train.masking": {"stripes": 0, "frequency_bins": 0, "time_share": 0.0},
+    "train.masking": {"masks": 0, "frequency_bins": 0, "time_share": 0.0},
     "evaluate.bootstrap_samples": 200,
 }
 

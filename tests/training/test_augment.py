@@ -41,9 +41,9 @@ def test_nothing_asked_for_changes_nothing() -> None:
         assert (after.group.texts, after.group.times, after.objective) == (before.group.texts, (1.0,), "mixture")
 
 
-def test_stripes_hold_the_mean_and_are_no_wider_than_asked_for() -> None:
+def test_masks_hold_the_mean_and_are_no_wider_than_asked_for() -> None:
     rows, columns = set(), set()
-    altered = augmenter(time_stripes=1, time_share=0.25, frequency_stripes=1, frequency_share=0.34)
+    altered = augmenter(time_masks=1, time_share=0.25, frequency_masks=1, frequency_share=0.34)
     for _ in range(40):
         blank = torch.isclose(altered(batch(1))[0].features, MEAN)
         rows.add(int(blank.all(dim=1).sum()))
@@ -158,7 +158,7 @@ def test_the_loss_of_a_mixture_is_the_mixed_loss_of_its_clips(smoothing: float) 
 
 def test_side_columns_stay_as_they_are() -> None:
     everything = {
-        "time_stripes": 2, "time_share": 0.2, "frequency_stripes": 2, "frequency_share": 0.2, "time_shift": 0.2,
+        "time_masks": 2, "time_share": 0.2, "frequency_masks": 2, "frequency_share": 0.2, "time_shift": 0.2,
         "speed": 0.1, "warp": 0.1, "gain": 0.2, "noise": 0.2, "mixup": 0.3, "mixup_probability": 1.0,
     }  # fmt: skip
     for index, item in enumerate(augmenter(**everything)(batch(side=2))):
@@ -169,7 +169,7 @@ def test_side_columns_stay_as_they_are() -> None:
 def test_raw_samples_are_altered_too() -> None:
     waves = [Example(torch.sin(torch.arange(400) / 7.0), Group((label,))) for label in LABELS]
     how = Augmentation(
-        time_shift=0.2, noise=0.1, time_stripes=1, time_share=0.1, speed=0.1, mixup=0.3, mixup_probability=1.0
+        time_shift=0.2, noise=0.1, time_masks=1, time_share=0.1, speed=0.1, mixup=0.3, mixup_probability=1.0
     )
     plain = {
         "mean": torch.zeros(1),
@@ -185,7 +185,7 @@ def test_raw_samples_are_altered_too() -> None:
 
 
 def test_the_same_seed_gives_the_same_batches_and_torch_is_not_asked() -> None:
-    how = {"noise": 0.3, "mixup": 0.3, "mixup_probability": 0.5, "time_stripes": 2, "time_share": 0.2}
+    how = {"noise": 0.3, "mixup": 0.3, "mixup_probability": 0.5, "time_masks": 2, "time_share": 0.2}
     state = torch.get_rng_state()
     first, again, other = (augmenter(seed=seed, **how) for seed in (1, 1, 2))
     for _ in range(2):

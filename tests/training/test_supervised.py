@@ -50,11 +50,11 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
         fit(recognizer, bad, [[0]], schedule=Schedule(1e-3, 0.1, 1.0), optimizing=optimizing(), **OPTIONS)  # type: ignore[arg-type]
 
 
-def test_masking_blanks_one_stripe_of_each_kind_and_nothing_else() -> None:
+def test_masking_sets_one_mask_of_each_kind_and_nothing_else() -> None:
     torch.manual_seed(0)
     masked_bins, masked_frames = set(), set()
     for _ in range(60):
-        masked = Masking(frequency_bins=5, time_share=0.1, stripes=1)(torch.ones(100, 20))
+        masked = Masking(frequency_bins=5, time_share=0.1, masks=1)(torch.ones(100, 20))
         blank_bins = int((masked == 0).all(dim=0).sum())
         blank_frames = int((masked == 0).all(dim=1).sum())
         assert blank_bins <= 5
@@ -65,7 +65,7 @@ def test_masking_blanks_one_stripe_of_each_kind_and_nothing_else() -> None:
         masked_frames.add(blank_frames)
     assert len(masked_bins) > 2
     assert len(masked_frames) > 4
-    few = [Masking(frequency_bins=40, time_share=0.0, stripes=1)(torch.ones(10, 16)) for _ in range(40)]
+    few = [Masking(frequency_bins=40, time_share=0.0, masks=1)(torch.ones(10, 16)) for _ in range(40)]
     assert sum(not bool(masked.any()) for masked in few) < 8  # more bins than there are mean at most all of them
     assert torch.equal(Masking(5, 0.1, 0)(torch.ones(100, 20)), torch.ones(100, 20))
 

@@ -18,6 +18,11 @@ from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 
 PARAMS_PATH = Path("params.yaml")
+RENAMED = {
+    "train.masking.stripes": "train.masking.masks",
+    "classification.augment.time_stripes": "classification.augment.time_masks",
+    "classification.augment.frequency_stripes": "classification.augment.frequency_masks",
+}
 SomeSection = TypeVar("SomeSection", bound=Section)
 
 
@@ -121,6 +126,8 @@ def explain(item: Any) -> str:
 
 
 def _nearest(key: str) -> str:
+    if key in RENAMED:
+        return f"; renamed to {RENAMED[key]}"
     known = _all_keys(Params)
     name = key.rsplit(".", 1)[-1]
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.75) or [

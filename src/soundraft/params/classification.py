@@ -123,9 +123,9 @@ class EncoderParams(Section):
 
 
 class AugmentParams(Section):
-    time_stripes: Times
+    time_masks: Times
     time_share: Share
-    frequency_stripes: Times
+    frequency_masks: Times
     frequency_share: Share
     time_shift: Share
     speed: Annotated[float, Field(ge=0, lt=1)]

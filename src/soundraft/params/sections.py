@@ -188,7 +188,7 @@ class SupervisedStart(Section):
 
 
 class Masking(Section):
-    stripes: Annotated[int, Field(ge=0)]
+    masks: Annotated[int, Field(ge=0)]
     frequency_bins: Annotated[int, Field(ge=0)]
     time_share: Share
 

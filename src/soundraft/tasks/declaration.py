@@ -179,10 +179,10 @@ _LEVELS = ("fbank", "mel")
 _OF_ENCODERS = ("whisper", "ast")  # whose own features are spectra
 _AUGMENT_OF = dict.fromkeys(("gain", "equalizer_db", "background", "background_snr_db"), _LEVELS) | {
     "warp": ("stft", "group_delay", *_LEVELS, *_OF_ENCODERS),
-    "frequency_stripes": (*_FRAMED, *_OF_ENCODERS),
+    "frequency_masks": (*_FRAMED, *_OF_ENCODERS),
     "frequency_share": (*_FRAMED, *_OF_ENCODERS),
 }
-_PAIRS = (("time_stripes", "time_share"), ("frequency_stripes", "frequency_share"), ("mixup", "mixup_probability"))
+_PAIRS = (("time_masks", "time_share"), ("frequency_masks", "frequency_share"), ("mixup", "mixup_probability"))
 _AUGMENT_NEEDS = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])} | {"background_snr_db": "background"}
 _NOT_FILLED = "nothing is put in the place of what is missing; without the key it is set aside and counted as bad"
 _SPLITS = {name: name for name in ("random", "stratify", "fixed", "speaker", "group", "hash")}

@@ -1,4 +1,4 @@
-"""What a classifier's clips go through each time they are learned: other speeds, noise, stripes, mixtures of two.
+"""What a classifier's clips go through each time they are learned: other speeds, noise, masks, mixtures of two.
 
 All on features `[T, F]` (or raw samples `[N]`), so that no feature is computed twice. Side columns behind the audio's
 stay as they are. Everything is drawn from a generator of its own: the same seed gives the same batches.
@@ -28,8 +28,8 @@ class Augmentation:
     """How much of what; 0 turns each off.
 
     Attributes:
-        time_stripes, time_share: how many stripes of frames are blanked, and the widest as a share of the clip.
-        frequency_stripes, frequency_share: the same of bins.
+        time_masks, time_share: how many SpecAugment masks over frames, and the widest as a share of the clip.
+        frequency_masks, frequency_share: the same of bins.
         time_shift: a clip begins up to this share of it later or earlier, and goes on round its end.
         speed: a clip becomes faster or slower by up to this share; frames are interpolated.
         warp: bins move up or down by up to this share, as those of a shorter or longer vocal tract.
@@ -43,9 +43,9 @@ class Augmentation:
         label_smoothing: this much of a label's weight is spread over all labels.
     """
 
-    time_stripes: int = 0
+    time_masks: int = 0
     time_share: float = 0.0
-    frequency_stripes: int = 0
+    frequency_masks: int = 0
     frequency_share: float = 0.0
     time_shift: float = 0.0
     speed: float = 0.0
@@ -67,7 +67,7 @@ class Augmentation:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"augment.{name}: got {getattr(self, name)}; allowed: 0–1")
-        for name in ("time_stripes", "frequency_stripes", "gain", "noise", "equalizer_db", "mixup"):
+        for name in ("time_masks", "frequency_masks", "gain", "noise", "equalizer_db", "mixup"):
             if getattr(self, name) < 0:
                 raise UserError(f"augment.{name}: got {getattr(self, name)}; allowed: 0 and above")
         if max(self.speed, self.warp) >= 1:
@@ -204,12 +204,12 @@ class Augmenter:
 
     def _blanked(self, audio: torch.Tensor) -> torch.Tensor:
         frames, bins = audio.shape
-        hidden_frames = self._stripes(self.how.time_stripes, self.how.time_share, frames)
-        hidden_bins = self._stripes(self.how.frequency_stripes if bins > 1 else 0, self.how.frequency_share, bins)
+        hidden_frames = self._masked(self.how.time_masks, self.how.time_share, frames)
+        hidden_bins = self._masked(self.how.frequency_masks if bins > 1 else 0, self.how.frequency_share, bins)
         hidden = hidden_frames[:, None] | hidden_bins
         return torch.where(hidden, self.mean, audio) if hidden.any() else audio
 
-    def _stripes(self, count: int, share: float, size: int) -> torch.Tensor:
+    def _masked(self, count: int, share: float, size: int) -> torch.Tensor:
         """Which of `size` places are blanked, `[size]`."""
         hidden = torch.zeros(size, dtype=torch.bool)
         for _ in range(count):

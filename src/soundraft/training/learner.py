@@ -57,16 +57,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Masking:
-    """SpecAugment (Park et al., arXiv 1904.08779): stripes of the features set to 0, their mean after normalisation.
+    """SpecAugment (Park et al., arXiv 1904.08779): masks of the features set to 0, their mean after normalisation.
 
     Attributes:
-        frequency_bins, time_share: the widest stripe, in bins and as a share of the clip.
-        stripes: how many of each kind a clip gets.
+        frequency_bins, time_share: the widest mask, in bins and as a share of the clip.
+        masks: how many of each kind a clip gets.
     """
 
     frequency_bins: int
     time_share: float
-    stripes: int
+    masks: int
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """`[T, F]` → `[T, F]`; raw samples `[T]` pass unchanged."""
@@ -74,7 +74,7 @@ class Masking:
             return features
         spectrogram = features.T[None]  # [1, F, T]
         widest = min(self.frequency_bins, spectrogram.shape[1])
-        for _ in range(self.stripes):
+        for _ in range(self.masks):
             spectrogram = torchaudio.functional.mask_along_axis(spectrogram, widest, 0.0, axis=1)
             spectrogram = torchaudio.functional.mask_along_axis(
                 spectrogram, spectrogram.shape[2], 0.0, axis=2, p=self.time_share
