@@ -1,7 +1,4 @@
-"""params.yaml: read, validated, with every problem named. No key has a default: the file holds every number.
-
-`load_params` reports all problems at once, each with its dotted key, what was given and what is allowed.
-"""
+"""params.yaml: read and validated, with every problem named at once: its key, what was given and what is allowed."""
 
 import difflib
 import functools
@@ -11,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from soundraft.params.base import Section
+from soundraft.params.base import Section, fields_of
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 
@@ -23,6 +20,7 @@ RENAMED = {
     "classification.augment.time_stripes": "classification.augment.time_masks",
     "classification.augment.frequency_stripes": "classification.augment.frequency_masks",
 }
+NAMED = ("", "train.", "reward.", "model.")
 SomeSection = TypeVar("SomeSection", bound=Section)
 
 
@@ -45,12 +43,11 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
         raise ParamsError(f"cannot read {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is not YAML: {error}") from error
-    params, problems = None, []
-    try:
-        params = Params.model_validate(given)
-    except ValidationError as error:
-        problems = [explain(item) for item in error.errors()]
-    problems += _too_many_cycles(given, listed_cycles)
+    params, problems = _validated(given)
+    train = given.get("train") if isinstance(given, dict) else None
+    cycles = train.get("cycles") if isinstance(train, dict) else None
+    if listed_cycles is not None and isinstance(cycles, int) and cycles > listed_cycles:
+        problems.append(f"train.cycles: got {cycles}; cycles.yaml lists {listed_cycles} cycles: add more there")
     if params is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ParamsError("\n".join([f"{count} in {path}", *(f"  {line}" for line in problems)]))
@@ -59,7 +56,7 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
 
 @functools.cache
 def defaults() -> Params:
-    """The numbers of the repository's params.yaml: what is taken where no option is given."""
+    """The values of the repository's params.yaml: what holds where no option is given."""
     return load_params(Path(__file__).resolve().parents[3] / PARAMS_PATH)
 
 
@@ -82,33 +79,37 @@ def changed(params: Params, values: Mapping[str, Any]) -> Params:
         ParamsError: naming every problem.
     """
     tree = params.model_dump()
-    known = set(_all_keys(Params))
-    problems = [f"{key}: unknown key{_nearest(key)}" for key in values if key not in known]
-    for key in values.keys() & known:
+    unknown = values.keys() - _keys()
+    for key in values.keys() - unknown:
         *sections, last = key.split(".")
-        place = tree
-        for section in sections:
-            place = place[section]
-        place[last] = values[key]
-    try:
-        result = Params.model_validate(tree)
-    except ValidationError as error:
-        problems += [explain(item) for item in error.errors()]
-    if problems:
+        functools.reduce(dict.__getitem__, sections, tree)[last] = values[key]
+    result, problems = _validated(tree)
+    problems = [f"{key}: unknown key{_nearest(key)}" for key in sorted(unknown)] + problems
+    if result is None or problems:
         raise ParamsError("; ".join(problems))
     return result
 
 
-def _too_many_cycles(given: Any, listed: int | None) -> list[str]:
-    train = given.get("train") if isinstance(given, dict) else None
-    cycles = train.get("cycles") if isinstance(train, dict) else None
-    if listed is None or not isinstance(cycles, int) or cycles <= listed:
-        return []
-    return [f"train.cycles: got {cycles}; cycles.yaml lists {listed} cycles: add more there"]
+def by_key(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by their key in params.yaml: `cycles` is `train.cycles`, `wer_threshold` is `reward.wer_threshold`.
+
+    A name is a whole key, or that of a key in one of `NAMED`; options that are `None` are left out.
+
+    Raises:
+        ParamsError: for a key that is given twice.
+    """
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is not None:
+            key = next((prefix + name for prefix in NAMED if prefix + name in _keys()), name)
+            if key in found:
+                raise ParamsError(f"{key} is given twice, as {found[key]!r} and as {value!r}")
+            found[key] = value
+    return found
 
 
 def explain(item: Any) -> str:
-    """One line for one problem: where, what was given, what is allowed."""
+    """One line for one problem that pydantic found: where, what was given, what is allowed."""
     key = ".".join(str(part) for part in item["loc"])
     given = item["input"]
     if item["type"] == "extra_forbidden":
@@ -125,21 +126,25 @@ def explain(item: Any) -> str:
     return f"{key}: got {given!r}; allowed: {message.removeprefix('a ')}{hint}"
 
 
+def _validated(tree: Any) -> tuple[Params | None, list[str]]:
+    try:
+        return Params.model_validate(tree), []
+    except ValidationError as error:
+        return None, [explain(item) for item in error.errors()]
+
+
+@functools.cache
+def _keys() -> frozenset[str]:
+    return frozenset(key for key, _ in fields_of(Params))
+
+
 def _nearest(key: str) -> str:
     if key in RENAMED:
         return f"; renamed to {RENAMED[key]}"
-    known = _all_keys(Params)
     name = key.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75) or [
-        other for other in known if difflib.SequenceMatcher(None, other.rsplit(".", 1)[-1], name).ratio() > 0.75
+    close = difflib.get_close_matches(key, sorted(_keys()), n=1, cutoff=0.75) or [
+        other
+        for other in sorted(_keys())
+        if difflib.SequenceMatcher(None, other.rsplit(".", 1)[-1], name).ratio() > 0.75
     ]
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _all_keys(field.annotation, f"{prefix}{name}.")
-    return keys

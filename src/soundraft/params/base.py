@@ -1,21 +1,71 @@
 """What all sections of params.yaml are made of."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
+LeastMost = Annotated[list[float], Field(min_length=2, max_length=2)]
+Pair = Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")]
 
 
 class Section(BaseModel):
+    """A part of params.yaml. No key has a default: the file holds every number."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     def leaves(self) -> dict[str, Any]:
         """Leaf keys, with dots, and their values."""
         return dict(_leaves(self, ""))
+
+
+def fields_of(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key below a section with dots, sections before their keys, and its field."""
+    for name, field in section.model_fields.items():
+        yield prefix + name, field
+        if is_section(field):
+            yield from fields_of(field.annotation, f"{prefix}{name}.")  # type: ignore[arg-type]
+
+
+def is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def about(field: FieldInfo) -> str:
+    """What a key means and what it may be: its comment in params.yaml, and its help on the command line."""
+    text = field.description or ""
+    values = [str(value) for value in choices(field.annotation)]
+    if not all(value in text for value in values):
+        return f"{text} Allowed: {', '.join(values)}."
+    return f"{text} {_range(field)}".rstrip()
+
+
+def choices(annotation: Any) -> Sequence[Any]:
+    """The values of a Literal, or of a list of them."""
+    if get_origin(annotation) is list:
+        annotation = get_args(annotation)[0]
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _range(field: FieldInfo) -> str:
+    """Such as `0 to 1.` or `Above 0, or null.`; empty where a number has no limits."""
+    optional = type(None) in get_args(field.annotation)
+    inner = getattr(get_args(field.annotation)[0], "__metadata__", ()) if optional else ()
+    metadata = [*field.metadata, *(each for item in inner for each in item.metadata)]
+    limit = {name: getattr(item, name) for item in metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)}
+    words = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
+    said = ", ".join(f"{words[name]} {value}" for name, value in limit.items()) + (", or null" if optional else "")
+    if limit.keys() == {"ge", "le"}:
+        said = said.removeprefix("from ").replace(", up to", " to")
+    return f"{said[0].upper()}{said[1:]}." if limit else ""
 
 
 def _leaves(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -1,132 +1,156 @@
-"""The shape of params.yaml: every key, its type and its range."""
+"""params.yaml: every key, its type, range and meaning."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from soundraft.params.base import Count, Positive, Section, Share
+from soundraft.params.base import BelowOne, Count, LeastMost, Natural, NotNegative, Pair, Positive, Section, Share, Text
 from soundraft.params.classification import Classification
 
 CorpusName = Literal[
-    "espeak",
-    "fsdd",
-    "librispeech",
-    "common_voice",
-    "fleurs",
-    "voxceleb",
-    "audioset",
-    "speech_commands",
-    "esc50",
-    "urbansound8k",
-    "emodb",
-    "minds14",
-    "speech_massive",
-    "folder",
-    "jsonl",
-    "hub",
-    "python",
-]
+    "espeak", "fsdd", "librispeech", "common_voice", "fleurs", "voxceleb", "audioset", "speech_commands", "esc50",
+    "urbansound8k", "emodb", "minds14", "speech_massive", "folder", "jsonl", "hub", "python",
+]  # fmt: skip
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
 Materialize = Literal["copy", "link", "none", "embed"]
 FindingCode = Literal[
-    "bad_ecdc",
-    "missing_sidecar",
-    "bad_sidecar",
-    "bad_shape",
-    "frame_mismatch",
-    "dtype_mismatch",
-    "fps_mismatch",
-    "duplicate_names",
-    "names_length_mismatch",
-    "missing_features",
-    "missing_names",
-    "norm_invalid",
-    "norm_length_mismatch",
-    "norm_inverted",
-    "range_below_min",
-    "range_above_max",
-    "range_unverifiable",
+    "bad_ecdc", "missing_sidecar", "bad_sidecar", "bad_shape", "frame_mismatch", "dtype_mismatch", "fps_mismatch",
+    "duplicate_names", "names_length_mismatch", "missing_features", "missing_names", "norm_invalid",
+    "norm_length_mismatch", "norm_inverted", "range_below_min", "range_above_max", "range_unverifiable",
     "auditor_error",
-]
+]  # fmt: skip
+
+
+def _check_ascending(section: Section, *names: str) -> None:
+    for name in names:
+        low, high = getattr(section, name)
+        if low > high:
+            raise ValueError(f"{name}: [least, most] is the wrong way round: {low} > {high}")
 
 
 class SplitSizes(Section):
-    train: Count | None
-    validation: Count | None
-    test: Count | None
+    train: Count | None = Field(description="Training clips.")
+    validation: Count | None = Field(description="Validation clips.")
+    test: Count | None = Field(description="Test clips.")
 
 
 class CorpusChoice(Section):
-    name: CorpusName
-    path: str
-    split: str
-    limit: Annotated[int, Field(ge=0)]
-    revision: str
-    config: str
-    language: str
-    columns: list[Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")]]
-    labels: list[str]
-    fold: Count
-    clips: SplitSizes
+    name: CorpusName = Field(
+        description="Which corpus. `soundraft datasets list` describes them; folder, jsonl, hub and python are for "
+        "your own."
+    )
+    path: str = Field(
+        description="Folder, file or archive of the recordings; for hub a hub id, for python module:Class. For a "
+        "corpus of the hub optional: a local copy of its repository."
+    )
+    split: str = Field(
+        description="One split of the source by its own name, such as train.clean.100, in place of the usual ones."
+    )
+    limit: Natural = Field(description="At most so many clips per split, in place of `clips`; 0: no limit.")
+    revision: str = Field(description="Commit, tag or branch of a hub repository; empty: the latest (see source.json).")
+    config: str = Field(
+        description="Subset of the corpus: clean or other of librispeech, esc10 of esc50, words or digits of espeak, "
+        "digits of fsdd, the configuration of a hub dataset."
+    )
+    language: str = Field(description="Language code, for corpora in several: de of common_voice, en_us of fleurs.")
+    columns: list[Pair] = Field(
+        description="Columns that your table names differently, as ours=theirs: [text=sentence, speaker=client_id]."
+    )
+    labels: list[str] = Field(description="Labels that may occur; clips with other labels are rejected. Empty: all.")
+    fold: Count = Field(
+        description="Official fold (esc50, urbansound8k) or speaker (emodb) for the test split; the next one is "
+        "validation."
+    )
+    clips: SplitSizes = Field(
+        description="Clips per split; null: all. espeak and fsdd (except its digits) need numbers."
+    )
 
 
 class VoiceCounts(Section):
-    start: Annotated[int, Field(ge=1, le=98)]
-    target: Annotated[int, Field(ge=1, le=84)]
+    start: Annotated[int, Field(ge=1, le=98)] = Field(description="Voices of the start corpus.")
+    target: Annotated[int, Field(ge=1, le=84)] = Field(description="Voices of the target corpus.")
 
 
 class SpeechStyle(Section):
-    rate_wpm: list[Annotated[int, Field(ge=80, le=450)]] = Field(min_length=2, max_length=2)
-    pitch: list[Annotated[int, Field(ge=0, le=99)]] = Field(min_length=2, max_length=2)
-    noisy_share: Share
-    snr_db: list[float] = Field(min_length=2, max_length=2)
+    rate_wpm: list[Annotated[int, Field(ge=80, le=450)]] = Field(
+        min_length=2, max_length=2, description="Speaking rate, words per minute: [least, most], 80 to 450."
+    )
+    pitch: list[Annotated[int, Field(ge=0, le=99)]] = Field(
+        min_length=2, max_length=2, description="Pitch on espeak's scale: [least, most], 0 to 99."
+    )
+    noisy_share: Share = Field(description="Share of clips with added noise.")
+    snr_db: LeastMost = Field(description="Signal-to-noise ratio of those clips, dB: [least, most].")
 
     @model_validator(mode="after")
     def _ascending(self) -> "SpeechStyle":
-        for name in ("rate_wpm", "pitch", "snr_db"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name}: [least, most] is the wrong way round: {low} > {high}")
+        _check_ascending(self, "rate_wpm", "pitch", "snr_db")
         return self
 
 
 class Espeak(Section):
-    voices: VoiceCounts
-    start: SpeechStyle
-    target: SpeechStyle
+    voices: VoiceCounts = Field(description="Number of different voices.")
+    start: SpeechStyle = Field(description="Style of the start corpus.")
+    target: SpeechStyle = Field(description="Style of the target corpus: faster, higher and noisier.")
 
 
 class Fsdd(Section):
-    test_takes: Count
-    validation_takes: Count
+    test_takes: Count = Field(description="The test split is the first so many takes of a digit (officially 5).")
+    validation_takes: Count = Field(description="The validation split is so many takes after those.")
 
 
 class Corpus(Section):
-    seed: Annotated[int, Field(ge=0)]
-    start: CorpusChoice
-    target: CorpusChoice
-    espeak: Espeak
-    fsdd: Fsdd
+    seed: Natural = Field(
+        description="Seed of what is drawn to make a corpus: texts, voices, noise, splits. Not `seed`, so that runs "
+        "with several seeds share one test set."
+    )
+    start: CorpusChoice = Field(description="Corpus of the supervised start, with transcripts.")
+    target: CorpusChoice = Field(
+        description="Corpus that RAFT adapts the model to: it samples the train split, chooses on validation and "
+        "reports on test."
+    )
+    espeak: Espeak = Field(
+        description="Synthetic speech. The two corpora share no voice variant; no test text occurs in training."
+    )
+    fsdd: Fsdd = Field(description="How recordings of single digits are split.")
 
 
 class Limits(Section):
-    max_bad_fraction: Share
+    max_bad_fraction: Share = Field(description="Fail when a larger share of clips is rejected (see quarantine.jsonl).")
 
 
 class Normalize(Section):
-    sample_rate_hz: Annotated[int, Field(ge=4000, le=192000)]
-    target_db: Annotated[float, Field(ge=-60, le=0)]
-    window_s: Positive
-    silence_db: Annotated[float, Field(le=0)]
-    min_duration_s: Positive
-    on_clipping: Literal["limit", "report"]
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=192000)] = Field(description="Sampling rate of the result, Hz.")
+    target_db: Annotated[float, Field(ge=-60, le=0)] = Field(
+        description="Level of the loudest window, dBFS RMS. A gain that would clip is limited, and counted."
+    )
+    window_s: Positive = Field(description="Length of the sliding window, seconds; its step is a quarter of it.")
+    silence_db: Annotated[float, Field(le=0)] = Field(
+        description="A clip whose loudest window is below this level, dBFS, is silent, and rejected."
+    )
+    min_duration_s: Positive = Field(description="Shorter clips, seconds, are rejected.")
+    on_clipping: Literal["limit", "report"] = Field(
+        description="What happens when the gain would clip: limit (the gain stops at full scale), report (full gain, "
+        "samples cut at full scale). Either way it is counted, and levels.jsonl names each clip."
+    )
 
 
 class Encodec(Section):
-    checkpoint: Annotated[str, Field(min_length=1)]
-    revision: str
-    bandwidth_kbps: float
-    container: Literal["esf", "encodec"]
+    checkpoint: Text = Field(
+        description="The codec: tiny (in this repository, for synthetic speech only), a hub id "
+        "(facebook/encodec_24khz, the one for real work), or a local folder with a 24 kHz EnCodec checkpoint (DVC does "
+        "not watch that folder: after a change run `dvc repro --force s2_encodec`)."
+    )
+    revision: str = Field(
+        description="Commit, tag or branch of a hub id. Pin a commit to make the run repeatable. Empty for tiny and "
+        "local folders."
+    )
+    bandwidth_kbps: float = Field(
+        description="Bandwidth, kbps: 1.5, 3.0, 6.0, 12.0 or 24.0, for 2, 4, 8, 16 or 32 codebooks. tiny has up to 6.0."
+    )
+    container: Literal["esf", "encodec"] = Field(
+        description="Format of the token files: esf (a torch file), encodec (the binary of the encodec package, 7 "
+        "times smaller)."
+    )
 
     @field_validator("bandwidth_kbps")
     @classmethod
@@ -137,34 +161,48 @@ class Encodec(Section):
 
 
 class Sidecar(Section):
-    dtype: Literal["float16", "float32"]
-    producers_dir: Annotated[str, Field(min_length=1)]
-    producers: list[Annotated[str, Field(min_length=1)]]
-    arguments: list[str]
+    dtype: Literal["float16", "float32"] = Field(description="Number format of the features.")
+    producers_dir: Text = Field(description="Folder of your own producers, relative to the repository.")
+    producers: list[Text] = Field(
+        description="Producers to run, in this order; of two features with one name the last wins. Names of built-in "
+        "ones (const, lin, from_filename, from_audio, from_manifest), of files in producers_dir, or dotted modules. "
+        "DVC watches only that folder: after a change in another module run `dvc repro --force s4_sidecar_add`."
+    )
+    arguments: list[str] = Field(description="Options of the producers, as for stages/s4_sidecar_add.py.")
 
 
 class Audit(Section):
-    require: list[str]
-    verify_ranges: bool
-    range_tolerance: Annotated[float, Field(ge=0)]
-    fail_on: list[FindingCode]
-    max_failing_fraction: Share
+    require: list[str] = Field(description="Features that every sidecar must have.")
+    verify_ranges: bool = Field(description="Whether values are compared with the range that the sidecar states.")
+    range_tolerance: NotNegative = Field(description="Tolerance of that comparison.")
+    fail_on: list[FindingCode] = Field(
+        description="Findings that can fail the pipeline; others are only reported. A clip that s3 or s4 rejected has "
+        "no sidecar, and counts as missing_sidecar."
+    )
+    max_failing_fraction: Share = Field(description="Fail when a larger share of clips has such a finding.")
 
 
 class DatasetForm(Section):
-    materialize: Materialize
+    materialize: Materialize = Field(
+        description="How tokens and features come into the dataset: copy (files beside the tables), link (hard links), "
+        "none (only their paths), embed (columns of the tables: one self-contained, streamable dataset)."
+    )
 
 
 class ScratchModel(Section):
-    sample_rate_hz: Annotated[int, Field(ge=4000, le=48000)]
-    mel_bins: Annotated[int, Field(ge=8, le=256)]
-    window_s: Positive
-    hop_s: Positive
-    hidden_size: Annotated[int, Field(ge=8)]
-    layers: Count
-    attention_heads: Count
-    subsampling: Literal[2, 4, 8]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=48000)] = Field(
+        description="Sampling rate of the input, Hz; 8000 is telephone speech."
+    )
+    mel_bins: Annotated[int, Field(ge=8, le=256)] = Field(description="Mel bands of the features.")
+    window_s: Positive = Field(description="Analysis window, seconds.")
+    hop_s: Positive = Field(description="Step between frames, seconds.")
+    hidden_size: Annotated[int, Field(ge=8)] = Field(description="Width of the network; a multiple of attention_heads.")
+    layers: Count = Field(description="Conformer blocks.")
+    attention_heads: Count = Field(description="Attention heads per block.")
+    subsampling: Literal[2, 4, 8] = Field(
+        description="Feature frames per output frame. Too long texts cannot be learned."
+    )
+    dropout: BelowOne = Field(description="Dropout inside the network. train.masking regularises already, at no cost.")
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ScratchModel":
@@ -176,60 +214,107 @@ class ScratchModel(Section):
 
 
 class Model(Section):
-    checkpoint: Annotated[str, Field(min_length=1)]
-    revision: str
-    language: str
-    scratch: ScratchModel
+    checkpoint: Text = Field(
+        description="The start model: scratch (the small Conformer below), a hub id (openai/whisper-tiny, "
+        "facebook/wav2vec2-base-960h), or a local folder. With train.epochs 0 a pretrained model is taken as it is."
+    )
+    revision: str = Field(
+        description="Commit, tag or branch of a hub id. Pin a commit to make the run repeatable. Empty for scratch and "
+        "local folders."
+    )
+    language: str = Field(
+        description="Language code for a multilingual Whisper, such as en. Empty for all other models."
+    )
+    scratch: ScratchModel = Field(
+        description="The network of scratch: like Parakeet, 1 M parameters, characters as tokens."
+    )
 
 
 class SupervisedStart(Section):
-    batch_size: Count
-    learning_rate: Positive
+    batch_size: Count = Field(description="Clips per batch.")
+    learning_rate: Positive = Field(description="Peak of the learning rate: linear warm-up, then half a cosine.")
 
 
 class Masking(Section):
-    masks: Annotated[int, Field(ge=0)]
-    frequency_bins: Annotated[int, Field(ge=0)]
-    time_share: Share
+    masks: Natural = Field(description="Masks per clip and axis; 0 turns masking off.")
+    frequency_bins: Natural = Field(description="Widest frequency mask, in mel bands.")
+    time_share: Share = Field(description="Widest time mask, as a share of the clip.")
 
 
 class Lora(Section):
-    rank: Annotated[int, Field(ge=0)]
-    alpha: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    rank: Natural = Field(description="Rank of the adapters; 0 trains all weights.")
+    alpha: Positive = Field(description="They are scaled by alpha / rank.")
+    dropout: BelowOne = Field(description="Dropout before the adapters.")
 
 
 class Train(Section):
-    epochs: Annotated[int, Field(ge=0)]
-    supervised: SupervisedStart
-    algorithm: Literal["raft", "grpo", "mwer", "sft", "self_training", "random"]
-    cycles: Annotated[int, Field(ge=0)]
-    rounds_per_cycle: Count
-    samples_per_prompt: Count
-    temperature: Positive
-    reward_threshold: Share
-    keep_top_percent: Annotated[float, Field(gt=0, le=100)]
-    learning_rate: Positive
-    lr_decay_per_cycle: Annotated[float, Field(gt=0, le=1)]
-    min_lr: Annotated[float, Field(ge=0)]
-    warmup_share: Share
-    final_lr_share: Share
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Positive
-    group_size: Annotated[int, Field(ge=2)]
-    ratio_clip: Annotated[float, Field(gt=0, lt=1)]
-    best_weight: Share
-    reference_weight: Share
-    kl_weight: Annotated[float, Field(ge=0)]
-    presentations_per_cycle: Count
-    replay_fraction: Annotated[float, Field(ge=0, lt=1)]
-    batch_size: Count
-    gradient_accumulation_steps: Count
-    masking: Masking
-    lora: Lora
-    freeze: Literal["none", "features", "encoder"]
-    gradient_checkpointing: bool
-    precision: Literal["float32", "bfloat16"]
+    epochs: Natural = Field(description="Epochs of the supervised start. 0 takes model.checkpoint as it is.")
+    supervised: SupervisedStart = Field(description="Optimiser of the supervised start.")
+    algorithm: Literal["raft", "grpo", "mwer", "sft", "self_training", "random"] = Field(
+        description="How a cycle improves the model: raft (learn the best samples), grpo and mwer (policy gradients on "
+        "all samples), sft (learn the transcripts); self_training and random are controls without a reward."
+    )
+    cycles: Natural = Field(description="Number of cycles. From 4 to 6 trains two cycles; going back trains none.")
+    rounds_per_cycle: Count = Field(
+        description="A cycle samples its clips in so many rounds, each from the model as it is by then. 1: all at the "
+        "start."
+    )
+    samples_per_prompt: Count = Field(
+        description="Texts sampled per clip and cycle (K). CTC models run the encoder once: 64 cost little more than 4."
+    )
+    temperature: Positive = Field(description="Sampling temperature: above 1 samples vary more, below 1 less.")
+    reward_threshold: Share = Field(description="A clip whose best sample has a smaller reward is left out.")
+    keep_top_percent: Annotated[float, Field(gt=0, le=100)] = Field(
+        description="Of the clips above the threshold, learn so many percent, by reward."
+    )
+    learning_rate: Positive = Field(
+        description="Peak learning rate of cycle 1 (of a classifier: classification.trainer.cycle_learning_rate)."
+    )
+    lr_decay_per_cycle: Annotated[float, Field(gt=0, le=1)] = Field(description="Factor on it from cycle to cycle.")
+    min_lr: NotNegative = Field(description="The peak never falls below this.")
+    warmup_share: Share = Field(description="Share of all steps that warm up. In the start as well.")
+    final_lr_share: Share = Field(description="The learning rate ends at this share of its peak. In the start as well.")
+    weight_decay: NotNegative = Field(description="Weight decay of AdamW.")
+    max_grad_norm: Positive = Field(description="Gradients are clipped to this norm.")
+    group_size: Annotated[int, Field(ge=2)] = Field(
+        description="grpo and mwer: at most so many different samples of a clip, the most frequent ones."
+    )
+    ratio_clip: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="grpo: a text is not pushed on when its probability has changed by more than this share."
+    )
+    best_weight: Share = Field(
+        description="grpo and mwer: weight of learning the best sample as well, for stability; 0 is the method of the "
+        "papers."
+    )
+    reference_weight: Share = Field(
+        description="Weight of learning the transcript as well, at the algorithm's expense. 1 is sft."
+    )
+    kl_weight: NotNegative = Field(description="grpo and mwer: weight of the divergence from the start model.")
+    presentations_per_cycle: Count = Field(
+        description="Clips learned per cycle, replay included; also by each control."
+    )
+    replay_fraction: BelowOne = Field(
+        description="Share of them that are clips of the start corpus with their transcripts, against forgetting. Not "
+        "for classification, whose start corpus is the target itself."
+    )
+    batch_size: Count = Field(description="Clips per batch in a cycle.")
+    gradient_accumulation_steps: Count = Field(description="Batches per optimiser step.")
+    masking: Masking = Field(
+        description="SpecAugment masks in training. For CTC models on mel features, such as scratch; models on raw "
+        "waves mask by their own configuration, Whisper is not masked."
+    )
+    lora: Lora = Field(
+        description="Low-rank adapters (LoRA) instead of all weights, merged when a cycle ends. Like freeze for "
+        "cycles, and for the supervised start of a pretrained checkpoint; scratch trains all its weights there."
+    )
+    freeze: Literal["none", "features", "encoder"] = Field(
+        description="Which weights are frozen: none, features (the convolutions over the audio), encoder (only the "
+        "head, or Whisper's decoder, is trained)."
+    )
+    gradient_checkpointing: bool = Field(description="Whether activations are computed twice to save memory.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        description="Number format of the forward pass; weights stay float32."
+    )
 
     @model_validator(mode="after")
     def _divergence_fits_the_algorithm(self) -> "Train":
@@ -239,17 +324,25 @@ class Train(Section):
 
 
 class RewardGuards(Section):
-    repeats: Count
-    length_ratio: Annotated[float, Field(ge=1)]
+    repeats: Count = Field(
+        description="A word or phrase may stand so many times in a row. More counts as a loop, unless the transcript "
+        "has one, or with unsupervised, unless the texts of corpus.start repeat as much."
+    )
+    length_ratio: Annotated[float, Field(ge=1)] = Field(
+        description="A sample may have so many times the words of the transcript, and 3 more. For unsupervised see "
+        "length."
+    )
 
 
 class PartWeights(Section):
-    agreement: Annotated[float, Field(ge=0)]
-    words: Annotated[float, Field(ge=0)]
-    vocabulary: Annotated[float, Field(ge=0)]
-    length: Annotated[float, Field(ge=0)]
-    language: Annotated[float, Field(ge=0)]
-    stability: Annotated[float, Field(ge=0)]
+    agreement: NotNegative = Field(description="Similarity to the other samples of the clip.")
+    words: NotNegative = Field(description="Similarity of each word to a word of corpus.start, in spelling.")
+    vocabulary: NotNegative = Field(description="Share of words that occur in corpus.start.")
+    length: NotNegative = Field(description="Whether the text has a usual number of characters per second.")
+    language: NotNegative = Field(description="Likelihood under an n-gram model of the texts of corpus.start.")
+    stability: NotNegative = Field(
+        description="Similarity to the model's output on perturbed copies of the clip, which costs their recognition."
+    )
 
     @model_validator(mode="after")
     def _one_counts(self) -> "PartWeights":
@@ -259,66 +352,99 @@ class PartWeights(Section):
 
 
 class UnsupervisedParts(Section):
-    weights: PartWeights
-    unit: Literal["word", "character"]
-    characters_per_s: list[Positive] = Field(min_length=2, max_length=2)
-    language_order: Count
-    success_threshold: Share
+    weights: PartWeights = Field(description="Weights; 0 leaves a part out. At least one is above 0.")
+    unit: Literal["word", "character"] = Field(description="What agreement and stability compare and language models.")
+    characters_per_s: list[Positive] = Field(
+        min_length=2,
+        max_length=2,
+        description="Usual characters per second: [least, most]. The part length falls to "
+        "0 at none and at twice the most.",
+    )
+    language_order: Count = Field(description="Order of the n-gram model, in units.")
+    success_threshold: Share = Field(description="A sample counts as solved when its reward is at least this.")
 
     @model_validator(mode="after")
     def _ascending(self) -> "UnsupervisedParts":
-        low, high = self.characters_per_s
-        if low > high:
-            raise ValueError(f"characters_per_s: [least, most] is the wrong way round: {low} > {high}")
+        _check_ascending(self, "characters_per_s")
         return self
 
 
 class Perturbation(Section):
-    speeds: list[Annotated[float, Field(ge=0.5, le=2)]]
-    noise_snr_db: float
+    speeds: list[Annotated[float, Field(ge=0.5, le=2)]] = Field(
+        description="Speeds, 0.5 to 2. The pitch changes as well."
+    )
+    noise_snr_db: float = Field(description="Signal-to-noise ratio of the copy with white noise, dB.")
 
 
 class LabelParams(Section):
-    aliases: list[Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")]]
-    ignore_case: bool
-    fuzzy_threshold: Share
+    aliases: list[Pair] = Field(description="Other names of a label, each as label=alias: [yes=yeah, yes=yep].")
+    ignore_case: bool = Field(description="Whether upper and lower case are the same.")
+    fuzzy_threshold: Share = Field(
+        description="Above 0, an answer that is no label stands for the most similar label that is at least so similar."
+    )
 
 
 class RewardParams(Section):
-    kind: Literal["reference", "unsupervised"]
-    normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual"]
-    wer_threshold: Annotated[float, Field(ge=0)]
-    cer_weight: Share
-    clipped: bool
-    guards: RewardGuards
-    unsupervised: UnsupervisedParts
-    perturbation: Perturbation
-    labels: LabelParams
+    kind: Literal["reference", "unsupervised"] = Field(
+        description="Reward of a sample: reference (from its transcript), unsupervised (from the samples of the clip "
+        "and the texts of corpus.start; the transcripts of corpus.target are not read)."
+    )
+    normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual"] = Field(
+        description="Text normalisation before scoring, in the reward and in every metric; models learn such texts. "
+        "none (spaces only), basic (lower case, no punctuation, any script), whisper-english (as Whisper's published "
+        "figures: digits, American spelling), whisper-multilingual (the same for other languages, without digits)."
+    )
+    wer_threshold: NotNegative = Field(description="A sample with at most this WER is solved (success rate).")
+    cer_weight: Share = Field(description="Weight of the character error rate in the error; the rest is WER.")
+    clipped: bool = Field(description="Whether an error above 1 counts as 1, so that no reward is below 0.")
+    guards: RewardGuards = Field(
+        description="Degenerate samples get the worst reward, whatever their score; rollouts.parquet names the guard. "
+        "So do empty ones."
+    )
+    unsupervised: UnsupervisedParts = Field(
+        description="For unsupervised: the reward is the weighted mean of these parts."
+    )
+    perturbation: Perturbation = Field(description="The perturbed copies of a clip for the part stability.")
+    labels: LabelParams = Field(description="For classification: what counts as the right label. The reward is 1 or 0.")
 
 
 class Evaluate(Section):
-    bootstrap_samples: Annotated[int, Field(ge=100)]
-    table_rows: Count
+    bootstrap_samples: Annotated[int, Field(ge=100)] = Field(description="Bootstrap resamples for the 95 % intervals.")
+    table_rows: Count = Field(description="Rows in the tables of confusions and of worst clips.")
 
 
 class Benchmark(Section):
-    clips: Count
-    warmup: Annotated[int, Field(ge=0)]
-    repeats: Count
+    clips: Count = Field(description="Clips on which speed is measured.")
+    warmup: Natural = Field(description="Passes before the clock starts.")
+    repeats: Count = Field(description="Timed passes; the median counts.")
 
 
 class Params(Section):
-    task: Literal["asr", "classification"]
-    seed: Annotated[int, Field(ge=0)]
+    """One file, one experiment. `dvc exp run -S train.cycles=6` changes a number for one run. The first stage names
+    every problem in this file before anything runs. Machine facts (device, workers, tracking address) come from the
+    environment, see README. The comments are the descriptions of the keys in src/soundraft/params, put here by
+    `python -m soundraft.params`.
+    """
+
+    task: Literal["asr", "classification"] = Field(
+        description="The task, which decides reward, metric and model family: asr (speech recognition: a start model "
+        "learns corpus.start, RAFT adapts it to corpus.target), classification (one corpus, corpus.target, and the "
+        "section classification; corpus.start and model are not read)."
+    )
+    seed: Natural = Field(
+        description="Seed of initial weights, batches and samples. Another seed: another run on the same data."
+    )
     corpus: Corpus
     limits: Limits
-    normalize: Normalize
-    encodec: Encodec
-    sidecar: Sidecar
-    audit: Audit
-    dataset: DatasetForm
+    normalize: Normalize = Field(description="s1: every clip becomes mono at one sampling rate and one loudness.")
+    encodec: Encodec = Field(description="s2: normalised audio becomes EnCodec tokens, 75 frames per second.")
+    sidecar: Sidecar = Field(description="s3 and s4: features aligned with the tokens, one row per frame.")
+    audit: Audit = Field(description="Checks before the dataset is built; reports/audit names every finding.")
+    dataset: DatasetForm = Field(description="s5: audio, tokens and features become Hugging Face datasets.")
     model: Model
-    classification: Classification
+    classification: Classification = Field(
+        description="task: classification. What is predicted from what, by which network, and how it is trained."
+    )
     train: Train
     reward: RewardParams
     evaluate: Evaluate
