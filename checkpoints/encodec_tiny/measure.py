@@ -1,4 +1,4 @@
-"""How well the codec keeps synthetic speech: mel distance and words heard, by number of codebooks; its speed and size.
+"""How well the codec keeps synthetic speech: mel distance and word errors, by number of codebooks; its speed and size.
 
     python checkpoints/encodec_tiny/measure.py
 
@@ -7,6 +7,7 @@ the clips decoded from all codebooks with their frames in random order.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,19 +15,21 @@ from sys import stdout
 
 import numpy as np
 import torch
+from train import mel_distance, read_wave
+from transformers import EncodecModel
 
 from soundraft import files, models, stage
-from soundraft.audio import io
+from soundraft.audio import codec, io
+from soundraft.audio.ecdc import SAMPLE_RATE_HZ
 from soundraft.clips.batches import Utterances
-from soundraft.manifest import MANIFEST_NAME, Clip, read_manifest
+from soundraft.manifest import MANIFEST_NAME, read_manifest
 from soundraft.metrics import text as metric
-from soundraft.models import Recognizer
 from soundraft.parallel import progress_over
 from soundraft.runtime import UserError, derive_seed
 from soundraft.tasks import asr
-from soundraft.training import codebooks, codec
 
 DEPTHS = (1, 2, 4, 8)
+BANDWIDTH_KBPS = 6.0  # all 8 codebooks
 BOOTSTRAP_SAMPLES = 2000
 NORMALIZER = "basic"
 
@@ -42,69 +45,70 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def shuffled(codes: torch.Tensor, seed: int) -> torch.Tensor:
-    """`[K, T]` with its frames in random order."""
-    return codes[:, torch.randperm(codes.shape[1], generator=torch.Generator().manual_seed(seed))]
-
-
 def distance(originals: Sequence[np.ndarray], waves: Sequence[np.ndarray]) -> float:
     """Mel distance over all clips, longer clips counting more."""
     pairs = [(torch.from_numpy(a)[None], torch.from_numpy(b)[None]) for a, b in zip(originals, waves, strict=True)]
-    total = sum(float(codec.mel_distance(reference=a, decoded=b)) * a.shape[1] for a, b in pairs)
-    return total / sum(map(len, originals))
+    return sum(float(mel_distance(reference=a, decoded=b)) * a.shape[1] for a, b in pairs) / sum(map(len, originals))
 
 
-def row(
-    name: str,
-    clips: Sequence[Clip],
-    originals: Sequence[np.ndarray],
-    waves: Sequence[np.ndarray],
-    recognizer: Recognizer,
-    seed: int,
-) -> str:
-    """One line of the table: what was heard, how far it is from the original, and the words that were lost."""
-    heard = [recognizer.extract(io.resample(wave, codec.RATE_HZ, recognizer.sample_rate_hz)) for wave in waves]
-    spoken = Utterances([clip.id for clip in clips], [clip.text or "" for clip in clips], heard)
-    scored = asr.recognize(recognizer, spoken, normalizer=NORMALIZER, title=name)
-    low, high = metric.bootstrap_interval(scored.words, samples=BOOTSTRAP_SAMPLES, seed=seed)
-    return f"| {name} | {distance(originals, waves):.3f} | {scored.wer:.1%} [{low:.1%}–{high:.1%}] |\n"
+@torch.inference_mode()
+def codebook_table(model: EncodecModel, waves: Sequence[np.ndarray]) -> str:
+    """Of each codebook: perplexity, how many codes it would take, all used equally often; variance explained so far."""
+    latents = torch.cat([model.encoder(torch.from_numpy(wave)[None, None])[0].T for wave in waves])  # [F, D]
+    residual, variance = latents, float(latents.var(dim=0).sum())
+    lines = ["| codebook | perplexity | variance explained so far |", "|---|---|---|"]
+    for number, layer in enumerate(model.quantizer.layers, start=1):
+        codes = layer.codebook.encode(residual)
+        residual = residual - layer.codebook.decode(codes)
+        shares = torch.bincount(codes) / len(codes)
+        entropy = float(-torch.special.xlogy(shares, shares).sum())
+        explained = 1 - float(residual.square().sum(dim=1).mean()) / variance
+        lines.append(f"| {number} | {math.exp(entropy):.0f} | {explained:.1%} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     given = arguments()
     torch.set_num_threads(1)
     recognizer = models.load_recognizer(given.recognizer)
-    model = codec.load(given.codec)
+    tiny = codec.load(given.codec)
     clips = [clip for clip in read_manifest(given.data / MANIFEST_NAME) if clip.split == given.split][: given.clips]
     if not clips:
         raise UserError(f"{given.data}: no clip in split {given.split!r}")
-    originals = [codec.read_wave(files.inside(given.data, clip.audio_path)) for clip in clips]
-    audio_s = sum(map(len, originals)) / codec.RATE_HZ
+    originals = [read_wave(files.inside(given.data, clip.audio_path)) for clip in clips]
+    audio_s = sum(map(len, originals)) / SAMPLE_RATE_HZ
+
+    def decoded(codes: Sequence[np.ndarray], depth: int) -> list[np.ndarray]:
+        return [tiny.decode(one[:depth])[: len(wave)] for one, wave in zip(codes, originals, strict=True)]
 
     started = time.perf_counter()
-    codes = [codec.encode(model, w) for w in progress_over(originals, total=len(clips), title="encode", unit="clip")]
+    waves = progress_over(originals, total=len(clips), title="encode", unit="clip")
+    codes = [tiny.encode(wave, BANDWIDTH_KBPS) for wave in waves]
     encode_s = time.perf_counter() - started
     versions: dict[str, list[np.ndarray]] = {"original": originals}
     for depth in DEPTHS:
         started = time.perf_counter()
-        versions[f"{depth} of 8 codebooks"] = [
-            codec.decode(model, one[:depth], samples=len(wave)) for one, wave in zip(codes, originals, strict=True)
-        ]
+        versions[f"{depth} of 8 codebooks"] = decoded(codes, depth)
         decode_s = time.perf_counter() - started
-    mixed = [shuffled(one, derive_seed("shuffle", given.seed, clip.id)) for one, clip in zip(codes, clips, strict=True)]
-    versions["8 codebooks, frames shuffled"] = [
-        codec.decode(model, one, samples=len(wave)) for one, wave in zip(mixed, originals, strict=True)
+    seeds = [derive_seed("shuffle", given.seed, clip.id) for clip in clips]
+    orders = [
+        torch.randperm(one.shape[1], generator=torch.Generator().manual_seed(seed)).numpy()
+        for one, seed in zip(codes, seeds, strict=True)
     ]
+    shuffled = [one[:, order] for one, order in zip(codes, orders, strict=True)]
+    versions["8 codebooks, frames shuffled"] = decoded(shuffled, max(DEPTHS))
 
-    stdout.write("| heard | mel distance | WER [95 % interval] |\n|---|---|---|\n")
-    for name, waves in versions.items():
-        stdout.write(row(name, clips, originals, waves, recognizer, given.seed))
-    stdout.write("\n| codebook | perplexity | variance explained so far |\n|---|---|---|\n")
-    for number, use in enumerate(codebooks.codebook_use(model, originals), start=1):
-        stdout.write(f"| {number} | {use.perplexity:.0f} | {use.explained:.1%} |\n")
+    stdout.write("| version | mel distance | WER [95 % interval] |\n|---|---|---|\n")
+    for name, made in versions.items():
+        features = [recognizer.extract(io.resample(wave, SAMPLE_RATE_HZ, recognizer.sample_rate_hz)) for wave in made]
+        spoken = Utterances([clip.id for clip in clips], [clip.text or "" for clip in clips], features)
+        scored = asr.recognize(recognizer, spoken, normalizer=NORMALIZER, title=name)
+        low, high = metric.bootstrap_interval(scored.words, samples=BOOTSTRAP_SAMPLES, seed=given.seed)
+        stdout.write(f"| {name} | {distance(originals, made):.3f} | {scored.wer:.1%} [{low:.1%}–{high:.1%}] |\n")
     size = sum((given.codec / name).stat().st_size for name in ("config.json", "model.safetensors"))
     stdout.write(
-        f"\nmeasure: {len(clips)} clips, {audio_s:.0f} s; one core encodes at {audio_s / encode_s:.0f} × real time and "
+        f"\n{codebook_table(tiny.model, originals)}\n\n"
+        f"measure: {len(clips)} clips, {audio_s:.0f} s; one core encodes at {audio_s / encode_s:.0f} × real time and "
         f"decodes 8 codebooks at {audio_s / decode_s:.0f} ×; the checkpoint has {size / 1e6:.2f} MB\n"
     )
 
