@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -139,10 +139,9 @@ _NOT_OF_TABLES = tuple(name for name in OPTIONS if name not in ("seed", "columns
 def train_classifier(given: argparse.Namespace, declaration: Path) -> None:
     """What `soundraft train` does with a declaration."""
     from soundraft.clips.splitting import FOLDS_WITH_K
-    from soundraft.tasks.declaration import load_yaml, understand
+    from soundraft.tasks.declaration import read_declaration
 
-    config = load_yaml(declaration)
-    declared = understand(_with_target(config, given.target) if given.target else config, str(declaration))
+    declared = read_declaration(declaration, target=given.target)
     seed = given.seed or 0
     if given.k and given.folds not in FOLDS_WITH_K:
         raise UserError("--k says how many folds: it goes with --folds k or --folds speaker")
@@ -203,10 +202,6 @@ def _told(result: "ClassifierResult", seed: int) -> list[str]:
     epochs = f"best epoch {training.best_epoch} of {len(training.history)} ({stopped})"
     head = f"{epochs}, macro recall {training.best:.1%} on {len(result.validation.ids):,} validation clips"
     return [head, *columns(cells, right=(1, 2)), *sentences]
-
-
-def _with_target(config: Mapping[str, Any], target: str) -> dict[str, Any]:
-    return {**config, "output_features": [{"name": target, "type": "category"}]}
 
 
 def data_of(given: argparse.Namespace, *, seed: int | None = None) -> Any:

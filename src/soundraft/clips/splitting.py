@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from soundraft import runtime
 from soundraft.clips.base import LabelledClips
@@ -12,7 +12,8 @@ from soundraft.manifest import SPLITS, Split
 from soundraft.runtime import UserError
 
 LEAST_VALIDATION = 0.1  # of the clips that a fold does not test
-FOLDS = ("official", "speaker", "k")
+FoldKind = Literal["official", "speaker", "k"]
+FOLDS = get_args(FoldKind)
 FOLDS_WITH_K = ("k", "speaker")  # of which one can say how many
 Parts = dict[Split, LabelledClips]
 
