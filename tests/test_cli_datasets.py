@@ -217,7 +217,7 @@ def test_options_that_a_corpus_does_not_take_and_names_that_are_none(say: Say, m
     say("download", "folder", "--output", "out", fails="--path is empty: folder needs it")
     say("download", "espeak", "--output", "out", "--fold", 2, fails="--fold: espeak does not take it")
     say("download", "folder", "--path", mine, "--output", "out", "--split", "best", fails="split 'best': give train")
-    say("download", "folder", "--path", mine, "--output", "out", "--limit", 0, code=2)
+    say("download", "folder", "--path", mine, "--output", "out", "--limit", -1, code=2)
     say("download", "folder", "--path", mine, "--output", "out", "--columns", "text", code=2)
     say(
         "download", "folder", "--path", mine, "--output", "out", "--role", "start", fails="--role: folder does not take"

@@ -72,11 +72,11 @@ def test_each_contradiction_has_a_clear_message(tmp_path: Path, changes: dict[st
 
 def test_options_are_found_by_the_names_of_their_keys() -> None:
     options = {"cycles": 6, "wer_threshold": 0.2, "seed": 1, "reward.labels.ignore_case": True, "temperature": None}
-    found = by_key(options)
+    found = by_key(options.items())
     expected = {"train.cycles": 6, "reward.wer_threshold": 0.2, "seed": 1, "reward.labels.ignore_case": True}
     assert found == expected
     with pytest.raises(ParamsError, match=r"train\.cycles is given twice"):
-        by_key({"cycles": 6, "train.cycles": 6})
+        by_key([("cycles", 6), ("train.cycles", 6)])
 
 
 def test_an_experiment_leaves_every_other_byte_of_the_file_as_it_is(tmp_path: Path) -> None:

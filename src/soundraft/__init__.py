@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+__version__ = "0.1.0"
+
 # imported when asked for: the command line and the stages begin without torch
 _EXPORTS = {
     "AudioDataset": "soundraft.corpora.base",

@@ -14,7 +14,7 @@ from typing import Any, Generic, TextIO, TypeVar
 from tqdm import tqdm
 
 from soundraft import runtime
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,10 +26,6 @@ PROBE_CLIPS = 4  # the first ones tell how long a clip takes
 LOG_INTERVAL_S = 10.0
 _CURSOR_UP = "\x1b[A"  # from the bar of a part of the work to that of the whole
 WORKERS_PAY_AFTER_S = 2.0  # starting two processes, each with its imports, takes about a second
-
-
-class BadClip(ValueError):
-    """This clip cannot be used; the message is the reason that goes into quarantine.jsonl."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,11 @@ _MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.
 
 
 class UserError(ValueError):
-    """Something the user can mend: the message says what, without a stack trace."""
+    """Something that the user can fix: the message says what, without a stack trace."""
+
+
+class BadClip(ValueError):
+    """This clip cannot be used; the message is the reason that goes into quarantine.jsonl."""
 
 
 def is_machine_fault(error: BaseException) -> bool:

@@ -139,14 +139,14 @@ def test_predict_tells_which_clips_are_set_aside(
     lines = [f"{table.parent}/{number % 48:02d}.wav" for number in range(48)] + ["gone.wav"]
     (tmp_path / "new.csv").write_text("audio\n" + "\n".join(lines) + "\n")
     argv = ("predict", "--model", run, "--dataset", "new.csv")
-    soundraft(capsys, *argv, code="1 of 49 clips could not be told")
+    soundraft(capsys, *argv, code="1 of 49 clips were rejected")
     assert len(pandas.read_parquet("predictions.parquet")) == 48
     (tmp_path / "new.csv").write_text(f"audio\nbad.wav\n{table.parent}/00.wav\n")
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     with pytest.raises(SystemExit):
         cli.main([str(word) for word in argv])
     said = capsys.readouterr().out
-    assert "set aside: bad.wav: not readable as audio" in said
+    assert "rejected: bad.wav: not readable as audio" in said
     assert "predictions.parquet: 1 clips" in said
     (tmp_path / "fsdd").mkdir()
     for name in ("00.wav", "01.wav"):
@@ -154,7 +154,7 @@ def test_predict_tells_which_clips_are_set_aside(
     (tmp_path / "fsdd/bad.wav").write_bytes(b"no audio")
     with pytest.raises(SystemExit, match="1 of 3 clips"):
         cli.main(["predict", "--model", str(run), "--dataset", "./fsdd"])
-    assert capsys.readouterr().out.count("set aside: ") == 1
+    assert capsys.readouterr().out.count("rejected: ") == 1
     argv = ("predict", "--model", run, "--dataset", "fsdd")
     soundraft(capsys, *argv, code="fsdd needs it; for the folder of that name write ./fsdd")
 
@@ -210,12 +210,12 @@ def test_pictures_are_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--model", "x"), "--model does not belong to a declaration"),
-        (("--set", "train.cycles=3"), "--set does not belong to a declaration"),
-        (("--samples-per-prompt", "3"), "--samples-per-prompt does not belong to a declaration"),
-        (("--dry-run",), "--dry-run does not belong to a declaration"),
+        (("--model", "x"), "--model is for RAFT"),
+        (("--set", "train.cycles=3"), "--set is for RAFT"),
+        (("--samples-per-prompt", "3"), "--samples-per-prompt is for RAFT"),
+        (("--dry-run",), "--dry-run is for RAFT"),
         (("--task", "asr"), "--task asr: a declaration is of the task classification"),
-        (("--k", "3"), "--k says how many folds"),
+        (("--k", "3"), "--k is the number of folds"),
         (("--folds", "k", "--test", "x"), "--test does not go with --folds"),
         (("--limit", "3"), "--limit is for corpora and folders"),
         (("--split", "train"), "--split is for corpora and folders"),
@@ -223,6 +223,7 @@ def test_pictures_are_those_there_are() -> None:
         (("--target", "colour"), "no column colour; it has audio, pitch, speaker, fold, age"),
         (("--dataset", "nowhere"), "nowhere: neither a folder nor a corpus"),
         (("--dataset", "nowhere.csv"), "nowhere.csv: no such file"),
+        (("--config", "digits"), "the subset of a corpus is --subset"),
         (("--config", "nowhere.yaml"), "cannot read nowhere.yaml: No such file"),
     ],
 )
@@ -253,7 +254,7 @@ def test_a_subset_is_called_as_in_train(
     command: str, table: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = (command, "--model", run, "--dataset", table, "--subset", "digits")
-    soundraft(capsys, *argv, code="--config is for corpora and folders")
+    soundraft(capsys, *argv, code="--subset is for corpora and folders")
 
 
 def test_extra_clips_are_named_on_the_command_line(

@@ -44,9 +44,3 @@ def test_tasks_do_not_mix(runs: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert "speech/predictions.parquet of speech recognition" in said
     pq.write_table(pa.table({"id": ["a"], "text": ["b"]}), runs / "odd.parquet")
     soundraft(capsys, "compare", runs / "one", runs / "odd.parquet", code="neither a recogniser (hits, substitutions")
-
-
-def test_its_help_names_both_tasks(capsys: pytest.CaptureFixture[str]) -> None:
-    said = " ".join(soundraft(capsys, "compare", "--help", code=0).split())
-    assert "by WER, or classifiers by accuracy and UAR" in said
-    assert "`soundraft evaluate --output` wrote" in said

@@ -52,7 +52,6 @@ def test_a_run_says_what_it_made_and_what_is_next(run: Path, data: Path, capsys:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--task", "tts"), "there is no training for the task 'tts'; there is asr"),
         (("--set", "train.tempratur=1.0"), "did you mean train.temperature?"),
         (("--set", "train.temperature=-1.0"), "train.temperature: got -1.0; allowed: greater than 0"),
         (("--dataset", "librispech"), "neither a folder nor a corpus; there are espeak"),
@@ -71,7 +70,8 @@ def test_what_cannot_be_is_told_in_a_line(
     assert "\n" not in str(end.value)
     assert not (tmp_path / "out").exists()
     soundraft(capsys, *command(data, tmp_path / "out", "--set", "x"), code=2)
-    soundraft(capsys, *command(data, tmp_path / "out", "--algorithm", "ppo"), code=2)
+    for wrong in (("--algorithm", "ppo"), ("--task", "tts"), ("--cycles", -1), ("--wer-threshold", "low")):
+        assert wrong[0] in soundraft(capsys, *command(data, tmp_path / "out", *wrong), code=2)
 
 
 def test_benchmark_tells_quality_and_speed(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +85,7 @@ def test_benchmark_tells_quality_and_speed(data: Path, tmp_path: Path, capsys: p
     assert f"in batches of {found['batch_clips']}" in said
     assert found["latency_p50_s"] <= found["latency_p95_s"]
     assert f"WER [95 % interval]  {found['wer']:.1%} [" in said
-    soundraft(capsys, *argv, "--task", "tts", code="no benchmark for the task 'tts'; there is asr")
+    soundraft(capsys, *argv, "--task", "classification", code="`soundraft evaluate` measures classifiers")
 
 
 def test_its_error_rate_is_that_of_the_run(run: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,57 +1,73 @@
-"""The command `soundraft`: a function and its options for each subcommand, all named in `COMMANDS`."""
+"""The command `soundraft`. A subcommand is two functions of a module here, `NAME_options(parser)` and `NAME(given)`.
+
+The module is imported only when its command is named: help comes at once.
+"""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
-from soundraft import runtime
-from soundraft.cli import corpora, look, predict, train
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft import __version__, runtime
+from soundraft.runtime import BadClip, UserError
 
 _INTERRUPTED = 130  # what a shell gives a program that Ctrl-C ended
-_MENDABLE = (PermissionError, NotADirectoryError, IsADirectoryError)  # where something was to be written
-COMMANDS = {
-    "datasets": corpora.DATASETS,
-    "inspect": look.INSPECT,
-    "train": train.TRAIN,
-    "evaluate": predict.EVALUATE,
-    "predict": predict.PREDICT,
-    "visualize": look.VISUALIZE,
-    "benchmark": predict.BENCHMARK,
-    "transcribe": predict.TRANSCRIBE,
-    "compare": look.COMPARE,
+_UNWRITABLE = (PermissionError, NotADirectoryError, IsADirectoryError)
+COMMANDS = {  # the module, and what the command does
+    "datasets": ("corpora", "List, describe, download, check and measure corpora."),
+    "inspect": ("look", "Show what a dataset, or a folder of token files, contains."),
+    "train": ("train", "Improve a speech recogniser by RAFT, or train the classifier that a declaration describes."),
+    "evaluate": ("predict", "Measure a classifier on clips whose labels are known."),
+    "predict": ("predict", "Predict labels of new recordings with a classifier, with probabilities."),
+    "visualize": ("look", "Draw the predictions of a classifier and its learning curves, as png, pdf or svg."),
+    "benchmark": ("predict", "Measure a speech recogniser: error rates with intervals, speed, memory."),
+    "transcribe": ("predict", "Transcribe recordings of any length: text, JSON with times, or subtitles."),
+    "compare": ("look", "Compare two runs on the same test clips: difference, interval and p value."),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; what the user can mend is one line and exit code 1."""
-    given = parser().parse_args(argv)
+    """Entry point; what the user can fix is one line and exit code 1."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    top = parser(words[0] if words else "")
+    given = top.parse_args(words)
+    if given.command is None:
+        top.print_help()
+        return
     name = " ".join(["soundraft", given.command, *([given.action] if "action" in given else [])])
     try:
-        COMMANDS[given.command].run(given)
+        getattr(_module(given.command), given.command)(given)
     except (UserError, BadClip, FloatingPointError) as error:  # the last: a training whose loss is not finite
         sys.exit(f"{name}: {error}")
-    except KeyboardInterrupt:  # what was begun is left out or can go on: every write is whole
+    except KeyboardInterrupt:  # every write is whole: what was begun is left out, or is continued by the next call
         print(f"\n{name}: stopped", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:  # `soundraft inspect … | head` is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if not (runtime.is_machine_fault(error) or isinstance(error, _MENDABLE)):
+        if not (runtime.is_machine_fault(error) or isinstance(error, _UNWRITABLE)):
             raise
         sys.exit(f"{name}: {error.strerror}: {error.filename}")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(command: str) -> argparse.ArgumentParser:
+    """The parser of all commands, with the options of the one that is named."""
     top = argparse.ArgumentParser(
         prog="soundraft",
         description="Corpora, training and recognition without the pipeline, and a look at what the pipeline makes. "
         "`dvc repro` runs the pipeline itself.",
         epilog="`soundraft COMMAND --help` shows the options of a command.",
     )
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        command.options(commands.add_parser(name, help=command.about, description=command.about))
+    top.add_argument("--version", action="version", version=f"soundraft {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (_, about) in COMMANDS.items():
+        options = commands.add_parser(name, help=about, description=about)
+        if name == command:
+            getattr(_module(name), f"{name}_options")(options)
     return top
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"soundraft.cli.{COMMANDS[command][0]}")

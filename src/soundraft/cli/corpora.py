@@ -18,13 +18,14 @@ from soundraft.cli.options import (
     OPTIONS,
     Chosen,
     Command,
-    add_choice,
-    add_columns,
+    add_corpus,
+    add_key,
     chosen,
+    columns_given,
+    option,
     positive,
     print_each,
     request,
-    share,
 )
 from soundraft.corpora import CorpusError, Request, archive, checks, loading
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
@@ -45,7 +46,7 @@ def splits_options(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--allow", action="append", default=[], choices=get_args(Kind), help="may be shared by splits; again for more"
     )
-    add_choice(options)
+    add_corpus(options)
 
 
 def splits(given: argparse.Namespace) -> None:
@@ -110,7 +111,7 @@ def stats_options(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--top", type=positive, default=_LABELS_SHOWN, metavar="N", help="the N most frequent labels (20)"
     )
-    add_choice(options)
+    add_corpus(options)
 
 
 def stats(given: argparse.Namespace) -> None:
@@ -183,7 +184,7 @@ def _as_json(info: CorpusInfo) -> dict[str, Any]:
 
 def describe_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
-    add_choice(options, limited=True)
+    add_corpus(options, [name for name in OPTIONS if name != "limit"])
 
 
 def describe(given: argparse.Namespace) -> None:
@@ -200,7 +201,7 @@ def describe(given: argparse.Namespace) -> None:
         absent = isinstance(error.__cause__, ConnectionError)
         reason = "nothing of it was downloaded here; --path can name a local copy" if absent else error
         print(f"one clip\n  none to show: {reason}\n")
-    needed = "".join(f" --{option} …" for option in sorted(info.needs) if getattr(given, option) is None)
+    needed = "".join(f" --{name} …" for name in map(option, sorted(info.needs)) if getattr(given, name) is None)
     given.limit = None
     print(f"next: soundraft datasets download {name}{needed}{_said(given)}")
 
@@ -212,7 +213,7 @@ def _section(title: str, facts: dict[str, str]) -> None:
 
 
 def _flags(names: frozenset[Any]) -> str:
-    return ", ".join(f"--{name}" for name in sorted(names)) or "none"
+    return ", ".join(f"--{option(name)}" for name in sorted(names)) or "none"
 
 
 def _example(name: str, info: CorpusInfo, asked: Request) -> dict[str, str]:
@@ -258,11 +259,8 @@ def _clip_facts(clip: Clip, root: Path) -> dict[str, str]:
 def download_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
     options.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where it goes")
-    options.add_argument(
-        "--max-bad-fraction", type=share, metavar="SHARE",
-        help="fail when a larger share of clips is bad, 0–1 (as in params.yaml)",
-    )  # fmt: skip
-    add_choice(options)
+    add_key(options, "limits.max_bad_fraction", dest="max_bad_fraction")
+    add_corpus(options)
 
 
 def download(given: argparse.Namespace) -> None:
@@ -313,13 +311,13 @@ def _strangers(folder: Path) -> list[Path]:
 
 def validate_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("path", type=Path, metavar="PATH", help="a folder of recordings, a list of them, an archive")
-    add_columns(options)
+    add_corpus(options, ("columns", "labels"))
 
 
 def validate(given: argparse.Namespace) -> None:
     from soundraft.corpora.checks import validate as find
 
-    findings = find(given.path, columns=dict(given.columns or ()), labels=tuple(given.labels or ()))
+    findings = find(given.path, columns=columns_given(given), labels=tuple(given.labels or ()))
     for finding in findings:
         print(f"{finding.place}: {finding.severity}: {finding.message} [{finding.code}]")
     errors = sum(finding.severity == "error" for finding in findings)
@@ -342,8 +340,7 @@ def _said(given: argparse.Namespace, *without: str) -> str:
         value = getattr(given, name, None)
         if value is None or name in without:
             continue
-        values = [f"{ours}={theirs}" for ours, theirs in value] if name == "columns" else value
-        words += [f"--{name}", *map(str, values if isinstance(values, list) else [values])]
+        words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     return "".join(f" {shlex.quote(word)}" for word in words) + " --output FOLDER"
 
 
@@ -376,4 +373,3 @@ ACTIONS = {
     "splits": Command("Whether its splits are apart.", splits_options, splits),
     "stats": Command("Durations, words, labels, speakers and rates by split.", stats_options, stats),
 }
-DATASETS = Command("Corpora: what there is, and whether it is in order.", datasets_options, datasets)

@@ -1,4 +1,4 @@
-"""`soundraft inspect`: what a dataset, or a folder of token files, holds."""
+"""`soundraft inspect`, `compare` and `visualize`: what a dataset contains, and what a run has reached."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import files
-from soundraft.cli.options import Command, count, positive
+from soundraft.cli.options import count, positive
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 
@@ -118,9 +118,6 @@ def _indices(text: str) -> list[int]:
     return [count(word.strip()) for word in text.split(",")]
 
 
-INSPECT = Command("Show what a dataset, or a folder of token files, holds.", inspect_options, inspect)
-
-
 # `soundraft compare`: whether one run is better than another, or only luckier in its test clips.
 
 
@@ -180,13 +177,6 @@ def _predictions(run: Path) -> Path:
     raise UserError(f"{run}: no {NAME} in it, nor in {PIPELINE} below; a run that has ended has one")
 
 
-COMPARE = Command(
-    "Compare two runs on the same test clips by WER, or classifiers by accuracy and UAR: interval and p value.",
-    compare_options,
-    compare,
-)
-
-
 # `soundraft visualize`: pictures of what a classifier says, and of how it learned.
 
 
@@ -243,8 +233,3 @@ def _found(source: Path, names: tuple[str, ...]) -> Path:
     if found is None:
         raise UserError(f"{source}: no {names[0]} in it, nor {names[1]}")
     return found
-
-
-VISUALIZE = Command(
-    "Draw what a classifier says, and how it learned, as png, pdf or svg.", visualize_options, visualize
-)

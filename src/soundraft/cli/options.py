@@ -1,23 +1,26 @@
-"""What every subcommand is, and how its numbers are read."""
+"""Options of the command line: those that are keys of params.yaml, and those that name a corpus or recordings."""
 
 import argparse
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
-from soundraft import corpora, distributed
-from soundraft.corpora import Request, loading
-from soundraft.corpora.base import Fetched, Role
-from soundraft.corpora.loading import CorpusDataset
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
 from soundraft.manifest import MANIFEST_NAME, Clip, Rejected, read_manifest
+from soundraft.params import by_key, defaults, explain
+from soundraft.params.base import about, choices, fields_of, is_section
+from soundraft.params.sections import Params, Role
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
+    from soundraft.corpora import Request
+    from soundraft.corpora.loading import CorpusDataset
     from soundraft.models import Recognizer
 
-
+_Options = argparse._ActionsContainer  # a parser, or a group of its options
 SHOWN_ITEMS = 20
 
 
@@ -32,14 +35,8 @@ class Command:
 
 def count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of clips")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
     return int(text)
-
-
-def share(text: str) -> float:
-    if not re.fullmatch(r"\d*\.?\d+", text) or float(text) > 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
-    return float(text)
 
 
 def positive(text: str) -> int:
@@ -49,25 +46,109 @@ def positive(text: str) -> int:
 
 
 def print_each(what: str, items: Sequence[Rejected]) -> None:
-    """The items and their reasons, as many as a person reads."""
+    """The first items with their reasons, and how many more there are."""
     for bad in items[:SHOWN_ITEMS]:
         print(f"{what}: {bad.path}: {bad.reason}")
     if len(items) > SHOWN_ITEMS:
         print(f"{what}: {len(items) - SHOWN_ITEMS:,} more")
 
 
-# How a corpus is named on the command line: the options of `corpus.target` in params.yaml, or a folder.
+def show(line: str) -> None:
+    """Print at once, from one of several processes."""
+    from soundraft import distributed
+
+    if distributed.is_main():
+        print(line, flush=True)
 
 
-_TEXTS = {
-    "split": "train, validation, test, or a split of the source by its own name (all)",
-    "revision": "commit, tag or branch of a hub repository (where the corpus publishes today)",
-    "config": "the corpus's subset (its own choice)",
-    "language": "code of the language, for {}",
-    "path": "folder, file or archive of the recordings; for hub a hub id, for python module:Class",
-}
-_OWN = ("folder", "jsonl")  # the person's own recordings
-OPTIONS = (*_TEXTS, "limit", "columns", "labels", "fold", "seed", "role")
+# Keys of params.yaml: name, type, choices, range, default and help of an option are those of the section's field.
+
+FIELDS = {key: field for key, field in fields_of(Params) if not is_section(field)}
+
+
+def add_keys(options: _Options, *keys: str) -> None:
+    for key in keys:
+        add_key(options, key)
+
+
+def add_key(
+    options: _Options,
+    key: str,
+    *,
+    flag: str = "",
+    dest: str = "",
+    default: Any = None,
+    text: str = "",
+) -> None:
+    """An option for a key of params.yaml; where it is not given its value is `None`.
+
+    Args:
+        flag: its name, where that is not the last part of the key.
+        dest: its name among the parsed options, where that is not the key.
+        default: as the help shows it, where it is not that of params.yaml.
+        text: its help, where it means more or less than in params.yaml.
+    """
+    field = FIELDS[key]
+    kind, flag = field.annotation, flag or f"--{key.rsplit('.', 1)[-1].replace('_', '-')}"
+    form: dict[str, Any] = {"metavar": flag[2:].upper(), "choices": choices(kind) or None}
+    if kind is bool:
+        form = {"action": argparse.BooleanOptionalAction}
+    elif get_origin(kind) is list:
+        form |= {"nargs": "+", "type": _reader(get_args(kind)[0])}
+    else:
+        form["type"] = _reader(Annotated[kind, field])
+    value = defaults().leaves()[key] if default is None else default
+    shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    help_text = (text or about(field)) + (f" (default: {shown})" if shown and value is not None else "")
+    options.add_argument(flag, dest=dest or key, default=None, help=help_text.replace("%", "%%"), **form)
+
+
+def add_set(options: _Options) -> None:
+    """`--set KEY=VALUE`, for the keys that have no option."""
+    options.add_argument(
+        "--set", nargs="+", default=[], type=_setting, action="extend", metavar="KEY=VALUE", dest="settings",
+        help="Any other key of params.yaml, such as train.rounds_per_cycle=4.",
+    )  # fmt: skip
+
+
+def keys_given(given: argparse.Namespace) -> dict[str, Any]:
+    """The keys of params.yaml that were given, and their values.
+
+    Raises:
+        ParamsError: when one is given twice.
+    """
+    return by_key(
+        [*((key, value) for key, value in vars(given).items() if key in FIELDS), *getattr(given, "settings", ())]
+    )
+
+
+def _reader(kind: Any) -> Callable[[str], Any]:
+    """What reads an option's text; argparse names the option when the field does not allow it."""
+
+    def read(text: str) -> Any:
+        try:
+            return TypeAdapter(kind).validate_strings(text)
+        except ValidationError as error:
+            raise argparse.ArgumentTypeError("; ".join(explain(item) for item in error.errors())) from error
+
+    return read
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not (key and sign and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE, such as train.rounds_per_cycle=4")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} cannot be read as a value") from error
+
+
+# A corpus or recordings: the keys of `corpus.target`, under their own names in the parsed options.
+
+OPTIONS = ("path", "split", "limit", "revision", "subset", "language", "columns", "labels", "fold", "seed", "role")
+_KEYS = {"subset": "corpus.target.config", "seed": "corpus.seed"}
+OF_MODELS = "Language code, for corpora in several languages, and for what a multilingual Whisper transcribes."
 
 
 @dataclass(frozen=True)
@@ -80,54 +161,54 @@ class Chosen:
     rejected: list[Rejected]
 
 
-def add_choice(
-    options: argparse.ArgumentParser,
-    *,
-    limited: bool = False,
-    seed_of: str = "everything that is drawn (0)",
-    language_of: str = "corpora in several",
-    texts: Mapping[str, str] | None = None,
-) -> None:
+class _Refused(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        parser.error("--config is for a declaration, which this command does not read; a corpus's subset is --subset")
+
+
+def option(name: str) -> str:
+    """What an option of a corpus is called here: `config` is `subset`, as `--config` always is a declaration."""
+    return "subset" if name == "config" else name
+
+
+def add_corpus(options: _Options, names: Collection[str] = OPTIONS, *, texts: Mapping[str, str] | None = None) -> None:
     """The options that say which part of a corpus is meant.
 
     Args:
-        limited: the command itself says how many clips.
-        seed_of, language_of: what the command takes `--seed` and `--language` for.
-        texts: help of options that mean something else for the command.
+        names: of `OPTIONS`.
+        texts: help of options that mean more for the command.
     """
-    add = options.add_argument
-    for name, about in (_TEXTS | dict(texts or {})).items():
-        add(f"--{name}", metavar=name.upper(), help=about.format(language_of))
-    if not limited:
-        add("--limit", type=positive, metavar="N", help="at most N clips of each split (all)")
-    add_columns(options)
-    add("--fold", type=positive, metavar="N", help="the official fold, or speaker, that is test, from 1 (1)")
-    add("--seed", type=int, metavar="N", help=f"of {seed_of}")
-    add("--role", choices=get_args(Role), help="whose voices espeak speaks with (target)")
+    for name in names:
+        if name == "role":
+            options.add_argument("--role", choices=get_args(Role), help="Whose voices espeak takes (default: target)")
+        else:
+            key = _KEYS.get(name, f"corpus.target.{name}")
+            add_key(options, key, flag=f"--{name}", dest=name, text=(texts or {}).get(name, ""))
+    if "--config" not in options._option_string_actions:
+        options.add_argument("--config", action=_Refused, help=argparse.SUPPRESS)
 
 
-def add_columns(options: argparse.ArgumentParser) -> None:
-    """The options that say how a list is to be read."""
-    add = options.add_argument
-    add("--columns", nargs="+", metavar="OURS=THEIRS", type=_column, help="columns that the source names otherwise")
-    add("--labels", nargs="+", metavar="LABEL", help="the labels that may occur (all)")
+def request(given: argparse.Namespace, name: str, *, path: Path | None = None, unlabelled: bool = False) -> "Request":
+    """The part of a corpus that the options describe."""
+    from soundraft.corpora import loading
 
-
-def request(given: argparse.Namespace, name: str, *, path: Path | None = None, unlabelled: bool = False) -> Request:
-    """What the options ask of a corpus."""
-    options = {"split": None, "limit": None, **_options(given, path)}
-    return loading.make_request(name, **options, asked_as="--", unlabelled=unlabelled and name in _OWN)
+    options = {"split": None, **_options(given, path)}
+    options["limit"] = options.get("limit") or None
+    return loading.make_request(name, **options, asked_as="--", unlabelled=unlabelled and name in ("folder", "jsonl"))
 
 
 def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> Chosen:
-    """The corpus that `given.corpus` names: one of the registry, a folder with a manifest, or a person's recordings.
+    """The corpus that `given.corpus` names: one of the registry, a folder with a manifest, or the user's recordings.
 
     Args:
-        unlabelled: a person's recordings may lack texts, as of `Request`.
+        unlabelled: the user's recordings may lack texts, as of `Request`.
 
     Raises:
         UserError: when it is none of these.
     """
+    from soundraft import corpora
+    from soundraft.corpora import loading
+
     place = Path(given.corpus)
     if given.corpus in corpora.CORPORA:
         try:
@@ -138,18 +219,27 @@ def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> Chosen:
     elif (place / MANIFEST_NAME).is_file() and not _options(given, None):
         return Chosen(str(place), read_manifest(place / MANIFEST_NAME), place, [])
     elif place.exists():
-        _refuse_folder_of_corpora(place)
+        inside = sorted(path.parent.name for path in place.glob(f"*/{MANIFEST_NAME}"))
+        if inside and not (place / MANIFEST_NAME).is_file():
+            raise UserError(f"{place} holds several corpora; name one of them: {', '.join(inside)}")
         fetched = loading.fetch_to_cache("folder", request(given, "folder", path=place, unlabelled=unlabelled))
     else:
         raise UserError(f"{given.corpus}: neither a folder nor a corpus; there are {', '.join(corpora.CORPORA)}")
     return Chosen(given.corpus, fetched.clips, fetched.root, fetched.rejected)
 
 
+def columns_given(given: argparse.Namespace) -> dict[str, str]:
+    """The source's column for each of ours that was named."""
+    return dict(column.split("=", 1) for column in given.columns or ())
+
+
 def _options(given: argparse.Namespace, path: Path | None) -> dict[str, Any]:
     """The options that were given."""
-    found = {name: getattr(given, name) for name in OPTIONS if getattr(given, name) is not None}
+    found = {name: getattr(given, name) for name in OPTIONS if getattr(given, name, None) is not None}
+    if "subset" in found:
+        found["config"] = found.pop("subset")
     if given.columns:
-        found["columns"] = dict(given.columns)
+        found["columns"] = columns_given(given)
     if path is not None:
         if "path" in found:
             raise UserError("--path goes with the name of a corpus; here the folder is named already")
@@ -157,59 +247,38 @@ def _options(given: argparse.Namespace, path: Path | None) -> dict[str, Any]:
     return found
 
 
-def _refuse_folder_of_corpora(place: Path) -> None:
-    """`data/raw` holds two corpora: one of them must be named."""
-    inside = sorted(path.parent.name for path in place.glob(f"*/{MANIFEST_NAME}"))
-    if inside and not (place / MANIFEST_NAME).is_file():
-        raise UserError(f"{place} holds several corpora; name one of them: {', '.join(inside)}")
-
-
-def _column(text: str) -> tuple[str, str]:
-    ours, sign, theirs = text.partition("=")
-    if not (ours and sign and theirs):
-        raise argparse.ArgumentTypeError(f"{text!r} is not OURS=THEIRS, such as text=sentence")
-    return ours, theirs
-
-
-# What several commands are given: a corpus or recordings, and a model with its language.
-
-
-MODEL_LANGUAGE = "corpora in several, and what a multilingual Whisper transcribes"
-
-
-def tell(line: str) -> None:
-    """Print at once, from one of several processes."""
-    if distributed.is_main():
-        print(line, flush=True)
-
-
 def dataset_of(
     given: argparse.Namespace, *, seed: int | None, unlabelled: bool = False, quiet: bool = False
-) -> CorpusDataset:
+) -> "CorpusDataset":
     """The corpus or the recordings that `given.corpus` names, with the options that say which part of them.
 
     Args:
         seed: of what is drawn to make it.
         unlabelled: recordings may lack texts.
-        quiet: what is set aside is not told here: it is told later, with what else is.
+        quiet: rejected clips are not printed: they come with those of the run.
     """
+    from soundraft import corpora, distributed
+    from soundraft.corpora.base import Fetched
+    from soundraft.corpora.loading import CorpusDataset
+
     takes = corpora.CORPORA[given.corpus].info.takes if given.corpus in corpora.CORPORA else ()
     part = argparse.Namespace(**vars(given))
     part.seed = seed
-    part.language = given.language if "language" in takes else None  # else it is the model's alone
+    part.language = given.language if "language" in takes else None  # else it is for the model alone
     which = chosen(part, unlabelled=unlabelled)
     if not which.clips:
         raise UserError(f"{which.title}: no clips")
     if distributed.is_main() and not quiet:
-        print_each("set aside", which.rejected)
+        print_each("rejected", which.rejected)
     return CorpusDataset(which.title, Fetched(which.clips, len(which.clips), which.rejected, which.root))
 
 
 def language_of(given: argparse.Namespace) -> str:
-    """What a multilingual model shall transcribe: of the codes en_us and zh-CN the first part; else the corpus's own.
-
-    Empty where neither says one.
+    """The language that a multilingual model transcribes: the one given (of en_us and zh-CN the first part), else the
+    only one of the corpus, else nothing.
     """
+    from soundraft import corpora
+
     if given.language:
         return str(given.language).replace("_", "-").split("-")[0].lower()
     name = getattr(given, "corpus", None)
@@ -221,3 +290,21 @@ def load_model(name: str, given: argparse.Namespace) -> "Recognizer":
     from soundraft import models
 
     return models.load_recognizer(name, language=language_of(given) or None)
+
+
+def data_of(given: argparse.Namespace, *, seed: int | None = None, unlabelled: bool = False) -> "CorpusDataset | str":
+    """What `--dataset` names: the path of a table or a recording, or a corpus with the options that say which part.
+
+    Args:
+        seed, unlabelled: as of `dataset_of`.
+    """
+    from soundraft import corpora
+    from soundraft.audio.io import AUDIO_SUFFIXES
+    from soundraft.clips.opening import TABLES
+
+    if given.corpus in corpora.CORPORA or not given.corpus.lower().endswith((*TABLES, *AUDIO_SUFFIXES)):
+        return dataset_of(given, seed=seed, unlabelled=unlabelled, quiet=True)
+    for name in OPTIONS:
+        if name not in ("seed", "columns") and getattr(given, name) is not None:
+            raise UserError(f"--{name} is for corpora and folders; {given.corpus} is a file")
+    return str(given.corpus)

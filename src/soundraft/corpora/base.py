@@ -14,10 +14,10 @@ import numpy as np
 from soundraft import files
 from soundraft.manifest import Clip, Rejected, Split
 from soundraft.parallel import progress_over
+from soundraft.params.sections import Role
 from soundraft.runtime import UserError
 
 SOURCE_NAME = "source.json"
-Role = Literal["start", "target"]
 Option = Literal["path", "split", "revision", "config", "language", "columns", "labels", "fold"]
 
 

@@ -3,7 +3,7 @@
 import difflib
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,7 +90,7 @@ def changed(params: Params, values: Mapping[str, Any]) -> Params:
     return result
 
 
-def by_key(options: Mapping[str, Any]) -> dict[str, Any]:
+def by_key(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Options by their key in params.yaml: `cycles` is `train.cycles`, `wer_threshold` is `reward.wer_threshold`.
 
     A name is a whole key, or that of a key in one of `NAMED`; options that are `None` are left out.
@@ -99,7 +99,7 @@ def by_key(options: Mapping[str, Any]) -> dict[str, Any]:
         ParamsError: for a key that is given twice.
     """
     found: dict[str, Any] = {}
-    for name, value in options.items():
+    for name, value in options:
         if value is not None:
             key = next((prefix + name for prefix in NAMED if prefix + name in _keys()), name)
             if key in found:

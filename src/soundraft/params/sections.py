@@ -11,6 +11,7 @@ CorpusName = Literal[
     "espeak", "fsdd", "librispeech", "common_voice", "fleurs", "voxceleb", "audioset", "speech_commands", "esc50",
     "urbansound8k", "emodb", "minds14", "speech_massive", "folder", "jsonl", "hub", "python",
 ]  # fmt: skip
+Role = Literal["start", "target"]  # of the two corpora
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
 Materialize = Literal["copy", "link", "none", "embed"]
 FindingCode = Literal[
