@@ -69,4 +69,4 @@ def request(params: Params, role: Role) -> Request:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, help_text=__doc__)

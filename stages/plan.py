@@ -9,7 +9,6 @@ from pathlib import Path
 import yaml
 
 from soundraft import stage
-from soundraft import stage as cycles
 from soundraft.params import load_params
 
 CYCLES = Path("cycles.yaml")
@@ -18,9 +17,9 @@ CYCLES = Path("cycles.yaml")
 def main() -> None:
     params = load_params()
     listed = [item["cycle"] for item in yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"].values()]
-    cycles.write_plan(listed, params.train.cycles)
+    stage.write_plan(listed, params.train.cycles)
     print(f"plan: {params.train.cycles} of {len(listed)} cycles are active")
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.run(main, help_text=__doc__)

@@ -1,4 +1,4 @@
-"""The plan of cycles: which are active, and what stands in for the model of one that is not.
+"""How a stage script starts and ends, and which cycles are active.
 
 Imports nothing heavy: a stage of an inactive cycle ends in milliseconds.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from soundraft import distributed, files, runtime
 from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import defaults
+from soundraft.params.options import add_key
 from soundraft.runtime import UserError
 
 PLAN = Path("data/plan")
@@ -36,11 +37,14 @@ def write_marker(folder: Path) -> None:
         files.write_json(out / MARKER_NAME, {"active": False})
 
 
-# How a stage script starts and ends: its cycle, what it cost on this machine, or a clear message and exit code 1.
+def run(main: Callable[[], None], *, help_text: str | None = None) -> None:
+    """Call a stage's `main`. Of what the user can fix only the message is shown; our bugs keep their stack trace.
 
-
-def run(main: Callable[[], None]) -> None:
-    """Call a stage's `main`. What the user can mend is told without a stack trace; our bugs keep theirs."""
+    Args:
+        help_text: of a stage that takes no options: `--help` shows it, and anything else is refused.
+    """
+    if help_text is not None:
+        parser(help_text).parse_args()
     name = Path(sys.argv[0]).name.removesuffix(".py")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     started = time.monotonic()
@@ -51,7 +55,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        left = "; nothing half-written is left: mend it and run again" if runtime.is_machine_fault(error) else ""
+        left = "; nothing half-written is left: fix it and run again" if runtime.is_machine_fault(error) else ""
         sys.exit(f"{name}: {error.strerror}: {error.filename}{left}")
     if not distributed.is_main():
         return
@@ -77,11 +81,9 @@ def parser(help_text: str | None) -> argparse.ArgumentParser:
 
 
 def add_max_bad_fraction(parser: argparse.ArgumentParser) -> None:
-    """The option of the stages that set clips aside when they run alone."""
-    help_text = "fail when a larger share of clips is bad, 0–1 (%(default)s)"
-    parser.add_argument(
-        "--max-bad-fraction", type=float, metavar="SHARE", default=defaults().limits.max_bad_fraction, help=help_text
-    )
+    """The option of the stages that reject clips when they run alone."""
+    add_key(parser, "limits.max_bad_fraction", dest="max_bad_fraction")
+    parser.set_defaults(max_bad_fraction=defaults().limits.max_bad_fraction)
 
 
 def check_has_no_manifest(folder: Path, option: str) -> None:

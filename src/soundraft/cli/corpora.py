@@ -19,7 +19,6 @@ from soundraft.cli.options import (
     Chosen,
     Command,
     add_corpus,
-    add_key,
     chosen,
     columns_given,
     option,
@@ -32,6 +31,7 @@ from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
 from soundraft.corpora.checks import Check, Kind, Leak
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, read_manifest
 from soundraft.params import defaults
+from soundraft.params.options import add_key
 from soundraft.runtime import UserError
 from soundraft.tables import columns, wrapped
 

@@ -4,15 +4,11 @@ import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
-
-import yaml
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, get_args
 
 from soundraft.manifest import MANIFEST_NAME, Clip, Rejected, read_manifest
-from soundraft.params import by_key, defaults, explain
-from soundraft.params.base import about, choices, fields_of, is_section
-from soundraft.params.sections import Params, Role
+from soundraft.params.options import Options, add_key
+from soundraft.params.sections import Role
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +16,6 @@ if TYPE_CHECKING:
     from soundraft.corpora.loading import CorpusDataset
     from soundraft.models import Recognizer
 
-_Options = argparse._ActionsContainer  # a parser, or a group of its options
 SHOWN_ITEMS = 20
 
 
@@ -61,89 +56,6 @@ def show(line: str) -> None:
         print(line, flush=True)
 
 
-# Keys of params.yaml: name, type, choices, range, default and help of an option are those of the section's field.
-
-FIELDS = {key: field for key, field in fields_of(Params) if not is_section(field)}
-
-
-def add_keys(options: _Options, *keys: str) -> None:
-    for key in keys:
-        add_key(options, key)
-
-
-def add_key(
-    options: _Options,
-    key: str,
-    *,
-    flag: str = "",
-    dest: str = "",
-    default: Any = None,
-    text: str = "",
-) -> None:
-    """An option for a key of params.yaml; where it is not given its value is `None`.
-
-    Args:
-        flag: its name, where that is not the last part of the key.
-        dest: its name among the parsed options, where that is not the key.
-        default: as the help shows it, where it is not that of params.yaml.
-        text: its help, where it means more or less than in params.yaml.
-    """
-    field = FIELDS[key]
-    kind, flag = field.annotation, flag or f"--{key.rsplit('.', 1)[-1].replace('_', '-')}"
-    form: dict[str, Any] = {"metavar": flag[2:].upper(), "choices": choices(kind) or None}
-    if kind is bool:
-        form = {"action": argparse.BooleanOptionalAction}
-    elif get_origin(kind) is list:
-        form |= {"nargs": "+", "type": _reader(get_args(kind)[0])}
-    else:
-        form["type"] = _reader(Annotated[kind, field])
-    value = defaults().leaves()[key] if default is None else default
-    shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    help_text = (text or about(field)) + (f" (default: {shown})" if shown and value is not None else "")
-    options.add_argument(flag, dest=dest or key, default=None, help=help_text.replace("%", "%%"), **form)
-
-
-def add_set(options: _Options) -> None:
-    """`--set KEY=VALUE`, for the keys that have no option."""
-    options.add_argument(
-        "--set", nargs="+", default=[], type=_setting, action="extend", metavar="KEY=VALUE", dest="settings",
-        help="Any other key of params.yaml, such as train.rounds_per_cycle=4.",
-    )  # fmt: skip
-
-
-def keys_given(given: argparse.Namespace) -> dict[str, Any]:
-    """The keys of params.yaml that were given, and their values.
-
-    Raises:
-        ParamsError: when one is given twice.
-    """
-    return by_key(
-        [*((key, value) for key, value in vars(given).items() if key in FIELDS), *getattr(given, "settings", ())]
-    )
-
-
-def _reader(kind: Any) -> Callable[[str], Any]:
-    """What reads an option's text; argparse names the option when the field does not allow it."""
-
-    def read(text: str) -> Any:
-        try:
-            return TypeAdapter(kind).validate_strings(text)
-        except ValidationError as error:
-            raise argparse.ArgumentTypeError("; ".join(explain(item) for item in error.errors())) from error
-
-    return read
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, sign, value = text.partition("=")
-    if not (key and sign and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE, such as train.rounds_per_cycle=4")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"{value!r} cannot be read as a value") from error
-
-
 # A corpus or recordings: the keys of `corpus.target`, under their own names in the parsed options.
 
 OPTIONS = ("path", "split", "limit", "revision", "subset", "language", "columns", "labels", "fold", "seed", "role")
@@ -171,7 +83,7 @@ def option(name: str) -> str:
     return "subset" if name == "config" else name
 
 
-def add_corpus(options: _Options, names: Collection[str] = OPTIONS, *, texts: Mapping[str, str] | None = None) -> None:
+def add_corpus(options: Options, names: Collection[str] = OPTIONS, *, texts: Mapping[str, str] | None = None) -> None:
     """The options that say which part of a corpus is meant.
 
     Args:

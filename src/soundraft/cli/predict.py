@@ -12,18 +12,16 @@ from soundraft import files
 from soundraft.cli.options import (
     OF_MODELS,
     add_corpus,
-    add_key,
-    add_keys,
     columns_given,
     data_of,
     dataset_of,
-    keys_given,
     load_model,
     positive,
     print_each,
 )
 from soundraft.manifest import SPLITS, Rejected
 from soundraft.params import changed, defaults
+from soundraft.params.options import add_key, add_keys, keys_given
 from soundraft.runtime import BadClip, UserError
 
 if TYPE_CHECKING:

@@ -8,17 +8,14 @@ from soundraft.cli.options import (
     OF_MODELS,
     OPTIONS,
     add_corpus,
-    add_key,
-    add_keys,
-    add_set,
     data_of,
     dataset_of,
-    keys_given,
     language_of,
     positive,
     print_each,
     show,
 )
+from soundraft.params.options import add_key, add_keys, add_set, keys_given
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:

@@ -110,20 +110,18 @@ def by_key(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def explain(item: Any) -> str:
     """One line for one problem that pydantic found: where, what was given, what is allowed."""
-    key = ".".join(str(part) for part in item["loc"])
-    given = item["input"]
+    key, given = ".".join(str(part) for part in item["loc"]), item["input"]
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("a ")
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(key)}"
-    if item["type"] == "missing":
-        return f"{key}: missing"
-    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if item["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    hint = ""
-    if isinstance(given, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", given.strip(), re.IGNORECASE):
-        mantissa, exponent = re.split("e", given.strip(), flags=re.IGNORECASE)
-        hint = f" (YAML reads {given} as text: write {mantissa}.0e{exponent})"
-    return f"{key}: got {given!r}; allowed: {message.removeprefix('a ')}{hint}"
+        message = f"unknown key{_nearest(key)}"
+    elif item["type"] == "missing":
+        message = "missing"
+    elif item["type"] != "value_error":
+        message = f"got {given!r}; allowed: {message}"
+        if isinstance(given, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", given.strip(), re.IGNORECASE):
+            mantissa, exponent = re.split("e", given.strip(), flags=re.IGNORECASE)
+            message += f" (YAML reads {given} as text: write {mantissa}.0e{exponent})"
+    return f"{key}: {message}" if key else message
 
 
 def _validated(tree: Any) -> tuple[Params | None, list[str]]:
