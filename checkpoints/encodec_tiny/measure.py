@@ -23,7 +23,7 @@ from soundraft.audio import codec, io
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ
 from soundraft.clips.batches import Utterances
 from soundraft.manifest import MANIFEST_NAME, read_manifest
-from soundraft.metrics import text as metric
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.parallel import progress_over
 from soundraft.runtime import UserError, derive_seed
 from soundraft.tasks import asr
@@ -103,8 +103,8 @@ def main() -> None:
         features = [recognizer.extract(io.resample(wave, SAMPLE_RATE_HZ, recognizer.sample_rate_hz)) for wave in made]
         spoken = Utterances([clip.id for clip in clips], [clip.text or "" for clip in clips], features)
         scored = asr.recognize(recognizer, spoken, normalizer=NORMALIZER, title=name)
-        low, high = metric.bootstrap_interval(scored.words, samples=BOOTSTRAP_SAMPLES, seed=given.seed)
-        stdout.write(f"| {name} | {distance(originals, made):.3f} | {scored.wer:.1%} [{low:.1%}–{high:.1%}] |\n")
+        wer = scored.estimate("wer", Bootstrap(BOOTSTRAP_SAMPLES, given.seed))
+        stdout.write(f"| {name} | {distance(originals, made):.3f} | {wer} |\n")
     size = sum((given.codec / name).stat().st_size for name in ("config.json", "model.safetensors"))
     stdout.write(
         f"\n{codebook_table(tiny.model, originals)}\n\n"

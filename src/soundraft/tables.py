@@ -1,11 +1,27 @@
-"""Rows of cells as lines of text whose columns stand under each other."""
+"""Names and rows of cells as text: lists, tables of a terminal, tables in markdown."""
 
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache, partial
 
 GAP = 2
 LEAST_WIDTH = 8
+LISTED = 10
+
+
+def shortened(names: Iterable[str], *, joint: str = ", ") -> str:
+    """The first ten names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return joint.join(listed[:LISTED]) + more
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in markdown whose columns stand under each other."""
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells)
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:

@@ -11,7 +11,7 @@ from soundraft import cli, files
 from soundraft.cli import look
 from soundraft.evaluation import label_plots
 from soundraft.evaluation.predictions import write_predictions
-from soundraft.evaluation.scores import predicted
+from soundraft.evaluation.scores import score_labels
 from tests.tasks import tones
 from tests.test_cli import pixels, soundraft
 
@@ -197,7 +197,7 @@ def test_every_picture(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_what_no_font_has_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = ["\U0010fffd", "calm"]
-    write_predictions(tmp_path / "p.parquet", predicted(["a", "b"], np.eye(2), labels, references=labels))
+    write_predictions(tmp_path / "p.parquet", score_labels(["a", "b"], np.eye(2), labels, references=labels))
     argv = ("visualize", "--visualization", "calibration", "--from", tmp_path / "p.parquet", "--output")
     said = soundraft(capsys, *argv, tmp_path / "p.png")
     assert r"note: no installed font has '\U0010fffd' of the labels: drawn as boxes" in said.splitlines()

@@ -11,9 +11,9 @@ import pytest
 from matplotlib import font_manager
 from sklearn.metrics import auc, average_precision_score
 
-from soundraft.evaluation import label_plots, plots, scores
+from soundraft.evaluation import label_plots, plots
 from soundraft.evaluation.label_plots import ANSWERS, NAMES, visualize
-from soundraft.evaluation.scores import Predicted, predicted
+from soundraft.evaluation.scores import Scores, score_labels
 from soundraft.metrics.labels import row_entropy
 from soundraft.runtime import UserError
 
@@ -22,14 +22,14 @@ HISTORY = [{"epoch": n, "loss": 3 / n, "learning_rate": 0.001, "validation": 1 -
 
 def answers(
     labels: int, clips: int = 80, present: int | None = None, name: str = "label", strength: float = 1.0
-) -> Predicted:
+) -> Scores:
     rng = np.random.default_rng(labels)
     right = rng.integers(0, present or labels, clips)
     shares = rng.dirichlet(np.ones(labels), clips)
     shares[np.arange(clips), right] += strength * rng.random(clips)
     shares /= shares.sum(1, keepdims=True)
     names = [f"{name} {number}" for number in range(labels)]
-    return predicted([f"c{n}" for n in range(clips)], shares, names, references=[names[place] for place in right])
+    return score_labels([f"c{n}" for n in range(clips)], shares, names, references=[names[place] for place in right])
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
@@ -37,7 +37,7 @@ def answers(
 def test_a_picture_is_a_file_of_its_kind_with_the_same_bytes_twice(name: str, suffix: str, tmp_path: Path) -> None:
     paths = [tmp_path / f"one.{suffix}", tmp_path / f"other.{suffix}"]
     for path in paths:
-        visualize(name, path, given=answers(3), history=HISTORY)
+        visualize(name, path, scores=answers(3), history=HISTORY)
     data = paths[0].read_bytes()
     assert data.startswith({"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix])
     assert data == paths[1].read_bytes()
@@ -55,10 +55,10 @@ def test_a_picture_is_a_file_of_its_kind_with_the_same_bytes_twice(name: str, su
     ],
     ids=["two", "sixty", "absent", "one", "one clip"],
 )
-def test_every_number_of_labels_is_drawn_without_complaint(name: str, given: Predicted, tmp_path: Path) -> None:
+def test_every_number_of_labels_is_drawn_without_complaint(name: str, given: Scores, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        visualize(name, tmp_path / "x.png", given=given)
+        visualize(name, tmp_path / "x.png", scores=given)
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -93,7 +93,7 @@ def curves(figure: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def test_a_long_name_does_not_make_the_matrix_smaller() -> None:
     def drawn(*names: str) -> tuple[np.ndarray, list[str]]:
         shares = np.tile(np.eye(len(names)), (2, 1))
-        given = predicted([str(n) for n in range(len(shares))], shares, names, references=[*names, *names])
+        given = score_labels([str(n) for n in range(len(shares))], shares, names, references=[*names, *names])
         figure = label_plots.confusion_matrix(given)
         return figure.get_size_inches(), [text.get_text() for text in figure.axes[0].get_yticklabels()]
 
@@ -109,7 +109,7 @@ def test_a_long_name_does_not_make_the_matrix_smaller() -> None:
 
 def test_below_the_curves_are_the_areas_in_the_legend() -> None:
     given = answers(5)
-    found = scores.label_scores(given)
+    found = given.label_scores
     roc = label_plots.roc_curves(given)
     assert {name: auc(*curve) for name, curve in curves(roc).items()} == pytest.approx(
         {score.label: score.roc_auc for score in found.classes}
@@ -139,7 +139,7 @@ def test_precision_begins_with_what_was_measured() -> None:
 def test_of_many_labels_the_mean_and_the_worst_stand_out() -> None:
     given = answers(30, clips=600)
     figure = label_plots.roc_curves(given)
-    worst = sorted(scores.label_scores(given).classes, key=lambda score: score.roc_auc or 0)[:5]
+    worst = sorted(given.label_scores.classes, key=lambda score: score.roc_auc or 0)[:5]
     assert set(curves(figure)) == {score.label for score in worst}
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert texts[:3] == ["25 other labels", "mean of all labels", "the 5 worst:"]
@@ -162,7 +162,7 @@ def test_labels_stand_by_their_frequency() -> None:
     widths = [bar.get_width() for bar in clips.patches]
     assert widths == sorted(widths, reverse=True)
     assert sum(widths) == 80
-    by_label = {score.label: score.f1 for score in scores.label_scores(given).classes}
+    by_label = {score.label: score.f1 for score in given.label_scores.classes}
     shown = [text.get_text() for text in clips.get_yticklabels()]
     assert rates.lines[0].get_xdata().tolist() == pytest.approx([by_label[name] for name in shown[:5]])
     assert shown[5] == "label 5"
@@ -193,13 +193,13 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"no picture 'roc_curve'; did you mean roc_curves\? There is confusion_matrix,"
     ):
-        visualize("roc_curve", tmp_path / "x.png", given=answers(2))
+        visualize("roc_curve", tmp_path / "x.png", scores=answers(2))
     with pytest.raises(UserError, match=r"written as .png, .pdf, .svg, not as '.jpg'"):
-        visualize("roc_curves", tmp_path / "x.jpg", given=answers(2))
+        visualize("roc_curves", tmp_path / "x.jpg", scores=answers(2))
     with pytest.raises(UserError, match="roc_curves is drawn from predictions"):
         visualize("roc_curves", tmp_path / "x.png", history=HISTORY)
     with pytest.raises(UserError, match="learning_curves is drawn from the epochs"):
-        visualize("learning_curves", tmp_path / "x.png", given=answers(2))
+        visualize("learning_curves", tmp_path / "x.png", scores=answers(2))
     with pytest.raises(UserError, match="neither a loss nor a measure; they have epoch, seconds"):
         visualize("learning_curves", tmp_path / "x.png", history=[{"epoch": 1, "seconds": 2.0}])
     assert not list(tmp_path.iterdir())
@@ -228,6 +228,6 @@ def test_characters_that_no_font_has_are_told_in_one_line(tmp_path: Path) -> Non
     given = answers(2, name="\U0010fffd \U0001d49e")  # in no font; in another of matplotlib's fonts
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        said = visualize("confusion_matrix", tmp_path / "x.png", given=given)
+        said = visualize("confusion_matrix", tmp_path / "x.png", scores=given)
     assert said == r"no installed font has '\U0010fffd' of the labels: drawn as boxes"
-    assert visualize("confusion_matrix", tmp_path / "x.png", given=answers(2)) == ""
+    assert visualize("confusion_matrix", tmp_path / "x.png", scores=answers(2)) == ""

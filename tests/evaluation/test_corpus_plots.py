@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from soundraft.corpora.checks import Statistics
 from soundraft.evaluation import plots
@@ -38,7 +39,7 @@ def corpus(**about: Any) -> Found:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    monkeypatch.setattr(plots, "save", lambda figure, path: kept.update(figure=figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: kept.update(figure=figure))
     return kept
 
 
@@ -97,7 +98,7 @@ def test_what_is_not_known_has_no_panel(drawn: dict[str, Any]) -> None:
 def test_no_words_overlap_or_leave_the_picture(found: Found, drawn: dict[str, Any]) -> None:
     plots.plot_statistics(Path("x.png"), found, title="data/raw/target", most_labels=50)
     figure = drawn["figure"]
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     boxes = [(word.get_text(), word.get_window_extent().padded(-1)) for word in words(figure)]
     width, height = figure.canvas.get_width_height()
     for text, box in boxes:

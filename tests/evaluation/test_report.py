@@ -1,99 +1,157 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from soundraft import files
 from soundraft.evaluation import plots, report
-from soundraft.evaluation.report import Bootstrap, Row
-from soundraft.evaluation.scores import Scored, score, snapped
-from soundraft.metrics.text import VocabularySnapper, basic
+from soundraft.evaluation.report import LABEL_COLUMNS, TEXT_COLUMNS, label_report, verdicts
+from soundraft.evaluation.results import Result, summary
+from tests.evaluation.answers import BOOTSTRAP, CLIPS, IDS, LABELS, label_results, labels, model, text_result
 
-REFERENCES = ["one two three", "four five", "six seven eight nine"]
-SNAPPER = VocabularySnapper(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
-BOOTSTRAP = Bootstrap(samples=200, seed=0)
-
-
-def scored(*hypotheses: str) -> Scored:
-    return score(ids=["a", "b", "c"], references=REFERENCES, hypotheses=hypotheses, normalizer=basic)
+TEXT_RESULTS = [text_result("start", 0, 90), text_result("raft", 1, 40), text_result("raft", 2, 10)]
+TEXT_RESULTS += [text_result("random", 2, 110), text_result("sft", 1, 30), text_result("sft", 2, 0)]
 
 
-def row(chain: str, cycle: int, *hypotheses: str) -> Row:
-    target = scored(*hypotheses)
-    algorithm = "raft" if chain == "trained" else chain
-    return Row(chain, algorithm, cycle, target, snapped(target, SNAPPER), scored(*REFERENCES))
+def cells(text: str, heading: str = "") -> list[list[str]]:
+    after = text.split(heading)[1].split("\n\n") if heading else [text]
+    lines = next(part for part in after if part.startswith("|")).splitlines()
+    assert len({len(line) for line in lines}) == 1, "columns stand under each other"
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-ROWS = [
-    row("start", 0, "oe to three", "for five", "six seven"),
-    row("trained", 1, "one two three", "for five", "six seven eight"),
-    row("trained", 2, "one two three", "four five", "six seven eight"),
-    row("random", 2, "one", "for", "six"),
-    row("sft", 1, "one", "four five", "six seven eight nine"),
-    row("sft", 2, "One, two three!", "four five", "six seven eight nine"),
-]
-
-
-def test_the_table_has_start_every_cycle_and_the_last_of_each_control() -> None:
-    lines = report.markdown_table(ROWS, BOOTSTRAP).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-    assert [line[:2] for line in cells] == [
+def test_the_table_has_start_every_cycle_the_last_of_each_control_and_the_baselines() -> None:
+    found = cells(report.table(TEXT_RESULTS, TEXT_COLUMNS, BOOTSTRAP))
+    assert [line[:2] for line in found] == [
         ["start model", "0"],
         ["RAFT", "1"],
         ["RAFT", "2"],
         ["control: supervised on references", "2"],
         ["control: a random one of K, no reward", "2"],
     ]
-    assert cells[0][2].startswith("55.6% [")
-    assert cells[0][4:7] == ["3", "2", "0"]
-    assert cells[0][7].startswith("22.2% [")
-    assert cells[2][2].startswith("11.1% [")
-    assert len({len(line) for line in lines}) == 1
+    assert found[0][2].startswith("25.0% [")
+    assert found[0][4:7] == ["90", "0", "0"]
+    assert found[0][7].startswith("12.2% ["), "trn is snapped to turn"
+    results = label_results(0.6, 0.7, 0.8, sft=0.65)
+    found = cells(label_report(results, BOOTSTRAP, top=5), "# Emotion")
+    assert [line[:2] for line in found[3:]] == [
+        ["control: supervised on references", "2"],
+        ["control: statistics SVM", "–"],
+        ["control: majority class", "–"],
+    ]
+    last = results[2].scores
+    assert found[2][2].startswith("80.0% [")
+    assert found[2][3].startswith(f"{balanced_accuracy_score(last.known, last.predictions):.1%} [")
+    assert found[2][4] == f"{f1_score(last.known, last.predictions, average='macro'):.1%}"
 
 
 def test_the_summary_is_flat_short_and_right() -> None:
-    numbers = report.summary(ROWS, BOOTSTRAP)
-    assert len(numbers) <= 12
-    assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
-    assert numbers["cycles"] == 2
-    assert numbers["wer_before"] == pytest.approx(5 / 9)
-    assert numbers["wer_after"] == pytest.approx(1 / 9)
-    assert numbers["wer_relative_reduction"] == pytest.approx(0.8)
+    numbers = summary(TEXT_RESULTS, TEXT_COLUMNS, BOOTSTRAP)
+    assert list(numbers) == [
+        "cycles", "wer_before", "wer_after", "wer_after_low", "wer_after_high", "wer_relative_reduction", "cer_after",
+        "wer_snapped_before", "wer_snapped_after", "wer_start_before", "wer_start_after",
+    ]  # fmt: skip
+    assert (numbers["cycles"], numbers["wer_before"], numbers["wer_after"]) == (2, 0.25, pytest.approx(10 / 360))
+    assert numbers["wer_relative_reduction"] == pytest.approx(1 - 10 / 90)
     assert numbers["wer_after_low"] <= numbers["wer_after"] <= numbers["wer_after_high"]
+    found = summary(label_results(0.6, 0.7, 0.8, sft=0.65), LABEL_COLUMNS, BOOTSTRAP)
+    assert list(found) == [
+        "cycles", "accuracy_before", "accuracy_after", "accuracy_after_low", "accuracy_after_high", "uar_before",
+        "uar_after", "f1_macro_after", "ece_after", "majority_accuracy", "svm_accuracy", "svm_uar",
+    ]  # fmt: skip
+    assert (found["accuracy_before"], found["accuracy_after"], found["svm_accuracy"]) == (0.6, 0.8, 0.5)
+    for each in (numbers, found):
+        assert json.loads(json.dumps(each, allow_nan=False)) == each
+    alone = summary(TEXT_RESULTS[:1], TEXT_COLUMNS, BOOTSTRAP)
+    assert (alone["cycles"], alone["wer_relative_reduction"]) == (0, 0.0)
 
 
 def test_files_hold_every_detail_and_the_same_bytes_twice(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        folder = tmp_path / name
-        report.write_curves(folder / "curves.csv", ROWS, BOOTSTRAP)
-        report.write_predictions(folder / "predictions.parquet", ROWS)
-        report.write_errors(folder, ROWS[0], top=2)
-        plots.plot_wer(folder / "wer.png", ROWS, BOOTSTRAP)
-        plots.plot_reward(folder / "reward.png", {1: {"reward_mean": 0.4, "reward_best": 0.7, "reward_kept": 0.8}})
-    for path in (tmp_path / "one").iterdir():
-        assert files.content_hash(path) == files.content_hash(tmp_path / "two" / path.name)
-    predictions = pq.read_table(tmp_path / "one/predictions.parquet").to_pylist()
-    assert len(predictions) == 18
-    assert predictions[0] == {
-        "chain": "start", "algorithm": "start", "cycle": 0, "id": "a",
-        "reference": "one two three", "prediction": "oe to three",
-        "hits": 1, "substitutions": 2, "deletions": 0, "insertions": 0,
-    }  # fmt: skip
-    with (tmp_path / "one/worst_clips.csv").open() as stream:
-        assert [(line["id"], line["errors"]) for line in csv.DictReader(stream)] == [("a", "2"), ("c", "2")]
-    with (tmp_path / "one/confusions.csv").open() as stream:
-        assert [tuple(line.values()) for line in csv.DictReader(stream)] == [("eight", "", "1"), ("four", "for", "1")]
-    with (tmp_path / "one/curves.csv").open() as stream:
-        lines = list(csv.DictReader(stream))
-    assert [float(line["trained"]) for line in lines] == pytest.approx([5 / 9, 2 / 9, 1 / 9])
-    assert [float(line["sft"]) for line in lines] == pytest.approx([5 / 9, 2 / 9, 0])
+        out = tmp_path / name
+        report.write(out / "texts", TEXT_RESULTS, TEXT_COLUMNS, BOOTSTRAP, text="t", top=2)
+        report.write(out / "labels", label_results(0.6, 0.8), LABEL_COLUMNS, BOOTSTRAP, text="l", top=2)
+        plots.plot_error(out / "texts/error.png", TEXT_RESULTS, TEXT_COLUMNS, BOOTSTRAP)
+        plots.plot_error(out / "labels/error.png", label_results(0.6, 0.8), LABEL_COLUMNS, BOOTSTRAP)
+        plots.plot_reward(out / "texts/reward.png", {1: {"reward_mean": 0.4, "reward_best": 0.7, "reward_kept": 0.8}})
+    paths = [path for path in (tmp_path / "one").rglob("*.*") if path.is_file()]
+    assert len(paths) == 8 + 8
+    for path in paths:
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+    def rows(name: str) -> list[dict[str, str]]:
+        with (tmp_path / "one" / name).open() as stream:
+            return list(csv.DictReader(stream))
+
+    assert [(line["id"], line["errors"]) for line in rows("texts/worst_clips.csv")] == [
+        ("clip000", "1"), ("clip001", "1"),
+    ]  # fmt: skip
+    assert [tuple(line.values()) for line in rows("texts/confusions.csv")] == [
+        ("turn", "trn", "6"),
+        ("open", "trn", "2"),
+    ]
+    assert [float(line["trained"]) for line in rows("texts/curves.csv")] == pytest.approx([0.25, 40 / 360, 10 / 360])
+    assert [float(line["sft"]) for line in rows("texts/curves.csv")] == pytest.approx([0.25, 30 / 360, 0])
+    assert [float(line["trained"]) for line in rows("labels/curves.csv")] == pytest.approx([0.4, 0.2])
+    assert sum(int(line["clips"]) for line in rows("labels/confusions.csv")) == 24
+    assert [line["label"] for line in rows("labels/classes.csv")] == LABELS
 
 
-def test_a_run_without_cycles_reports_the_start_model(tmp_path: Path) -> None:
-    numbers = report.summary(ROWS[:1], BOOTSTRAP)
-    assert (numbers["cycles"], numbers["wer_relative_reduction"]) == (0, 0.0)
-    plots.plot_wer(tmp_path / "wer.png", ROWS[:1], BOOTSTRAP)
+def test_a_run_without_cycles_is_drawn(tmp_path: Path) -> None:
+    plots.plot_error(tmp_path / "error.png", TEXT_RESULTS[:1], TEXT_COLUMNS, BOOTSTRAP)
     plots.plot_reward(tmp_path / "reward.png", {})
-    assert (tmp_path / "wer.png").stat().st_size > 1000
+    assert (tmp_path / "error.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("results", "place", "words"),
+    [
+        (label_results(0.5, 0.6, svm=0.9), 0, "**The statistics SVM is better than the model** (cycle 1): accuracy 90.0"
+                                              " against 60.0%, +30.0 points|the interval excludes 0"),
+        (label_results(0.5, 0.6, svm=0.625), 0, "**The statistics SVM is better than|may be luck"),
+        (label_results(0.5, 0.9, svm=0.6), 0, "The model (cycle 1) is better than the statistics SVM: accuracy 90.0%"),
+        (label_results(0.5, 0.6, svm=0.6), 0, "equally good"),
+        (label_results(0.8), 0, "The model (the start model) is better than"),
+        (label_results(0.8, 0.8, 0.7), -1, "**No cycle beats|accuracy 70.0% against 80.0%|cycle 1, has 80.0%."),
+        (label_results(0.6, 0.7, 0.9), -1, "Cycle 2, the last, is better than the start model: accuracy 90.0% against"),
+        (label_results(0.6, 0.9, 0.5), -1, "Cycle 2, the last, is not better|cycle 1, has 90.0%"),
+        (label_results(0.2, 0.3, svm=0.1, sft=0.5), 0, "The control “supervised on references” is as good as cycle 1"),
+        (label_results(0.2, 0.3, svm=0.1), 1, "no better than the majority class**: accuracy 33.3% against 30.0%"),
+        (TEXT_RESULTS, 0, "The control “supervised on references” is as good as|WER 0.0% against 2.8%, -2.8 points [-"),
+        (TEXT_RESULTS, -1, "Cycle 2, the last, is better than the start model: WER 2.8% against 25.0%, -22.2 points"),
+    ],
+)  # fmt: skip
+def test_who_is_better_is_said_and_whether_it_may_be_luck(results: list[Result], place: int, words: str) -> None:
+    sentence = verdicts(results, BOOTSTRAP)[place]
+    assert all(part in sentence for part in words.split("|")), sentence
+    assert "a random one" not in " ".join(verdicts(TEXT_RESULTS, BOOTSTRAP)), "a worse control is not worth a sentence"
+
+
+def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
+    results = label_results(0.6, 0.7)
+    text = label_report(results, BOOTSTRAP, top=4, division="no speaker in two splits")
+    assert "Division into splits: no speaker in two splits." in text
+    last = results[1].scores
+    classes = cells(text, "## Classes, by cycle 1")
+    assert [line[:2] for line in classes] == [[label, "40"] for label in LABELS]
+    assert [line[3] for line in classes] == [f"{score.recall:.1%}" for score in last.label_scores.classes]
+    assert [line[:2] for line in cells(text, "## By speaker")] == [[f"s{number}", "30"] for number in range(4)]
+    assert "## By one" not in text, "a group of one value says nothing"
+    many = Result(results[1].model, replace(last, groups={"room": list(last.ids)}))
+    rooms = cells(label_report([results[0], many], BOOTSTRAP, top=4), "## By room")
+    assert [line[3] for line in rooms] == ["0.0%"] * 4
+    worst = cells(text, "## Worst clips of cycle 1")
+    assert [line[0] for line in worst] == [row["id"] for row in report.worst(last, top=4)]
+    assert "None: every clip" in label_report(label_results(1.0), BOOTSTRAP, top=4)
+
+
+def test_labels_without_test_clips_and_a_single_one_are_said() -> None:
+    some = labels(0.7).part(np.flatnonzero(np.arange(CLIPS) % 3 < 2).tolist())
+    text = label_report([Result(model("start"), some)], BOOTSTRAP, top=3)
+    assert "Labels without a test clip, 1, are left out of UAR, macro F1 and AUC: sad." in text
+    text = label_report([Result(model("start"), labels(0.7, references=["joy"] * len(IDS)))], BOOTSTRAP, top=3)
+    assert "No kappa: all references are 'joy'." in text
+    assert cells(text, "## Further measures")[0][4:7] == ["–", "–", "–"]

@@ -1,28 +1,48 @@
+from itertools import starmap
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from soundraft.metrics import resampling
-from soundraft.metrics.resampling import compared, drawn_rates, interval, paired_bootstrap, rates
-from soundraft.metrics.text import Counts, bootstrap_interval
+from soundraft.metrics import labels, resampling
+from soundraft.metrics.resampling import Bootstrap, compare, interval
+from soundraft.metrics.text import error_rate
 
 
-def told(seed: int, clips: int = 60, labels: int = 4, share: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+def words(share: float, seed: int, clips: int = 60) -> np.ndarray:
+    """Counts of clips of 0 to 9 words, this share of them wrong; the lengths depend on the number of clips alone."""
+    lengths = np.random.default_rng(clips).integers(0, 10, clips)
+    wrong = np.random.default_rng(seed).binomial(lengths, share)
+    inserted = np.random.default_rng(seed + 1).integers(0, 2, clips)
+    return np.stack([lengths - wrong, wrong // 2, wrong - wrong // 2, inserted], axis=1)
+
+
+def answers(seed: int, clips: int = 60, share: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    right = rng.choice(labels, clips, p=rng.dirichlet(np.ones(labels)))
-    return right, np.where(rng.random(clips) < share, right, (right + 1) % labels)
+    right = rng.choice(4, clips, p=rng.dirichlet(np.ones(4)))
+    return right, np.where(rng.random(clips) < share, right, (right + 1) % 4)
 
 
-def counts(correct: np.ndarray) -> list[Counts]:
-    return [Counts(int(hit), int(not hit), 0, 0) for hit in correct]
+def difference(one: np.ndarray, other: np.ndarray, bootstrap: Bootstrap) -> resampling.Comparison:
+    values = [error_rate(counts.sum(0)) for counts in (one, other)]
+    drawn = [error_rate(bootstrap.sums(counts)) for counts in (one, other)]
+    return compare(float(values[0] - values[1]), drawn[0] - drawn[1])
 
 
+@pytest.mark.parametrize("at_once", [resampling._DRAWN_AT_ONCE, 130])
 @pytest.mark.filterwarnings("ignore:y_pred contains classes")
-def test_the_rates_are_those_of_scikit_learn() -> None:
-    right, answers = told(0)
-    assert rates(right, right == answers) == pytest.approx(
-        ((right == answers).mean(), balanced_accuracy_score(right, answers))
-    )
+def test_sums_of_drawn_test_sets_are_a_plain_loop(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "_DRAWN_AT_ONCE", at_once)
+    drawn = np.random.default_rng(7).integers(0, 60, size=(50, 60))
+    counts = words(0.3, 0)
+    assert (Bootstrap(50, 7).sums(counts) == [counts[clips].sum(0) for clips in drawn]).all()
+    right, found = answers(1)
+    sums = Bootstrap(50, 7).sums(labels.label_counts(right, right == found))
+    expected = [balanced_accuracy_score(right[clips], found[clips]) for clips in drawn]
+    assert labels.mean_recall(sums) == pytest.approx(expected)
+    assert labels.accuracy(sums) == pytest.approx([(right == found)[clips].mean() for clips in drawn])
+    with pytest.raises(ValueError, match="no clips"):
+        Bootstrap(5, 0).sums(counts[:0])
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes")
@@ -30,49 +50,39 @@ def test_the_error_of_the_mean_recall_is_how_far_it_moves() -> None:
     rng = np.random.default_rng(0)
     right = np.repeat([0, 1, 2], [40, 80, 160])
     chances = np.array([0.5, 0.8, 0.9])[right]
-    found = [rng.random(len(right)) < chances for _ in range(2000)]
-    moves = np.std([resampling.rates(right, correct)[1] for correct in found])
-    told = np.mean([resampling.recall_error(right, correct) for correct in found])
-    assert told == pytest.approx(moves, rel=0.1)
-    assert resampling.recall_error(np.array([0, 0, 2]), np.array([True, True, True])) > 0.1
-
-
-def test_drawn_rates_are_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    right, answers = told(1, clips=12)
-    draws = np.random.default_rng(7).integers(0, 12, size=(50, 12))
-    expected = [balanced_accuracy_score(right[clips], answers[clips]) for clips in draws]
-    for at_once in (resampling._DRAWN_AT_ONCE, 30):
-        monkeypatch.setattr(resampling, "_DRAWN_AT_ONCE", at_once)
-        drawn = drawn_rates(right, right == answers, samples=50, seed=7)
-        assert drawn.uar == pytest.approx(expected)
-        assert drawn.accuracy == pytest.approx([(right == answers)[clips].mean() for clips in draws])
-
-
-def test_accuracy_is_what_the_bootstrap_of_error_rates_says() -> None:
-    right, answers = told(2, clips=150)
-    _, others = told(2, clips=150, share=0.8)
-    one, other = right == answers, right == others
-    drawn = drawn_rates(right, one, samples=300, seed=3)
-    low, high = bootstrap_interval(counts(one), samples=300, seed=3)
-    found = interval(drawn.accuracy)
-    assert (found.low, found.high) == pytest.approx((1 - high, 1 - low))
-    both = drawn.accuracy - drawn_rates(right, other, samples=300, seed=3).accuracy
-    difference = compared(float(one.mean() - other.mean()), both)
-    expected = paired_bootstrap(counts(other), counts(one), samples=300, seed=3)
-    assert difference.difference == pytest.approx(expected.difference)
-    assert (difference.low, difference.high) == pytest.approx((expected.low, expected.high))
-    assert difference.p_value == pytest.approx(expected.p_value)
+    found = [labels.label_counts(right, rng.random(len(right)) < chances).sum(0) for _ in range(2000)]
+    moves = np.std([labels.mean_recall(sums) for sums in found])
+    assert np.mean([labels.recall_error(sums) for sums in found]) == pytest.approx(moves, rel=0.1)
+    assert labels.recall_error(labels.label_counts(np.array([0, 0, 2]), np.array([True, True, True])).sum(0)) > 0.1
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     held = 0
     for trial in range(200):
-        right, answers = told(trial, clips=200, labels=3, share=0.7)
-        found = interval(drawn_rates(right, right == answers, samples=200, seed=trial).accuracy)
-        held += found.low <= 0.7 <= found.high
+        right, found = answers(trial, clips=200, share=0.7)
+        counts = labels.label_counts(right, right == found)
+        low, high = interval(labels.accuracy(Bootstrap(200, trial).sums(counts)))
+        held += low <= 0.7 <= high
     assert 0.9 <= held / 200 <= 0.99
 
 
-def test_no_clips_are_refused() -> None:
-    with pytest.raises(ValueError, match="no clips"):
-        drawn_rates(np.array([], dtype=int), np.array([], dtype=bool), samples=5, seed=0)
+def test_equal_systems_do_not_differ_and_clear_differences_have_the_least_p_value() -> None:
+    same = difference(words(0.3, 0), words(0.3, 0), Bootstrap(500, 0))
+    assert (same.difference, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
+    clear = difference(words(0.4, 1, 200), words(0.1, 2, 200), Bootstrap(999, 0))
+    assert clear.p_value == 2 / 1000
+    assert 0.2 < clear.low < clear.difference < clear.high < 0.4
+
+
+def test_the_other_way_round_only_the_sign_changes() -> None:
+    there = difference(words(0.3, 3), words(0.27, 4), Bootstrap(400, 5))
+    back = difference(words(0.27, 4), words(0.3, 3), Bootstrap(400, 5))
+    assert (there.difference, there.p_value) == (-back.difference, back.p_value)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+
+
+def test_equally_good_systems_seem_different_as_often_as_the_p_value_says() -> None:
+    trials = ((words(0.3, trial), words(0.3, 10_000 + trial), Bootstrap(199, trial)) for trial in range(300))
+    p_values = np.array([found.p_value for found in starmap(difference, trials)])
+    assert 0.01 <= (p_values <= 0.05).mean() <= 0.1
+    assert 0.4 <= p_values.mean() <= 0.6

@@ -8,7 +8,6 @@ import pytest
 from soundraft import files
 from soundraft.audio import io
 from soundraft.clips.base import LabelledClips, hear
-from soundraft.evaluation.scores import label_scores
 from soundraft.manifest import TooManyBad
 from soundraft.metrics.labels import codes, tempered
 from soundraft.models.classifier import load_classifier
@@ -42,8 +41,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitted]:
 def test_it_learns_and_its_answers_come_back_from_disk(plain: Fitted, tmp_path: Path) -> None:
     test = sounds.clips(18, seed=3)
     told = predict(plain.classifier, hear(test, plain.classifier, target="label", title=""), target="label")
-    assert label_scores(told).accuracy > 0.85
-    assert label_scores(plain.validation).macro.recall == plain.report.best
+    assert told.label_scores.accuracy > 0.85
+    assert plain.validation.label_scores.macro.recall == plain.report.best
     assert (told.ids, told.references) == (test.ids, test.values("label"))
     assert told.groups == {"speaker": test.values("speaker")}
     plain.classifier.save(tmp_path)
@@ -107,7 +106,7 @@ def test_labels_that_cannot_be_learned_are_named(monkeypatch: pytest.MonkeyPatch
     computed = count_spectra(monkeypatch)
     new = sounds.of([VALIDATION.audio(0)], [{"label": "falling"}])
     with pytest.raises(
-        UserError, match=r"validation: 1 of 1 clips have labels that training never saw: 'falling' \(1\)"
+        UserError, match=r"validation: 1 of 1 clips have labels that were not seen in training: 'falling' \(1\)"
     ):
         fitted(validation=new)
     with pytest.raises(UserError, match="all 9 training clips are 'low': a classifier needs two labels or more"):

@@ -176,7 +176,9 @@ def test_a_label_that_the_model_does_not_know_is_named(place: Path, tmp_path: Pa
     given.facts[0]["label"] = "falling"
     folder = sounds.dataset(tmp_path, train=given, validation=given, test=given)
     rule = rules(sounds.params(), folder)
-    with pytest.raises(UserError, match=r"train: 1 of 9 clips have labels that training never saw: 'falling' \(1\)"):
+    with pytest.raises(
+        UserError, match=r"train: 1 of 9 clips have labels that were not seen in training: 'falling' \(1\)"
+    ):
         steps.load_inputs(folder, rule.subject.load_model(place / "base"), rule, cycle=1)
 
 

@@ -111,7 +111,9 @@ def test_test_clips_that_cannot_be_used_are_counted_and_listed(place: Path, tmp_
     test.facts[4]["label"] = "falling"
     shutil.rmtree(folder)
     sounds.dataset(folder, train=train, validation=validation, test=test)
-    with pytest.raises(UserError, match=r"test: 1 of 18 clips have labels that training never saw: 'falling' \(1\)"):
+    with pytest.raises(
+        UserError, match=r"test: 1 of 18 clips have labels that were not seen in training: 'falling' \(1\)"
+    ):
         evaluate(sounds.params(), place / "chains", folder, tmp_path, NoTracker())
 
 

@@ -133,7 +133,7 @@ def test_evaluate_leaves_out_what_was_trained_on(run: soundraft.ClassifierResult
     with pytest.raises(UserError, match="there is no split 'dev'"):
         soundraft.evaluate(run, table, split="dev")
     rows = [{"audio": str(table.parent / "01.wav"), "pitch": "shrill"}]
-    with pytest.raises(UserError, match="labels that training never saw: 'shrill'"):
+    with pytest.raises(UserError, match="labels that were not seen in training: 'shrill'"):
         soundraft.evaluate(run, pandas.DataFrame(rows), split="all")
     with pytest.raises(UserError, match="no column pitch"):
         soundraft.evaluate(run, pandas.DataFrame([{"audio": "x"}]))
@@ -257,7 +257,7 @@ def test_the_kind_of_split_is_told(table: Path, tmp_path: Path, monkeypatch: pyt
     [
         (lambda frame: frame.assign(pitch="low"), "all 33 training clips are 'low'"),
         (lambda frame: frame.assign(split=["train"] * 30 + ["test"] * 18, pitch=[*frame.pitch[:47], "shrill"]),
-         "test: 1 of 18 clips have labels that training never saw: 'shrill'"),
+         "test: 1 of 18 clips have labels that were not seen in training: 'shrill'"),
         (lambda frame: frame.assign(audio=["x" * n + ".wav" for n in range(48)]), "none of its 48 audio files exists"),
         (lambda frame: frame.assign(audio=[*frame.audio[:20], *(f"no{n}.wav" for n in range(28))]), "no such file"),
         (lambda frame: frame.assign(pitch=None), "no clip has a pitch"),
@@ -278,7 +278,9 @@ def test_a_test_label_that_training_never_saw_costs_no_training(
     parts = run.division.parts
     odd = replace(parts["test"], facts=[{**parts["test"].facts[0], "pitch": "shrill"}, *parts["test"].facts[1:]])
     monkeypatch.delattr(classifier_run.classification, "prepare")
-    with pytest.raises(UserError, match=r"test: 1 of 10 clips have labels that training never saw: 'shrill' \(1\)"):
+    with pytest.raises(
+        UserError, match=r"test: 1 of 10 clips have labels that were not seen in training: 'shrill' \(1\)"
+    ):
         classifier_run.train_and_test(run.declared, replace(run.division, parts={**parts, "test": odd}), seed=0)
 
 
@@ -291,7 +293,7 @@ def test_a_label_that_chance_kept_from_training_comes_with_what_to_declare(table
     with pytest.raises(UserError) as caught:
         soundraft.fit(tones.CONFIG, frame, tell=said.append)
     _, found, better = str(caught.value).partition("drawn at random, train has no clip of 'shrill'")
-    assert "test: 2 of 10 clips have labels that training never saw: 'shrill' (2)" in str(caught.value)
+    assert "test: 2 of 10 clips have labels that were not seen in training: 'shrill' (2)" in str(caught.value)
     assert "; preprocessing.split.type: stratify would give train" in better
     assert f"note: {found}{better}" in said
     stratified = config(preprocessing={"split": {"type": "stratify"}}, trainer={"epochs": 1})
@@ -355,7 +357,9 @@ def test_a_label_that_some_fold_cannot_learn_costs_no_training(table: Path, monk
     frame = pandas.read_csv(table)
     frame = frame.assign(audio=[str(table.parent / name) for name in frame.audio])
     frame.loc[frame.index[-1], "pitch"] = "shrill"  # of the last fold
-    with pytest.raises(UserError, match=r"^fold 4: 1 of 12 clips have labels that training never saw: 'shrill' \(1\)"):
+    with pytest.raises(
+        UserError, match=r"^fold 4: 1 of 12 clips have labels that were not seen in training: 'shrill' \(1\)"
+    ):
         soundraft.cross_validate(tones.CONFIG, frame, folds="official")
 
 

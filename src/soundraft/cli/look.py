@@ -149,20 +149,15 @@ def compare_options(options: argparse.ArgumentParser) -> None:
 
 
 def compare(given: argparse.Namespace) -> None:
-    from soundraft.evaluation import compare, compare_labels
+    from soundraft.evaluation import compare
+    from soundraft.metrics.resampling import Bootstrap
 
-    paths = [_predictions(run) for run in (given.run_a, given.run_b)]
-    labels = [compare.tells_labels(path) for path in paths]
-    if labels[0] != labels[1]:
-        classifier, recogniser = paths if labels[0] else paths[::-1]
-        raise UserError(f"{classifier} is of a classifier and {recogniser} of speech recognition: nothing is common")
-    task: Any = compare_labels if labels[0] else compare
-    first = task.read_predictions(paths[0], algorithm=given.algorithm_a, cycle=given.cycle_a)
-    second = task.read_predictions(paths[1], algorithm=given.algorithm_b, cycle=given.cycle_b)
-    compared = task.compare(first, second, samples=given.samples, seed=given.seed)
-    print(task.table(compared))
+    first = compare.read_candidate(_predictions(given.run_a), algorithm=given.algorithm_a, cycle=given.cycle_a)
+    second = compare.read_candidate(_predictions(given.run_b), algorithm=given.algorithm_b, cycle=given.cycle_b)
+    compared = compare.compare(first, second, Bootstrap(given.samples, given.seed))
+    print(compare.table(compared))
     if given.json is not None:
-        files.write_json(given.json, task.numbers(compared))
+        files.write_json(given.json, compare.numbers(compared))
         print(f"{given.json}: the numbers")
 
 
@@ -214,11 +209,11 @@ def visualize(given: argparse.Namespace) -> None:
         label_plots.visualize(given.visualization, out, history=history)
         print(f"{out}: {given.visualization} of {len(history)} epochs")
         return
-    predicted = read_predictions(_found(given.source, _ANSWERS))
-    note = label_plots.visualize(given.visualization, out, given=predicted)
+    found = read_predictions(_found(given.source, _ANSWERS))
+    note = label_plots.visualize(given.visualization, out, scores=found)
     if note:
         print(f"note: {note}")
-    print(f"{out}: {given.visualization} of {len(predicted.ids):,} clips")
+    print(f"{out}: {given.visualization} of {len(found):,} clips")
 
 
 def _found(source: Path, names: tuple[str, ...]) -> Path:

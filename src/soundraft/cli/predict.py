@@ -47,18 +47,18 @@ def evaluate_options(options: argparse.ArgumentParser) -> None:
 
 
 def evaluate(given: argparse.Namespace) -> None:
-    from soundraft.evaluation.scores import intervals
+    from soundraft.metrics.resampling import Bootstrap
     from soundraft.tasks.classifier_run import evaluate as measure
 
     split, given.split = given.split, None
     data, seed = data_of(given, seed=given.seed), given.seed or 0
     found = measure(given.model, data, split=split, columns=_columns(given, data), output_dir=given.output, seed=seed)
     _print_notes(found.notes, found.rejected)
-    accuracy, uar = intervals(found.predicted, samples=defaults().evaluate.bootstrap_samples, seed=seed)
+    bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
+    accuracy, uar = (found.predicted.estimate(key, bootstrap) for key in ("accuracy", "uar"))
     scores = found.scores
     print(
-        f"{found.predicted.target}, {scores.clips:,} clips: accuracy {scores.accuracy:.1%} "
-        f"[{accuracy.low:.1%}–{accuracy.high:.1%}], UAR {scores.macro.recall:.1%} [{uar.low:.1%}–{uar.high:.1%}], "
+        f"{found.predicted.target}, {scores.clips:,} clips: accuracy {accuracy}, UAR {uar}, "
         f"macro F1 {scores.macro.f1:.1%}, ECE {scores.ece:.3f}"
     )
     if given.output:
@@ -156,7 +156,7 @@ def transcribe_options(options: argparse.ArgumentParser) -> None:
 
 def transcribe(given: argparse.Namespace) -> None:
     """Transcribe each file; a bad one is reported with the reason, and the others are done."""
-    from soundraft.evaluation.scores import WRITERS
+    from soundraft.models.longform import WRITERS
     from soundraft.parallel import Failure, attempt
 
     if given.output is None and given.format != "txt" and len(given.files) > 1:

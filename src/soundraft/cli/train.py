@@ -168,20 +168,18 @@ def _cross_validate(given: argparse.Namespace, declared: Any, data: Any) -> None
 
 def _results(result: "ClassifierResult", seed: int) -> list[str]:
     """The model and its baselines on the test clips, and which is better."""
-    from soundraft.evaluation.classification_report import verdicts
-    from soundraft.evaluation.report import Bootstrap
-    from soundraft.evaluation.scores import label_scores
+    from soundraft.evaluation.report import verdicts
+    from soundraft.metrics.resampling import Bootstrap
     from soundraft.params import defaults
     from soundraft.tables import columns
 
     training = result.training
     stopped = "stopped early" if training.stopped_early else "all"
     cells = [(f"test, {len(result.test.ids):,} clips", "accuracy", "UAR")]
-    for row in result.rows:
-        found = label_scores(row.predicted)
-        cells.append((row.label, f"{found.accuracy:.1%}", f"{found.macro.recall:.1%}"))
+    for each in result.results:
+        cells.append((each.label, f"{each.scores.value('accuracy'):.1%}", f"{each.scores.value('uar'):.1%}"))
     bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
-    sentences = [sentence.replace("**", "") for sentence in verdicts(result.rows, bootstrap)]
+    sentences = [sentence.replace("**", "") for sentence in verdicts(result.results, bootstrap)]
     epochs = f"best epoch {training.best_epoch} of {len(training.history)} ({stopped})"
     head = f"{epochs}, macro recall {training.best:.1%} on {len(result.validation.ids):,} validation clips"
     return [head, *columns(cells, right=(1, 2)), *sentences]

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 
 from soundraft import runtime
 from soundraft.clips.base import LabelledClips
-from soundraft.evaluation.scores import shortened
 from soundraft.manifest import SPLITS, Split
 from soundraft.runtime import UserError
+from soundraft.tables import shortened
 
 LEAST_VALIDATION = 0.1  # of the clips that a fold does not test
 FoldKind = Literal["official", "speaker", "k"]

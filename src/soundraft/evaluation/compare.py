@@ -1,188 +1,122 @@
-"""Two recognisers on the same test clips: what each gets wrong, and whether the difference is more than luck.
+"""Two models on the same test clips: how good each is, and whether the difference is more than luck."""
 
-What every task needs for this stands here too.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
 
-from soundraft.evaluation.classification_report import markdown_table
-from soundraft.evaluation.predictions import Model, choose, read_table
-from soundraft.metrics import text as metric
-from soundraft.metrics.resampling import Comparison, paired_bootstrap
-from soundraft.metrics.text import Counts
+from soundraft.evaluation.predictions import read_model
+from soundraft.evaluation.scores import METRICS, Metric, Scores
+from soundraft.metrics.resampling import Bootstrap, Comparison
 from soundraft.runtime import UserError
-
-_COUNTS = ("hits", "substitutions", "deletions", "insertions")
-_COLUMNS = ("chain", "algorithm", "cycle", "id", "reference", *_COUNTS)
-
-
-class Answered(Protocol):
-    """What a model was asked, whatever it told."""
-
-    @property
-    def path(self) -> Path: ...
-
-    @property
-    def ids(self) -> Sequence[str]: ...
-
-    @property
-    def references(self) -> Sequence[str]: ...
+from soundraft.tables import markdown
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """One model of a predictions.parquet, clips in the order of their ids; parallel lists."""
+class Candidate:
+    """One model of a predictions.parquet, its clips sorted by id."""
 
     path: Path
     model: str
-    ids: list[str]
-    references: list[str]
-    words: list[Counts]
-
-    @property
-    def wer(self) -> float:
-        return metric.pooled_rate(self.words)
+    scores: Scores
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two models on the same clips, and how sure their difference is; it is the first's WER less the second's."""
+    """Two models on the same clips, and by metric the first's value less the second's."""
 
-    first: Predictions
-    second: Predictions
-    difference: Comparison
+    first: Candidate
+    second: Candidate
+    differences: dict[str, Comparison]
     samples: int
 
 
-def read_predictions(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> Predictions:
-    """One model of the predictions that `evaluate` left.
+def read_candidate(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> Candidate:
+    """One model of the predictions that a run or an evaluation left.
 
     Args:
-        path: a predictions.parquet.
-        algorithm, cycle: of the model; as of `choose`.
+        algorithm, cycle: as of `predictions.read_model`.
 
     Raises:
-        UserError: when the file is none of these, or has no such model, or several.
+        UserError: when the file has no such model, a clip twice, or clips without reference.
     """
-    lines = _read(path)
-    chosen = choose(path, {_model(line) for line in lines}, algorithm, cycle)
-    own = sorted((line for line in lines if _model(line) == chosen), key=lambda x: x["id"])
-    ids = [line["id"] for line in own]
-    check_each_once(path, str(chosen), ids)
-    counts = [Counts(*(line[kind] for kind in _COUNTS)) for line in own]
-    return Predictions(path, str(chosen), ids, [line["reference"] for line in own], counts)
+    model, scores = read_model(path, algorithm=algorithm, cycle=cycle)
+    name = str(model or "model")
+    scores = scores.part(sorted(range(len(scores)), key=scores.ids.__getitem__))
+    twice = [one for one, following in pairwise(scores.ids) if one == following]
+    if twice:
+        raise UserError(f"{path}: {name} has the clip {twice[0]} twice")
+    try:
+        if not any(scores.known):
+            raise UserError("all references are empty: there is nothing to compare")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return Candidate(path, name, scores)
 
 
-def compare(first: Predictions, second: Predictions, *, samples: int, seed: int) -> Compared:
-    """The paired bootstrap of two models' WER.
+def compare(first: Candidate, second: Candidate, bootstrap: Bootstrap) -> Compared:
+    """The paired bootstrap of every metric that both have.
 
     Raises:
-        UserError: when they are not about the same clips with the same references.
+        UserError: when they have none in common, or not the same clips with the same references.
     """
-    check_same_clips(first, second, advice="Do the runs have the same reward.normalizer?")
-    if not any(first.references):
-        raise UserError(f"{first.path}: all references are empty: there is no error rate to compare")
-    difference = paired_bootstrap(first.words, second.words, samples=samples, seed=seed)
-    return Compared(first, second, difference, samples)
+    metrics = [metric for metric in first.scores.metrics if metric in second.scores.metrics]
+    if not metrics:
+        has = (f"{each.path} has {', '.join(m.title for m in each.scores.metrics)}" for each in (first, second))
+        raise UserError(f"{' and '.join(has)}: nothing is common")
+    _check_same_clips(first, second)
+    found = {metric.key: first.scores.difference(second.scores, metric.key, bootstrap) for metric in metrics}
+    return Compared(first, second, found, bootstrap.samples)
 
 
 def table(compared: Compared) -> str:
-    """Both models as a table in markdown, and their difference as a sentence."""
-    cells = [
-        (
-            str(run.path),
-            run.model,
-            f"{run.wer:.2%}",
-            *(str(sum(getattr(count, kind) for count in run.words)) for kind in _COUNTS[1:]),
-        )
-        for run in (compared.first, compared.second)
-    ]
-    sentence = verdict("First", compared.difference, clips=len(compared.first.ids), samples=compared.samples)
-    return f"{markdown_table(('run', 'model', 'WER', 'sub', 'del', 'ins'), cells)}\n\n{sentence}"
+    """Both models as a table in markdown, and their differences as sentences."""
+    metrics = [METRICS[key] for key in compared.differences]
+    # the counts say what an error rate is made of
+    counted = [metric for metric in metrics if metric.columns]
+    head = ["run", "model", "clips", *(metric.title for metric in metrics), *(c for m in counted for c in m.columns)]
+    rows = []
+    for each in (compared.first, compared.second):
+        row = [str(each.path), each.model, f"{len(each.scores):,}"]
+        row += [metric.show(each.scores.value(metric.key), digits=2) for metric in metrics]
+        rows.append(row + [f"{total:,}" for metric in counted for total in each.scores.counts[metric.counts].sum(0)])
+    sentences = [_sentence(metric, compared, compared.differences[metric.key]) for metric in metrics]
+    return markdown(head, rows) + "\n\n" + "\n".join(sentences)
 
 
 def numbers(compared: Compared) -> dict[str, float]:
-    """Both rates, and their difference; flat."""
-    first, second = compared.first, compared.second
-    return {"wer_a": first.wer, "wer_b": second.wer, "clips": len(first.ids), **vars(compared.difference)}
+    """All values and their differences; flat. Those of the only metric are not named after it."""
+    found: dict[str, float] = {"clips": len(compared.first.scores)}
+    for key, difference in compared.differences.items():
+        found |= {f"{key}_a": compared.first.scores.value(key), f"{key}_b": compared.second.scores.value(key)}
+        prefix = f"{key}_" if len(compared.differences) > 1 else ""
+        found |= {f"{prefix}{name}": value for name, value in vars(difference).items()}
+    return found
 
 
-def check_each_once(path: Path, model: str, ids: Sequence[str]) -> None:
-    """Raise UserError when a model has a clip twice; `ids` are sorted."""
-    twice = [name for name, following in pairwise(ids) if name == following]
-    if twice:
-        raise UserError(f"{path}: {model} has the clip {twice[0]} twice")
-
-
-def check_same_clips(first: Answered, second: Answered, *, advice: str) -> None:
-    """Raise UserError when two models were not asked about the same clips with the same references; ids are sorted.
-
-    Args:
-        advice: where references may differ from.
-    """
-    other = [sorted(set(first.ids) - set(second.ids)), sorted(set(second.ids) - set(first.ids))]
-    for missing, owner, lacking in ((other[0], first, second), (other[1], second, first)):
+def _check_same_clips(first: Candidate, second: Candidate) -> None:
+    ids = [set(each.scores.ids) for each in (first, second)]
+    for missing, owner, lacking in ((ids[0] - ids[1], first, second), (ids[1] - ids[0], second, first)):
         if missing:
             raise UserError(
-                f"{len(missing)} of {len(owner.ids)} clips of {owner.path} are not in {lacking.path}, {missing[0]} "
-                "among them: only runs on the same test clips can be compared"
+                f"{len(missing)} of {len(owner.scores)} clips of {owner.path} are not in {lacking.path}, "
+                f"{min(missing)} among them: only runs on the same test clips can be compared"
             )
-    differing = [
-        (name, said, also)
-        for name, said, also in zip(first.ids, first.references, second.references, strict=True)
-        if said != also
-    ]
+    rows = zip(first.scores.ids, first.scores.known, second.scores.known, strict=True)
+    differing = [row for row in rows if row[1] != row[2]]
     if differing:
-        name, said, also = differing[0]
+        name, one, other = differing[0]
+        targets = [each.scores.target for each in (first, second)]
+        advice = "Do the runs have the same reward.normalizer?"
+        if any(targets):
+            advice = f"They predict {targets[0]} and {targets[1]}: the labels of both must be the same"
         raise UserError(
-            f"{len(differing)} of {len(first.ids)} references differ between {first.path} and {second.path}, such as "
-            f"{name}: {said!r} and {also!r}. {advice}"
+            f"{len(differing)} of {len(first.scores)} references differ between {first.path} and {second.path}, such "
+            f"as {name}: {one!r} and {other!r}. {advice}"
         )
 
 
-def verdict(first: str, found: Comparison, *, clips: int, samples: int) -> str:
-    """A difference as a sentence.
-
-    Args:
-        first: how it begins, such as "First", "Accuracy, first".
-    """
-    return (
-        f"{first} less second: {100 * found.difference:+.2f} points, 95 % interval [{100 * found.low:+.2f}, "
-        f"{100 * found.high:+.2f}], p = {found.p_value:.2g} (paired bootstrap over {clips} clips, {samples} samples)."
-    )
-
-
-def tells_labels(path: Path) -> bool:
-    """Whether a file has a classifier's answers, and not a recogniser's.
-
-    Raises:
-        UserError: when it has neither.
-    """
-    names = read_table(path).column_names
-    if any(name.endswith("_predictions") for name in names):
-        return True
-    if not set(_COUNTS) & set(names):
-        raise UserError(
-            f"{path} has the answers of neither a recogniser (hits, substitutions, …) nor a classifier "
-            f"(<target>_predictions, …); it has {', '.join(names)}"
-        )
-    return False
-
-
-def _model(line: dict[str, Any]) -> Model:
-    return Model(line["chain"], line["algorithm"], line["cycle"])
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    found = read_table(path)
-    missing = [name for name in _COLUMNS if name not in found.column_names]
-    if missing:
-        raise UserError(f"{path} has no column {', '.join(missing)}; it has {', '.join(found.column_names)}")
-    if found.num_rows == 0:
-        raise UserError(f"{path} has no predictions")
-    lines: list[dict[str, Any]] = found.select(_COLUMNS).to_pylist()
-    return lines
+def _sentence(metric: Metric, compared: Compared, found: Comparison) -> str:
+    difference, low, high = metric.show_difference(found, digits=2)
+    title = f"{metric.title[:1].upper()}{metric.title[1:]}, first less second"
+    drawn = f"paired bootstrap over {len(compared.first.scores)} clips, {compared.samples} samples"
+    return f"{title}: {difference}, 95 % interval [{low}, {high}], p = {found.p_value:.2g} ({drawn})."

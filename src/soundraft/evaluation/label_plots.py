@@ -1,4 +1,4 @@
-"""How classifiers do from cycle to cycle: the share of wrong answers, as `dvc plots` and a person read it."""
+"""The pictures of a classifier, as png, pdf or svg whose bytes depend on the numbers alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from soundraft.evaluation import scores
-from soundraft.evaluation.classification_report import MAJORITY, SVM, Row
 from soundraft.evaluation.plots import (
-    CHAIN_COLORS,
     NAME_WIDTH,
     check_suffix,
     cut,
@@ -21,61 +18,10 @@ from soundraft.evaluation.plots import (
     save_figure,
     whole_numbers,
 )
-from soundraft.evaluation.report import START, TRAINED, Bootstrap, write_csv
-from soundraft.evaluation.scores import Predicted
+from soundraft.evaluation.scores import Scores
 from soundraft.metrics import labels as metric
 from soundraft.metrics.labels import reliability_bins
 from soundraft.runtime import UserError
-
-
-def write_curves(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-    """`curves.csv`: per cycle the error of the trained chain with its interval, and of each control."""
-    start = rows[0]
-    models = {(row.chain, row.cycle): row for row in rows}
-    controls = sorted({row.chain for row in rows} - {START, TRAINED, SVM, MAJORITY})
-    lines = []
-    for cycle in sorted({row.cycle for row in rows}):
-        trained = models.get((TRAINED, cycle), start)
-        low, high = _bounds(trained, bootstrap)
-        line = {"cycle": cycle, "trained": _error(trained), "trained_low": low, "trained_high": high}
-        lines.append(line | {control: _error(models.get((control, cycle), start)) for control in controls})
-    write_csv(path, lines)
-
-
-def plot_error(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-    """Test error by cycle: the trained chain with its interval, the controls beside it."""
-    figure = new_figure(8, 5)
-    axes = figure.subplots()
-    for chain, color in CHAIN_COLORS.items():
-        curve = [rows[0], *(row for row in rows if row.chain == chain)]
-        if len(curve) == 1:
-            continue
-        cycles = [row.cycle for row in curve]
-        if chain == TRAINED:
-            bounds = [_bounds(row, bootstrap) for row in curve]
-            axes.fill_between(cycles, *zip(*bounds, strict=True), color=color, alpha=0.15, linewidth=0)
-        axes.plot(cycles, [_error(row) for row in curve], "o-", color=color, label=curve[-1].label)
-    for row in rows:
-        if row.chain == SVM:
-            axes.axhline(_error(row), color="#888888", linestyle="--", label=row.label)
-    dress(axes, "Test error by cycle", "cycle", "share of wrong answers", note="band: 95 % bootstrap interval")
-    whole_numbers(axes.xaxis)
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=9)
-    save_figure(figure, path)
-
-
-def _error(row: Row) -> float:
-    return 1 - row.accuracy
-
-
-def _bounds(row: Row, bootstrap: Bootstrap) -> tuple[float, float]:
-    accuracy, _ = scores.intervals(row.predicted, samples=bootstrap.samples, seed=bootstrap.seed)
-    return 1 - accuracy.high, 1 - accuracy.low
-
-
-# The pictures of a classifier, as png, pdf or svg whose bytes depend on the numbers alone.
-
 
 COLORS = (
     "#0b6e4f", "#4c72b0", "#c08030", "#a04040", "#7a5195", "#2a9d8f", "#e07a9a", "#8c6d31", "#5b5b5b", "#94b447",
@@ -99,7 +45,7 @@ def visualize(
     name: str,
     path: Path,
     *,
-    given: Predicted | None = None,
+    scores: Scores | None = None,
     history: Sequence[Mapping[str, float]] | None = None,
 ) -> str:
     """Draw one picture.
@@ -107,7 +53,7 @@ def visualize(
     Args:
         name: one of `NAMES`.
         path: ends in .png, .pdf or .svg.
-        given: answers with references, for all but the learning curves.
+        scores: predictions with references, for all but the learning curves.
         history: for these: a dict for each epoch, with `epoch`, losses (keys that have "loss" in them) and measures
             of the validation clips; a learning rate and seconds are not drawn.
 
@@ -115,7 +61,7 @@ def visualize(
         What a person should know of it: which characters of labels no font has; else nothing.
 
     Raises:
-        UserError: for another name or suffix, without what the picture is made of, and as `Predicted.known`.
+        UserError: for another name or suffix, without what the picture is made of, and as `Scores.known`.
     """
     if name not in NAMES:
         near = get_close_matches(name, NAMES, n=1)
@@ -127,18 +73,18 @@ def visualize(
             raise UserError(f"{name} is drawn from the epochs of a training, and there are none")
         save_figure(learning_curves(history), path)
         return ""
-    if given is None:
+    if scores is None:
         raise UserError(f"{name} is drawn from predictions, and there are none")
-    with fonts_for(given.labels) as lacking:
-        save_figure(ANSWERS[name](given), path)
+    with fonts_for(scores.labels) as lacking:
+        save_figure(ANSWERS[name](scores), path)
     signs = ", ".join(map(repr, lacking))
     return f"no installed font has {signs} of the labels: drawn as boxes" if signs else ""
 
 
-def confusion_matrix(given: Predicted) -> Any:
+def confusion_matrix(scores: Scores) -> Any:
     """Share of each label's clips by what they were told as, and how scattered (entropy) the answers to it are."""
-    labels = given.labels
-    counts = metric.confusion_counts(references=given.known, predictions=given.predictions, labels=labels)
+    labels = scores.labels
+    counts = metric.confusion_counts(references=scores.known, predictions=scores.predictions, labels=labels)
     support = counts.sum(1, keepdims=True)
     shares = np.where(support > 0, counts / np.maximum(support, 1), np.nan)
     cell_in = 0.56 if len(labels) <= _NUMBERS_UP_TO else _row_in(labels)
@@ -150,7 +96,7 @@ def confusion_matrix(given: Predicted) -> Any:
     image = axes.imshow(shares, cmap=_shades(), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     if len(labels) <= _NUMBERS_UP_TO:
         _write_cells(axes, counts, shares)
-    note = f"accuracy {given.correct.mean():.1%}, UAR {_uar(given):.1%}, {len(given.ids):,} clips"
+    note = f"accuracy {scores.correct.mean():.1%}, UAR {scores.value('uar'):.1%}, {len(scores):,} clips"
     dress(axes, "Confusion matrix", "prediction", "reference", note=note)
     turn = {} if max(map(len, labels)) <= 5 and len(labels) <= _NUMBERS_UP_TO else {"rotation": 90}
     shown = [cut(label, width) for label in labels]
@@ -240,51 +186,51 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
     return figure
 
 
-def roc_curves(given: Predicted) -> Any:
+def roc_curves(scores: Scores) -> Any:
     """True against false alarms of each label against the rest."""
     from sklearn.metrics import roc_curve
 
-    right = metric.codes(given.known, given.labels)
-    areas = metric.roc_areas(right, given.probabilities)
+    right = metric.codes(scores.known, scores.labels)
+    areas = metric.roc_areas(right, scores.probabilities)
     curves: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for place, area in enumerate(areas):
         if area is not None:
-            false, true, _ = roc_curve(right == place, given.probabilities[:, place])
+            false, true, _ = roc_curve(right == place, scores.probabilities[:, place])
             curves[place] = false, true
     figure = new_figure(7.6, 5.2)
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), ":", color="#888888", linewidth=1.2)
-    _draw_curves(axes, curves, {place: area for place, area in enumerate(areas) if area is not None}, given, "AUC")
+    _draw_curves(axes, curves, {place: area for place, area in enumerate(areas) if area is not None}, scores, "AUC")
     dress(axes, "ROC, each label against the rest", "false alarms", "clips found", note=_told(areas, "AUC"))
     return _finish_curves(figure, axes)
 
 
-def precision_recall(given: Predicted) -> Any:
+def precision_recall(scores: Scores) -> Any:
     """Precision against recall of each label against the rest."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    right = metric.codes(given.known, given.labels)
+    right = metric.codes(scores.known, scores.labels)
     curves: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     areas: dict[int, float] = {}
-    for place in range(len(given.labels)):
+    for place in range(len(scores.labels)):
         mine = right == place
         if mine.any():
-            precision, recall, _ = precision_recall_curve(mine, given.probabilities[:, place])
+            precision, recall, _ = precision_recall_curve(mine, scores.probabilities[:, place])
             _, firsts = np.unique(recall[::-1], return_index=True)  # the best precision of each recall: below is AP
             heights = precision[::-1][firsts]
             heights[0] = heights[1]  # scikit-learn's 100 % at recall 0 was not measured
             curves[place] = recall[::-1][firsts], heights
-            areas[place] = float(average_precision_score(mine, given.probabilities[:, place]))
+            areas[place] = float(average_precision_score(mine, scores.probabilities[:, place]))
     figure = new_figure(7.6, 5.2)
     axes = figure.subplots()
-    _draw_curves(axes, curves, areas, given, "AP")
-    note = _told([areas.get(place) for place in range(len(given.labels))], "average precision")
+    _draw_curves(axes, curves, areas, scores, "AP")
+    note = _told([areas.get(place) for place in range(len(scores.labels))], "average precision")
     dress(axes, "Precision and recall, each label against the rest", "recall", "precision", note=note)
     return _finish_curves(figure, axes)
 
 
 def _draw_curves(
-    axes: Any, curves: Mapping[int, tuple[np.ndarray, np.ndarray]], areas: Mapping[int, float], given: Predicted,
+    axes: Any, curves: Mapping[int, tuple[np.ndarray, np.ndarray]], areas: Mapping[int, float], scores: Scores,
     name: str,
 ) -> None:  # fmt: skip
     """Few labels each in its colour, from the best to the worst; of many the mean and the worst stand out."""
@@ -300,7 +246,7 @@ def _draw_curves(
         axes.plot(_AVERAGING, mean, color="#222222", linewidth=2.2, label="mean of all labels", zorder=4)
         axes.plot([], [], " ", label=f"the {len(shown)} worst:")
     for place, color in zip(shown, COLORS, strict=False):
-        label = f"{areas[place]:.3f}  {cut(given.labels[place])}"  # a name like _silence_ in front would not be shown
+        label = f"{areas[place]:.3f}  {cut(scores.labels[place])}"  # a name like _silence_ in front would not be shown
         axes.plot(*curves[place], color=color, linewidth=1.7, label=label, drawstyle=drawn)
 
 
@@ -319,11 +265,11 @@ def _finish_curves(figure: Any, axes: Any) -> Any:
     return figure
 
 
-def calibration(given: Predicted) -> Any:
+def calibration(scores: Scores) -> Any:
     """How often answers of each confidence are right, and below how many there are."""
-    confidence, correct = given.confidence, given.correct
+    confidence, correct = scores.confidence, scores.correct
     bins = reliability_bins(confidence, correct)
-    error = scores.label_scores(given).ece
+    error = scores.label_scores.ece
     figure = new_figure(5.6, 6.2)
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     axes.plot((0, 1), (0, 1), ":", color="#888888", linewidth=1.2, label="as sure as right")
@@ -359,11 +305,11 @@ def _calibration_legend(axes: Any) -> None:
     axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="upper left")
 
 
-def frequency_vs_f1(given: Predicted) -> Any:
+def frequency_vs_f1(scores: Scores) -> Any:
     """Clips of each label, the most frequent on top, and its F1."""
-    ranked = sorted(scores.label_scores(given).classes, key=lambda score: -score.support)
+    ranked = sorted(scores.label_scores.classes, key=lambda score: -score.support)
     rows = range(len(ranked))
-    row_in = _row_in(given.labels)
+    row_in = _row_in(scores.labels)
     figure = new_figure(8.6, max(row_in * len(ranked), 0.6) + 1.5)
     clips, rates = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.5))
     clips.barh(rows, [score.support for score in ranked], height=0.7, color=FAINT)
@@ -392,10 +338,10 @@ def frequency_vs_f1(given: Predicted) -> Any:
     return figure
 
 
-def confidence_thresholding(given: Predicted) -> Any:
+def confidence_thresholding(scores: Scores) -> Any:
     """When answers below a confidence are withheld: how many remain, and how many of these are right."""
-    order = np.argsort(-given.confidence, kind="stable")
-    sure, correct = given.confidence[order], given.correct[order]
+    order = np.argsort(-scores.confidence, kind="stable")
+    sure, correct = scores.confidence[order], scores.correct[order]
     thresholds = np.linspace(0, 1, 201)
     kept = np.searchsorted(-sure, -thresholds, side="right")
     right = np.concatenate([[0], np.cumsum(correct)])[kept]
@@ -419,10 +365,6 @@ def _half(sure: np.ndarray, correct: np.ndarray) -> str:
     return f"all {len(sure):,} clips: {correct.mean():.1%} right; the surer half: {correct[:half].mean():.1%}"
 
 
-def _uar(given: Predicted) -> float:
-    return scores.label_scores(given).macro.recall
-
-
 def _told(areas: Sequence[float | None], name: str) -> str:
     known = [area for area in areas if area is not None]
     if not known:
@@ -442,7 +384,7 @@ def _shades() -> Any:
 
 
 LEARNING_CURVES = "learning_curves"
-ANSWERS: dict[str, Callable[[Predicted], Any]] = {
+ANSWERS: dict[str, Callable[[Scores], Any]] = {
     "confusion_matrix": confusion_matrix,
     "roc_curves": roc_curves,
     "precision_recall": precision_recall,

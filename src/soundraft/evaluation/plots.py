@@ -16,7 +16,9 @@ from soundraft import files
 from soundraft.audio import io as audio_io
 from soundraft.audio.ecdc import CODEBOOK_SIZE, FRAMES_PER_S
 from soundraft.corpora.checks import Statistics, splits_of
-from soundraft.evaluation.report import START, TRAINED, Bootstrap, Row
+from soundraft.evaluation.results import MAJORITY, TRAINED, Column, Result, error
+from soundraft.evaluation.scores import METRICS
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.runtime import UserError
 
 # by suffix: what would differ from run to run, or between versions of the library, is left out
@@ -129,56 +131,60 @@ def cut(text: str, width: int = NAME_WIDTH) -> str:
     return f"{text[: width - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"
 
 
-# The pictures of the report and of single clips, as PNG whose bytes depend on the numbers alone.
-
-
 CHAIN_COLORS = {TRAINED: "#0b6e4f", "sft": "#4c72b0", "self_training": "#c08030", "random": "#a04040"}
 CURVE_COLORS = ("#0b6e4f", "#4c72b0", "#c08030", "#a04040", "#7a5195")
+_OTHERS = {"snapped": ("the same, words snapped", ":", CHAIN_COLORS[TRAINED]),
+           "start_corpus": ("the same, start corpus", "--", "#888888")}  # fmt: skip
 
 
-def plot_wer(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-    """Test WER by cycle: the trained chain with its interval and its start-corpus curve, the controls beside it."""
-    figure, axes = _figure()
-    first = next(row for row in rows if row.chain == START)
+def plot_error(path: Path, results: Sequence[Result], columns: Sequence[Column], bootstrap: Bootstrap) -> None:
+    """The first column by cycle: the trained chain with its interval and its other columns, controls and baselines."""
+    metric, others = METRICS[columns[0].key], [column for column in columns if column.of in _OTHERS]
+    figure = new_figure(8, 5)
+    axes = figure.subplots()
     for chain, color in CHAIN_COLORS.items():
-        curve = [first, *(row for row in rows if row.chain == chain)]
-        cycles = [row.cycle for row in curve]
+        curve = [results[0], *(each for each in results if each.model.chain == chain)]
         if len(curve) == 1:
             continue
+        cycles = [each.model.cycle for each in curve]
+        found = [each.scores.estimate(metric.key, bootstrap) for each in curve]
+        values, *bounds = ([error(metric, getattr(each, name)) for each in found] for name in ("value", "low", "high"))
+        axes.plot(cycles, values, "o-", color=color, label=curve[-1].label)
         if chain == TRAINED:
-            bounds = [bootstrap.interval(row.target.words) for row in curve]
-            axes.fill_between(cycles, *zip(*bounds, strict=True), color=color, alpha=0.15, linewidth=0)
-            snapped = [row.snapped.wer for row in curve if row.snapped]
-            if snapped:
-                axes.plot(cycles, snapped, ":", color=color, label="the same, words snapped")
-            kept = [row.start.wer for row in curve if row.start]
-            if kept:
-                axes.plot(cycles, kept, "--", color="#888888", label="the same, start corpus")
-        axes.plot(cycles, [row.target.wer for row in curve], "o-", color=color, label=curve[-1].label)
-    axes.set(xlabel="cycle", ylabel="word error rate", title="Test WER by cycle (band: 95 % bootstrap interval)")
-    _finish(figure, axes, path)
+            axes.fill_between(cycles, *bounds, color=color, alpha=0.15, linewidth=0)
+            for column in others:
+                numbers = [column.number(each) for each in curve]
+                label, line, other_color = _OTHERS[column.of]
+                if None not in numbers:
+                    axes.plot(cycles, numbers, line, color=other_color, label=label)
+    for each in results:
+        if each.model.is_baseline and each.model.chain != MAJORITY:
+            axes.axhline(
+                error(metric, each.scores.value(metric.key)), color="#888888", linestyle="-.", label=each.label
+            )
+    title = f"Test {metric.title if metric.best == 0 else 'error'} by cycle"
+    dress(axes, title, "cycle", metric.error, note="band: 95 % bootstrap interval")
+    _finish(axes)
+    save_figure(figure, path)
 
 
 def plot_reward(path: Path, cycles: Mapping[int, Mapping[str, Any]]) -> None:
     """Reward of all samples, of the best of each clip, and of the kept ones, by cycle."""
-    figure, axes = _figure()
-    for key, label in (
-        ("reward_kept", "kept"),
-        ("reward_best", "best of each clip"),
-        ("reward_mean", "all samples"),
-    ):
+    figure = new_figure(8, 5)
+    axes = figure.subplots()
+    names = {"reward_kept": "kept", "reward_best": "best of each clip", "reward_mean": "all samples"}
+    for key, label in names.items():
         axes.plot(list(cycles), [numbers[key] for numbers in cycles.values()], "o-", label=label)
-    axes.set(xlabel="cycle", ylabel="mean reward", title="Reward by cycle", ylim=(0, 1))
-    _finish(figure, axes, path)
+    dress(axes, "Reward by cycle", "cycle", "mean reward")
+    _finish(axes)
+    save_figure(figure, path)
 
 
-def _figure() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(figsize=(8, 5), dpi=120, layout="constrained")
+def _finish(axes: Any) -> None:
+    whole_numbers(axes.xaxis)
+    axes.set_ylim(bottom=0)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def plot_clip(
@@ -203,20 +209,13 @@ def plot_clip(
         _draw_feature(axes, name, values, color)
     panels[-1].set_xlim(0, seconds)
     panels[-1].set_xlabel("seconds", fontsize=9)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _panels(heights: Sequence[float]) -> Any:
     """Axes under each other, of these heights in inches, that share their time axis."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(
-        len(heights), sharex=True, squeeze=False, figsize=(10, sum(heights) + 1.0), height_ratios=heights, dpi=120,
-        layout="constrained",
-    )  # fmt: skip
+    figure = new_figure(10, sum(heights) + 1.0)
+    axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
     for panel in axes[:, 0]:
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=8)
@@ -255,28 +254,6 @@ def _name(axes: Any, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=8, color="#555555", pad=3, parse_math=False)
 
 
-def _finish(figure: Any, axes: Any, path: Path) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    save(figure, path)
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG, and forget it."""
-    from matplotlib import pyplot
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    pyplot.close(figure)
-    files.write_bytes(path, buffer.getvalue())
-
-
 # The picture of a corpus: durations, words, speakers, rates and labels, by split.
 
 
@@ -311,7 +288,7 @@ def plot_statistics(path: Path, found: Mapping[str, Statistics], *, title: str, 
     if tall:
         draw_labels(beside)
     _head(figure, splits, title)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _layout(panels: int, labels: int) -> tuple[Any, list[Any], Any]:
@@ -319,11 +296,6 @@ def _layout(panels: int, labels: int) -> tuple[Any, list[Any], Any]:
 
     Where the labels make the picture so tall that two columns would be drawn out, the panels stand in one.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     labels_in = labels * _LABEL_ROW_IN
     left = 1 if labels_in > 1.5 * (-(-panels // 2)) * _PANEL_IN[1] else 2
     if panels == 3 and not labels:
@@ -331,7 +303,7 @@ def _layout(panels: int, labels: int) -> tuple[Any, list[Any], Any]:
     rows = -(-panels // left)
     columns = left + bool(labels)
     height = max(rows * _PANEL_IN[1], labels_in + 1.0) + 0.9
-    figure = pyplot.figure(figsize=(columns * _PANEL_IN[0], height), dpi=110, layout="constrained")
+    figure = new_figure(columns * _PANEL_IN[0], height)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.03, hspace=0.05)
     grid = figure.add_gridspec(rows, columns)
     places = [figure.add_subplot(grid[at // left, at % left]) for at in range(panels)]

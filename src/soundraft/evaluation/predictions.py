@@ -1,80 +1,101 @@
-"""predictions.parquet of a classifier: one line a clip, and in a report's file one line a model and clip.
+"""predictions.parquet: a line per clip, and in the file of a run a line per model and clip.
 
-Columns: `id`, `path` and `reference` where they are known, `<target>_predictions`, `<target>_probability`,
-`<target>_probabilities_<label>` for each label, then the groups (speaker, gender, fold, …). A file of several models
-begins with `chain`, `algorithm` and `cycle`.
+Columns: of a run's file `chain`, `algorithm`, `cycle`; then `id`, `path` and `reference` where they are known,
+`prediction`, the counts of the metrics (hits, substitutions, …), and the groups (speaker, gender, fold, …). Of a
+classifier that predicts X the prediction is called `X_predictions`, and `X_probability` (its own) and
+`X_probabilities_<label>` follow it.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from soundraft import files
-from soundraft.evaluation.report import START, TRAINED
-from soundraft.evaluation.scores import Predicted
+from soundraft.evaluation.results import START, TRAINED, Model, Result
+from soundraft.evaluation.scores import METRICS, Scores, score_labels
 from soundraft.runtime import UserError
 
 _MODEL = ("chain", "algorithm", "cycle")
-_CLIP = ("id", "path", "reference")
-_ANSWER, _SURE, _EACH = "_predictions", "_probability", "_probabilities_"
+_CLIP = ("id", "path", "reference", "prediction")
+_PREDICTION, _PROBABILITY, _EACH = "_predictions", "_probability", "_probabilities_"
 
 
-@dataclass(frozen=True, order=True)
-class Model:
-    """Which model of a run: its chain ("start", "trained" or a control), its algorithm, its cycle."""
-
-    chain: str
-    algorithm: str
-    cycle: int
-
-    def __str__(self) -> str:
-        return f"{self.algorithm} {self.cycle}"
-
-
-def write_predictions(path: Path, given: Predicted) -> None:
-    """The answers of one model.
+def write_predictions(path: Path, scores: Scores) -> None:
+    """The predictions of one model.
 
     Raises:
         UserError: when a group has the name of another column.
     """
-    _write(path, columns_of(given))
+    _write(path, columns_of(scores))
 
 
-def write_models(path: Path, given: Sequence[tuple[Model, Predicted]]) -> None:
-    """The answers of several models of one run."""
-    tables = []
-    for model, each in given:
-        about = {name: [getattr(model, name)] * len(each.ids) for name in _MODEL}
-        tables.append(about | columns_of(each))
+def write_results(path: Path, results: Sequence[Result]) -> None:
+    """The predictions of the models of a run."""
+    tables = [
+        {name: [value] * len(result.scores) for name, value in vars(result.model).items()} | columns_of(result.scores)
+        for result in results
+    ]
     _write(path, {name: [value for table in tables for value in table[name]] for name in tables[0]})
 
 
-def read_predictions(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> Predicted:
-    """The answers of one model; arguments and errors as `read_model`."""
+def columns_of(scores: Scores) -> dict[str, list[Any]]:
+    """What a file with the predictions of one model has; errors as `write_predictions`."""
+    columns: dict[str, list[Any]] = {"id": scores.ids}
+    columns |= {} if scores.paths is None else {"path": scores.paths}
+    columns |= {} if scores.references is None else {"reference": scores.references}
+    if not scores.labels:
+        columns["prediction"] = scores.predictions
+    else:
+        columns[scores.target + _PREDICTION] = scores.predictions
+        columns[scores.target + _PROBABILITY] = scores.confidence.tolist() if scores.ids else []
+        for label, column in zip(scores.labels, scores.probabilities.T, strict=True):
+            columns[scores.target + _EACH + label] = column.tolist()
+    for metric in scores.metrics:
+        columns |= dict(zip(metric.columns, scores.counts[metric.counts].T.tolist(), strict=False))
+    taken = [name for name in scores.groups if name in {*columns, *_MODEL, *_CLIP}]
+    if taken:
+        raise UserError(f"a group cannot be called {', '.join(map(repr, taken))}: the predictions have such a column")
+    return {**columns, **scores.groups}
+
+
+def read_predictions(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> Scores:
+    """The predictions of one model; arguments and errors as `read_model`."""
     return read_model(path, algorithm=algorithm, cycle=cycle)[1]
 
 
-def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> tuple[Model | None, Predicted]:
-    """The answers of one model, and which it is where the file has several.
+def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> tuple[Model | None, Scores]:
+    """The predictions of one model, and which it is where the file has several.
 
     Args:
         path: a file that one of the writers above wrote, or one with the same columns.
         algorithm, cycle: in a file of several models; as of `choose`.
 
     Raises:
-        UserError: when the file is none of these, or has no such model, or numbers that are no probabilities.
+        UserError: when the file is none of these, or has no such model, or a value that cannot be.
     """
-    found = read_table(path)
-    target = _target(path, found.column_names)
-    model = None
-    if "chain" in found.column_names:
-        model, found = _part(path, found, algorithm, cycle)
-    elif algorithm is not None or cycle is not None:
-        raise UserError(f"{path} has the answers of one model: give neither an algorithm nor a cycle")
-    return model, _predicted(path, found, target)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: evaluating or predicting writes predictions.parquet")
+    try:
+        found = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a parquet file: {error}") from error
+    if "chain" not in found.column_names:
+        if algorithm is not None or cycle is not None:
+            raise UserError(f"{path} has the predictions of one model: give neither an algorithm nor a cycle")
+        return None, _scores(path, found)
+    missing = [name for name in _MODEL if name not in found.column_names]
+    if missing:
+        raise UserError(f"{path} has several models and no column {', '.join(missing)}")
+    model = choose(path, {Model(**line) for line in found.select(_MODEL).to_pylist()}, algorithm, cycle)
+    for name, value in vars(model).items():
+        found = found.filter(pc.field(name) == value)
+    return model, _scores(path, found.drop_columns(list(_MODEL)))
 
 
 def choose(path: Path, models: Collection[Model], algorithm: str | None, cycle: int | None) -> Model:
@@ -103,72 +124,60 @@ def choose(path: Path, models: Collection[Model], algorithm: str | None, cycle: 
     return meant[0]
 
 
-def read_table(path: Path) -> Any:
-    """A parquet file with predictions of whatever task.
-
-    Raises:
-        UserError: when it is not there, or not parquet.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise UserError(f"there is no file {path}: evaluating or predicting writes predictions.parquet")
-    try:
-        return pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a parquet file: {error}") from error
-
-
-def _part(path: Path, found: Any, algorithm: str | None, cycle: int | None) -> tuple[Model, Any]:
-    """The lines of one model, without the columns that name it."""
-    import pyarrow.compute as pc
-
-    missing = [name for name in _MODEL if name not in found.column_names]
-    if missing:
-        raise UserError(f"{path} has several models and no column {', '.join(missing)}")
-    models = {Model(**line) for line in found.select(list(_MODEL)).to_pylist()}
-    model = choose(path, models, algorithm, cycle)
-    for name in _MODEL:
-        found = found.filter(pc.field(name) == getattr(model, name))
-    return model, found.drop_columns(list(_MODEL))
-
-
-def _predicted(path: Path, found: Any, target: str) -> Predicted:
+def _scores(path: Path, found: Any) -> Scores:
     names = found.column_names
-    each = [name for name in names if name.startswith(target + _EACH)]
-    texts = {name: found[name].to_pylist() for name in names if name not in each and name != target + _SURE}
-    probabilities = np.stack([found[name].to_numpy().astype(np.float64) for name in each], axis=1)
-    if not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all():
-        raise UserError(f"{path}: a value of {target}{_EACH}… is missing or lies outside 0–1")
-    groups = {name: values for name, values in texts.items() if name not in (*_CLIP, target + _ANSWER)}
-    return Predicted(
-        texts["id"],
-        texts[target + _ANSWER],
-        probabilities,
-        [name.removeprefix(target + _EACH) for name in each],
-        target,
-        texts.get("reference"),
-        texts.get("path"),
-        {name: [None if value is None else str(value) for value in values] for name, values in groups.items()},
-    )
-
-
-def columns_of(given: Predicted) -> dict[str, list[Any]]:
-    """What a file with the answers of one model has; errors as `write_predictions`."""
-    target = given.target
-    columns: dict[str, list[Any]] = {"id": given.ids}
-    columns |= {} if given.paths is None else {"path": given.paths}
-    columns |= {} if given.references is None else {"reference": given.references}
-    columns[target + _ANSWER] = given.predictions
-    columns[target + _SURE] = given.confidence.tolist() if given.ids else []
-    columns |= {
-        f"{target}{_EACH}{label}": given.probabilities[:, place].tolist() for place, label in enumerate(given.labels)
+    target = _target(path, names)
+    metrics = [metric for metric in METRICS.values() if metric.columns and set(metric.columns) <= set(names)]
+    each = [name for name in names if target and name.startswith(target + _EACH)]
+    texts = {name: found[name].to_pylist() for name in names if name not in each}
+    own = {
+        *_CLIP,
+        target + _PREDICTION,
+        target + _PROBABILITY,
+        *(name for metric in metrics for name in metric.columns),
     }
-    taken = [name for name in given.groups if name in {*columns, *_MODEL, *_CLIP}]
-    if taken:
-        raise UserError(f"a group cannot be called {', '.join(map(repr, taken))}: the predictions have such a column")
-    return columns | given.groups
+    references = texts.get("reference")
+    unknown = sum(reference is None for reference in references or [])
+    if unknown:
+        raise UserError(f"{path}: {unknown} of {len(found)} clips have no {target or 'reference'}")
+    about: dict[str, Any] = {"references": references, "paths": texts.get("path"), "groups": {}}
+    for name in texts.keys() - own:
+        about["groups"][name] = [None if value is None else str(value) for value in texts[name]]
+    if not target:
+        counts = {metric.counts: _numbers(path, found, metric.columns, -np.inf, np.inf) for metric in metrics}
+        return Scores(texts["id"], texts["prediction"], counts=counts, **about)
+    probabilities = _numbers(path, found, each, 0, 1 + 1e-6).astype(np.float64)
+    labels = [name.removeprefix(target + _EACH) for name in each]
+    predictions = texts[target + _PREDICTION]
+    return score_labels(texts["id"], probabilities, labels, target=target, predictions=predictions, **about)
+
+
+def _numbers(path: Path, found: Any, names: Sequence[str], low: float, high: float) -> np.ndarray:
+    """Columns side by side, [N, M]."""
+    numbers = np.stack([found[name].to_numpy() for name in names], axis=1)
+    if not ((numbers >= low) & (numbers <= high)).all():
+        raise UserError(f"{path}: a value of {', '.join(names)} is missing or lies outside {low:.0f} to {high:.0f}")
+    return numbers
+
+
+def _target(path: Path, names: Sequence[str]) -> str:
+    """What a classifier predicts: the X that has X_predictions, X_probability and X_probabilities_…; else empty."""
+    targets = [name.removesuffix(_PREDICTION) for name in names if name.endswith(_PREDICTION)]
+    whole = [
+        target
+        for target in targets
+        if target + _PROBABILITY in names and any(name.startswith(target + _EACH) for name in names)
+    ]
+    counted = any(metric.columns and set(metric.columns) <= set(names) for metric in METRICS.values())
+    if not whole and "id" in names and "prediction" in names and (counted or "reference" not in names):
+        return ""
+    if len(whole) != 1 or "id" not in names:
+        raise UserError(
+            f"{path} is no table of predictions: it needs the columns id, <target>{_PREDICTION}, "
+            f"<target>{_PROBABILITY} and <target>{_EACH}<label> of one target, or id, prediction, and with a reference "
+            f"the counts of a metric (hits, substitutions, …); it has {', '.join(names)}"
+        )
+    return whole[0]
 
 
 def _write(path: Path, columns: dict[str, list[Any]]) -> None:
@@ -178,19 +187,3 @@ def _write(path: Path, columns: dict[str, list[Any]]) -> None:
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
     files.write_bytes(path, buffer.getvalue().to_pybytes())
-
-
-def _target(path: Path, names: Sequence[str]) -> str:
-    """What the file tells of each clip: the X that has X_predictions, X_probability and X_probabilities_…"""
-    targets = [name.removesuffix(_ANSWER) for name in names if name.endswith(_ANSWER)]
-    whole = [
-        target
-        for target in targets
-        if target + _SURE in names and any(name.startswith(target + _EACH) for name in names)
-    ]
-    if len(whole) != 1 or "id" not in names:
-        raise UserError(
-            f"{path} is no table of predictions: it needs the columns id, <target>{_ANSWER}, <target>{_SURE} and "
-            f"<target>{_EACH}<label> of one target; it has {', '.join(names)}"
-        )
-    return whole[0]

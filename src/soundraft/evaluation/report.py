@@ -1,222 +1,335 @@
-"""From scored test sets to what a person reads: one table, flat metrics, and files for every detail."""
+"""From the results of a run to its report: a table, sentences that compare, and files for every detail."""
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from soundraft import files
-from soundraft.evaluation.scores import Scored
-from soundraft.metrics import text as metric
-from soundraft.metrics.text import Counts
+from soundraft.evaluation.predictions import write_results
+from soundraft.evaluation.results import MAJORITY, TRAINED, Column, Result, curves, last_trained, shown, summary
+from soundraft.evaluation.scores import Scores
+from soundraft.metrics.labels import LabelScores, confusion_counts, row_entropy
+from soundraft.metrics.resampling import Bootstrap
+from soundraft.metrics.text import confusions
+from soundraft.tables import markdown
+from soundraft.tracking import Tracker
 
-START = "start"
-TRAINED = "trained"  # the chain of cycles, whatever its algorithm
-ALGORITHMS = {
-    "raft": "RAFT",
-    "grpo": "GRPO",
-    "mwer": "MWER",
-    "sft": "supervised on references",
-    "self_training": "greedy self-training",
-    "random": "a random one of K, no reward",
-}
+LABEL_COLUMNS = (
+    Column("accuracy", "accuracy [95 % interval]", "accuracy", interval=True,
+           entries=("before", "after", "interval", "svm", "majority")),
+    Column("uar", "UAR [95 % interval]", "uar", interval=True, entries=("before", "after", "svm")),
+    Column("f1_macro", "macro F1", lambda scores: scores.label_scores.macro.f1, entries=("after",)),
+    Column("ece", "ECE", lambda scores: scores.label_scores.ece, "{:.3f}", entries=("after",)),
+)  # fmt: skip
+FURTHER_LABEL_COLUMNS = (
+    Column("precision", "macro precision", lambda scores: scores.label_scores.macro.precision),
+    Column("f1_weighted", "weighted F1", lambda scores: scores.label_scores.weighted.f1),
+    Column("auc", "AUC", lambda scores: scores.label_scores.roc_auc, "{:.3f}"),
+    Column("kappa", "kappa", lambda scores: scores.label_scores.kappa, "{:.3f}"),
+    Column("mcc", "MCC", lambda scores: scores.label_scores.mcc, "{:.3f}"),
+    Column("log_loss", "log loss", lambda scores: scores.label_scores.log_loss, "{:.3f}"),
+)
+TEXT_COLUMNS = (
+    Column("wer", "WER [95 % interval]", "wer", interval=True, entries=("before", "after", "interval", "reduction")),
+    Column("cer", "CER", "cer", entries=("after", "curve")),
+    Column("sub", "sub", lambda scores: scores.counts["words"][:, 1].sum(), "{}", entries=()),
+    Column("del", "del", lambda scores: scores.counts["words"][:, 2].sum(), "{}", entries=()),
+    Column("ins", "ins", lambda scores: scores.counts["words"][:, 3].sum(), "{}", entries=()),
+    Column("wer_snapped", "WER, words snapped", "wer", of="snapped", interval=True,
+           entries=("before", "after", "curve")),
+    Column("wer_start", "start corpus WER", "wer", of="start_corpus", entries=("before", "after", "curve")),
+)  # fmt: skip
+_GROUPS_SHOWN = 40
 
 
-@dataclass(frozen=True)
-class Row:
-    """One model on the test clips.
+def write(
+    folder: Path,
+    results: Sequence[Result],
+    columns: Sequence[Column],
+    bootstrap: Bootstrap,
+    *,
+    text: str,
+    top: int,
+    numbers: Mapping[str, Any] | None = None,
+) -> None:
+    """report.md, metrics.json, curves.csv, predictions.parquet, and of the last model confusions and worst clips.
 
-    Attributes:
-        chain: "start", "trained" or the name of a control.
-        algorithm: by which the model was trained.
-        target: the target corpus as the model gives it.
-        snapped: the same, each word replaced by the nearest vocabulary word; `None` in all rows without a vocabulary.
-        start: the start corpus, to see what was forgotten; `None` in all rows of a run that has none.
+    Args:
+        results: the start model first.
+        text: of the report.
+        top: rows of the tables of confusions of words and of worst clips.
+        numbers: more entries of metrics.json.
     """
-
-    chain: str
-    algorithm: str
-    cycle: int
-    target: Scored
-    snapped: Scored | None
-    start: Scored | None
-
-    @property
-    def label(self) -> str:
-        """What a person calls the model."""
-        if self.chain == START:
-            return "start model"
-        return ALGORITHMS[self.algorithm] if self.chain == TRAINED else f"control: {ALGORITHMS[self.algorithm]}"
+    last = last_trained(results).scores
+    files.write_text(folder / "report.md", text)
+    files.write_json(folder / "metrics.json", {**summary(results, columns, bootstrap), **(numbers or {})})
+    write_csv(folder / "curves.csv", curves(results, columns, bootstrap))
+    write_results(folder / "predictions.parquet", results)
+    write_csv(folder / "worst_clips.csv", worst(last, top=top))
+    if "words" in last.counts:
+        write_csv(folder / "confusions.csv", text_confusions(last, top=top))
+    if last.labels:
+        write_csv(folder / "confusions.csv", label_confusions(last))
+        write_csv(folder / "classes.csv", map(vars, last.label_scores.classes))
 
 
-@dataclass(frozen=True)
-class Bootstrap:
-    samples: int
-    seed: int
-
-    def interval(self, counts: Sequence[Counts]) -> tuple[float, float]:
-        return metric.bootstrap_interval(counts, samples=self.samples, seed=self.seed)
-
-
-def markdown_table(rows: Sequence[Row], bootstrap: Bootstrap) -> str:
-    """The table of the report: start and every cycle, then each control after its last cycle."""
-    head: tuple[str, ...] = (
-        "model",
-        "cycle",
-        "WER [95 % interval]",
-        "CER",
-        "sub",
-        "del",
-        "ins",
-        *(("WER, words snapped",) if rows[0].snapped else ()),
-        *(("start corpus WER",) if rows[0].start else ()),
-    )
-    cells = [
-        (
-            row.label,
-            str(row.cycle),
-            _rate(row.target.words, bootstrap),
-            f"{row.target.cer:.1%}",
-            *(str(sum(getattr(count, kind) for count in row.target.words)) for kind in _EDITS),
-            *((_rate(row.snapped.words, bootstrap),) if row.snapped else ()),
-            *((f"{row.start.wer:.1%}",) if row.start else ()),
-        )
-        for row in shown_rows(rows)
-    ]
-    widths = [max(len(line[column]) for line in [head, *cells]) for column in range(len(head))]
-    rule = tuple("-" * width for width in widths)
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in [head, rule, *cells]
-    )
+def track(tracker: Tracker, results: Sequence[Result], columns: Sequence[Column]) -> None:
+    """The numbers of each model that curves.csv has, by cycle."""
+    for result in results:
+        name = "raft" if result.model.of_run else result.model.chain
+        shown = [column for column in columns if column is columns[0] or "curve" in column.entries]
+        tracker.metrics({f"{name}/{column.key}": column.number(result) for column in shown}, step=result.model.cycle)
 
 
-def shown_rows(rows: Sequence[Row]) -> list[Row]:
-    """Every row of start and the trained chain; of a control only the last cycle."""
-    last = {row.chain: row.cycle for row in sorted(rows, key=lambda row: row.cycle)}
-    shown = [row for row in rows if row.chain in (START, TRAINED) or row.cycle == last[row.chain]]
-    order = [START, TRAINED, *ALGORITHMS]
-    return sorted(shown, key=lambda row: (order.index(row.chain), row.cycle))
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    stream = io.StringIO()
+    rows = list(rows)
+    if rows:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    files.write_text(path, stream.getvalue())
 
 
-def model_folders(chains: Path) -> list[tuple[str, int, Path]]:
-    """(chain, cycle, folder) of every model, the start model first; cycles that were not asked for have none."""
-    found = [(START, 0, chains / "base")]
-    found += [
-        (TRAINED, int(path.parent.name), path.parent) for path in sorted(chains.glob("raft/[0-9][0-9]/config.json"))
-    ]
-    controls = sorted(chains.glob("controls/[0-9][0-9]/*/config.json"))
-    found += [(path.parent.name, int(path.parents[1].name), path.parent) for path in controls]
-    return found
-
-
-def last_trained(rows: Sequence[Row]) -> Row:
-    """The last model of the trained chain; the start model when no cycle was trained."""
-    return [row for row in rows if row.chain in (START, TRAINED)][-1]
-
-
-def summary(rows: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Flat metrics of the whole run: before, after, and what it cost on the start corpus."""
-    first = rows[0]
-    last = last_trained(rows)
-    low, high = bootstrap.interval(last.target.words)
-    numbers = {
-        "cycles": last.cycle,
-        "wer_before": first.target.wer,
-        "wer_after": last.target.wer,
-        "wer_after_low": low,
-        "wer_after_high": high,
-        "wer_relative_reduction": 1 - last.target.wer / first.target.wer if first.target.wer else 0.0,
-        "cer_after": last.target.cer,
-    }
-    if first.snapped and last.snapped:
-        numbers |= {"wer_snapped_before": first.snapped.wer, "wer_snapped_after": last.snapped.wer}
-    if first.start and last.start:
-        numbers |= {"wer_start_before": first.start.wer, "wer_start_after": last.start.wer}
-    return numbers
-
-
-def write_curves(path: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-    """`curves.csv`, for `dvc plots`: per cycle all of the trained chain, and the test WER of each control."""
-    start = next(row for row in rows if row.chain == START)
-    models = {(row.chain, row.cycle): row for row in rows}
-    controls = sorted({row.chain for row in rows} - {START, TRAINED})
-    lines = []
-    for cycle in sorted({row.cycle for row in rows}):
-        trained = models.get((TRAINED, cycle), start)
-        low, high = bootstrap.interval(trained.target.words)
-        line = {"cycle": cycle, "trained": trained.target.wer, "trained_low": low, "trained_high": high}
-        line |= {"trained_cer": trained.target.cer}
-        line |= {"trained_snapped": trained.snapped.wer} if trained.snapped else {}
-        line |= {"trained_start_corpus": trained.start.wer} if trained.start else {}
-        line |= {control: models.get((control, cycle), start).target.wer for control in controls}
-        lines.append(line)
-    write_csv(path, lines)
-
-
-def write_errors(folder: Path, row: Row, *, top: int) -> None:
-    """`confusions.csv` and `worst_clips.csv` of one model."""
-    scored = row.target
-    pairs = list(zip(scored.references, scored.hypotheses, strict=True))
-    write_csv(
-        folder / "confusions.csv",
-        [{"said": said, "heard": heard, "times": n} for said, heard, n in metric.confusions(pairs, top=top)],
-    )
-    worst = sorted(range(len(pairs)), key=lambda index: (-scored.words[index].errors, scored.ids[index]))[:top]
-    write_csv(
-        folder / "worst_clips.csv",
+def table(results: Sequence[Result], columns: Sequence[Column], bootstrap: Bootstrap) -> str:
+    """In markdown: start and every cycle, then each control after its last cycle, and the baselines."""
+    columns = [column for column in columns if column.scores(results[0]) is not None]
+    return markdown(
+        ("model", "cycle", *(column.title for column in columns)),
         [
-            {
-                "id": scored.ids[i],
-                "errors": scored.words[i].errors,
-                "reference": pairs[i][0],
-                "hypothesis": pairs[i][1],
-            }
-            for i in worst
+            (result.label, result.cycle, *(column.cell(result, bootstrap) for column in columns))
+            for result in shown(results)
         ],
     )
 
 
-def write_predictions(path: Path, rows: Sequence[Row]) -> None:
-    """One line per model and test clip: `chain, algorithm, cycle, id, reference, prediction, hits, …`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    lines = [
+def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
+    """The clips with the most errors; of a classifier the wrong predictions, the surest first. Ties by id."""
+    if scores.labels:
+        own = {"confidence": scores.confidence, "reference_probability": scores.reference_probability}
+        wanted, rank = np.flatnonzero(~scores.correct).tolist(), scores.confidence
+    else:
+        metric = scores.metrics[0]
+        rank = metric.clip_error(scores.counts[metric.counts])
+        own, wanted = {"errors": rank}, list(range(len(scores)))
+    places = sorted(wanted, key=lambda clip: (-rank[clip], scores.ids[clip]))[:top]
+    return [
         {
-            "chain": row.chain,
-            "algorithm": row.algorithm,
-            "cycle": row.cycle,
-            "id": name,
-            "reference": said,
-            "prediction": heard,
-            "hits": count.hits,
-            **{kind: getattr(count, kind) for kind in _EDITS},
+            "id": scores.ids[clip],
+            **({} if scores.paths is None else {"path": scores.paths[clip]}),
+            "reference": scores.known[clip],
+            "prediction": scores.predictions[clip],
+            **{name: values[clip].item() for name, values in own.items()},
         }
-        for row in rows
-        for name, said, heard, count in zip(
-            row.target.ids, row.target.references, row.target.hypotheses, row.target.words, strict=True
-        )
+        for clip in places
     ]
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(lines), buffer, compression="zstd")
-    files.write_bytes(path, buffer.getvalue().to_pybytes())
 
 
-def write_csv(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    stream = io.StringIO()
-    if lines:
-        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    files.write_text(path, stream.getvalue())
+def text_confusions(scores: Scores, *, top: int) -> list[dict[str, Any]]:
+    found = confusions(scores.known, scores.predictions, top=top)
+    return [dict(zip(("reference", "prediction", "times"), each, strict=True)) for each in found]
 
 
-_EDITS = ("substitutions", "deletions", "insertions")
+def label_confusions(scores: Scores) -> list[dict[str, Any]]:
+    """Pairs of labels that were taken for each other, the most frequent first."""
+    counts = _confusion_counts(scores)
+    np.fill_diagonal(counts, 0)
+    pairs = [
+        {"reference": scores.labels[i], "prediction": scores.labels[j], "clips": int(counts[i, j])}
+        for i, j in np.argwhere(counts)
+    ]
+    return sorted(pairs, key=lambda pair: -pair["clips"])
 
 
-def _rate(counts: Sequence[Counts], bootstrap: Bootstrap) -> str:
-    low, high = bootstrap.interval(counts)
-    return f"{metric.pooled_rate(counts):.1%} [{low:.1%}–{high:.1%}]"
+def verdicts(results: Sequence[Result], bootstrap: Bootstrap) -> list[str]:
+    """In sentences: the last model beside the baselines, the controls and the start model, by the first metric."""
+    last = last_trained(results)
+    sentences = []
+    for result in shown(results):
+        ahead = _lead(result, last)
+        if result.model.chain == MAJORITY:
+            if ahead >= 0:
+                sentences.append(f"**The model is no better than {result.in_words}**: {_gain(result, last, bootstrap)}")
+        elif result.model.is_baseline:
+            sentences.append(_beside_baseline(last, result, bootstrap))
+        elif not result.model.of_run and ahead >= 0:
+            name = _capital(result.in_words)
+            sentences.append(f"{name} is as good as {last.in_words}, or better: {_gain(result, last, bootstrap)}")
+    cycles = [result for result in results if result.model.chain == TRAINED]
+    if cycles:
+        sentences.append(_beside_start(results[0], cycles, bootstrap))
+    return sentences
+
+
+def _lead(first: Result, second: Result) -> float:
+    """How far the first is ahead by the first metric; below 0 it is behind."""
+    metric = first.scores.metrics[0]
+    values = [each.scores.value(metric.key) for each in (first, second)]
+    return values[0] - values[1] if metric.higher_is_better else values[1] - values[0]
+
+
+def _beside_baseline(model: Result, baseline: Result, bootstrap: Bootstrap) -> str:
+    name, ahead = model.in_words, _lead(model, baseline)
+    if ahead < 0:
+        other = _capital(baseline.in_words)
+        return f"**{other} is better than the model** ({name}): {_gain(baseline, model, bootstrap)}"
+    if ahead == 0:
+        return f"The model ({name}) and {baseline.in_words} are equally good: {_gain(model, baseline, bootstrap)}"
+    return f"The model ({name}) is better than {baseline.in_words}: {_gain(model, baseline, bootstrap)}"
+
+
+def _beside_start(start: Result, cycles: Sequence[Result], bootstrap: Bootstrap) -> str:
+    best = max(cycles, key=lambda each: (_lead(each, start), -each.model.cycle))
+    last = max(cycles, key=lambda each: each.model.cycle)
+    metric = start.scores.metrics[0]
+    value = metric.show(best.scores.value(metric.key))
+    gain = _gain(last, start, bootstrap)
+    if _lead(best, start) <= 0:
+        other = "" if best is last else f" The best, cycle {best.model.cycle}, has {value}."
+        return f"**No cycle beats the supervised start.** Of the last: {gain}{other}"
+    name = f"{_capital(last.in_words)}, the last,"
+    if _lead(last, start) > 0:
+        return f"{name} is better than the start model: {gain}"
+    return f"{name} is not better than the start model: {gain} The best on these clips, {best.in_words}, has {value}."
+
+
+def _gain(first: Result, second: Result, bootstrap: Bootstrap) -> str:
+    """`accuracy 78.1% against 75.0%, +3.1 points [+0.2 to +6.0], p = 0.03 (the interval excludes 0: …); UAR …`."""
+    parts = []
+    for metric in first.scores.metrics:
+        one, other = (metric.show(each.scores.value(metric.key)) for each in (first, second))
+        found = first.scores.difference(second.scores, metric.key, bootstrap)
+        middle, low, high = metric.show_difference(found)
+        clear = found.low > 0 or found.high < 0
+        sure = "the interval excludes 0: more than luck" if clear else "the interval holds 0: it may be luck"
+        difference = f"{middle} [{low} to {high}], p = {found.p_value:.2g} ({sure})"
+        parts.append(f"{metric.title} {one} against {other}, {difference}")
+    return "; ".join(parts) + "."
+
+
+def label_report(results: Sequence[Result], bootstrap: Bootstrap, *, top: int, division: str | None = None) -> str:
+    """The report of classifiers.
+
+    Args:
+        top: rows of the table of worst clips, and of a group's table where there are very many groups.
+        division: how the clips were put into splits, such as "no speaker in train and test".
+    """
+    last = last_trained(results)
+    scores, found = last.scores, last.scores.label_scores
+    further = [*FURTHER_LABEL_COLUMNS, *(Column(f"hits_{k}", f"hits@{k}", partial(_hits, k=k)) for k in found.hits)]
+    parts = [
+        f"# {_capital(scores.target)}: {found.clips} test clips, {len(scores.labels)} labels",
+        *([f"Division into splits: {division}."] if division else []),
+        table(results, LABEL_COLUMNS, bootstrap),
+        "\n".join(f"- {sentence}" for sentence in [*verdicts(results, bootstrap), *_notes(found)]),
+        "## Further measures",
+        table(results, further, bootstrap),
+        f"## Classes, by {last.in_words}",
+        _classes_table(scores),
+        *(part for name in scores.groups for part in group_section(scores, name, top=top)),
+        f"## Worst clips of {last.in_words}",
+        _worst_table(scores, top),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _hits(scores: Scores, k: int) -> float:
+    return scores.label_scores.hits[k]
+
+
+def _notes(found: LabelScores) -> list[str]:
+    notes = ["Intervals: 95 %, bootstrap over the clips; of differences the same clips are drawn for both models."]
+    if found.absent:
+        notes.append(
+            f"Labels without a test clip, {len(found.absent)}, are left out of UAR, macro F1 and AUC: "
+            f"{', '.join(found.absent)}."
+        )
+    return notes + [f"No {name}: {reason}." for name, reason in found.missing.items()]
+
+
+def _classes_table(scores: Scores) -> str:
+    counts = _confusion_counts(scores)
+    entropies = row_entropy(counts)
+    np.fill_diagonal(counts, 0)
+    head = ("label", "clips", "precision", "recall", "F1", "MCC", "AUC", "entropy (bits)", "most often taken for")
+    return markdown(
+        head,
+        [
+            (
+                score.label,
+                str(score.support),
+                *(_number(value, "{:.1%}") for value in (score.precision, score.recall, score.f1)),
+                *(_number(value, "{:.3f}") for value in (score.mcc, score.roc_auc)),
+                _number(bits if score.support else None, "{:.2f}"),
+                f"{scores.labels[wrong.argmax()]} ({wrong.max()})" if wrong.any() else "–",
+            )
+            for score, bits, wrong in zip(scores.label_scores.classes, entropies.tolist(), counts, strict=True)
+        ],
+    )
+
+
+def group_rows(scores: Scores, group: str) -> list[dict[str, Any]]:
+    """The metrics of each value of a group: speaker, gender, fold, …"""
+    rows = []
+    for value, part in scores.by(group).items():
+        row: dict[str, Any] = {"value": value, "clips": len(part)}
+        row |= {metric.key: part.value(metric.key) for metric in scores.metrics}
+        rows.append(row | ({"labels": len(set(part.known))} if scores.labels else {}))
+    return rows
+
+
+def group_section(scores: Scores, name: str, *, top: int) -> list[str]:
+    """Heading and table; nothing where all clips are one group, and of very many groups the worst."""
+    rows = group_rows(scores, name)
+    first = scores.metrics[0]
+    if len(rows) < 2:
+        return []
+    heading = f"## By {name}"
+    if len(rows) > max(top, _GROUPS_SHOWN):
+        heading = f"## By {name}: the {top} with the worst {first.title} of {len(rows)}"
+        sign = 1 if first.higher_is_better else -1
+        rows = sorted(rows, key=lambda row: (sign * row[first.key], row["value"]))[:top]
+    counts = ["clips", "labels"] if scores.labels else ["clips"]
+    cells = [
+        (
+            row["value"],
+            *(str(row[count]) for count in counts),
+            *(metric.show(row[metric.key]) for metric in scores.metrics),
+        )
+        for row in rows
+    ]
+    return [heading, markdown((name, *counts, *(metric.title for metric in scores.metrics)), cells)]
+
+
+def _worst_table(scores: Scores, top: int) -> str:
+    found = worst(scores, top=top)
+    if not found:
+        return "None: every clip is predicted rightly."
+    lines = [
+        (
+            row["id"],
+            row["reference"],
+            row["prediction"],
+            f"{row['confidence']:.3f}",
+            f"{row['reference_probability']:.3f}",
+        )
+        for row in found
+    ]
+    return markdown(("clip", "reference", "prediction", "its probability", "that of the reference"), lines)
+
+
+def _confusion_counts(scores: Scores) -> np.ndarray:
+    return confusion_counts(references=scores.known, predictions=scores.predictions, labels=scores.labels)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

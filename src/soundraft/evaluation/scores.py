@@ -1,246 +1,338 @@
-"""Scoring a set of transcripts against its references, and the tables and files that come of it."""
+"""The predictions of one model on a set of clips and what they are worth: one type for every task."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from soundraft.metrics import labels as metric
-from soundraft.metrics import resampling
-from soundraft.metrics import text as text_metric
+from soundraft.metrics import labels as label_metrics
+from soundraft.metrics import text as text_metrics
 from soundraft.metrics.labels import LabelScores
-from soundraft.metrics.resampling import Comparison, Interval
-from soundraft.metrics.text import Counts
-from soundraft.models.longform import Segment
+from soundraft.metrics.resampling import Bootstrap, Comparison, compare, interval
 from soundraft.runtime import UserError
+from soundraft.tables import shortened
+
+UNKNOWN_GROUP = "not known"
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Normalised references and hypotheses of one set of clips, with their edit counts; parallel lists."""
+class Metric:
+    """A number that is made of sums over clips.
 
-    ids: list[str]
-    references: list[str]
-    hypotheses: list[str]
-    words: list[Counts]
-    characters: list[Counts]
-
-    @property
-    def wer(self) -> float:
-        return text_metric.pooled_rate(self.words)
-
-    @property
-    def cer(self) -> float:
-        return text_metric.pooled_rate(self.characters)
-
-
-def score(
-    *, ids: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], normalizer: text_metric.Normalizer
-) -> Scored:
-    """Normalise both sides and count the edits of each pair."""
-    said = [normalizer(text) for text in references]
-    heard = [normalizer(text) for text in hypotheses]
-    pairs = list(zip(said, heard, strict=True))
-    return Scored(
-        list(ids),
-        said,
-        heard,
-        [text_metric.word_counts(reference=a, hypothesis=b) for a, b in pairs],
-        [text_metric.character_counts(reference=a, hypothesis=b) for a, b in pairs],
-    )
-
-
-def snapped(scored: Scored, snapper: text_metric.VocabularySnapper) -> Scored:
-    """The same clips with every output word replaced by the nearest vocabulary word."""
-    return score(
-        ids=scored.ids,
-        references=scored.references,
-        hypotheses=[snapper(text) for text in scored.hypotheses],
-        normalizer=text_metric.NORMALIZERS["none"],
-    )
-
-
-# Segments of a transcript as plain text, JSON or SubRip subtitles.
-
-
-def txt(segments: Sequence[Segment]) -> str:
-    """A line for each segment."""
-    return "".join(f"{segment.text}\n" for segment in segments)
-
-
-def to_json(segments: Sequence[Segment]) -> str:
-    """The whole text, and each segment with its times in seconds, to the millisecond."""
-    rows = [
-        {"start_s": round(segment.start_s, 3), "end_s": round(segment.end_s, 3), "text": segment.text}
-        for segment in segments
-    ]
-    whole = " ".join(segment.text for segment in segments)
-    return json.dumps({"text": whole, "segments": rows}, indent=2, ensure_ascii=False) + "\n"
-
-
-def srt(segments: Sequence[Segment]) -> str:
-    """SubRip: numbered from 1, times as `hh:mm:ss,mmm`, a blank line between.
-
-    An arrow in a text would be taken for times.
+    Attributes:
+        key, title: its name in files, and in tables and sentences.
+        counts: which of `Scores.counts` it is made of.
+        value: sums `[..., M]` → `[...]`.
+        best: of a perfect model: 0 for an error rate, 1 for a share of right answers, infinite for decibels.
+        error: what a curve over cycles shows; of a share of right answers it is the share of wrong ones.
+        clip_error: counts `[N, M]` → `[N]`, by which the worst clips are found.
+        unit: % for a share of 1.
+        columns: names of the M counts in predictions.parquet; empty where they follow from the predictions.
     """
-    return "\n".join(
-        f"{number}\n{clock(segment.start_s)} --> {clock(segment.end_s)}\n{segment.text.replace('-->', '->')}\n"
-        for number, segment in enumerate(segments, start=1)
+
+    key: str
+    title: str
+    counts: str
+    value: Callable[[np.ndarray], np.ndarray]
+    best: float
+    error: str
+    clip_error: Callable[[np.ndarray], np.ndarray]
+    unit: str = "%"
+    columns: tuple[str, ...] = ()
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.best > 0
+
+    def show(self, value: float, *, digits: int = 1) -> str:
+        return f"{value:.{digits}%}" if self.unit == "%" else f"{value:.{digits}f} {self.unit}"
+
+    def show_difference(self, found: Comparison, *, digits: int = 1) -> tuple[str, str, str]:
+        """Difference and ends of its interval, shares as points (hundredths)."""
+        scale = 100 if self.unit == "%" else 1
+        middle, low, high = (f"{scale * value:+.{digits}f}" for value in (found.difference, found.low, found.high))
+        return f"{middle} {'points' if self.unit == '%' else self.unit}", low, high
+
+
+def _edits(counts: np.ndarray) -> np.ndarray:
+    return counts[:, 1:].sum(1)
+
+
+def _wrong(counts: np.ndarray) -> np.ndarray:
+    return 1 - label_metrics.accuracy(counts)
+
+
+# in the order in which a report shows those that a model has
+METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric(
+            "wer",
+            "WER",
+            "words",
+            text_metrics.error_rate,
+            0,
+            "word error rate",
+            _edits,
+            columns=text_metrics.Counts._fields,
+        ),
+        Metric("cer", "CER", "characters", text_metrics.error_rate, 0, "character error rate", _edits),
+        Metric("accuracy", "accuracy", "labels", label_metrics.accuracy, 1, "share of wrong answers", _wrong),
+        Metric("uar", "UAR", "labels", label_metrics.mean_recall, 1, "1 − UAR", _wrong),
     )
+}
 
 
-def clock(seconds: float) -> str:
-    """`hh:mm:ss,mmm`, rounded to the millisecond; hours go on above 99."""
-    milliseconds = round(seconds * 1000)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d},{rest % 1000:03d}"
+@dataclass(frozen=True)
+class Estimate:
+    """A metric with its 95 % bootstrap interval."""
 
+    value: float
+    low: float
+    high: float
+    metric: Metric
 
-WRITERS: dict[str, Callable[[Sequence[Segment]], str]] = {"txt": txt, "json": to_json, "srt": srt}
+    def __str__(self) -> str:
+        value, low, high = (self.metric.show(each) for each in (self.value, self.low, self.high))
+        return f"{value} [{low}–{high}]"
 
-
-# What a classifier says of a set of clips: kept in a file, scored, by group, with intervals, with its worst clips.
-
-
-NOT_KNOWN = "not known"
-SHOWN_LABELS = 10
+    def numbers(self) -> dict[str, float]:
+        """Flat, for a file: `wer`, `wer_low`, `wer_high`."""
+        key = self.metric.key
+        return {key: self.value, f"{key}_low": self.low, f"{key}_high": self.high}
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no one truth value
-class Predicted:
-    """The answers of one model; parallel lists.
+class Scores:
+    """A row per clip; lists and arrays are parallel.
 
     Attributes:
-        probabilities: [N, C], columns in the order of `labels`.
-        target: what is told, such as "emotion"; names the columns of the file.
-        references: `None` for clips whose label is not known.
+        references: `None` where they are not known; then there are no counts and no metrics.
+        counts: by name, `[N, M]`, additive over clips.
+        target: what a classifier predicts, such as "emotion"; empty for other tasks.
+        labels: all that a classifier can predict.
+        probabilities: of each label, `[N, C]`, for a classifier.
         paths: of the audio files; `None` where they are not known.
         groups: what else is known of each clip, by name, such as speaker, gender, fold; `None` where it is not.
     """
 
     ids: list[str]
     predictions: list[str]
-    probabilities: np.ndarray
-    labels: list[str]
-    target: str = "label"
     references: list[str] | None = None
+    counts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    target: str = ""
+    labels: list[str] = field(default_factory=list)
+    probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     paths: list[str] | None = None
-    groups: dict[str, list[str | None]] = field(default_factory=dict)
+    groups: Mapping[str, list[str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lengths = {"predictions": len(self.predictions), "probabilities": len(self.probabilities)}
-        lengths |= {} if self.references is None else {"references": len(self.references)}
-        lengths |= {} if self.paths is None else {"paths": len(self.paths)}
-        lengths |= {name: len(values) for name, values in self.groups.items()}
-        wrong = [f"{count} {name}" for name, count in lengths.items() if count != len(self.ids)]
+        columns: dict[str, Any] = {"predictions": self.predictions, "references": self.references}
+        columns |= {"paths": self.paths, **self.counts, **self.groups}
+        columns |= {"probabilities": self.probabilities} if self.labels else {}
+        wrong = [f"{len(rows)} {name}" for name, rows in columns.items() if rows is not None and len(rows) != len(self)]
         if wrong:
-            raise ValueError(f"{len(self.ids)} clips, but {', '.join(wrong)}")
-        if self.probabilities.shape != (len(self.ids), len(self.labels)):
-            raise ValueError(f"probabilities {list(self.probabilities.shape)} of {len(self.labels)} labels")
+            raise ValueError(f"{len(self)} clips, but {', '.join(wrong)}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Those that the counts make."""
+        return [metric for metric in METRICS.values() if metric.counts in self.counts]
 
     @property
     def known(self) -> list[str]:
         """The references.
 
         Raises:
-            UserError: when there are no clips, or no references, or one that is none of the labels.
+            UserError: when there are no clips, or no references.
         """
         if not self.ids:
             raise UserError("no clips: there is nothing to measure")
         if self.references is None:
-            raise UserError(f"the {len(self.ids)} clips have no {self.target}: there is nothing to measure against")
-        check_labels(self.labels, self.references, split="the clips")
+            what = self.target or "reference"
+            raise UserError(f"the {len(self)} clips have no {what}: there is nothing to measure against")
         return self.references
+
+    def value(self, key: str) -> float:
+        """A metric of all clips.
+
+        Raises:
+            UserError: as `known`.
+        """
+        return float(METRICS[key].value(self._of(key).sum(0)))
+
+    def values(self, where: str) -> dict[str, float]:
+        """Every metric, named after where it was measured: `wer_target_validation`."""
+        return {f"{metric.key}_{where}": self.value(metric.key) for metric in self.metrics}
+
+    def estimate(self, key: str, bootstrap: Bootstrap) -> Estimate:
+        """The same with its interval."""
+        metric = METRICS[key]
+        drawn = metric.value(bootstrap.sums(self._of(key)))
+        tail = (
+            0.025 if metric.higher_is_better else 1 - 0.975
+        )  # a last bit apart, as in the reports of earlier versions
+        return Estimate(self.value(key), *interval(drawn, tail=tail), metric)
+
+    def difference(self, other: "Scores", key: str, bootstrap: Bootstrap) -> Comparison:
+        """This metric less that of another model, by the paired bootstrap.
+
+        Raises:
+            ValueError: when the models did not predict the same clips in the same order.
+        """
+        if self.ids != other.ids or self.known != other.known:
+            raise ValueError("the two models did not predict the same clips in the same order")
+        mine, theirs = (METRICS[key].value(bootstrap.sums(each._of(key))) for each in (self, other))
+        return compare(self.value(key) - other.value(key), mine - theirs)
+
+    def part(self, places: Sequence[int]) -> "Scores":
+        """Some of the clips, in this order."""
+
+        def pick(rows: list | None) -> Any:
+            return None if rows is None else [rows[place] for place in places]
+
+        return replace(
+            self,
+            ids=pick(self.ids),
+            predictions=pick(self.predictions),
+            references=pick(self.references),
+            counts={name: counts[places] for name, counts in self.counts.items()},
+            probabilities=self.probabilities[places] if self.labels else self.probabilities,
+            paths=pick(self.paths),
+            groups={name: pick(values) for name, values in self.groups.items()},
+        )
+
+    def by(self, group: str) -> "dict[str, Scores]":
+        """The clips of each value of a group, values in alphabetical order, clips without one last.
+
+        Raises:
+            UserError: when there is no such group.
+        """
+        if group not in self.groups:
+            raise UserError(f"no group {group!r}; there is {', '.join(sorted(self.groups)) or 'none'}")
+        values = self.groups[group]
+        return {
+            UNKNOWN_GROUP if value is None else value: self.part([n for n, each in enumerate(values) if each == value])
+            for value in sorted(set(values), key=lambda value: (value is None, value or ""))
+        }
 
     @property
     def confidence(self) -> np.ndarray:
-        """The probability of each prediction, [N]."""
-        return self.probabilities[np.arange(len(self.ids)), metric.codes(self.predictions, self.labels)]
+        """Of a classifier the probability of each prediction, `[N]`."""
+        return self._probability_of(self.predictions)
+
+    @property
+    def reference_probability(self) -> np.ndarray:
+        """Of a classifier the probability of each right label, `[N]`."""
+        return self._probability_of(self.known)
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether each prediction is right, bool [N]."""
+        """Whether each prediction is the reference, bool `[N]`."""
         return np.array(self.known) == np.array(self.predictions)
 
+    @cached_property
+    def label_scores(self) -> LabelScores:
+        """All that is measured of a classifier; UserError as `known`."""
+        return label_metrics.measure(
+            references=self.known, predictions=self.predictions, probabilities=self.probabilities, labels=self.labels
+        )
 
-@dataclass(frozen=True)
-class GroupScore:
-    """The clips of one speaker, one gender, one fold, …; `uar` is over the labels that these clips have."""
+    def _of(self, key: str) -> np.ndarray:
+        assert len(self.known) == len(self)
+        return self.counts[METRICS[key].counts]
 
-    value: str
-    clips: int
-    accuracy: float
-    uar: float
-    labels: int
-
-
-@dataclass(frozen=True)
-class Worst:
-    """A clip that was told wrongly, and how surely."""
-
-    id: str
-    path: str | None
-    reference: str
-    prediction: str
-    confidence: float
-    reference_probability: float
+    def _probability_of(self, names: Sequence[str]) -> np.ndarray:
+        return self.probabilities[np.arange(len(self)), label_metrics.codes(names, self.labels)]
 
 
-@dataclass(frozen=True)
-class Differences:
-    """Of two models on the same clips: the first's rate less the second's; above 0 the first is better."""
+def score_texts(
+    *, ids: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], normalizer: text_metrics.Normalizer
+) -> Scores:
+    """Normalise transcripts and their references, and count the edits of each pair."""
+    right, predicted = ([normalizer(each) for each in side] for side in (references, hypotheses))
+    pairs = [{"reference": one, "hypothesis": other} for one, other in zip(right, predicted, strict=True)]
+    counts = {
+        "words": np.array([text_metrics.word_counts(**pair) for pair in pairs]).reshape(-1, 4),
+        "characters": np.array([text_metrics.character_counts(**pair) for pair in pairs]).reshape(-1, 4),
+    }
+    return Scores(list(ids), predicted, right, counts)
 
-    accuracy: Comparison
-    uar: Comparison
+
+def snapped(scores: Scores, snapper: text_metrics.VocabularySnapper) -> Scores:
+    """The same clips with every output word replaced by the nearest vocabulary word."""
+    hypotheses = [snapper(each) for each in scores.predictions]
+    return score_texts(
+        ids=scores.ids, references=scores.known, hypotheses=hypotheses, normalizer=text_metrics.single_spaces
+    )
 
 
-def predicted(
+def score_labels(
     ids: Sequence[str],
     probabilities: np.ndarray,
     labels: Sequence[str],
     *,
     target: str = "label",
+    predictions: Sequence[str] | None = None,
     references: Sequence[str] | None = None,
     paths: Sequence[str] | None = None,
     groups: Mapping[str, Sequence[str | None]] | None = None,
-) -> Predicted:
-    """The most likely label of each clip; of equally likely ones the earlier column.
+) -> Scores:
+    """The predictions of a classifier.
 
     Args:
-        probabilities: [N, C].
+        probabilities: [N, C], columns in the order of the labels.
+        predictions: without them the most likely label of each clip; of equally likely ones the earlier column.
+
+    Raises:
+        UnseenLabels: when a reference is none of the labels.
     """
-    return Predicted(
+    if probabilities.shape != (len(ids), len(labels)):
+        raise ValueError(f"probabilities {list(probabilities.shape)} of {len(ids)} clips and {len(labels)} labels")
+    if predictions is None:
+        predictions = [labels[place] for place in probabilities.argmax(1)] if len(ids) else []
+    counts = {}
+    if references:
+        check_labels(labels, references, split="the clips")
+        right = label_metrics.codes(references, sorted(set(references)))
+        counts["labels"] = label_metrics.label_counts(right, np.array(references) == np.array(predictions))
+    return Scores(
         list(ids),
-        [labels[place] for place in probabilities.argmax(1)] if len(probabilities) else [],
-        probabilities,
-        list(labels),
-        target,
+        list(predictions),
         None if references is None else list(references),
+        counts,
+        target,
+        list(labels),
+        probabilities,
         None if paths is None else list(paths),
         {name: list(values) for name, values in (groups or {}).items()},
     )
 
 
-def majority(train_labels: Sequence[str], like: Predicted) -> Predicted:
-    """The answers of a model that heard nothing: the shares of the labels in training, for each clip of `like`.
+def majority(train_labels: Sequence[str], like: Scores) -> Scores:
+    """A model that hears nothing: the shares of the labels in training, for each clip of `like`.
 
     Raises:
         UserError: when there is no training clip.
     """
     if not train_labels:
         raise UserError("training has no clips")
-    counts = np.bincount(metric.codes(train_labels, like.labels), minlength=len(like.labels))
-    shares = np.tile(counts / counts.sum(), (len(like.ids), 1))
-    return predicted(
+    counts = np.bincount(label_metrics.codes(train_labels, like.labels), minlength=len(like.labels))
+    shares = np.tile(counts / counts.sum(), (len(like), 1))
+    return score_labels(
         like.ids, shares, like.labels, target=like.target, references=like.references, paths=like.paths,
         groups=like.groups,
     )  # fmt: skip
 
 
 def check_training(train: Sequence[str]) -> None:
-    """Raise UserError when these training labels are nothing to learn from."""
+    """Raise UserError when nothing can be learned from these training labels."""
     if not train:
         raise UserError("training has no clips")
     if len(set(train)) == 1:
@@ -248,96 +340,22 @@ def check_training(train: Sequence[str]) -> None:
 
 
 class UnseenLabels(UserError):
-    """Clips have labels that training never saw."""
+    """Clips have labels that were not seen in training."""
 
 
 def check_labels(train: Sequence[str], other: Sequence[str], *, split: str = "test") -> None:
-    """Raise UnseenLabels when clips have labels that training never saw: no model could tell them.
+    """Raise UnseenLabels when clips have labels that were not seen in training: no model could predict them.
 
     Args:
-        train: labels of the training clips, or the labels that a model knows.
-        other: labels of the clips to be told.
+        train: labels of the training clips, or those of a model.
+        other: labels of the clips to be predicted.
         split: what to call those.
     """
-    unseen = Counter(label for label in other if label not in set(train))
+    seen = set(train)
+    unseen = Counter(label for label in other if label not in seen)
     if unseen:
         named = shortened(f"{label!r} ({count})" for label, count in sorted(unseen.items()))
         raise UnseenLabels(
-            f"{split}: {unseen.total()} of {len(other)} clips have labels that training never saw: {named}; "
-            f"training has {shortened(map(repr, sorted(set(train))))}"
+            f"{split}: {unseen.total()} of {len(other)} clips have labels that were not seen in training: {named}; "
+            f"training has {shortened(map(repr, sorted(seen)))}"
         )
-
-
-def shortened(names: Iterable[str], *, joint: str = ", ") -> str:
-    """As many as a person reads, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - SHOWN_LABELS} more" if len(listed) > SHOWN_LABELS else ""
-    return joint.join(listed[:SHOWN_LABELS]) + more
-
-
-def label_scores(given: Predicted) -> LabelScores:
-    """All that is measured; UserError as `Predicted.known`."""
-    return metric.measure(
-        references=given.known, predictions=given.predictions, probabilities=given.probabilities, labels=given.labels
-    )
-
-
-def intervals(given: Predicted, *, samples: int, seed: int) -> tuple[Interval, Interval]:
-    """95 % intervals of accuracy and UAR, clips drawn with replacement."""
-    right = metric.codes(given.known, given.labels)
-    drawn = resampling.drawn_rates(right, given.correct, samples=samples, seed=seed)
-    return resampling.interval(drawn.accuracy), resampling.interval(drawn.uar)
-
-
-def differences(first: Predicted, second: Predicted, *, samples: int, seed: int) -> Differences:
-    """The paired bootstrap: the same clips are drawn for both models.
-
-    Raises:
-        ValueError: when the models were not asked about the same clips in the same order.
-    """
-    if first.ids != second.ids or first.known != second.known:
-        raise ValueError("the two models were not asked about the same clips in the same order")
-    right = metric.codes(first.known, first.labels)
-    here, there = (resampling.rates(right, each.correct) for each in (first, second))
-    one, other = (resampling.drawn_rates(right, each.correct, samples=samples, seed=seed) for each in (first, second))
-    return Differences(
-        resampling.compared(here[0] - there[0], one.accuracy - other.accuracy),
-        resampling.compared(here[1] - there[1], one.uar - other.uar),
-    )
-
-
-def by_group(given: Predicted, name: str) -> list[GroupScore]:
-    """The rates of each value of a group, values in alphabetical order, clips without one last.
-
-    Raises:
-        UserError: when there is no such group.
-    """
-    if name not in given.groups:
-        raise UserError(f"no group {name!r}; there is {', '.join(sorted(given.groups)) or 'none'}")
-    values = given.groups[name]
-    right, correct = metric.codes(given.known, given.labels), given.correct
-    found = []
-    for value in sorted(set(values), key=lambda value: (value is None, value or "")):
-        own = np.array([each == value for each in values])
-        accuracy, uar = resampling.rates(right[own], correct[own])
-        shown = NOT_KNOWN if value is None else value
-        found.append(GroupScore(shown, int(own.sum()), accuracy, uar, len(set(right[own].tolist()))))
-    return found
-
-
-def worst(given: Predicted, *, top: int) -> list[Worst]:
-    """The wrong answers, the surest first; equally sure ones by id."""
-    own = given.probabilities[np.arange(len(given.ids)), metric.codes(given.known, given.labels)]
-    confidence = given.confidence
-    wrong = sorted(np.flatnonzero(~given.correct).tolist(), key=lambda clip: (-confidence[clip], given.ids[clip]))
-    return [
-        Worst(
-            given.ids[clip],
-            given.paths[clip] if given.paths else None,
-            given.known[clip],
-            given.predictions[clip],
-            float(confidence[clip]),
-            float(own[clip]),
-        )
-        for clip in wrong[:top]
-    ]

@@ -1,9 +1,9 @@
-"""How well labels are told: over all clips, over the classes, class by class, and as probabilities.
+"""How well labels are predicted: over all clips, class by class, as probabilities, and how to calibrate these.
 
-A label that no reference has cannot be told rightly or wrongly. It is left out of every mean over classes and named
-in `LabelScores.absent`; as 0 it would punish a model for the choice of the test clips. A label that references have
-but that is never predicted stays in: its recall and F1 are 0, and its precision counts as 0 in the means, as in
-scikit-learn, while the table of classes says that it has none.
+A label that no reference has is left out of every mean over classes and named in `LabelScores.absent`; as 0 it would
+punish a model for the choice of the test clips. A label that references have but that is never predicted stays in:
+its recall and F1 are 0, and its precision counts as 0 in the means, as in scikit-learn, while the table of classes
+says that it has none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -134,6 +134,42 @@ def codes(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     if unknown:
         raise ValueError(f"{', '.join(map(repr, unknown))} is none of the labels {', '.join(map(repr, labels))}")
     return np.array([places[name] for name in names], dtype=np.int64)
+
+
+def label_counts(right: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Right answers and clips of each label, additive over clips, `[N, 2L]`.
+
+    Args:
+        right: codes of the right labels, [N].
+        correct: bool [N].
+    """
+    clips = np.eye(right.max() + 1, dtype=np.uint8)[right]
+    return np.concatenate([clips * correct[:, None], clips], axis=1)
+
+
+def accuracy(counts: np.ndarray) -> np.ndarray:
+    """Share of right answers, of sums of `label_counts`: `[..., 2L]` → `[...]`."""
+    hits, clips = np.split(counts, 2, axis=-1)
+    return hits.sum(-1) / clips.sum(-1)
+
+
+def mean_recall(counts: np.ndarray) -> np.ndarray:
+    """Unweighted average recall (UAR) of the labels that occur, of sums of `label_counts`: `[..., 2L]` → `[...]`."""
+    hits, clips = np.split(counts, 2, axis=-1)
+    if counts.ndim == 1:  # labels left out before the mean, as scikit-learn has it
+        return (hits[clips > 0] / clips[clips > 0]).mean()
+    return (hits / np.maximum(clips, 1)).sum(-1) / (clips > 0).sum(-1)
+
+
+def recall_error(counts: np.ndarray) -> float:
+    """The standard error of the mean recall: those of the labels' recalls, binomial, joined; of sums `[2L]`.
+
+    Each recall p of n clips counts as (np + 1)/(n + 2), so that a few right answers are no certainty (Laplace).
+    """
+    hits, clips = np.split(counts.astype(np.float64), 2)
+    n, k = clips[clips > 0], hits[clips > 0]
+    p = (k + 1) / (n + 2)
+    return float(np.sqrt((p * (1 - p) / n).sum()) / len(n))
 
 
 def confusion_counts(*, references: Sequence[str], predictions: Sequence[str], labels: Sequence[str]) -> np.ndarray:

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Mark(Enum):
-    """What stands in no text: the beginning and the end of a sentence, and any token that training never saw."""
+    """What stands in no text: the beginning and the end of a sentence, and any token not seen in training."""
 
     START = "start"
     END = "end"

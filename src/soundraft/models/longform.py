@@ -1,5 +1,6 @@
 """Recordings of any length: cut at quiet places into windows that a recogniser takes, and read window by window."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,3 +82,34 @@ def _powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 
 def _size(seconds: float, rate_hz: int) -> int:
     return max(1, round(seconds * rate_hz))
+
+
+def to_text(segments: Sequence[Segment]) -> str:
+    return "".join(f"{segment.text}\n" for segment in segments)
+
+
+def to_json(segments: Sequence[Segment]) -> str:
+    """The whole text, and each segment with its times in seconds, to the millisecond."""
+    rows = [
+        {"start_s": round(segment.start_s, 3), "end_s": round(segment.end_s, 3), "text": segment.text}
+        for segment in segments
+    ]
+    whole = " ".join(segment.text for segment in segments)
+    return json.dumps({"text": whole, "segments": rows}, indent=2, ensure_ascii=False) + "\n"
+
+
+def to_srt(segments: Sequence[Segment]) -> str:
+    """SubRip: numbered from 1, times as `hh:mm:ss,mmm`, a blank line between; an arrow in a text would be a time."""
+    return "\n".join(
+        f"{number}\n{clock(segment.start_s)} --> {clock(segment.end_s)}\n{segment.text.replace('-->', '->')}\n"
+        for number, segment in enumerate(segments, start=1)
+    )
+
+
+def clock(seconds: float) -> str:
+    """`hh:mm:ss,mmm`, rounded to the millisecond; hours go on above 99."""
+    minutes, rest = divmod(round(seconds * 1000), 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d},{rest % 1000:03d}"
+
+
+WRITERS: dict[str, Callable[[Sequence[Segment]], str]] = {"txt": to_text, "json": to_json, "srt": to_srt}

@@ -16,8 +16,10 @@ from soundraft.clips.batches import Utterances, load_utterances, open_split, shu
 from soundraft.clips.decoding import transcribe
 from soundraft.evaluation import plots, report
 from soundraft.evaluation.benchmark import measure
-from soundraft.evaluation.scores import Scored, score, snapped
+from soundraft.evaluation.results import Result, model_folders
+from soundraft.evaluation.scores import Scores, score_texts, snapped
 from soundraft.manifest import Split
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.text import NORMALIZERS, VocabularySnapper
 from soundraft.models import Recognizer, ctc
 from soundraft.models.tuning import Tuning, tuned
@@ -59,9 +61,9 @@ def load_clips(
     return replace(clips, texts=[NORMALIZERS[normalizer](text) for text in clips.texts])
 
 
-def recognize(recognizer: Recognizer, clips: Utterances, *, normalizer: str, title: str) -> Scored:
+def recognize(recognizer: Recognizer, clips: Utterances, *, normalizer: str, title: str) -> Scores:
     """Greedy transcripts of the clips, scored against their texts."""
-    return score(
+    return score_texts(
         ids=clips.ids,
         references=clips.texts,
         hypotheses=transcribe(recognizer, clips, title=title),
@@ -105,7 +107,7 @@ def baseline(params: Params, model: Path, dataset: Path) -> tuple[dict[str, floa
     for corpus in ("start", "target"):
         clips = load_clips(dataset / corpus, "validation", recognizer, normalizer=normalizer)
         scored = recognize(recognizer, clips, normalizer=normalizer, title=f"validate {corpus}")
-        quality |= {f"wer_{corpus}_validation": scored.wer, f"cer_{corpus}_validation": scored.cer}
+        quality |= scored.values(f"{corpus}_validation")
     table = open_split(dataset / "target", "validation").select_columns("wav")
     rows = table.select(range(min(options.clips, len(table))))
     waves = [io.decode(row["wav"]["bytes"], recognizer.sample_rate_hz) for row in rows]
@@ -130,8 +132,7 @@ def start(params: Params, dataset: Path, out: Path, tracker: Tracker) -> str:
     clips = load_clips(dataset, "validation", recognizer, normalizer=params.reward.normalizer)
     scored = recognize(recognizer, clips, normalizer=params.reward.normalizer, title="validate")
     metrics = {
-        "wer_start_validation": scored.wer,
-        "cer_start_validation": scored.cer,
+        **scored.values("start_validation"),
         "parameters": sum(weights.numel() for weights in recognizer.model.parameters()),
         "presentations": report.presentations if report else 0,
         "final_loss": report.final_loss if report else None,
@@ -140,7 +141,7 @@ def start(params: Params, dataset: Path, out: Path, tracker: Tracker) -> str:
         recognizer.save(out)
         files.write_json(out / "metrics.json", metrics)
     tracker.metrics(metrics)
-    return f"WER {scored.wer:.1%} on {len(clips)} validation clips of the start corpus"
+    return f"WER {scored.value('wer'):.1%} on {len(clips)} validation clips of the start corpus"
 
 
 def _open_model(params: Params) -> Recognizer:
@@ -225,7 +226,7 @@ class Recognition:
 
     def validate(self, recognizer: Recognizer, clips: Utterances, corpus: str) -> dict[str, float]:
         scored = recognize(recognizer, clips, normalizer=self.normalizer, title=f"validate {corpus}")
-        return {f"wer_{corpus}_validation": scored.wer, f"cer_{corpus}_validation": scored.cer}
+        return scored.values(f"{corpus}_validation")
 
     def describe(self, metrics: Mapping[str, Any]) -> str:
         rates = {name: metrics.get(f"wer_{name}_validation") for name in self.measured}
@@ -247,26 +248,25 @@ CORPORA = ("target", "start")
 
 
 def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tracker) -> str:
-    """Write tables, curves, predictions and errors of all models in `chains`; the table, for a person."""
-    options = params.evaluate
-    bootstrap = report.Bootstrap(options.bootstrap_samples, params.seed)
-    rows = list(_evaluate_all(params, chains, dataset))
+    """Write tables, curves, predictions and errors of all models in `chains`; returns the table for the user."""
+    bootstrap = Bootstrap(params.evaluate.bootstrap_samples, params.seed)
+    results = list(_evaluate_all(params, chains, dataset))
     cycles = {
         int(path.parent.name): files.read_json(path) for path in sorted(chains.glob("raft/[0-9][0-9]/metrics.json"))
     }
-    table = report.markdown_table(rows, bootstrap)
-    files.write_text(out / "report.md", f"{table}\n")
-    files.write_json(out / "metrics.json", report.summary(rows, bootstrap))
-    report.write_curves(out / "curves.csv", rows, bootstrap)
-    report.write_predictions(out / "predictions.parquet", rows)
-    report.write_errors(out, report.last_trained(rows), top=options.table_rows)
-    plots.plot_wer(out / "error.png", rows, bootstrap)
+    table = report.table(results, report.TEXT_COLUMNS, bootstrap)
+    top = params.evaluate.table_rows
+    report.write(out, results, report.TEXT_COLUMNS, bootstrap, text=f"{table}\n", top=top)
+    plots.plot_error(out / "error.png", results, report.TEXT_COLUMNS, bootstrap)
     plots.plot_reward(out / "reward.png", cycles)
-    _track(tracker, rows, cycles, out)
-    return f"Test set, {len(rows[0].target.ids)} clips of the target corpus\n\n{table}"
+    report.track(tracker, results, report.TEXT_COLUMNS)
+    for cycle, numbers in cycles.items():
+        tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)
+    tracker.files(out)
+    return f"Test set, {len(results[0].scores)} clips of the target corpus\n\n{table}"
 
 
-def _evaluate_all(params: Params, chains: Path, dataset: Path) -> Iterator[report.Row]:
+def _evaluate_all(params: Params, chains: Path, dataset: Path) -> Iterator[Result]:
     """Score the start model, every cycle and every control; features are made once, for all models are akin."""
     # a run that reads no transcript of the target knows the words of the start corpus alone
     known = ("start",) if params.reward.kind == "unsupervised" else CORPORA
@@ -274,24 +274,13 @@ def _evaluate_all(params: Params, chains: Path, dataset: Path) -> Iterator[repor
     normalizer = params.reward.normalizer
     snapper = VocabularySnapper([word for text in words for word in NORMALIZERS[normalizer](text).split()])
     clips: dict[str, Utterances] = {}
-    for chain, cycle, folder in report.model_folders(chains):
+    for model, folder in model_folders(chains, params.train.algorithm):
         recognizer = models.load_recognizer(folder)
         scored = {}
         for corpus in CORPORA:
             if corpus not in clips:
                 clips[corpus] = load_clips(dataset / corpus, "test", recognizer, normalizer=normalizer)
-            title = f"test {corpus}, {chain} {cycle}"
+            title = f"test {corpus}, {model.chain} {model.cycle}"
             scored[corpus] = recognize(recognizer, clips[corpus], normalizer=normalizer, title=title)
-        algorithm = params.train.algorithm if chain == report.TRAINED else chain
-        yield report.Row(chain, algorithm, cycle, scored["target"], snapped(scored["target"], snapper), scored["start"])
-
-
-def _track(tracker: Tracker, rows: list[report.Row], cycles: dict[int, dict], out: Path) -> None:
-    for row in rows:
-        name = "raft" if row.chain in (report.START, report.TRAINED) else row.chain
-        rates = {"wer": row.target.wer, "cer": row.target.cer}
-        rates |= {"wer_snapped": row.snapped.wer} if row.snapped else {}
-        tracker.metrics({f"{name}/{key}": value for key, value in rates.items()}, step=row.cycle)
-    for cycle, numbers in cycles.items():
-        tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)
-    tracker.files(out)
+        others = {"snapped": snapped(scored["target"], snapper), "start_corpus": scored["start"]}
+        yield Result(model, scored["target"], others)

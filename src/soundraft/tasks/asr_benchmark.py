@@ -9,15 +9,14 @@ from soundraft.audio.features import AudioProcessor
 from soundraft.clips import recordings
 from soundraft.corpora.base import AudioSample
 from soundraft.evaluation.benchmark import Speed, measure
-from soundraft.evaluation.report import Bootstrap
-from soundraft.evaluation.scores import Scored
+from soundraft.evaluation.scores import Estimate
 from soundraft.manifest import Rejected, check_bad_fraction
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.text import NORMALIZERS
 from soundraft.models import Recognizer
 from soundraft.params.sections import Params
 from soundraft.tasks import asr
 from soundraft.tasks.plan import gpu_peak_bytes
-from soundraft.tasks.run import Rate
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Benchmark:
 
     clips: int
     audio_s: float
-    wer: Rate
-    cer: Rate
+    wer: Estimate
+    cer: Estimate
     speed: Speed
     timed: int
     parameters: int
@@ -46,8 +45,8 @@ class Benchmark:
         return {
             "clips": self.clips,
             "audio_s": self.audio_s,
-            **{f"wer{end}": value for end, value in _ends(self.wer).items()},
-            **{f"cer{end}": value for end, value in _ends(self.cer).items()},
+            **self.wer.numbers(),
+            **self.cer.numbers(),
             **vars(self.speed),
             "batched_throughput": 1 / self.speed.batched_real_time_factor,
             "timed_clips": self.timed,
@@ -97,20 +96,11 @@ def benchmark(recognizer: Recognizer, samples: Sequence[AudioSample], params: Pa
     return Benchmark(
         clips=len(loaded.clips),
         audio_s=sum(loaded.durations_s),
-        wer=_rate(scored, bootstrap, characters=False),
-        cer=_rate(scored, bootstrap, characters=True),
+        wer=scored.estimate("wer", bootstrap),
+        cer=scored.estimate("cer", bootstrap),
         speed=speed,
         timed=len(timed),
         parameters=sum(weights.numel() for weights in recognizer.model.parameters()),
         device=str(runtime.device()),
         rejected=loaded.rejected,
     )
-
-
-def _rate(scored: Scored, bootstrap: Bootstrap, *, characters: bool) -> Rate:
-    value, counts = (scored.cer, scored.characters) if characters else (scored.wer, scored.words)
-    return Rate(value, *bootstrap.interval(counts))
-
-
-def _ends(rate: Rate) -> dict[str, float]:
-    return {"": rate.value, "_low": rate.low, "_high": rate.high}

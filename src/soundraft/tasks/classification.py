@@ -20,16 +20,17 @@ from soundraft.audio.features import Alteration
 from soundraft.clips.base import Heard, LabelledClips, compute_features, from_dataset, hear, inputs_of, resampled
 from soundraft.clips.batches import Utterances
 from soundraft.clips.decoding import decode, transcribe
-from soundraft.evaluation import classification_report as report
-from soundraft.evaluation.label_plots import plot_error, visualize, write_curves
-from soundraft.evaluation.plots import plot_reward
-from soundraft.evaluation.report import START, TRAINED, Bootstrap, model_folders, write_csv
-from soundraft.evaluation.scores import Predicted, check_labels, check_training, label_scores, majority, predicted
+from soundraft.evaluation import report
+from soundraft.evaluation.label_plots import visualize
+from soundraft.evaluation.plots import plot_error, plot_reward
+from soundraft.evaluation.report import write_csv
+from soundraft.evaluation.results import MAJORITY, SVM, Result, last_trained, model_folders
+from soundraft.evaluation.scores import Scores, check_labels, check_training, majority, score_labels
 from soundraft.evaluation.svm import fit_control
 from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
 from soundraft.metrics import labels as calibration
-from soundraft.metrics import resampling
-from soundraft.metrics.labels import codes, log_losses
+from soundraft.metrics.labels import codes, label_counts, log_losses, mean_recall, recall_error
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.models.base import Recognizer
 from soundraft.models.classifier import AudioClassifier, build, load_classifier
 from soundraft.models.networks import HEAD_KEYS, SideInput, fit_side_input, is_number_or_missing
@@ -83,7 +84,7 @@ class Fitted:
 
     classifier: AudioClassifier
     report: EpochsReport
-    validation: Predicted
+    validation: Scores
     rejected: list[Rejected] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
 
@@ -149,17 +150,17 @@ def calibrate(classifier: AudioClassifier, clips: Utterances) -> None:
     classifier.temperature = calibration.fit_temperature(_logits(classifier, clips), right)
 
 
-def predict(classifier: AudioClassifier, heard: Heard, *, target: str, title: str = "predict") -> Predicted:
+def predict(classifier: AudioClassifier, heard: Heard, *, target: str, title: str = "predict") -> Scores:
     """The calibrated answers on clips with features; references where the clips have them."""
     found = answers(classifier, heard.utterances, target=target, title=title)
     return replace(found, paths=heard.clips.paths, groups=heard.clips.groups(but=target))
 
 
-def answers(classifier: AudioClassifier, clips: Utterances, *, target: str, title: str) -> Predicted:
+def answers(classifier: AudioClassifier, clips: Utterances, *, target: str, title: str) -> Scores:
     """The calibrated answers on clips, whose texts are the references; where all are empty there are none."""
     probabilities = calibration.tempered(_logits(classifier, clips, title=title), classifier.temperature)
     references = clips.texts if any(clips.texts) else None
-    return predicted(clips.ids, probabilities, classifier.labels, target=target, references=references)
+    return score_labels(clips.ids, probabilities, classifier.labels, target=target, references=references)
 
 
 def augmenter(
@@ -255,12 +256,10 @@ def _learn(
 
     def macro_recall() -> Judgement:
         logits = _logits(classifier, judged.utterances)
-        correct = logits.argmax(1) == right
-        _, recall = resampling.rates(right, correct)
-        error = resampling.recall_error(right, correct)
+        sums = label_counts(right, logits.argmax(1) == right).sum(0)
         # calibrated, for how sure an epoch is says nothing of how good it is
         sure = calibration.tempered(logits, calibration.fit_temperature(logits, right))
-        return Judgement(recall, error, log_losses(right, sure))
+        return Judgement(float(mean_recall(sums)), recall_error(sums), log_losses(right, sure))
 
     weights = class_weights(clips.texts, trainer.class_weights)
     return fit_epochs(
@@ -295,13 +294,13 @@ def baseline(params: Params, model: Path, dataset: Path) -> tuple[dict[str, floa
     classifier = load_classifier(model)
     target = params.classification.target
     heard = hear(from_dataset(dataset / "target", "validation"), classifier, target=target, title="features")
-    found = label_scores(predict(classifier, heard, target=target))
-    quality = {"accuracy_validation": found.accuracy, "uar_validation": found.macro.recall, "ece_validation": found.ece}
+    scores = predict(classifier, heard, target=target)
+    quality = {**scores.values("validation"), "ece_validation": scores.label_scores.ece}
     options = params.benchmark
     machine = _speed(classifier, heard, clips=options.clips, warmup=options.warmup, repeats=options.repeats)
     machine |= {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
     told = (
-        f"accuracy {found.accuracy:.1%}, UAR {found.macro.recall:.1%} (validation); "
+        f"accuracy {scores.value('accuracy'):.1%}, UAR {scores.value('uar'):.1%} (validation); "
         f"{machine['clips_per_s']:.0f} clips/s from audio to label, {machine['network_clips_per_s']:.0f} with features "
         f"at hand; latency p50 {1000 * machine['latency_p50_s']:.1f} ms"
     )
@@ -359,10 +358,9 @@ def start(params: Params, dataset: Path, out: Path, tracker: Tracker) -> str:
         max_bad_fraction=params.limits.max_bad_fraction,
         after_epoch=log,
     )
-    found, report = label_scores(fitted.validation), fitted.report
+    found, report = fitted.validation.label_scores, fitted.report
     metrics = {
-        "accuracy_validation": found.accuracy,
-        "uar_validation": found.macro.recall,
+        **fitted.validation.values("validation"),
         "ece_validation": found.ece,
         "temperature": fitted.classifier.temperature,
         "parameters": sum(weights.numel() for weights in fitted.classifier.model.parameters()),
@@ -445,8 +443,8 @@ class Judged:
         classifier = _classifier(recognizer)
         if corpus == "target":
             calibrate(classifier, clips)
-        found = label_scores(answers(classifier, clips, target=self.target, title=f"validate {corpus}"))
-        return {f"accuracy_{corpus}_validation": found.accuracy, f"uar_{corpus}_validation": found.macro.recall}
+        scores = answers(classifier, clips, target=self.target, title=f"validate {corpus}")
+        return scores.values(f"{corpus}_validation")
 
     def describe(self, metrics: Mapping[str, Any]) -> str:
         accuracy, uar = (metrics.get(f"{name}_target_validation") for name in ("accuracy", "uar"))
@@ -480,29 +478,26 @@ def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tr
     """Write report, pictures, predictions and errors of all models in `chains`; the report's head, for a person."""
     options, target = params.evaluate, params.classification.target
     train, test = from_dataset(dataset / "target", "train"), from_dataset(dataset / "target", "test")
-    rows, rejected = _rows(params, chains, train, test)
-    bootstrap = Bootstrap(options.bootstrap_samples, params.seed)
-    report.write(out, rows, bootstrap, top=options.table_rows, division=speakers_shared(train, test))
+    results, rejected = _results(params, chains, train, test)
+    bootstrap, top = Bootstrap(options.bootstrap_samples, params.seed), options.table_rows
+    text = report.label_report(results, bootstrap, top=top, division=speakers_shared(train, test))
+    report.write(out, results, report.LABEL_COLUMNS, bootstrap, text=text, top=top)
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, rejected))
-    write_curves(out / "curves.csv", rows, bootstrap)
-    plot_error(out / "error.png", rows, bootstrap)
-    last = report.last_trained(rows).predicted
-    notes = {visualize(name, out / f"{name}.png", given=last) for name in PICTURES} - {""}
+    plot_error(out / "error.png", results, report.LABEL_COLUMNS, bootstrap)
+    last = last_trained(results).scores
+    notes = {visualize(name, out / f"{name}.png", scores=last) for name in PICTURES} - {""}
     history = read_curves(chains / "base" / CURVES)
     visualize("learning_curves", out / "learning_curves.png", history=history)
     cycles = {
         int(path.parent.name): files.read_json(path) for path in sorted(chains.glob("raft/[0-9][0-9]/metrics.json"))
     }
     plot_reward(out / "reward.png", cycles)
-    for row in rows:
-        name = "raft" if row.chain in (START, TRAINED) else row.chain
-        tracker.metrics({f"{name}/accuracy": row.accuracy}, step=row.cycle)
+    report.track(tracker, results, report.LABEL_COLUMNS)
     for cycle, numbers in cycles.items():
         tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)
     tracker.files(out)
-    text = (out / "report.md").read_text(encoding="utf-8")
     said = [text.partition("## ")[0].strip(), *(f"note: {note}" for note in notes)]
-    return "\n\n".join([f"Test set, {len(rows[0].predicted.ids)} clips, {target}", *said])
+    return "\n\n".join([f"Test set, {len(results[0].scores)} clips, {target}", *said])
 
 
 def read_curves(path: Path) -> list[dict[str, float]]:
@@ -511,7 +506,7 @@ def read_curves(path: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
 
-def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, target: str) -> Predicted:
+def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, target: str) -> Scores:
     """The control on the statistics of each clip, fitted on the clips that the model learned, asked about the same."""
     learned = hear(train, classifier, target=target, title="which training clips can be used")
     control = fit_control(
@@ -521,31 +516,29 @@ def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, targe
         sample_rate_hz=classifier.sample_rate_hz,
     )
     probabilities = control.probabilities(_samples(test.clips, classifier, "the control's test clips"))
-    return predicted(
+    return score_labels(
         test.utterances.ids, probabilities, classifier.labels, target=target, references=test.utterances.texts,
         paths=test.clips.paths, groups=test.clips.groups(but=target),
     )  # fmt: skip
 
 
-def _rows(
+def _results(
     params: Params, chains: Path, train: LabelledClips, test: LabelledClips
-) -> tuple[list[report.Row], list[Rejected]]:
+) -> tuple[list[Result], list[Rejected]]:
     """Of every model and of the controls, and the test clips that could not be used."""
     target = params.classification.target
-    rows = []
+    results = []
     classifier = load_classifier(chains / "base")
     heard = hear(test, classifier, target=target, title="features of test")  # made once: all models are akin
     check_bad_fraction(len(heard.clips), heard.rejected, params.limits.max_bad_fraction)
     check_labels(classifier.labels, heard.utterances.texts, split="test")
-    for chain, cycle, folder in model_folders(chains):
+    for model, folder in model_folders(chains, params.train.algorithm):
         classifier = load_classifier(folder)
-        algorithm = params.train.algorithm if chain == TRAINED else chain
-        found = predict(classifier, heard, target=target, title=f"test, {chain} {cycle}")
-        rows.append(report.Row(chain, algorithm, cycle, found))
+        scores = predict(classifier, heard, target=target, title=f"test, {model.chain} {model.cycle}")
+        results.append(Result(model, scores))
     control = svm(train, heard, classifier, target=target)
-    shares = majority(train.known_labels(target), rows[0].predicted)
-    rows += [report.Row(report.SVM, report.SVM, 0, control), report.Row(report.MAJORITY, report.MAJORITY, 0, shares)]
-    return rows, heard.rejected
+    shares = majority(train.known_labels(target), results[0].scores)
+    return [*results, Result.baseline(SVM, control), Result.baseline(MAJORITY, shares)], heard.rejected
 
 
 def _samples(clips: LabelledClips, classifier: AudioClassifier, title: str) -> Iterator[np.ndarray]:

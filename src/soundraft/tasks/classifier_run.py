@@ -12,13 +12,14 @@ from soundraft import files
 from soundraft.clips.base import LabelledClips, cut_short, hear
 from soundraft.clips.opening import Source, Wanted, open_clips
 from soundraft.clips.splitting import Parts, advice, draw
-from soundraft.evaluation import classification_report as report
-from soundraft.evaluation import scores
+from soundraft.evaluation import report
 from soundraft.evaluation.predictions import columns_of, write_predictions
-from soundraft.evaluation.report import START, Bootstrap, write_csv
-from soundraft.evaluation.scores import Predicted, UnseenLabels, check_labels, label_scores, majority
+from soundraft.evaluation.report import write_csv
+from soundraft.evaluation.results import MAJORITY, START, SVM, Model, Result
+from soundraft.evaluation.scores import Scores, UnseenLabels, check_labels, majority
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split, check_bad_fraction
 from soundraft.metrics.labels import LabelScores
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.models.base import ModelError
 from soundraft.models.classifier import AudioClassifier, is_classifier, load_classifier
 from soundraft.params import defaults
@@ -270,7 +271,7 @@ def write_run(folder: Path, result: "ClassifierResult", bootstrap: Bootstrap, *,
     files.write_json(folder / DESCRIPTION, describe(result, seed=seed))
     write_training(folder, result.training)
     write_csv(folder / SPLITS_NAME, splits_of(result))
-    write_evaluation(folder, result.rows, bootstrap, result.division.how)
+    write_evaluation(folder, result.results, bootstrap, result.division.how)
     files.write_jsonl(folder / QUARANTINE_NAME, map(vars, result.rejected))
 
 
@@ -281,23 +282,25 @@ def write_training(folder: Path, training: EpochsReport) -> None:
     write_csv(folder / CURVES, rows)
 
 
-def write_evaluation(folder: Path, rows: Sequence[report.Row], bootstrap: Bootstrap, division: str) -> None:
+def write_evaluation(folder: Path, results: Sequence[Result], bootstrap: Bootstrap, division: str) -> None:
     """report.md, test_statistics.json and predictions.parquet of the first row's model."""
     top = defaults().evaluate.table_rows
-    files.write_text(folder / "report.md", report.report(rows, bootstrap, top=top, division=division or None))
-    files.write_json(folder / TEST, statistics(rows, bootstrap))
-    write_predictions(folder / PREDICTIONS, rows[0].predicted)
+    files.write_text(folder / "report.md", report.label_report(results, bootstrap, top=top, division=division or None))
+    files.write_json(folder / TEST, statistics(results, bootstrap))
+    write_predictions(folder / PREDICTIONS, results[0].scores)
 
 
-def statistics(rows: Sequence[report.Row], bootstrap: Bootstrap) -> dict[str, Any]:
-    """All measures of every row, those of the first also by group."""
-    found: dict[str, Any] = {"target": rows[0].predicted.target, "labels": rows[0].predicted.labels}
-    for row in rows:
-        accuracy, uar = scores.intervals(row.predicted, samples=bootstrap.samples, seed=bootstrap.seed)
-        measured = asdict(scores.label_scores(row.predicted))
-        found[row.name or row.chain] = {**measured, "accuracy_interval": asdict(accuracy), "uar_interval": asdict(uar)}
-    first = rows[0].predicted
-    found["by_group"] = {name: [asdict(each) for each in scores.by_group(first, name)] for name in first.groups}
+def statistics(results: Sequence[Result], bootstrap: Bootstrap) -> dict[str, Any]:
+    """All measures of every model, those of the first also by group."""
+    first = results[0].scores
+    found: dict[str, Any] = {"target": first.target, "labels": first.labels}
+    for result in results:
+        measured = asdict(result.scores.label_scores)
+        for metric in result.scores.metrics:
+            estimate = result.scores.estimate(metric.key, bootstrap)
+            measured[f"{metric.key}_interval"] = {"low": estimate.low, "high": estimate.high}
+        found[result.name or result.model.chain] = measured
+    found["by_group"] = {name: report.group_rows(first, name) for name in first.groups}
     return found
 
 
@@ -437,17 +440,17 @@ class ClassifierResult:
     declared: Declared
     division: Division
     training: EpochsReport
-    validation: Predicted
-    test: Predicted
-    svm: Predicted
-    majority: Predicted
+    validation: Scores
+    test: Scores
+    svm: Scores
+    majority: Scores
     rejected: list[Rejected]
     contents: dict[str, str]
     notes: list[str]
     folder: Path | None = None
 
     def __repr__(self) -> str:
-        found, machine = self.scores, label_scores(self.svm)
+        found, machine = self.scores, self.svm.label_scores
         return (
             f"ClassifierResult({found.clips} test clips: accuracy {found.accuracy:.1%}, UAR {found.macro.recall:.1%}; "
             f"statistics SVM {machine.accuracy:.1%}, {machine.macro.recall:.1%}; folder {self.folder})"
@@ -456,7 +459,7 @@ class ClassifierResult:
     @property
     def scores(self) -> LabelScores:
         """All that is measured on the test clips."""
-        return label_scores(self.test)
+        return self.test.label_scores
 
     @property
     def predictions(self) -> "pandas.DataFrame":
@@ -464,13 +467,14 @@ class ClassifierResult:
         return table_of(self.test)
 
     @property
-    def rows(self) -> list[report.Row]:
+    def results(self) -> list[Result]:
         """The model and its controls, for a report."""
-        return [
-            report.Row(START, START, 0, self.test, NAME),
-            report.Row(report.SVM, report.SVM, 0, self.svm),
-            report.Row(report.MAJORITY, report.MAJORITY, 0, self.majority),
-        ]
+        return [named(self.test), Result.baseline(SVM, self.svm), Result.baseline(MAJORITY, self.majority)]
+
+
+def named(scores: Scores) -> Result:
+    """The only model of a run."""
+    return Result(Model(START, START, 0), scores, name=NAME)
 
 
 @dataclass(frozen=True)
@@ -483,7 +487,7 @@ class Evaluation:
         rejected: clips that could not be used, with the reason.
     """
 
-    predicted: Predicted
+    predicted: Scores
     scores: LabelScores
     notes: list[str] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
@@ -621,14 +625,14 @@ def evaluate(
     check_bad_fraction(len(heard.clips), rejected, defaults().limits.max_bad_fraction)
     found = classification.predict(opened.classifier, heard, target=target)
     told = [*source.notes, *notes, *cut_short(opened.classifier, heard)]
-    evaluation = Evaluation(found, label_scores(found), told, [*rejected, *source.dropped])
+    evaluation = Evaluation(found, found.label_scores, told, [*rejected, *source.dropped])
     if folder is not None:
-        rows = [report.Row(START, START, 0, found, NAME)]
+        results = [named(found)]
         if opened.train_labels:
-            rows.append(report.Row(report.MAJORITY, report.MAJORITY, 0, majority(opened.train_labels, found)))
+            results.append(Result.baseline(MAJORITY, majority(opened.train_labels, found)))
         bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
         with files.building(folder) as place:
-            write_evaluation(place, rows, bootstrap, "; ".join(notes))
+            write_evaluation(place, results, bootstrap, "; ".join(notes))
             files.write_jsonl(place / QUARANTINE_NAME, map(vars, evaluation.rejected))
     return evaluation
 
@@ -657,7 +661,7 @@ def predict(
 
 def answers(
     model: Path | str | AudioClassifier | ClassifierResult, data: Any, *, columns: Mapping[str, str] | None = None
-) -> tuple[Predicted, list[Rejected], list[str]]:
+) -> tuple[Scores, list[Rejected], list[str]]:
     """What `predict` makes its table of, the clips that cannot be used, and what to know of the others."""
     opened = _opened(model).renamed(columns or {})
     source = open_clips(data, opened.wanted)
@@ -668,11 +672,11 @@ def answers(
     return found, rejected, [*source.notes, *cut_short(opened.classifier, heard)]
 
 
-def table_of(found: Predicted) -> "pandas.DataFrame":
+def table_of(found: Scores) -> "pandas.DataFrame":
     """The columns that `predict` promises."""
     import pandas
 
-    table = pandas.DataFrame(columns_of(replace(found, references=None, groups={})))
+    table = pandas.DataFrame(columns_of(replace(found, references=None, counts={}, groups={})))
     if "path" not in table:
         table.insert(1, "path", None)
     return table

@@ -15,11 +15,11 @@ import numpy as np
 from soundraft import files
 from soundraft.clips.opening import Source, open_clips
 from soundraft.clips.splitting import FOLDS, Fold, folds_of
-from soundraft.evaluation.classification_report import markdown_table
 from soundraft.evaluation.predictions import write_predictions
-from soundraft.evaluation.scores import Predicted, check_labels, label_scores, predicted
+from soundraft.evaluation.scores import Scores, check_labels, score_labels
 from soundraft.manifest import QUARANTINE_NAME, Rejected, check_bad_fraction
 from soundraft.runtime import UserError
+from soundraft.tables import markdown
 from soundraft.tasks.classification import speakers_shared
 from soundraft.tasks.classifier_run import (
     FOLD_MODELS,
@@ -79,7 +79,7 @@ class FoldsResult:
     kind: str
     scores: list[FoldScore]
     means: dict[str, Mean]
-    predicted: Predicted
+    predicted: Scores
     rejected: list[Rejected]
     folder: Path | None = None
 
@@ -157,7 +157,7 @@ def t_interval(values: np.ndarray) -> Mean:
 
 def _run(
     declared: Declared, trainings: Sequence[Fold], extra: Source | None, place: Path | None, seed: int, say: Tell
-) -> tuple[list[FoldScore], Predicted, list[Rejected]]:
+) -> tuple[list[FoldScore], Scores, list[Rejected]]:
     measured, answers = [], []
     tell = _once(say)
     rejected: dict[str, Rejected] = {}
@@ -169,7 +169,7 @@ def _run(
         except UserError as error:
             raise UserError(f"fold {fold.name}: {error}") from error
         rejected |= {item.id: item for item in result.rejected}
-        model, machine = label_scores(result.test), label_scores(result.svm)
+        model, machine = result.test.label_scores, result.svm.label_scores
         training = result.training
         measured.append(
             FoldScore(
@@ -207,7 +207,7 @@ def _once(say: Tell) -> Tell:
     return tell
 
 
-def _pooled(answers: Sequence[tuple[str, Predicted]]) -> Predicted:
+def _pooled(answers: Sequence[tuple[str, Scores]]) -> Scores:
     """The answers of all folds; a label that a fold's training lacks has probability 0 there."""
     labels = sorted({label for _, each in answers for label in each.labels})
     blocks = []
@@ -220,7 +220,7 @@ def _pooled(answers: Sequence[tuple[str, Predicted]]) -> Predicted:
         name: [value for _, each in answers for value in each.groups.get(name, [None] * len(each.ids))]
         for name in sorted(names)
     }
-    return predicted(
+    return score_labels(
         [name for _, each in answers for name in each.ids],
         np.concatenate(blocks),
         labels,
@@ -232,7 +232,7 @@ def _pooled(answers: Sequence[tuple[str, Predicted]]) -> Predicted:
 
 
 def _write(
-    place: Path, kind: str, measured: Sequence[FoldScore], told: Predicted, rejected: Sequence[Rejected],
+    place: Path, kind: str, measured: Sequence[FoldScore], told: Scores, rejected: Sequence[Rejected],
     declared: Declared,
 ) -> None:  # fmt: skip
     means = means_of(measured)
@@ -251,7 +251,7 @@ def _write(
     files.write_jsonl(place / QUARANTINE_NAME, map(vars, rejected))
 
 
-def report(kind: str, measured: Sequence[FoldScore], told: Predicted) -> str:
+def report(kind: str, measured: Sequence[FoldScore], told: Scores) -> str:
     """folds.md."""
     means = means_of(measured)
     head = ("fold", "train", "validation", "test", "accuracy", "UAR", "SVM accuracy", "SVM UAR", "epochs (best)")
@@ -266,11 +266,11 @@ def report(kind: str, measured: Sequence[FoldScore], told: Predicted) -> str:
     ]
     means_shown = (str(means[name]) for name in ("accuracy", "uar", "svm_accuracy", "svm_uar"))
     lines.append(("mean ± 95 %", "", "", "", *means_shown, ""))
-    pooled = label_scores(told)
+    pooled = told.label_scores
     return "\n\n".join(
         [
             f"# {told.target.capitalize()}: {len(told.ids):,} clips, {len(measured)} folds by {_BY[kind]}",
-            markdown_table(head, lines),
+            markdown(head, lines),
             f"- {verdict(means)}\n- All clips pooled: accuracy {pooled.accuracy:.1%}, UAR {pooled.macro.recall:.1%}, "
             f"macro F1 {pooled.macro.f1:.1%}.\n"
             "- ± is a 95 % t-interval over the folds. Folds share training clips, so that it is a little too narrow.",

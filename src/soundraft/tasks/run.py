@@ -16,10 +16,11 @@ from soundraft.clips.decoding import transcribe
 from soundraft.clips.recordings import Corpus, Loaded, Source
 from soundraft.corpora.base import AudioSample
 from soundraft.evaluation import report
-from soundraft.evaluation.report import START, TRAINED, Bootstrap, Row
-from soundraft.evaluation.scores import Scored, score, snapped
+from soundraft.evaluation.report import TEXT_COLUMNS
+from soundraft.evaluation.results import START, TRAINED, Model, Result, last_trained
+from soundraft.evaluation.scores import Estimate, Scores, score_texts, snapped
 from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
-from soundraft.metrics.resampling import Comparison, paired_bootstrap
+from soundraft.metrics.resampling import Bootstrap, Comparison
 from soundraft.metrics.text import NORMALIZERS, VocabularySnapper
 from soundraft.models import ModelError, Recognizer
 from soundraft.params import ParamsError, changed, defaults
@@ -439,18 +440,6 @@ TRANSCRIPTS = "transcripts"
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A pooled error rate with its 95 % bootstrap interval, all as shares of the reference words."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.1%} [{self.low:.1%}–{self.high:.1%}]"
-
-
-@dataclass(frozen=True)
 class TrainingResult:
     """What a run came to.
 
@@ -469,8 +458,8 @@ class TrainingResult:
 
     folder: Path
     measured_on: str | None
-    wer_before: Rate | None
-    wer_after: Rate | None
+    wer_before: Estimate | None
+    wer_after: Estimate | None
     gain: Comparison | None
     last_model: Path
     best_model: Path
@@ -492,9 +481,9 @@ def transcripts_of(folder: Path, split: str, number: int, model: Path, clips: Ut
 
 
 def rows_of(
-    heard: Mapping[int, Scored], kept: Mapping[int, Scored], *, algorithm: str, vocabulary: Sequence[str]
-) -> list[Row]:
-    """One row a model, by cycle; 0 is the start model.
+    heard: Mapping[int, Scores], kept: Mapping[int, Scores], *, algorithm: str, vocabulary: Sequence[str]
+) -> list[Result]:
+    """One result a model, by cycle; 0 is the start model.
 
     Args:
         heard: the split that is reported.
@@ -502,44 +491,32 @@ def rows_of(
         vocabulary: words to which those heard are snapped, for comparison; without any, nothing is snapped.
     """
     snapper = VocabularySnapper(vocabulary) if vocabulary else None
-    return [
-        Row(
-            chain=TRAINED if number else START,
-            algorithm=algorithm if number else START,
-            cycle=number,
-            target=scored,
-            snapped=snapped(scored, snapper) if snapper else None,
-            start=kept.get(number),
-        )
-        for number, scored in sorted(heard.items())
-    ]
-
-
-def scored_texts(clips: Utterances, texts: Sequence[str], normalizer: str) -> Scored:
-    return score(ids=clips.ids, references=clips.texts, hypotheses=texts, normalizer=NORMALIZERS[normalizer])
+    results = []
+    for number, scores in sorted(heard.items()):
+        model = Model(TRAINED, algorithm, number) if number else Model(START, START, 0)
+        others = {"snapped": snapped(scores, snapper)} if snapper else {}
+        others |= {"start_corpus": kept[number]} if number in kept else {}
+        results.append(Result(model, scores, others))
+    return results
 
 
 def write(
-    folder: Path, rows: Sequence[Row], bootstrap: Bootstrap, *, split: str, notes: Sequence[str], top: int
+    folder: Path, results: Sequence[Result], bootstrap: Bootstrap, *, split: str, notes: Sequence[str], top: int
 ) -> None:
     """report.md, metrics.json, predictions.parquet, curves and errors of a run."""
-    table = report.markdown_table(rows, bootstrap)
-    clips = len(rows[0].target.ids)
-    gained = difference(rows, bootstrap)
+    gained = difference(results, bootstrap)
     lines = [
-        f"# {split.capitalize()} split, {clips} clips",
+        f"# {split.capitalize()} split, {len(results[0].scores)} clips",
         "",
-        table,
+        report.table(results, TEXT_COLUMNS, bootstrap),
         "",
         f"The last cycle against the start model, by paired bootstrap over the clips: {describe_gain(gained)}.",
         "",
         *(f"- {note}" for note in notes),
     ]
-    files.write_text(folder / "report.md", "\n".join(lines).rstrip() + "\n")
-    files.write_json(folder / "metrics.json", report.summary(rows, bootstrap) | {"p_value": gained.p_value})
-    report.write_predictions(folder / "predictions.parquet", rows)
-    report.write_curves(folder / "curves.csv", rows, bootstrap)
-    report.write_errors(folder, report.last_trained(rows), top=top)
+    text = "\n".join(lines).rstrip() + "\n"
+    numbers = {"p_value": gained.p_value}
+    report.write(folder, results, TEXT_COLUMNS, bootstrap, text=text, top=top, numbers=numbers)
 
 
 def write_unmeasured(folder: Path, cycles: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> None:
@@ -559,10 +536,9 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
 
 
-def difference(rows: Sequence[Row], bootstrap: Bootstrap) -> Comparison:
+def difference(results: Sequence[Result], bootstrap: Bootstrap) -> Comparison:
     """Of the start model and the last cycle's."""
-    before, after = rows[0].target.words, report.last_trained(rows).target.words
-    return paired_bootstrap(before, after, samples=bootstrap.samples, seed=bootstrap.seed)
+    return results[0].scores.difference(last_trained(results).scores, "wer", bootstrap)
 
 
 def describe_gain(gain: Comparison) -> str:
@@ -571,10 +547,6 @@ def describe_gain(gain: Comparison) -> str:
     lower = gain.difference >= 0
     middle, low, high = points if lower else (-points[0], -points[2], -points[1])
     return f"{middle:.1f} points {'lower' if lower else 'higher'} [{low:.1f} to {high:.1f}], p = {gain.p_value:.2g}"
-
-
-def rate(row: Row, bootstrap: Bootstrap) -> Rate:
-    return Rate(row.target.wer, *bootstrap.interval(row.target.words))
 
 
 def _transcripts_path(folder: Path, split: str, number: int) -> Path:
@@ -740,10 +712,10 @@ class Run:
         return TrainingResult(
             folder=self.folder,
             measured_on=split,
-            wer_before=rate(rows[0], bootstrap),
-            wer_after=rate(rows[-1], bootstrap),
+            wer_before=rows[0].scores.estimate("wer", bootstrap),
+            wer_after=rows[-1].scores.estimate("wer", bootstrap),
             gain=difference(rows, bootstrap),
-            last_model=self.model_of(rows[-1].cycle),
+            last_model=self.model_of(rows[-1].model.cycle),
             best_model=self.model_of(self._best(heard if split == "validation" else None, cycles)),
             cycles=cycles,
             notes=self.data.notes,
@@ -763,7 +735,7 @@ class Run:
         numbers = range(1, self.params.train.cycles + 1)
         return [files.read_json(self.model_of(number) / "metrics.json") for number in numbers]
 
-    def _best(self, heard: Mapping[int, Scored] | None, cycles: Sequence[Mapping[str, Any]]) -> int:
+    def _best(self, heard: Mapping[int, Scores] | None, cycles: Sequence[Mapping[str, Any]]) -> int:
         """The cycle with the lowest error rate on validation; the last one where there is no validation.
 
         Args:
@@ -771,7 +743,7 @@ class Run:
         """
         if "validation" not in self.data.splits:
             return len(cycles)
-        before = (heard or self._scored("validation", only_start=True))[0].wer
+        before = (heard or self._scored("validation", only_start=True))[0].value("wer")
         rates = [before, *(numbers["wer_target_validation"] for numbers in cycles)]
         return min(range(len(rates)), key=lambda number: rates[number])
 
@@ -780,12 +752,16 @@ class Run:
         known = "replay" if self.params.reward.kind == "unsupervised" else "train"
         return [word for text in self.data.texts(known, self.params) for word in text.split()]
 
-    def _scored(self, split: str, *, only_start: bool = False) -> dict[int, Scored]:
+    def _scored(self, split: str, *, only_start: bool = False) -> dict[int, Scores]:
         """By cycle, 0 the start model."""
         numbers = range(1 if only_start else self.params.train.cycles + 1)
         clips = self.clips(split)
         texts = {number: transcripts_of(self.folder, split, number, self.model_of(number), clips) for number in numbers}
-        return {number: scored_texts(clips, heard, self.params.reward.normalizer) for number, heard in texts.items()}
+        normalize = NORMALIZERS[self.params.reward.normalizer]
+        return {
+            number: score_texts(ids=clips.ids, references=clips.texts, hypotheses=found, normalizer=normalize)
+            for number, found in texts.items()
+        }
 
     def _write_quarantine(self) -> None:
         """What could not be used; after a resumption that did not need every split the earlier list stands."""

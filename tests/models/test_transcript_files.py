@@ -5,8 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundraft.evaluation.scores import WRITERS, clock
-from soundraft.models.longform import Segment
+from soundraft.models.longform import WRITERS, Segment, clock
 
 SEGMENTS = [
     Segment(0.0, 1.5, "one two"),
