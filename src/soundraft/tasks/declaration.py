@@ -60,6 +60,7 @@ REASONS = {  # why a key, or another value of it, is refused
     **dict.fromkeys(("steps_per_checkpoint", "checkpoints_per_epoch"), "not here: every epoch is validated once"),
     "backend": "not here: SOUNDRAFT_DEVICE and SOUNDRAFT_JOBS choose where training runs",
     "calibration": "probabilities are always calibrated on validation",
+    "column": "a random split has none; stratify, fixed, group and speaker have one",
     "conv_layers": "this encoder takes the sizes of its layers in keys of its own",
     "cycle_learning_rate": "not here: it belongs to the cycles of the pipeline",
     "encoder": "give the encoder with the input of type audio",
@@ -68,6 +69,7 @@ REASONS = {  # why a key, or another value of it, is refused
     "members": "a pretrained encoder is always one network",
     "normalization": "numbers are z-scored by the training clips",
     "output_directory": "not here: the folder of the run is an option of the command",
+    "probabilities": "a fixed split has none: its column assigns the splits",
     "reduce_on_plateau": "the learning rate follows a cosine",
     "regularization_lambda": "not here: give weight_decay",
     "sample_ratio": "all clips are used; --limit takes fewer",
@@ -129,9 +131,10 @@ def _as_in_params(key: str, value: Any) -> Any:
     return ours if value == ludwigs else value
 
 
-def by_type(models: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """A validator that takes the model which a mapping's key `type` names."""
-    choice: Any = create_model("Choice", type=(Literal[tuple(models)], ...))  # type: ignore[arg-type]
+def by_type(models: Mapping[str, Any], usual: Callable[[], str] | None = None) -> Callable[[Any], Any]:
+    """A validator by the model that a mapping's key `type` names; `usual`: where it has none."""
+    default = ... if usual is None else Field(default_factory=usual)
+    choice: Any = create_model("Choice", type=(Literal[tuple(models)], default))  # type: ignore[arg-type]
 
     def chosen(given: Any) -> Any:
         return given if isinstance(given, Strict) else models[choice.model_validate(given).type].model_validate(given)
@@ -170,7 +173,7 @@ ENCODERS = {
     "transformer": mapping(sections.TransformerParams, base=FromScratch),
     **dict.fromkeys(PRETRAINED, Pretrained),
 }
-one_encoder = by_type(ENCODERS)
+one_encoder = by_type(ENCODERS, lambda: defaults().classification.encoder.type)
 
 DROPPED = {"missing_value_strategy": "drop_row"}
 CLIP_KEYS = ("channel", "audio_file_length_limit_in_s", "level_db")
@@ -189,12 +192,12 @@ class Audio(_Audio):  # type: ignore[misc, valid-type]
     @classmethod
     def _older_spelling(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """There the encoder's keys are given beside its name."""
-        usual, encoder = defaults().classification.encoder.type, given.get("encoder")
+        encoder = given.get("encoder")
         if isinstance(encoder, Mapping):
-            return {**given, "encoder": {"type": usual, **encoder}}
+            return given
         own = {name: value for name, value in given.items() if name in cls.model_fields}
         beside = {name: value for name, value in given.items() if name not in own}
-        return {**own, "encoder": one_encoder({**beside, "type": usual if encoder is None else encoder})}
+        return {**own, "encoder": one_encoder(beside if encoder is None else {**beside, "type": encoder})}
 
 
 Category = mapping(base=Feature, encoder=mapping(type="dense"), preprocessing=mapping())
@@ -225,10 +228,14 @@ def _three_shares(given: Any) -> Any:
 
 Shares = Annotated[tuple[float, float, float], BeforeValidator(_three_shares)] | None
 Column = Annotated[str, Field(min_length=1)] | None
-SPLITS = ("random", "stratify", "fixed", "speaker", "group", "hash")
-Split = mapping(type=SPLITS, column=Column, probabilities=Shares)
+Drawn = mapping(type=str, probabilities=Shares)
+Grouped = mapping(base=Drawn, column=Column)
+Group = mapping(base=Drawn, needed=["column"], column=Annotated[str, Field(min_length=1)])
+SPLITS = {"random": Drawn, "stratify": Grouped, "speaker": Grouped, "group": Group, "hash": Group}
+SPLITS |= {"fixed": mapping(type=str, column=Column)}
+Split = Annotated[Any, PlainValidator(by_type(SPLITS, lambda: "random"))]
 OLDER_SPLIT: dict[str, Any] = {"stratify": Column, "split_probabilities": Shares, "force_split": bool}
-General = mapping(base=Preprocessing, audio=Preprocessing, split=Split, sample_ratio=(1, 1.0), **OLDER_SPLIT)
+General = mapping(base=Preprocessing, audio=Preprocessing, split=Split | None, sample_ratio=(1, 1.0), **OLDER_SPLIT)
 
 
 def _exactly_one(model: type, features: list[Any]) -> list[Any]:
@@ -442,7 +449,7 @@ def _preprocessing(settings: _Settings, own: str) -> None:
 def _encoder(settings: _Settings, place: str) -> str:
     """Set the keys of the encoder; its name."""
     encoder = settings.at(place)
-    kind = {"stacked_cnn_rnn": "cnnrnn"}.get(encoder.type, str(encoder.type))
+    kind = str(encoder.type or defaults().classification.encoder.type).replace("stacked_cnn_rnn", "cnnrnn")
     prefix = f"encoder.{'pretrained' if kind in PRETRAINED else kind}."
     settings.add(place, prefix, "encoder.")
     settings.values["encoder.type"] = kind
@@ -471,19 +478,28 @@ def _convolutions(settings: _Settings, place: str, prefix: str) -> None:
             settings.refuse(f"{place}.stacked_layers", "all stacks are alike here")
     for number in range(len(layers)):
         settings.add(f"{where}.{number}", prefix, alike=True)
-    counts = {name: len(settings.at(f"{place}.{name}") or []) for name in ("filter_sizes", "pool_sizes")}
-    counts |= {"layers": len(layers), "num_conv_layers": settings.at(f"{place}.num_conv_layers") or 0}
-    counts = {name: count for name, count in counts.items() if count} or {"": len(usual.filter_sizes)}
-    count = min(counts.values())
-    if count < max(counts.values()):
-        settings.refuse(place, f"different numbers of layers: {counts}")
-    for name in ("filter_size", "pool_size"):
-        sizes = getattr(usual, f"{name}s", None)
-        if sizes and f"{prefix}{name}s" not in settings.values:
-            sizes = [1] if layers and name == "pool_size" else sizes
-            sizes = [getattr(encoder, name) or size for size in (*sizes, *sizes[-1:] * count)]
-            own = [getattr(layer, name) for layer in layers or [Layer()] * count]
-            settings.values[f"{prefix}{name}s"] = [size or for_all for size, for_all in zip(own, sizes, strict=False)]
+    count = _layer_count(settings, place, len(layers)) or len(usual.filter_sizes)
+    for name, sizes in (("filter_size", usual.filter_sizes), ("pool_size", getattr(usual, "pool_sizes", None))):
+        if sizes:
+            sizes = [1] if layers and name == "pool_size" else sizes  # layers that are listed pool where they say so
+            sizes = _sizes(name, encoder, layers or [Layer()] * count, sizes)
+            settings.values.setdefault(f"{prefix}{name}s", sizes)
+
+
+def _layer_count(settings: _Settings, place: str, listed: int) -> int:
+    """How many layers all that is given agrees on; 0 where nothing is."""
+    counts = {"conv_layers": listed, "num_conv_layers": settings.at(f"{place}.num_conv_layers") or 0}
+    counts |= {name: len(settings.at(f"{place}.{name}") or []) for name in ("filter_sizes", "pool_sizes")}
+    given = {name: count for name, count in counts.items() if count}
+    if len(set(given.values())) > 1:
+        settings.refuse(place, f"different numbers of layers: {given}")
+    return max(given.values(), default=0)
+
+
+def _sizes(name: str, encoder: Any, layers: Sequence[Any], usual: list[int]) -> list[int]:
+    """Of each layer its own, else that for all, else the usual one, of which the last is repeated."""
+    sizes = [getattr(encoder, name)] if getattr(encoder, name) else usual
+    return [getattr(layer, name) or sizes[min(number, len(sizes) - 1)] for number, layer in enumerate(layers)]
 
 
 def _trainer(settings: _Settings) -> None:
@@ -511,16 +527,10 @@ def _split(settings: _Settings) -> SplitRule:
     for name in OLDER_SPLIT:
         if getattr(general, name) is not None:
             settings.refuse(f"preprocessing.{name}", "preprocessing.split assigns the splits: give one of them")
-    kind, place = split.type or usual.kind, "preprocessing.split"
-    column = split.column or {"fixed": "split", "speaker": "speaker"}.get(kind)
-    if kind in ("group", "hash") and not column:
-        settings.refuse(f"{place}.column", f"missing: a {kind} split needs the column of the groups")
-    if kind == "random" and column:
-        settings.refuse(f"{place}.column", "a random split has none; stratify, fixed, group and speaker have one")
-    if kind == "fixed" and split.probabilities:
-        settings.refuse(f"{place}.probabilities", "a fixed split has none: its column assigns the splits")
-    kind = "group" if kind in ("speaker", "hash") else kind
-    return SplitRule(kind, split.probabilities or usual.probabilities, column, bool(split.type))
+    column = getattr(split, "column", None) or {"fixed": "split", "speaker": "speaker"}.get(split.type)
+    shares = getattr(split, "probabilities", None) or usual.probabilities
+    kind = {"speaker": "group", "hash": "group", None: "random"}.get(split.type, split.type)
+    return SplitRule(kind, shares, column, split.type is not None)
 
 
 def _fft_points(settings: _Settings, features: SpectraParams) -> int:
