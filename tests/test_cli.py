@@ -50,10 +50,9 @@ def test_a_dataset_is_shown(made: Corpus, tmp_path: Path, capsys: pytest.Capture
     said = soundraft(capsys, "inspect", tmp_path / "ds")
     assert LINES in said
     assert said == soundraft(capsys, "inspect", "--hf-ds", tmp_path / "ds")
-    low, mean, high = (f"{number:.4g}" for number in (
-        f(cond_of(0)[:, 0].astype(np.float32)) for f in (np.min, np.mean, np.max)))  # fmt: skip
+    rms = cond_of(0)[:, 0].astype(np.float32)
     shown = [line.split() for line in said.splitlines()]
-    assert ["rms_db", low, mean, high] in shown
+    assert ["rms_db", *(f"{number:.4g}" for number in (rms.min(), rms.mean(), rms.max()))] in shown
     assert "[0] 0  0.20 s, 15 frames, 4 codebooks" in said
     assert "text: text 3" in said
     assert "speaker: s" in said
@@ -66,52 +65,36 @@ def test_split_show_and_indices(made: Corpus, tmp_path: Path, capsys: pytest.Cap
     said = soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1,0")
     assert said.index("[1] 3 ") < said.index("[0] 0 ")
     assert "[0]" not in soundraft(capsys, "inspect", tmp_path / "ds", "--show", "0")
-    soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "0,9", code="there is no clip 9: 2 clips")
-    soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "x", code=2)
-    soundraft(capsys, "inspect", tmp_path / "ds", "--show", "-1", code=2)
-    soundraft(capsys, "inspect", tmp_path / "ds", "--split", "dev", code="has no split dev; it has train, validation")
-
-
-def test_the_only_split_needs_no_name(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     form = Form("bare", "embed", split="dev")
     build_dataset(Sources(made.tokens, None), tmp_path / "bare", form, max_bad_fraction=0)
     said = soundraft(capsys, "inspect", tmp_path / "bare", "--show", "1", "--plot", tmp_path / "p.png")
     assert "dev:" in said
     assert "no conditioning" in said
-
-
-def test_folders_are_shown(made: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
     said = soundraft(capsys, "inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--indices", "3")
     assert f"6 token files in {made.tokens}, sidecars in {made.cond}" in said
     assert f"[3] {made.tokens}/train/3_x.0.ecdc  0.51 s, 38 frames, 4 codebooks" in said
-    soundraft(capsys, "inspect", "--tokens-root", made.tokens, "--no-recursive", code="no token files")
-    soundraft(capsys, "inspect", "--tokens-root", made.tokens, code="2.cond.npy: No such file")
 
 
 def test_verify(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = ("--tokens-root", made.tokens, "--cond-root", made.cond)
     for what in ((tmp_path / "ds",), folders):
-        assert "verified 6 clips: all is as stated" in soundraft(capsys, "inspect", *what, "--verify")
+        assert "verified 6 clips" in soundraft(capsys, "inspect", *what, "--verify")
     (tmp_path / "ds/tokens/test/5.ecdc").unlink()
     (made.tokens / "test/5.ecdc").write_bytes(b"junk")
     for what in ((tmp_path / "ds",), folders):
-        with pytest.raises(SystemExit, match=r"5\.ecdc: (no such|not a token) file"):
+        with pytest.raises(SystemExit, match=r"5\.ecdc"):
             cli.main(["inspect", *map(str, what), "--show", "0", "--verify"])
 
 
 def test_a_picture(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = tmp_path / "deep/clip.png"
-    said = soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1", "--plot", picture)
-    assert f"{picture}: clip 1" in said
+    picture, again = tmp_path / "deep/clip.png", tmp_path / "again.png"
+    assert f"{picture}: clip 1" in soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1", "--plot", picture)
     tall = pixels(picture)
     assert tall.std() > 20, "not one colour"
-    again = tmp_path / "again.png"
     soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1", "--plot", again)
     assert picture.read_bytes() == again.read_bytes()
     soundraft(capsys, "inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--plot", again)
     assert len(pixels(again)) < len(tall), "no waveform where there is no audio"
-    soundraft(capsys, "inspect", tmp_path / "ds", "--plot", tmp_path / "a.jpg", code="--plot writes a .png")
-    soundraft(capsys, "inspect", tmp_path / "ds", "--show", "0", "--plot", again, code="and none is")
 
 
 def test_a_picture_shows_each_code_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,29 +125,33 @@ def pixels(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("argv", "message"),
+    ("argv", "named"),
     [
-        ((), "name a DATASET or --tokens-root FOLDER, one of them"),
+        ((), "DATASET"),
         (("ds", "--tokens-root", "in/tokens"), "one of them"),
         (("ds", "--hf-ds", "ds"), "one of them"),
-        (("nowhere",), "nowhere is no dataset of ours"),
-        ((".",), "name one of those inside: ds"),
-        (("--tokens-root", "nowhere"), "no such folder: nowhere"),
-        (("--tokens-root", "in/tokens", "--split", "train"), "--split goes with a DATASET"),
-        (("ds", "--cond-root", "in/sidecars"), "go with --tokens-root"),
-        (("ds", "--recursive"), "go with --tokens-root"),
+        (("nowhere",), "nowhere"),
+        ((".",), "ds"),
+        (("--tokens-root", "nowhere"), "nowhere"),
+        (("--tokens-root", "in/tokens"), "2.cond.npy: No such file"),
+        (("--tokens-root", "in/tokens", "--no-recursive"), "no token files"),
+        (("--tokens-root", "in/tokens", "--split", "train"), "--split"),
+        (("ds", "--cond-root", "in/sidecars"), "--cond-root"),
+        (("ds", "--recursive"), "--recursive"),
+        (("ds", "--indices", "0,9"), "no clip 9: 2 clips"),
+        (("ds", "--split", "dev"), "train, validation"),
+        (("ds", "--plot", "a.jpg"), "--plot"),
+        (("ds", "--show", "0", "--plot", "a.png"), "--plot"),
+        (("ds", "--indices", "x"), 2),
+        (("ds", "--show", "-1"), 2),
     ],
 )
-def test_what_does_not_go_together_is_told_in_a_line(
-    made: Corpus,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    argv: tuple[str, ...],
-    message: str,
-) -> None:
+def test_what_does_not_go_together_is_refused_in_a_line(
+    made: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    argv: tuple[str, ...], named: str | int,
+) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert soundraft(capsys, "inspect", *argv, code=message).startswith("soundraft inspect: ")
+    soundraft(capsys, "inspect", *argv, code=named)
 
 
 def test_help_names_every_command_and_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,13 +162,10 @@ def test_help_names_every_command_and_imports_nothing_heavy(capsys: pytest.Captu
         assert about in said
         assert "usage: soundraft" in soundraft(capsys, name, "--help", code=0)
     soundraft(capsys, "inspcet", code=2)
+    assert soundraft(capsys, "--version") == f"soundraft {importlib.metadata.version('soundraft')}\n"
     script = "import sys; from soundraft import cli; cli.parser(''); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert {"numpy", "pydantic", "torch", "soundraft.params"} & set(done.stdout.split()) == set()
-
-
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert soundraft(capsys, "--version") == f"soundraft {importlib.metadata.version('soundraft')}\n"
 
 
 @pytest.mark.parametrize("command", ["datasets stats espeak", "evaluate", "predict", "benchmark"])
@@ -195,6 +179,5 @@ def test_it_runs_as_a_module_with_an_exit_code(module: str) -> None:
     command = [sys.executable, "-m", module, "inspect", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "soundraft inspect: nowhere is no dataset of ours: no readable dataset_dict.json in it"
-    ]
+    assert done.stderr.startswith("soundraft inspect: nowhere")
+    assert done.stderr.count("\n") == 1

@@ -30,23 +30,21 @@ def recordings(tmp_path: Path) -> list[Path]:
 def test_text_goes_to_the_screen_or_to_files(
     recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = ("--model", workshop.checkpoint())
+    model, out = ("--model", workshop.checkpoint()), ("--output", tmp_path / "out")
     assert soundraft(capsys, "transcribe", recordings[0], *model) == "one two\n"
     both = soundraft(capsys, "transcribe", *recordings, *model)
     assert both == f"{recordings[0]}:\none two\n{recordings[1]}:\nsix nine zero\n"
-    said = soundraft(capsys, "transcribe", *recordings, *model, "--output", tmp_path / "out", "--format", "json")
-    assert f"{tmp_path}/out/b.v2.json: 1 segments" in said
+    soundraft(capsys, "transcribe", *recordings, *model, *out, "--format", "json")
     found = json.loads((tmp_path / "out/b.v2.json").read_text())
     assert found["text"] == "six nine zero"
     assert found["segments"][0]["end_s"] == pytest.approx(len(TEXTS["b.v2.flac"]) * workshop.LETTER_S)
-    soundraft(capsys, "transcribe", recordings[0], *model, "--output", tmp_path / "out", "--format", "srt")
+    soundraft(capsys, "transcribe", recordings[0], *model, *out, "--format", "srt")
     assert re.fullmatch(r"1\n00:00:00,000 --> 00:00:00,420\none two\n", (tmp_path / "out/a.srt").read_text())
 
 
 def test_a_recording_longer_than_a_window_is_read_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     window_s = models.load_recognizer(workshop.checkpoint()).window_s
-    words = " ".join(workshop.text_of(number) for number in range(60))
-    wave = workshop.wave_of(words)
+    wave = workshop.wave_of(" ".join(workshop.text_of(number) for number in range(60)))
     seconds = len(wave) / workshop.RATE_HZ
     io.write_wav(tmp_path / "long.wav", wave, workshop.RATE_HZ)
     model = ("--model", workshop.checkpoint(), "--format", "json")
@@ -57,33 +55,29 @@ def test_a_recording_longer_than_a_window_is_read_whole(tmp_path: Path, capsys: 
     assert all(segment["end_s"] - segment["start_s"] <= window_s for segment in segments)
 
 
-def test_bad_files_are_told_and_the_others_done(
+def test_bad_files_are_named_and_the_others_done(
     recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "noise.wav").write_bytes(b"junk")
     bad = [tmp_path / "none.wav", tmp_path / "noise.wav", tmp_path]
     given = ["transcribe", *bad, *recordings, "--model", workshop.checkpoint(), "--output", tmp_path / "out"]
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit, match="3 of 5 files"):
         cli.main([str(word) for word in given])
-    assert end.value.code == "soundraft transcribe: 3 of 5 files could not be transcribed"
-    told = capsys.readouterr().err
-    assert f"{bad[0]}: no such file" in told
-    assert f"{bad[1]}: not readable as audio" in told
-    assert f"{bad[2]}: a folder, not a file" in told
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines() if "/" in line] == list(map(str, bad))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.txt", "b.v2.txt"]
 
 
-def test_what_cannot_be_written_is_told_before_the_work(
+def test_what_cannot_be_written_is_refused_before_the_work(
     recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = ("--model", tmp_path / "not loaded")
-    soundraft(capsys, "transcribe", *recordings, *model, "--format", "srt", code="several files as srt need --output")
+    soundraft(capsys, "transcribe", *recordings, *model, "--format", "srt", code="--output")
     twins = ("x/a.wav", "y/a.flac")
-    soundraft(capsys, "transcribe", *twins, *model, "--output", tmp_path, code="would be written to one file")
-    soundraft(capsys, "transcribe", *twins, *model, "--output", recordings[0], code="is a file: name a folder")
+    soundraft(capsys, "transcribe", *twins, *model, "--output", tmp_path, code="y/a.flac")
+    soundraft(capsys, "transcribe", *twins, *model, "--output", recordings[0], code="is a file")
 
 
-def test_a_beam_search_is_one_of_the_whole_recording(
+def test_a_beam_search_is_that_of_the_model(
     recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recognizer = models.load_recognizer(workshop.checkpoint())
@@ -98,12 +92,6 @@ def test_a_beam_search_is_one_of_the_whole_recording(
     assert soundraft(capsys, *argv, "--beam", 8) == f"{wanted}\n"
     assert soundraft(capsys, *argv) == f"{greedy}\n"
     soundraft(capsys, *argv, "--beam", 0, code=2)
-
-
-def test_a_whisper_has_no_beam_of_ours(
-    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
     whisper = test_whisper.checkpoint(tmp_path / "whisper")
-    said = "--beam is for CTC models; a Whisper"
-    argv = ("transcribe", recordings[0], "--model", whisper, "--language", "en")
-    soundraft(capsys, *argv, "--beam", 4, code=said)
+    argv = ("transcribe", recordings[0], "--model", whisper, "--language", "en", "--beam", 4)
+    soundraft(capsys, *argv, code="--beam is for CTC models")

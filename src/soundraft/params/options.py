@@ -1,6 +1,7 @@
 """Keys of params.yaml as options: name, type, choices, range, default and help are those of the section's field."""
 
 import argparse
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin
 
@@ -46,7 +47,7 @@ def add_key(
         form |= {"nargs": "+", "type": _reader(get_args(kind)[0])}
     else:
         form["type"] = _reader(Annotated[kind, field])
-    value = defaults().leaves()[key] if default is None else default
+    value = functools.reduce(getattr, key.split("."), defaults()) if default is None else default
     shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
     help_text = (text or about(field)) + (f" (default: {shown})" if shown and value is not None else "")
     options.add_argument(flag, dest=dest or key, default=None, help=help_text.replace("%", "%%"), **form)
