@@ -99,7 +99,7 @@ def test_a_picture(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_picture_shows_each_code_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.update(figure=figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.update(figure=figure))
     codes = np.arange(12).reshape(6, 2)
     plots.plot_clip(tmp_path / "x.png", codes, np.ones((6, 1)), ["$odd_name"], audio=None, title="a$b")
     image = drawn["figure"].axes[0].images[0]

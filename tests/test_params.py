@@ -4,7 +4,7 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 
 from soundraft.corpora import CORPORA
-from soundraft.evaluation import report
+from soundraft.evaluation import results
 from soundraft.metrics.text import NORMALIZERS
 from soundraft.models.tuning import FREEZE, PRECISIONS
 from soundraft.params import ParamsError, by_key, load_params
@@ -98,6 +98,6 @@ def test_allowed_names_are_the_registered_names() -> None:
     assert schema["RewardParams"]["properties"]["normalizer"]["enum"] == list(NORMALIZERS)
     assert list(schema["PartWeights"]["properties"]) == list(PARTS)
     assert load_params().task in TASKS
-    assert schema["Train"]["properties"]["algorithm"]["enum"] == list(ALGORITHMS) == list(report.ALGORITHMS)
+    assert schema["Train"]["properties"]["algorithm"]["enum"] == list(ALGORITHMS) == list(results.ALGORITHMS)
     assert schema["Train"]["properties"]["freeze"]["enum"] == list(FREEZE)
     assert schema["Train"]["properties"]["precision"]["enum"] == list(PRECISIONS)
