@@ -95,8 +95,8 @@ class Espeak(Section):
 
 
 class Fsdd(Section):
-    test_takes: Count = Field(description="The test split is the first so many takes of a digit (officially 5).")
-    validation_takes: Count = Field(description="The validation split is so many takes after those.")
+    test_takes: Count = Field(description="Number of takes, from the first, in the test split (officially 5).")
+    validation_takes: Count = Field(description="Number of takes after those in the validation split.")
 
 
 class Corpus(Section):
@@ -288,7 +288,7 @@ class Train(Section):
         "papers."
     )
     reference_weight: Share = Field(
-        description="Weight of learning the transcript as well, at the algorithm's expense. 1 is sft."
+        description="Weight of learning the transcript as well; the algorithm's is the rest. 1 is sft."
     )
     kl_weight: NotNegative = Field(description="grpo and mwer: weight of the divergence from the start model.")
     presentations_per_cycle: Count = Field(
@@ -354,7 +354,7 @@ class PartWeights(Section):
 
 class UnsupervisedParts(Section):
     weights: PartWeights = Field(description="Weights; 0 leaves a part out. At least one is above 0.")
-    unit: Literal["word", "character"] = Field(description="What agreement and stability compare and language models.")
+    unit: Literal["word", "character"] = Field(description="Unit of agreement, stability and language.")
     characters_per_s: list[Positive] = Field(
         min_length=2,
         max_length=2,
@@ -400,7 +400,7 @@ class RewardParams(Section):
     clipped: bool = Field(description="Whether an error above 1 counts as 1, so that no reward is below 0.")
     guards: RewardGuards = Field(
         description="Degenerate samples get the worst reward, whatever their score; rollouts.parquet names the guard. "
-        "So do empty ones."
+        "Empty samples always do."
     )
     unsupervised: UnsupervisedParts = Field(
         description="For unsupervised: the reward is the weighted mean of these parts."
@@ -452,50 +452,37 @@ class Params(Section):
     benchmark: Benchmark
 
     @model_validator(mode="after")
-    def _samples_can_be_compared(self) -> "Params":
-        agreement = self.reward.kind == "unsupervised" and self.reward.unsupervised.weights.agreement
-        sampled = self.train.algorithm not in ("sft", "self_training")
-        needs = self.train.algorithm in ("grpo", "mwer") or (agreement and sampled)
-        if needs and self.train.samples_per_prompt < 2:
+    def _sections_go_together(self) -> "Params":
+        train, unsupervised = self.train, self.reward.kind == "unsupervised"
+        compared = unsupervised and self.reward.unsupervised.weights.agreement
+        several = train.algorithm in ("grpo", "mwer") or (compared and train.algorithm not in ("sft", "self_training"))
+        if several and train.samples_per_prompt < 2:
             raise ValueError(
                 "train.samples_per_prompt: got 1; grpo, mwer and reward.unsupervised.weights.agreement compare the "
                 "samples of a clip: draw 2 or more"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _unread_transcripts_stay_unread(self) -> "Params":
-        if self.reward.kind == "unsupervised" and self.train.reference_weight:
+        if unsupervised and train.reference_weight:
             raise ValueError(
                 "train.reference_weight learns the transcripts of corpus.target, which reward.kind: unsupervised does "
                 "not read: set one of them back"
             )
+        if self.model.checkpoint == "scratch" and train.epochs == 0:
+            raise ValueError(
+                "train.epochs: 0 takes a pretrained model as it is, but model.checkpoint is scratch: "
+                "name a checkpoint, or train for 1 epoch or more"
+            )
         return self
 
     @model_validator(mode="after")
-    def _classifiers_are_small(self) -> "Params":
-        """What of `train` is for pretrained recognisers would be an error only after the start was trained."""
-        options = self.train
-        plain = (options.lora.rank, options.freeze, options.gradient_checkpointing, options.precision)
-        if self.task == "classification" and plain != (0, "none", False, "float32"):
+    def _classification_has_other_keys(self) -> "Params":
+        train = self.train
+        pretrained = (train.lora.rank, train.freeze, train.gradient_checkpointing, train.precision)
+        if self.task == "classification" and pretrained != (0, "none", False, "float32"):
             raise ValueError(
                 "train.lora.rank, train.freeze, train.gradient_checkpointing and train.precision are for speech "
                 "recognition: with task: classification leave them 0, none, false and float32, and see "
                 "classification.encoder.pretrained.trainable"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _labels_have_references(self) -> "Params":
         if self.task == "classification" and self.reward.kind == "unsupervised":
             raise ValueError("reward.kind: unsupervised scores transcripts; task: classification needs reference")
-        return self
-
-    @model_validator(mode="after")
-    def _something_to_start_from(self) -> "Params":
-        if self.model.checkpoint == "scratch" and self.train.epochs == 0:
-            raise ValueError(
-                "train.epochs: 0 takes a pretrained model as it is, but model.checkpoint is scratch: "
-                "name a checkpoint, or train for 1 epoch or more"
-            )
         return self
