@@ -12,7 +12,7 @@ from matplotlib import font_manager
 from sklearn.metrics import auc, average_precision_score
 
 from soundraft.evaluation import label_plots, plots
-from soundraft.evaluation.label_plots import ANSWERS, NAMES, visualize
+from soundraft.evaluation.label_plots import NAMES, OF_PREDICTIONS, visualize
 from soundraft.evaluation.scores import Scores, score_labels
 from soundraft.metrics.labels import row_entropy
 from soundraft.runtime import UserError
@@ -43,7 +43,7 @@ def test_a_picture_is_a_file_of_its_kind_with_the_same_bytes_twice(name: str, su
     assert data == paths[1].read_bytes()
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("name", OF_PREDICTIONS)
 @pytest.mark.parametrize(
     "given",
     [
@@ -209,7 +209,7 @@ def test_what_the_usual_font_lacks_is_drawn_by_fonts_that_have_it(monkeypatch: p
     usual, names = matplotlib.rcParams["font.family"], ["怒り", "喜び", "anger"]
     fonts = {"usual": "anger", "Last Resort High": "怒り喜び", "Kana": "りび", "Kanji": "怒喜一"}
     monkeypatch.setattr(font_manager, "findfont", lambda font: font if isinstance(font, str) else "usual")
-    monkeypatch.setattr(plots, "_signs", lambda font: set(fonts[font]))
+    monkeypatch.setattr(plots, "_characters", lambda font: set(fonts[font]))
 
     def drawn_with(names: list[str], installed: list[str]) -> tuple[str, list[str]]:
         entries = [SimpleNamespace(name=name) for name in ("usual", "Last Resort High", *installed)]

@@ -1,12 +1,10 @@
-"""What the pictures share: how they are dressed, and files whose bytes depend on what is drawn alone."""
+"""Pictures whose bytes depend on the numbers alone: shared helpers, error and reward by cycle, one clip, one corpus."""
 
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,15 @@ from soundraft.evaluation.scores import METRICS
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.runtime import UserError
 
-# by suffix: what would differ from run to run, or between versions of the library, is left out
+# by suffix: metadata that would differ from run to run, or between versions of the library, is left out
 FORMATS: Mapping[str, Mapping[str, None]] = {
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     ".svg": {"Date": None, "Creator": None},
 }
+COLORS = (
+    "#0b6e4f", "#4c72b0", "#c08030", "#a04040", "#7a5195", "#2a9d8f", "#e07a9a", "#8c6d31", "#5b5b5b", "#94b447",
+)  # fmt: skip
 NAME_WIDTH = 28
 _BOXES = "Last Resort"  # comes with matplotlib, and has a box for every character
 
@@ -42,32 +43,30 @@ def new_figure(width_in: float, height_in: float) -> Any:
 
 @contextmanager
 def fonts_for(names: Iterable[str]) -> Iterator[str]:
-    """Where these names are drawn: what the usual font lacks is taken from other installed ones.
+    """Where these names are drawn: characters that the usual font lacks are taken from other installed ones.
 
     Yields:
-        The characters that none of them has, sorted; they are drawn as boxes.
+        The characters that no font has, sorted; they are drawn as boxes.
     """
     import matplotlib
     from matplotlib.font_manager import FontProperties, findfont, fontManager
 
     families = list(matplotlib.rcParams["font.family"])
-    lacking = set().union(*names) - {"\n"} - _signs(findfont(FontProperties(family=families)))
-    usable = {font.name for font in fontManager.ttflist if lacking and not font.name.startswith(_BOXES)}
-    others = {name: lacking & _signs(findfont(name)) for name in usable}
-    while any(lacking & signs for signs in others.values()):
-        families.append(max(others, key=lambda name: (len(lacking & others[name]), name)))
-        lacking -= others[families[-1]]
+    lacking = set().union(*names) - {"\n"} - _characters(findfont(FontProperties(family=families)))
+    for name in sorted({font.name for font in fontManager.ttflist if not font.name.startswith(_BOXES)}):
+        found = lacking & _characters(findfont(name)) if lacking else set()
+        families += [name] if found else []
+        lacking -= found
     with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
-        if lacking:  # it is told by what is yielded
+        if lacking:  # the caller reports them
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield "".join(sorted(lacking))
 
 
-def _signs(font: str) -> set[str]:
-    """What a font's file has."""
+def _characters(font_file: str) -> set[str]:
     from matplotlib.ft2font import FT2Font
 
-    return set(map(chr, FT2Font(font).get_charmap()))
+    return set(map(chr, FT2Font(font_file).get_charmap()))
 
 
 def check_suffix(path: Path) -> None:
@@ -77,11 +76,7 @@ def check_suffix(path: Path) -> None:
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure in the format of the path's suffix: png, pdf or svg.
-
-    Raises:
-        UserError: for another suffix.
-    """
+    """Write a figure in the format of the path's suffix; UserError as `check_suffix`."""
     import matplotlib
 
     check_suffix(path)
@@ -92,8 +87,8 @@ def save_figure(figure: Any, path: Path) -> None:
     files.write_bytes(path, buffer.getvalue())
 
 
-def dress(axes: Any, title: str, x_label: str, y_label: str, *, note: str = "") -> None:
-    """Title, a line of numbers below it, units."""
+def dress(axes: Any, title: str, x_label: str, y_label: str, *, note: str = "", rows: bool = False) -> None:
+    """Title, a line of numbers below it, units; no grid between `rows` that have names."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18 if note else 8, parse_math=False)
     axes.annotate(
         note, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=8.5,
@@ -105,6 +100,17 @@ def dress(axes: Any, title: str, x_label: str, y_label: str, *, note: str = "") 
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     axes.grid(alpha=0.25, linewidth=0.8)
+    if rows:
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", which="both", length=0)
+
+
+def legend_beside(axes: Any, size: float = 8.5) -> None:
+    """To the right of the axes; none where nothing has a label."""
+    if axes.get_legend_handles_labels()[0]:
+        legend = axes.legend(frameon=False, fontsize=size, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def whole_numbers(*those: Any, most: int = 7) -> None:
@@ -131,16 +137,16 @@ def cut(text: str, width: int = NAME_WIDTH) -> str:
     return f"{text[: width - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"
 
 
-CHAIN_COLORS = {TRAINED: "#0b6e4f", "sft": "#4c72b0", "self_training": "#c08030", "random": "#a04040"}
-CURVE_COLORS = ("#0b6e4f", "#4c72b0", "#c08030", "#a04040", "#7a5195")
-_OTHERS = {"snapped": ("the same, words snapped", ":", CHAIN_COLORS[TRAINED]),
-           "start_corpus": ("the same, start corpus", "--", "#888888")}  # fmt: skip
+CHAIN_COLORS = dict(zip((TRAINED, "sft", "self_training", "random"), COLORS, strict=False))
+_OTHERS = {
+    "snapped": {"label": "the same, words snapped", "linestyle": ":", "color": COLORS[0]},
+    "start_corpus": {"label": "the same, start corpus", "linestyle": "--", "color": "#888888"},
+}
 
 
 def plot_error(path: Path, results: Sequence[Result], columns: Sequence[Column], bootstrap: Bootstrap) -> None:
     """The first column by cycle: the trained chain with its interval and its other columns, controls and baselines."""
-    metric, others = METRICS[columns[0].key], [column for column in columns if column.of in _OTHERS]
-    figure = new_figure(8, 5)
+    metric, figure = METRICS[columns[0].key], new_figure(8, 5)
     axes = figure.subplots()
     for chain, color in CHAIN_COLORS.items():
         curve = [results[0], *(each for each in results if each.model.chain == chain)]
@@ -148,15 +154,15 @@ def plot_error(path: Path, results: Sequence[Result], columns: Sequence[Column],
             continue
         cycles = [each.model.cycle for each in curve]
         found = [each.scores.estimate(metric.key, bootstrap) for each in curve]
-        values, *bounds = ([error(metric, getattr(each, name)) for each in found] for name in ("value", "low", "high"))
+        values, low, high = (
+            [error(metric, getattr(each, name)) for each in found] for name in ("value", "low", "high")
+        )
         axes.plot(cycles, values, "o-", color=color, label=curve[-1].label)
         if chain == TRAINED:
-            axes.fill_between(cycles, *bounds, color=color, alpha=0.15, linewidth=0)
-            for column in others:
-                numbers = [column.number(each) for each in curve]
-                label, line, other_color = _OTHERS[column.of]
-                if None not in numbers:
-                    axes.plot(cycles, numbers, line, color=other_color, label=label)
+            axes.fill_between(cycles, low, high, color=color, alpha=0.15, linewidth=0)
+            for column in columns:
+                if column.of in _OTHERS and column.scores(curve[0]) is not None:
+                    axes.plot(cycles, [column.number(each) for each in curve], **_OTHERS[column.of])
     for each in results:
         if each.model.is_baseline and each.model.chain != MAJORITY:
             axes.axhline(
@@ -164,8 +170,7 @@ def plot_error(path: Path, results: Sequence[Result], columns: Sequence[Column],
             )
     title = f"Test {metric.title if metric.best == 0 else 'error'} by cycle"
     dress(axes, title, "cycle", metric.error, note="band: 95 % bootstrap interval")
-    _finish(axes)
-    save_figure(figure, path)
+    _save_curves(figure, axes, path)
 
 
 def plot_reward(path: Path, cycles: Mapping[int, Mapping[str, Any]]) -> None:
@@ -176,15 +181,14 @@ def plot_reward(path: Path, cycles: Mapping[int, Mapping[str, Any]]) -> None:
     for key, label in names.items():
         axes.plot(list(cycles), [numbers[key] for numbers in cycles.values()], "o-", label=label)
     dress(axes, "Reward by cycle", "cycle", "mean reward")
-    _finish(axes)
-    save_figure(figure, path)
+    _save_curves(figure, axes, path)
 
 
-def _finish(axes: Any) -> None:
+def _save_curves(figure: Any, axes: Any, path: Path) -> None:
     whole_numbers(axes.xaxis)
     axes.set_ylim(bottom=0)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axes, 9)
+    save_figure(figure, path)
 
 
 def plot_clip(
@@ -197,124 +201,74 @@ def plot_clip(
         cond: [T, D], a panel for each feature.
         audio: the bytes of an audio file; without, there is no waveform.
     """
-    seconds = len(codes) / FRAMES_PER_S
-    heights = [1.2] * (audio is not None) + [0.9 + codes.shape[1] / 12] + [0.9] * len(names)
-    figure, panels = _panels(heights)
-    figure.suptitle(f"{title}   ·   {seconds:.2f} s, {len(codes)} frames", fontsize=11, parse_math=False)
-    waiting = iter(panels)
-    if audio is not None:
-        _draw_wave(next(waiting), audio)
-    _draw_codes(next(waiting), codes, seconds)
-    for axes, name, values, color in zip(waiting, names, cond.T, cycle(CURVE_COLORS), strict=False):
-        _draw_feature(axes, name, values, color)
-    panels[-1].set_xlim(0, seconds)
-    panels[-1].set_xlabel("seconds", fontsize=9)
-    save_figure(figure, path)
-
-
-def _panels(heights: Sequence[float]) -> Any:
-    """Axes under each other, of these heights in inches, that share their time axis."""
+    seconds, books = len(codes) / FRAMES_PER_S, codes.shape[1]
+    heights = [1.2] * (audio is not None) + [0.9 + books / 12] + [0.9] * len(names)
     figure = new_figure(10, sum(heights) + 1.0)
-    axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
-    for panel in axes[:, 0]:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(labelsize=8)
-    return figure, list(axes[:, 0])
-
-
-def _draw_wave(axes: Any, audio: bytes) -> None:
-    samples, rate_hz = audio_io.parse(audio)
-    mono = audio_io.to_mono(samples)
-    peak = float(np.abs(mono).max()) or 1.0
-    axes.plot(np.arange(len(mono)) / rate_hz, mono, color="#4c5c70", linewidth=0.4)
-    axes.set(ylim=(-1.05 * peak, 1.05 * peak))
-    _name(axes, "waveform")
-
-
-def _draw_codes(axes: Any, codes: np.ndarray, seconds: float) -> None:
-    """An image K × T; the first codebook, which carries most, on top."""
-    books = codes.shape[1]
-    axes.imshow(
+    figure.suptitle(f"{title}   ·   {seconds:.2f} s, {len(codes)} frames", fontsize=11, parse_math=False)
+    panels = list(figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0])
+    panels[-1].set_xlim(0, seconds)
+    titles = [f"codes: one row a codebook, dark 0 to bright {CODEBOOK_SIZE - 1}", *names]
+    for axes, name in zip(panels, ["waveform"] * (audio is not None) + titles, strict=True):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        axes.set_title(name, loc="left", fontsize=8, color="#555555", pad=3, parse_math=False)
+    panels[-1].set_xlabel("seconds", fontsize=9)
+    if audio is not None:
+        samples, rate_hz = audio_io.parse(audio)
+        mono = audio_io.to_mono(samples)
+        peak = float(np.abs(mono).max()) or 1.0
+        wave = panels.pop(0)
+        wave.plot(np.arange(len(mono)) / rate_hz, mono, color="#4c5c70", linewidth=0.4)
+        wave.set_ylim(-1.05 * peak, 1.05 * peak)
+    # the first codebook, which carries most, on top
+    panels[0].imshow(
         codes.T, aspect="auto", interpolation="nearest", cmap="viridis", vmin=0, vmax=CODEBOOK_SIZE - 1,
         extent=(0, seconds, books - 0.5, -0.5),
     )  # fmt: skip
-    axes.set(yticks=range(0, books, max(1, books // 4)))
-    _name(axes, f"codes: one row a codebook, dark 0 to bright {CODEBOOK_SIZE - 1}")
-
-
-def _draw_feature(axes: Any, name: str, values: np.ndarray, color: str) -> None:
-    """One value a frame, drawn at the middle of the frame."""
-    middles = (np.arange(len(values)) + 0.5) / FRAMES_PER_S
-    axes.plot(middles, values, color=color, linewidth=1.2)
-    axes.grid(alpha=0.3)
-    _name(axes, name)
-
-
-def _name(axes: Any, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=8, color="#555555", pad=3, parse_math=False)
-
-
-# The picture of a corpus: durations, words, speakers, rates and labels, by split.
+    panels[0].set_yticks(range(0, books, max(1, books // 4)))
+    middles = (np.arange(len(cond)) + 0.5) / FRAMES_PER_S
+    for number, (axes, values) in enumerate(zip(panels[1:], cond.T, strict=True)):
+        axes.plot(middles, values, color=COLORS[number % len(COLORS)], linewidth=1.2)
+        axes.grid(alpha=0.3)
+    save_figure(figure, path)
 
 
 SPLIT_COLORS = {"train": "#4c72b0", "validation": "#e0a030", "test": "#0b6e4f", "no split": "#7a7a7a"}
 _PANEL_IN = (5.2, 3.1)  # inches
 _LABEL_ROW_IN = 0.19
 _BINS = 40
-_NAME_WIDTH = 28
-_FEW_LABELS = 8  # so many fit into a small panel
-
-Draw = Callable[[Any], None]
+_SHARE = "% of the split's clips"  # so that a small split can be compared with a large one
+Splits = Mapping[str, Statistics]
 
 
-def plot_statistics(path: Path, found: Mapping[str, Statistics], *, title: str, most_labels: int) -> None:
-    """Draw what is known of the splits; what no clip has (texts, speakers, labels) has no panel."""
+def plot_statistics(path: Path, found: Splits, *, title: str, most_labels: int) -> None:
+    """Durations, words, speakers, rates and labels of a corpus by split; what no clip has has no panel."""
     splits = {name: found[name] for name in splits_of(found)}
-    panels = [partial(_durations, splits=splits)]
-    if any(len(split.words) for split in splits.values()):
-        panels.append(partial(_words, splits=splits))
-    if any(split.speakers for split in splits.values()):
-        panels.append(partial(_speakers, splits=splits))
-    panels.append(partial(_rates, splits=splits))
+    panels = [_draw_durations]
+    panels += [_draw_words] if any(len(split.words) for split in splits.values()) else []
+    panels += [_draw_speakers] if any(split.speakers for split in splits.values()) else []
+    panels += [_draw_rates]
     labels = sum((split.labels for split in splits.values()), Counter[str]())
     shown = [label for label, _ in labels.most_common(most_labels)]
-    draw_labels = partial(_labels, splits=splits, shown=shown, total=len(labels))
-    tall = bool(shown) and (len(shown) > _FEW_LABELS or len(panels) % 2 == 0)
-    if shown and not tall:
-        panels.append(draw_labels)
-    figure, places, beside = _layout(len(panels), len(shown) if tall else 0)
-    for axes, draw in zip(places, panels, strict=True):
-        draw(axes)
-    if tall:
-        draw_labels(beside)
-    _head(figure, splits, title)
+    # small panels in two columns, beside them the rows of labels; of very many labels so tall that one column is enough
+    labels_in = len(shown) * _LABEL_ROW_IN
+    left = 1 if labels_in > 1.5 * -(-len(panels) // 2) * _PANEL_IN[1] else 3 if len(panels) == 3 and not shown else 2
+    rows, columns = -(-len(panels) // left), left + bool(shown)
+    figure = new_figure(columns * _PANEL_IN[0], max(rows * _PANEL_IN[1], labels_in + 1.0) + 0.9)
+    grid = figure.add_gridspec(rows, columns)
+    for place, draw in enumerate(panels):
+        draw(figure.add_subplot(grid[place // left, place % left]), splits)
+    if shown:
+        _draw_labels(figure.add_subplot(grid[:, -1]), splits, shown, len(labels))
+    figure.suptitle(title, fontsize=13, fontweight="bold", parse_math=False)
+    _legend(figure, splits)
     save_figure(figure, path)
 
 
-def _layout(panels: int, labels: int) -> tuple[Any, list[Any], Any]:
-    """Small panels in two columns, and a column as tall as the picture where there are rows of labels for it.
-
-    Where the labels make the picture so tall that two columns would be drawn out, the panels stand in one.
-    """
-    labels_in = labels * _LABEL_ROW_IN
-    left = 1 if labels_in > 1.5 * (-(-panels // 2)) * _PANEL_IN[1] else 2
-    if panels == 3 and not labels:
-        left = 3
-    rows = -(-panels // left)
-    columns = left + bool(labels)
-    height = max(rows * _PANEL_IN[1], labels_in + 1.0) + 0.9
-    figure = new_figure(columns * _PANEL_IN[0], height)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.03, hspace=0.05)
-    grid = figure.add_gridspec(rows, columns)
-    places = [figure.add_subplot(grid[at // left, at % left]) for at in range(panels)]
-    return figure, places, figure.add_subplot(grid[:, -1]) if labels else None
-
-
-def _head(figure: Any, splits: Mapping[str, Statistics], title: str) -> None:
-    """The title, and below it one legend for all panels that also tells the size of each split."""
+def _legend(figure: Any, splits: Splits) -> None:
+    """One for all panels, with the size of each split."""
     from matplotlib.patches import Patch
 
-    figure.suptitle(title, fontsize=13, fontweight="bold", parse_math=False)
     handles = [
         Patch(color=SPLIT_COLORS[name], label=f"{name}: {split.clips:,} clips, {split.durations.sum() / 3600:.2f} h")
         for name, split in splits.items()
@@ -322,91 +276,75 @@ def _head(figure: Any, splits: Mapping[str, Statistics], title: str) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10)
 
 
-def _durations(axes: Any, splits: Mapping[str, Statistics]) -> None:
-    _histogram(axes, {name: split.durations for name, split in splits.items()}, whole=False)
-    note = f"median {_told({name: f'{np.median(split.durations):.2f}' for name, split in splits.items()})}"
-    dress(axes, "Duration", "seconds", "% of the split's clips", note=note)
+def _draw_durations(axes: Any, splits: Splits) -> None:
+    values = np.concatenate([split.durations for split in splits.values()])
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 0.01 * high:  # clips of one length
+        low, high = 0.9 * low, 1.1 * high or 1.0
+    edges = np.linspace(low, high, _BINS + 1)
+    _stairs(axes, edges, {name: _shares(split.durations, edges) for name, split in splits.items()})
+    note = f"median {_by_split({name: f'{np.median(split.durations):.2f}' for name, split in splits.items()})}"
+    dress(axes, "Duration", "seconds", _SHARE, note=note)
 
 
-def _words(axes: Any, splits: Mapping[str, Statistics]) -> None:
-    _histogram(axes, {name: split.words for name, split in splits.items() if len(split.words)}, whole=True)
-    note = f"different words {_told({name: f'{split.vocabulary:,}' for name, split in splits.items()})}"
-    dress(axes, "Words per clip", "words", "% of the split's clips", note=note)
+def _draw_words(axes: Any, splits: Splits) -> None:
+    values = np.concatenate([split.words for split in splits.values()])
+    step = max(1, -(-int(values.max() - values.min() + 1) // _BINS))
+    edges = np.arange(values.min() - 0.5, values.max() + step + 0.5, step)  # a number stands in the middle of its bin
+    _stairs(axes, edges, {name: _shares(split.words, edges) for name, split in splits.items() if len(split.words)})
+    note = f"different words {_by_split({name: f'{split.vocabulary:,}' for name, split in splits.items()})}"
+    dress(axes, "Words per clip", "words", _SHARE, note=note)
     whole_numbers(axes.xaxis)
 
 
-def _histogram(axes: Any, values: Mapping[str, np.ndarray], *, whole: bool) -> None:
-    """Shares of each split, so that a small split can be compared with a large one."""
-    edges = _edges(np.concatenate(list(values.values())), whole=whole)
-    for name, numbers in values.items():
-        share = 100 * np.histogram(np.clip(numbers, edges[0], edges[-1]), edges)[0] / len(numbers)
-        axes.stairs(share, edges, fill=True, color=SPLIT_COLORS[name], alpha=0.18)
-        axes.stairs(share, edges, color=SPLIT_COLORS[name], linewidth=1.6)
-    axes.set_xlim(edges[0], edges[-1])
-
-
-def _edges(values: np.ndarray, *, whole: bool) -> np.ndarray:
-    """Bins over all values; whole numbers stand in the middle of theirs."""
-    low, high = float(values.min()), float(values.max())
-    if whole:
-        step = max(1, int(np.ceil((high - low + 1) / _BINS)))
-        return np.arange(low - 0.5, high + step + 0.5, step)
-    if high - low <= 0.01 * high:  # clips of one length
-        return np.linspace(0.9 * low, 1.1 * high or 1.0, _BINS + 1)
-    return np.linspace(low, high, _BINS + 1)
-
-
-def _rates(axes: Any, splits: Mapping[str, Statistics]) -> None:
-    rates = sorted(set().union(*(split.rates for split in splits.values())))
-    _bars(axes, splits, [[100 * split.rates[rate] / split.clips for rate in rates] for split in splits.values()])
-    axes.set_xticks(range(len(rates)), [f"{rate / 1000:g}" for rate in rates])
-    axes.set_xlim(-0.9, max(len(rates) - 0.1, 0.9))
-    note = f"{len(rates)} rates" if len(rates) > 1 else "all clips alike"
-    dress(axes, "Sample rate", "kHz", "% of the split's clips", note=note)
-
-
-def _speakers(axes: Any, splits: Mapping[str, Statistics]) -> None:
+def _draw_speakers(axes: Any, splits: Splits) -> None:
     """Clips of each speaker, from the one with the most: as readable with 2 speakers as with 2,000."""
-    for name, split in splits.items():
-        counts = sorted(split.speakers.values(), reverse=True)
-        if counts:
-            edges = np.arange(len(counts) + 1) + 0.5
-            axes.stairs(counts, edges, fill=True, color=SPLIT_COLORS[name], alpha=0.18)
-            axes.stairs(counts, edges, color=SPLIT_COLORS[name], linewidth=1.6)
-    note = f"speakers {_told({name: f'{len(split.speakers):,}' for name, split in splits.items()})}"
+    counts = {name: sorted(split.speakers.values(), reverse=True) for name, split in splits.items()}
+    most = max(map(len, counts.values()))
+    padded = {name: [*own, *[np.nan] * (most - len(own))] for name, own in counts.items() if own}
+    _stairs(axes, np.arange(most + 1) + 0.5, padded)
+    note = f"speakers {_by_split({name: f'{len(own):,}' for name, own in counts.items()})}"
     dress(axes, "Clips per speaker", "speakers, from the one with the most clips", "clips", note=note)
-    axes.set_xlim(0.5, max(len(split.speakers) for split in splits.values()) + 0.5)
     whole_numbers(axes.xaxis, axes.yaxis)
 
 
-def _labels(axes: Any, splits: Mapping[str, Statistics], shown: Sequence[str], total: int) -> None:
+def _draw_rates(axes: Any, splits: Splits) -> None:
+    rates = sorted(set().union(*(split.rates for split in splits.values())))
+    width = 0.7 / len(splits)
+    for number, (name, split) in enumerate(splits.items()):
+        middles = np.arange(len(rates)) + (number - (len(splits) - 1) / 2) * width
+        shares = [100 * split.rates[rate] / split.clips for rate in rates]
+        axes.bar(middles, shares, width=0.92 * width, color=SPLIT_COLORS[name])
+    axes.set_xticks(range(len(rates)), [f"{rate / 1000:g}" for rate in rates])
+    axes.set_xlim(-0.9, max(len(rates) - 0.1, 0.9))
+    dress(axes, "Sample rate", "kHz", _SHARE, note=f"{len(rates)} rates" if len(rates) > 1 else "all clips alike")
+
+
+def _draw_labels(axes: Any, splits: Splits, shown: Sequence[str], total: int) -> None:
     """A row a label, the most frequent on top, the splits beside each other in it."""
     left = np.zeros(len(shown))
     for name, split in splits.items():
         counts = np.array([split.labels[label] for label in shown])
         axes.barh(range(len(shown)), counts, left=left, height=0.72, color=SPLIT_COLORS[name])
         left += counts
-    axes.set_yticks(range(len(shown)), [_cut(label) for label in shown], fontsize=8.5, parse_math=False)
+    note = f"the {len(shown)} most frequent of {total:,}" if total > len(shown) else f"{total:,} labels"
+    dress(axes, "Clips per label", "clips", "", note=note, rows=True)
+    axes.set_yticks(range(len(shown)), [cut(label) for label in shown], fontsize=8.5, parse_math=False)
     axes.set_ylim(max(len(shown), 3) - 0.4, -0.6)
     axes.margins(x=0.03)
-    note = f"the {len(shown)} most frequent of {total:,}" if total > len(shown) else f"{total:,} labels"
-    dress(axes, "Clips per label", "clips", "", note=note)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
 
 
-def _bars(axes: Any, splits: Mapping[str, Statistics], heights: Iterable[Sequence[float]]) -> None:
-    """Bars of the splits beside each other at 0, 1, 2, …"""
-    width = 0.7 / len(splits)
-    for number, (name, values) in enumerate(zip(splits, heights, strict=True)):
-        middles = np.arange(len(values)) + (number - (len(splits) - 1) / 2) * width
-        axes.bar(middles, values, width=0.92 * width, color=SPLIT_COLORS[name])
+def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return 100 * np.histogram(values, edges)[0] / len(values)
 
 
-def _told(numbers: Mapping[str, str]) -> str:
+def _stairs(axes: Any, edges: np.ndarray, heights: Mapping[str, Sequence[float] | np.ndarray]) -> None:
+    for name, values in heights.items():
+        axes.stairs(values, edges, fill=True, color=SPLIT_COLORS[name], alpha=0.18)
+        axes.stairs(values, edges, color=SPLIT_COLORS[name], linewidth=1.6)
+    axes.set_xlim(edges[0], edges[-1])
+
+
+def _by_split(numbers: Mapping[str, str]) -> str:
     """`600 train, 30 test`; of one split the number alone."""
     return ", ".join(f"{number} {name}" if len(numbers) > 1 else number for name, number in numbers.items())
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _NAME_WIDTH else f"{text[: _NAME_WIDTH - 1]}…"
