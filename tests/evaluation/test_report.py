@@ -109,8 +109,8 @@ def test_a_run_without_cycles_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("results", "place", "words"),
     [
-        (label_results(0.5, 0.6, svm=0.9), 0, "**The statistics SVM is better than the model** (cycle 1): accuracy 90.0"
-                                              " against 60.0%, +30.0 points|the interval excludes 0"),
+        (label_results(0.5, 0.6, svm=0.9), 0, "**The statistics SVM is better than the model** (cycle 1)"
+             "|90.0% against 60.0%, +30.0 points [+|the interval excludes"),
         (label_results(0.5, 0.6, svm=0.625), 0, "**The statistics SVM is better than|may be luck"),
         (label_results(0.5, 0.9, svm=0.6), 0, "The model (cycle 1) is better than the statistics SVM: accuracy 90.0%"),
         (label_results(0.5, 0.6, svm=0.6), 0, "equally good"),

@@ -198,19 +198,20 @@ def visualize_options(options: argparse.ArgumentParser) -> None:
 
 
 def visualize(given: argparse.Namespace) -> None:
-    from soundraft.evaluation import label_plots
+    from soundraft.evaluation import label_plots, plots
     from soundraft.evaluation.predictions import read_predictions
 
     out = given.output or Path(f"{given.visualization}.png")
+    plots.check_suffix(out)
     if given.visualization == "learning_curves":
         from soundraft.tasks.classification import read_curves
 
         history = read_curves(_found(given.source, _CURVES))
-        label_plots.visualize(given.visualization, out, history=history)
+        plots.save_figure(label_plots.learning_curves(history), out)
         print(f"{out}: {given.visualization} of {len(history)} epochs")
         return
     found = read_predictions(_found(given.source, _ANSWERS))
-    note = label_plots.visualize(given.visualization, out, scores=found)
+    note = label_plots.draw(given.visualization, out, found)
     if note:
         print(f"note: {note}")
     print(f"{out}: {given.visualization} of {len(found):,} clips")

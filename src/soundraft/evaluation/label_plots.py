@@ -36,36 +36,20 @@ _NOT_A_MEASURE = ("epoch", "learning_rate", "seconds")
 _SHARES = np.linspace(0, 1, 201)  # where curves are averaged, and thresholds
 
 
-def visualize(
-    name: str, path: Path, *, scores: Scores | None = None, history: Sequence[Mapping[str, float]] | None = None
-) -> str:
-    """Draw one picture.
-
-    Args:
-        name: one of `NAMES`.
-        path: ends in .png, .pdf or .svg.
-        scores: predictions with references, for all but the learning curves.
-        history: for these: a dict for each epoch, with `epoch`, losses (keys that have "loss" in them) and measures
-            of the validation clips; a learning rate and seconds are not drawn.
+def draw(name: str, path: Path, scores: Scores) -> str:
+    """Draw one of `PICTURES` of predictions with references.
 
     Returns:
-        Which characters of labels no font has; else nothing.
+        A note on the characters of labels that no font has; else nothing.
 
     Raises:
-        UserError: for another name or suffix, without what the picture is made of, and as `Scores.known`.
+        UserError: for a path that does not end in .png, .pdf or .svg, and as `Scores.known`.
     """
-    if name not in NAMES:
-        raise UserError(f"no picture {name!r}; there is {', '.join(NAMES)}")
     check_suffix(path)
-    if name == LEARNING_CURVES:
-        if not history:
-            raise UserError(f"{name} is drawn from the epochs of a training, and there are none")
-        save_figure(learning_curves(history), path)
-        return ""
-    if scores is None or not scores.labels:
-        raise UserError(f"{name} is drawn from the predictions of a classifier, and there are none")
+    if not scores.labels:
+        raise UserError(f"{name} is drawn from the predictions of a classifier, and these are of another task")
     with fonts_for(scores.labels) as lacking:
-        save_figure(OF_PREDICTIONS[name](scores), path)
+        save_figure(PICTURES[name](scores), path)
     signs = ", ".join(map(repr, lacking))
     return f"no installed font has {signs} of the labels: drawn as boxes" if signs else ""
 
@@ -143,14 +127,19 @@ def _entropy_bars(axes: Any, bits: np.ndarray) -> None:
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
-    """Losses on the left, measures of the validation clips on the right; the best epoch of each is marked."""
+    """Losses on the left, measures of the validation clips on the right; the best epoch of each is marked.
+
+    Args:
+        history: of each epoch `epoch`, losses (keys that have "loss" in them) and measures of the validation clips; a
+            learning rate and seconds are not drawn.
+    """
     epochs = [row.get("epoch", number) for number, row in enumerate(history, start=1)]
     keys = [key for key in dict.fromkeys(key for row in history for key in row) if key not in _NOT_A_MEASURE]
     losses = [key for key in keys if "loss" in key]
     halves = {"Loss": losses, "Validation": [key for key in keys if key not in losses]}
     halves = {title: own for title, own in halves.items() if own}
     if not halves:
-        raise UserError(f"the epochs have neither a loss nor a measure; they have {', '.join(history[0]) or 'nothing'}")
+        raise UserError("learning curves are drawn from epochs with a loss or a measure, and there are none")
     figure = new_figure(5.2 * len(halves) + 0.4, 3.9)
     for axes, (title, own) in zip(np.atleast_1d(figure.subplots(1, len(halves))), halves.items(), strict=True):
         note = "rings: the best epoch of each"
@@ -342,8 +331,7 @@ def confidence_thresholding(scores: Scores) -> Any:
     return figure
 
 
-LEARNING_CURVES = "learning_curves"
-OF_PREDICTIONS: dict[str, Callable[[Scores], Any]] = {
+PICTURES: dict[str, Callable[[Scores], Any]] = {
     "confusion_matrix": confusion_matrix,
     "roc_curves": roc_curves,
     "precision_recall": precision_recall,
@@ -351,4 +339,3 @@ OF_PREDICTIONS: dict[str, Callable[[Scores], Any]] = {
     "frequency_vs_f1": frequency_vs_f1,
     "confidence_thresholding": confidence_thresholding,
 }
-NAMES = (*OF_PREDICTIONS, LEARNING_CURVES)

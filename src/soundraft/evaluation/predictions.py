@@ -161,23 +161,15 @@ def _numbers(path: Path, found: Any, names: Sequence[str], low: float, high: flo
 
 
 def _target(path: Path, names: Sequence[str]) -> str:
-    """What a classifier predicts: the X that has X_predictions, X_probability and X_probabilities_…; else empty."""
+    """What a classifier predicts: the X that has X_predictions and X_probability; of another task empty."""
     targets = [name.removesuffix(_PREDICTION) for name in names if name.endswith(_PREDICTION)]
-    whole = [
-        target
-        for target in targets
-        if target + _PROBABILITY in names and any(name.startswith(target + _EACH) for name in names)
-    ]
-    counted = any(metric.columns and set(metric.columns) <= set(names) for metric in METRICS.values())
-    if not whole and "id" in names and "prediction" in names and (counted or "reference" not in names):
-        return ""
-    if len(whole) != 1 or "id" not in names:
+    targets = [target for target in targets if target + _PROBABILITY in names] or [""] * ("prediction" in names)
+    if len(targets) != 1 or "id" not in names:
         raise UserError(
-            f"{path} is no table of predictions: it needs the columns id, <target>{_PREDICTION}, "
-            f"<target>{_PROBABILITY} and <target>{_EACH}<label> of one target, or id, prediction, and with a reference "
-            f"the counts of a metric (hits, substitutions, …); it has {', '.join(names)}"
+            f"{path} is no table of predictions: it needs the columns id and prediction, or of one target id, "
+            f"<target>{_PREDICTION}, <target>{_PROBABILITY} and <target>{_EACH}<label>; it has {', '.join(names)}"
         )
-    return whole[0]
+    return targets[0]
 
 
 def _write(path: Path, columns: dict[str, list[Any]]) -> None:

@@ -115,8 +115,9 @@ def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
         wanted, rank = np.flatnonzero(~scores.correct).tolist(), scores.confidence
     else:
         metric = scores.metrics[0]
-        rank = metric.clip_error(scores.counts[metric.counts])
-        own, wanted = {"errors": rank}, list(range(len(scores)))
+        counts = scores.counts[metric.counts]
+        name, rank = ("errors", metric.clip_error(counts)) if metric.clip_error else (metric.key, -metric.value(counts))
+        own, wanted = {name: abs(rank)}, list(range(len(scores)))
     places = sorted(wanted, key=lambda clip: (-rank[clip], scores.ids[clip]))[:top]
     return [
         {

@@ -23,14 +23,13 @@ class Metric:
     """A number that is made of sums over clips.
 
     Attributes:
-        key, title: its name in files, and in tables and sentences.
-        counts: which of `Scores.counts` it is made of.
+        counts: which of `Scores.counts` it is made of, `[N, M]`.
         value: sums `[..., M]` → `[...]`.
         best: of a perfect model: 0 for an error rate, 1 for a share of right answers, infinite for decibels.
         error: what a curve over cycles shows; of a share of right answers it is the share of wrong ones.
-        clip_error: counts `[N, M]` → `[N]`, by which the worst clips are found.
-        unit: % for a share of 1.
         columns: names of the M counts in predictions.parquet; empty where they follow from the predictions.
+        clip_error: counts → `[N]`, by which the worst clips are found; without it the value of each clip counts.
+        unit: % for a share of 1.
     """
 
     key: str
@@ -39,9 +38,9 @@ class Metric:
     value: Callable[[np.ndarray], np.ndarray]
     best: float
     error: str
-    clip_error: Callable[[np.ndarray], np.ndarray]
-    unit: str = "%"
     columns: tuple[str, ...] = ()
+    clip_error: Callable[[np.ndarray], np.ndarray] | None = None
+    unit: str = "%"
 
     @property
     def higher_is_better(self) -> bool:
@@ -51,39 +50,23 @@ class Metric:
         return f"{value:.{digits}%}" if self.unit == "%" else f"{value:.{digits}f} {self.unit}"
 
     def show_difference(self, found: Comparison, *, digits: int = 1) -> tuple[str, str, str]:
-        """Difference and ends of its interval, shares as points (hundredths)."""
-        scale = 100 if self.unit == "%" else 1
+        """Difference and ends of its interval; shares as points (hundredths)."""
+        scale, unit = (100, "points") if self.unit == "%" else (1, self.unit)
         middle, low, high = (f"{scale * value:+.{digits}f}" for value in (found.difference, found.low, found.high))
-        return f"{middle} {'points' if self.unit == '%' else self.unit}", low, high
+        return f"{middle} {unit}", low, high
 
 
-def _edits(counts: np.ndarray) -> np.ndarray:
-    return counts[:, 1:].sum(1)
-
-
-def _wrong(counts: np.ndarray) -> np.ndarray:
-    return 1 - label_metrics.accuracy(counts)
-
-
-# in the order in which a report shows those that a model has
+WORDS, CHARACTERS, LABELS = "words", "characters", "labels"
 METRICS = {
-    metric.key: metric
+    metric.key: metric  # in the order in which a report shows those that a model has
     for metric in (
-        Metric(
-            "wer",
-            "WER",
-            "words",
-            text_metrics.error_rate,
-            0,
-            "word error rate",
-            _edits,
-            columns=text_metrics.Counts._fields,
-        ),
-        Metric("cer", "CER", "characters", text_metrics.error_rate, 0, "character error rate", _edits),
-        Metric("accuracy", "accuracy", "labels", label_metrics.accuracy, 1, "share of wrong answers", _wrong),
-        Metric("uar", "UAR", "labels", label_metrics.mean_recall, 1, "1 − UAR", _wrong),
+        Metric("wer", "WER", WORDS, text_metrics.error_rate, 0, "word error rate", text_metrics.Counts._fields,
+               clip_error=lambda counts: counts[:, 1:].sum(1)),
+        Metric("cer", "CER", CHARACTERS, text_metrics.error_rate, 0, "character error rate"),
+        Metric("accuracy", "accuracy", LABELS, label_metrics.accuracy, 1, "share of wrong answers"),
+        Metric("uar", "UAR", LABELS, label_metrics.mean_recall, 1, "1 − UAR"),
     )
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,9 +113,8 @@ class Scores:
     groups: Mapping[str, list[str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        columns: dict[str, Any] = {"predictions": self.predictions, "references": self.references}
-        columns |= {"paths": self.paths, **self.counts, **self.groups}
-        columns |= {"probabilities": self.probabilities} if self.labels else {}
+        columns: dict[str, Any] = {"predictions": self.predictions, "references": self.references, "paths": self.paths}
+        columns |= {**self.counts, **self.groups, "probabilities": self.probabilities if self.labels else None}
         wrong = [f"{len(rows)} {name}" for name, rows in columns.items() if rows is not None and len(rows) != len(self)]
         if wrong:
             raise ValueError(f"{len(self)} clips, but {', '.join(wrong)}")
@@ -175,9 +157,7 @@ class Scores:
         """The same with its interval."""
         metric = METRICS[key]
         drawn = metric.value(bootstrap.sums(self._of(key)))
-        tail = (
-            0.025 if metric.higher_is_better else 1 - 0.975
-        )  # a last bit apart, as in the reports of earlier versions
+        tail = 0.025 if metric.higher_is_better else 1 - 0.975  # they differ in the last bit, as in earlier reports
         return Estimate(self.value(key), *interval(drawn, tail=tail), metric)
 
     def difference(self, other: "Scores", key: str, bootstrap: Bootstrap) -> Comparison:
@@ -259,18 +239,16 @@ def score_texts(
     right, predicted = ([normalizer(each) for each in side] for side in (references, hypotheses))
     pairs = [{"reference": one, "hypothesis": other} for one, other in zip(right, predicted, strict=True)]
     counts = {
-        "words": np.array([text_metrics.word_counts(**pair) for pair in pairs]).reshape(-1, 4),
-        "characters": np.array([text_metrics.character_counts(**pair) for pair in pairs]).reshape(-1, 4),
+        WORDS: np.array([text_metrics.word_counts(**pair) for pair in pairs]).reshape(-1, 4),
+        CHARACTERS: np.array([text_metrics.character_counts(**pair) for pair in pairs]).reshape(-1, 4),
     }
     return Scores(list(ids), predicted, right, counts)
 
 
 def snapped(scores: Scores, snapper: text_metrics.VocabularySnapper) -> Scores:
     """The same clips with every output word replaced by the nearest vocabulary word."""
-    hypotheses = [snapper(each) for each in scores.predictions]
-    return score_texts(
-        ids=scores.ids, references=scores.known, hypotheses=hypotheses, normalizer=text_metrics.single_spaces
-    )
+    hypotheses = list(map(snapper, scores.predictions))
+    return score_texts(ids=scores.ids, references=scores.known, hypotheses=hypotheses, normalizer=str)
 
 
 def score_labels(
@@ -301,18 +279,12 @@ def score_labels(
     if references:
         check_labels(labels, references, split="the clips")
         right = label_metrics.codes(references, sorted(set(references)))
-        counts["labels"] = label_metrics.label_counts(right, np.array(references) == np.array(predictions))
+        counts[LABELS] = label_metrics.label_counts(right, np.array(references) == np.array(predictions))
+    own = {name: list(values) for name, values in (groups or {}).items()}
     return Scores(
-        list(ids),
-        list(predictions),
-        None if references is None else list(references),
-        counts,
-        target,
-        list(labels),
-        probabilities,
-        None if paths is None else list(paths),
-        {name: list(values) for name, values in (groups or {}).items()},
-    )
+        list(ids), list(predictions), None if references is None else list(references), counts, target, list(labels),
+        probabilities, None if paths is None else list(paths), own,
+    )  # fmt: skip
 
 
 def majority(train_labels: Sequence[str], like: Scores) -> Scores:
@@ -325,10 +297,8 @@ def majority(train_labels: Sequence[str], like: Scores) -> Scores:
         raise UserError("training has no clips")
     counts = np.bincount(label_metrics.codes(train_labels, like.labels), minlength=len(like.labels))
     shares = np.tile(counts / counts.sum(), (len(like), 1))
-    return score_labels(
-        like.ids, shares, like.labels, target=like.target, references=like.references, paths=like.paths,
-        groups=like.groups,
-    )  # fmt: skip
+    scores = score_labels(like.ids, shares, like.labels, target=like.target, references=like.references)
+    return replace(scores, paths=like.paths, groups=like.groups)
 
 
 def check_training(train: Sequence[str]) -> None:

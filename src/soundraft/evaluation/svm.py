@@ -1,6 +1,6 @@
-"""The control of every classifier: a support vector machine on the statistics of a clip's spectrum.
+"""The baseline of every classifier: a support vector machine on the statistics of a clip's spectrum.
 
-It knows nothing of time, is fitted in seconds, and is hard to beat with a few hundred clips; a network that does not
+It has no notion of time, is fitted in seconds, and is hard to beat with a few hundred clips; a network that does not
 beat it has learned too little.
 """
 
@@ -22,46 +22,41 @@ MEL_BANDS = 64
 COEFFICIENTS = 20
 PENALTY = 10.0  # C of the support vector machine
 COLUMNS = 4 * (MEL_BANDS + COEFFICIENTS)
-_RANGE_DB = 80.0  # what lies further below the loudest is as silent as silence
+_RANGE_DB = 80.0  # what lies further below the loudest counts as silence
 
 
 @dataclass(frozen=True)
-class Control:
-    """The fitted machine.
-
-    Attributes:
-        labels: columns of the probabilities.
-    """
+class FittedSVM:
+    """`labels` are the columns of the probabilities."""
 
     labels: list[str]
     sample_rate_hz: int
     _pipeline: Any
 
     def probabilities(self, clips: Iterable[np.ndarray]) -> np.ndarray:
-        """[N, C]; the most likely label is the one that the machine chooses.
+        """[N, C]; the most likely label is the one that the SVM predicts, a label without training clips has 0.
 
-        They are the softmax of the one-against-rest decision values, which rank the labels but are no calibrated
-        probabilities: scikit-learn's own come of a random division of the clips and may contradict the choice. A
-        label without training clips has probability 0.
+        They are the softmax of the one-against-rest decision values, which rank the labels but are not calibrated:
+        scikit-learn's own probabilities come of a random division of the clips and may contradict the prediction.
 
         Raises:
             UserError: when a clip is empty or not finite.
         """
         found = statistics_of(clips, self.sample_rate_hz)
-        if not len(found):
-            return np.zeros((0, len(self.labels)))
-        values = self._pipeline.decision_function(found)
-        if values.ndim == 1:  # two labels: above 0 it is the second
-            values = np.stack([np.zeros(len(values)), values], axis=1)
         probabilities = np.zeros((len(found), len(self.labels)))
-        probabilities[:, [self.labels.index(label) for label in self._pipeline.classes_]] = tempered(values, 1.0)
+        if len(found):
+            values = self._pipeline.decision_function(found)
+            if values.ndim == 1:  # two labels: above 0 it is the second
+                values = np.stack([np.zeros(len(values)), values], axis=1)
+            columns = [self.labels.index(label) for label in self._pipeline.classes_]
+            probabilities[:, columns] = tempered(values, 1.0)
         return probabilities
 
 
-def fit_control(
+def fit_svm(
     train_clips: Iterable[np.ndarray], train_labels: Sequence[str], *, labels: Sequence[str], sample_rate_hz: int
-) -> Control:
-    """Fit the control; it has no random numbers, the same clips give the same machine.
+) -> FittedSVM:
+    """Fit it; there are no random numbers, the same clips give the same SVM.
 
     Args:
         train_clips: samples [N] of each clip, mono, all of one rate; may be a generator.
@@ -78,13 +73,13 @@ def fit_control(
     found = statistics_of(train_clips, sample_rate_hz)
     if len(found) != len(train_labels):
         raise ValueError(f"{len(found)} training clips, but {len(train_labels)} labels")
-    # break_ties: the choice is the largest decision value, also where labels win as many of their pairs
-    machine = SVC(C=PENALTY, kernel="rbf", gamma="scale", decision_function_shape="ovr", break_ties=True)
-    pipeline = make_pipeline(StandardScaler(), machine)
+    # break_ties: the prediction is the largest decision value, also where labels win as many of their pairs
+    svm = SVC(C=PENALTY, kernel="rbf", gamma="scale", decision_function_shape="ovr", break_ties=True)
+    pipeline = make_pipeline(StandardScaler(), svm)
     with warnings.catch_warnings():  # few clips a label: scikit-learn asks whether the labels are numbers to regress to
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         pipeline.fit(found, list(train_labels))
-    return Control(list(labels), sample_rate_hz, pipeline)
+    return FittedSVM(list(labels), sample_rate_hz, pipeline)
 
 
 def statistics_of(clips: Iterable[np.ndarray], sample_rate_hz: int) -> np.ndarray:
@@ -102,19 +97,16 @@ def statistics_of(clips: Iterable[np.ndarray], sample_rate_hz: int) -> np.ndarra
 def statistics(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Mean, deviation, 10th and 90th percentile over time of 64 mel bands (dB) and 20 cepstral coefficients, [336].
 
-    The loudest value of a clip is 0 dB, so that how loudly a clip was recorded does not matter. A clip shorter than a
-    window goes on in silence.
-
-    Args:
-        samples: [N].
+    The loudest value of a clip is 0 dB: how loudly it was recorded does not matter. A clip shorter than a window is
+    padded with silence.
     """
     import librosa
     import scipy.fft
 
     window, shift = round(WINDOW_S * sample_rate_hz), round(SHIFT_S * sample_rate_hz)
     fft = 1 << (window - 1).bit_length()
-    heard = np.pad(samples.astype(np.float32), (0, max(0, fft - len(samples))))
-    spectrum = librosa.stft(heard, n_fft=fft, win_length=window, hop_length=shift, pad_mode="constant")
+    padded = np.pad(samples.astype(np.float32), (0, max(0, fft - len(samples))))
+    spectrum = librosa.stft(padded, n_fft=fft, win_length=window, hop_length=shift, pad_mode="constant")
     power = _mel_filters(sample_rate_hz, fft) @ (spectrum.real**2 + spectrum.imag**2)
     bands = librosa.power_to_db(power, ref=np.max, amin=1e-10, top_db=_RANGE_DB)
     rows = np.concatenate([bands, scipy.fft.dct(bands, axis=0, type=2, norm="ortho")[:COEFFICIENTS]])

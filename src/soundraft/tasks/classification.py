@@ -2,13 +2,12 @@
 
 import csv
 import hashlib
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, cast
 
 import numpy as np
@@ -21,12 +20,13 @@ from soundraft.clips.base import Heard, LabelledClips, compute_features, from_da
 from soundraft.clips.batches import Utterances
 from soundraft.clips.decoding import decode, transcribe
 from soundraft.evaluation import report
-from soundraft.evaluation.label_plots import visualize
-from soundraft.evaluation.plots import plot_error, plot_reward
+from soundraft.evaluation.benchmark import timed
+from soundraft.evaluation.label_plots import PICTURES, draw, learning_curves
+from soundraft.evaluation.plots import plot_error, plot_reward, save_figure
 from soundraft.evaluation.report import write_csv
 from soundraft.evaluation.results import MAJORITY, SVM, Result, last_trained, model_folders
 from soundraft.evaluation.scores import Scores, check_labels, check_training, majority, score_labels
-from soundraft.evaluation.svm import fit_control
+from soundraft.evaluation.svm import fit_svm
 from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
 from soundraft.metrics import labels as calibration
 from soundraft.metrics.labels import codes, label_counts, log_losses, mean_recall, recall_error
@@ -310,32 +310,22 @@ def baseline(params: Params, model: Path, dataset: Path) -> tuple[dict[str, floa
 def _speed(classifier: AudioClassifier, heard: Heard, *, clips: int, warmup: int, repeats: int) -> dict[str, Any]:
     """Medians over the repeats: from the bytes of audio files to labels, one clip at a time; the network in batches."""
     part = heard.clips.part(range(min(clips, len(heard.clips))))
-    ready = heard.utterances.part(range(len(part)))
-    alone: list[list[float]] = []
-    network: list[float] = []
-    passes = progress_over(range(warmup + repeats), total=warmup + repeats, title="benchmark", unit="pass")
-    for number in passes:
-        latencies = [_latency(classifier, part, index) for index in range(len(part))]
-        began = time.perf_counter()
-        transcribe(classifier, ready)
-        if number >= warmup:
-            alone.append(latencies)
-            network.append(time.perf_counter() - began)
+    audio = [part.audio(index) for index in range(len(part))]
+
+    def work(index: int) -> None:
+        features = compute_features(classifier, *io.parse(audio[index]))
+        whole = classifier.with_side(features, inputs_of(part.facts[index], classifier))
+        classifier.greedy(classifier.encode([whole]))
+
+    network = partial(transcribe, classifier, heard.utterances.part(range(len(part))))
+    alone, batched = timed(
+        [partial(work, index) for index in range(len(part))], [network], warmup=warmup, repeats=repeats
+    )
     return {
-        "latency_p50_s": median(median(each) for each in alone),
-        "clips_per_s": len(part) / median(map(sum, alone)),
-        "network_clips_per_s": len(part) / median(network),
+        "latency_p50_s": float(np.median(np.median(alone, axis=1))),
+        "clips_per_s": len(part) / float(np.median(alone.sum(1))),
+        "network_clips_per_s": len(part) / float(np.median(batched)),
     }
-
-
-def _latency(classifier: AudioClassifier, clips: LabelledClips, index: int) -> float:
-    audio = clips.audio(index)
-    began = time.perf_counter()
-    samples, rate_hz = io.parse(audio)
-    features = compute_features(classifier, samples, rate_hz)
-    whole = classifier.with_side(features, inputs_of(clips.facts[index], classifier))
-    classifier.greedy(classifier.encode([whole]))
-    return time.perf_counter() - began
 
 
 # The supervised start of audio classification: a classifier trained on the corpus's train split.
@@ -470,10 +460,6 @@ def _classifier(recognizer: Recognizer) -> AudioClassifier:
 # Every model of a run of audio classification on the test split, and the controls that need no cycle.
 
 
-PICTURES = ("confusion_matrix", "calibration", "roc_curves", "precision_recall", "frequency_vs_f1",
-            "confidence_thresholding")  # fmt: skip
-
-
 def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tracker) -> str:
     """Write report, pictures, predictions and errors of all models in `chains`; the report's head, for a person."""
     options, target = params.evaluate, params.classification.target
@@ -485,9 +471,8 @@ def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tr
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, rejected))
     plot_error(out / "error.png", results, report.LABEL_COLUMNS, bootstrap)
     last = last_trained(results).scores
-    notes = {visualize(name, out / f"{name}.png", scores=last) for name in PICTURES} - {""}
-    history = read_curves(chains / "base" / CURVES)
-    visualize("learning_curves", out / "learning_curves.png", history=history)
+    notes = {draw(name, out / f"{name}.png", last) for name in PICTURES} - {""}
+    save_figure(learning_curves(read_curves(chains / "base" / CURVES)), out / "learning_curves.png")
     cycles = {
         int(path.parent.name): files.read_json(path) for path in sorted(chains.glob("raft/[0-9][0-9]/metrics.json"))
     }
@@ -507,15 +492,15 @@ def read_curves(path: Path) -> list[dict[str, float]]:
 
 
 def svm(train: LabelledClips, test: Heard, classifier: AudioClassifier, *, target: str) -> Scores:
-    """The control on the statistics of each clip, fitted on the clips that the model learned, asked about the same."""
+    """The predictions of the baseline, fitted to the clips that the model learned."""
     learned = hear(train, classifier, target=target, title="which training clips can be used")
-    control = fit_control(
-        _samples(learned.clips, classifier, "the control's training clips"),
+    fitted = fit_svm(
+        _samples(learned.clips, classifier, "the SVM's training clips"),
         learned.utterances.texts,
         labels=classifier.labels,
         sample_rate_hz=classifier.sample_rate_hz,
     )
-    probabilities = control.probabilities(_samples(test.clips, classifier, "the control's test clips"))
+    probabilities = fitted.probabilities(_samples(test.clips, classifier, "the SVM's test clips"))
     return score_labels(
         test.utterances.ids, probabilities, classifier.labels, target=target, references=test.utterances.texts,
         paths=test.clips.paths, groups=test.clips.groups(but=target),
