@@ -26,7 +26,7 @@ def main() -> None:
         made = []
         ours_s = seconds(lambda: made.extend(espeak.fetch(request, folder).clips))
         audio_s = sum(clip.duration or 0.0 for clip in made)
-        singles = [([utterance], folder) for utterance in espeak.plan(request)[:BASELINE_CLIPS]]
+        singles = [([clip], request, folder) for clip in espeak.plan(request)[:BASELINE_CLIPS]]
         baseline_s = seconds(lambda: map_fresh(espeak._speak_part, singles, title="baseline"))
     report("synthetic corpus", audio_s / ours_s, "× real time", 200)
     report("synthetic corpus, against one process a clip", baseline_s / BASELINE_CLIPS * len(made) / ours_s, "×", 5)

@@ -77,7 +77,7 @@ def test_the_list_names_every_corpus_and_fits(say: Say, monkeypatch: pytest.Monk
         assert lines[0].split() == ["name", "source", "task", "size", "licence", "splits", "languages"]
         assert [line.split()[0] for line in lines[1:-2] if not line.startswith(" ")] == list(CORPORA)
         assert len(lines) < 5 * len(CORPORA)
-    assert lines[-1] == f"{len(CORPORA)} corpora. Next: soundraft datasets describe NAME, which tells all of one"
+    assert lines[-1] == f"{len(CORPORA)} corpora. Next: soundraft datasets describe NAME, which shows all of one"
 
 
 def test_the_list_breaks_off_where_the_details_begin() -> None:
@@ -106,7 +106,7 @@ def test_every_corpus_is_described_without_a_network(say: Say, name: str, monkey
     for fact in (info.about, info.source, info.licence, info.splits, *info.columns, *info.columns.values()):
         assert " ".join(fact.split()) in in_one_line
     assert "one clip" in said
-    assert ("nothing of it was downloaded here" in said) == ("revision" in info.takes and not info.needs)
+    assert ("was downloaded here" in said) == ("revision" in info.takes and not info.needs)
     assert said.splitlines()[-1].startswith(f"next: soundraft datasets download {name}")
 
 
@@ -115,7 +115,7 @@ def test_to_describe_is_not_to_download(tmp_path: Path) -> None:
     environment |= {"SOUNDRAFT_CACHE": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "soundraft", "datasets", "describe", "esc50"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "none to show: nothing of it was downloaded here" in done.stdout
+    assert "was downloaded here" in done.stdout
     assert done.stderr == ""
 
 
@@ -129,7 +129,7 @@ def test_the_caller_of_describe_stays_online(tmp_path: Path, first: str) -> None
         "print(hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE, 'HF_HUB_OFFLINE' in os.environ)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert "none to show: nothing of it was downloaded here" in done.stdout
+    assert "was downloaded here" in done.stdout
     assert done.stdout.splitlines()[-1] == "False False False"
 
 
@@ -163,7 +163,7 @@ def test_bad_clips_are_set_aside_or_too_many(say: Say, mine: Path, tmp_path: Pat
         cli.main(["datasets", "download", "folder", "--path", str(mine), "--output", "out"])
     assert not (tmp_path / "out").exists()
     said = say("download", "folder", "--path", mine, "--output", "out", "--max-bad-fraction", 0.5)
-    assert "1 set aside, the reasons are in out/quarantine.jsonl" in said
+    assert "1 rejected, the reasons are in out/quarantine.jsonl" in said
     assert "5.wav" in (tmp_path / "out/quarantine.jsonl").read_text()
 
 
@@ -269,7 +269,7 @@ def test_audio_that_cannot_be_read_proves_nothing(say: Say, mine: Path, tmp_path
     assert said.splitlines()[-1] == "0 values in two splits, 1 clips unreadable"
     (mine / "6.wav").write_bytes(b"junk")
     said = say("splits", mine)
-    assert "set aside: metadata.csv:8: not readable as audio" in said
+    assert "rejected: metadata.csv:8: not readable as audio" in said
     assert f"{mine}: 7 clips" in said
 
 
@@ -289,7 +289,7 @@ def test_statistics_and_their_picture(say: Say, mine: Path, tmp_path: Path) -> N
     assert "p/corpus.png: the picture" in said
     assert said.splitlines()[-1] == f"next: soundraft datasets splits {mine}"
     (mine / "1.wav").unlink()
-    assert "set aside: metadata.csv:3: no such file" in say("stats", mine)
+    assert "rejected: metadata.csv:3: no such file" in say("stats", mine)
     say("download", "folder", "--path", mine, "--output", "out", "--max-bad-fraction", 1)
     rows = [json.loads(line) for line in (tmp_path / "out/manifest.jsonl").read_text().splitlines()]
     (tmp_path / "out/manifest.jsonl").write_text("\n".join(json.dumps(row | {"duration": None}) for row in rows))

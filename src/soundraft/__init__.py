@@ -18,8 +18,8 @@ _EXPORTS = {
     "evaluate": "soundraft.tasks.classifier_run",
     "fit": "soundraft.tasks.classifier_run",
     "predict": "soundraft.tasks.classifier_run",
-    "list_audio_datasets": "soundraft.corpora.loading",
-    "load_audio_dataset": "soundraft.corpora.loading",
+    "list_audio_datasets": "soundraft.corpora",
+    "load_audio_dataset": "soundraft.corpora",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -36,6 +36,7 @@ def request(folder: Path | None, **options: int) -> Request:
 def test_strings_are_the_recordings_one_after_the_other(recordings: Path, tmp_path: Path) -> None:
     fetched = fsdd.fetch(request(recordings), tmp_path / "out")
     assert len(fetched.clips) == 46
+    takes: dict[str, set[int]] = {"train": set(), "validation": set(), "test": set()}
     for clip in fetched.clips:
         words = (clip.text or "").split()
         assert 3 <= len(words) <= 6
@@ -46,40 +47,28 @@ def test_strings_are_the_recordings_one_after_the_other(recordings: Path, tmp_pa
         samples, rate_hz = io.read(tmp_path / "out" / clip.audio_path)
         assert rate_hz == RATE_HZ
         np.testing.assert_array_equal(samples, np.concatenate(parts))
-
-
-def test_no_take_is_in_two_splits(recordings: Path, tmp_path: Path) -> None:
-    takes: dict[str, set[int]] = {"train": set(), "validation": set(), "test": set()}
-    for clip in fsdd.fetch(request(recordings), tmp_path / "out").clips:
         takes[str(clip.split)] |= set(clip.metadata["takes"])
     assert takes == {"test": {5, 6}, "validation": {7, 8}, "train": {9, 10, 11, 12}}
-
-
-def test_same_bytes_again(recordings: Path, tmp_path: Path) -> None:
-    hashes = []
-    for name in ("a", "b"):
-        clips = fsdd.fetch(request(recordings), tmp_path / name).clips
-        hashes.append(files.content_hash(*(tmp_path / name / clip.audio_path for clip in clips)))
+    again = fsdd.fetch(request(recordings), tmp_path / "again")
+    assert again.clips == fetched.clips
+    hashes = [files.content_hash(*(root / c.audio_path for c in again.clips)) for root in (again.root, fetched.root)]
     assert hashes[0] == hashes[1]
 
 
-def test_files_that_are_no_digit_are_set_aside(recordings: Path, tmp_path: Path) -> None:
+def test_bad_files_are_rejected_and_bad_requests_refused(recordings: Path, tmp_path: Path) -> None:
     (recordings / "3_ann_14.wav").write_bytes(b"")
     io.write_wav(recordings / "hello.wav", tone(), RATE_HZ)
     fetched = fsdd.fetch(request(recordings), tmp_path / "out")
-    assert {bad.id: bad.reason for bad in fetched.rejected} == {
-        "3_ann_14.wav": "empty file",
-        "hello.wav": "name is not {digit}_{speaker}_{take}.wav",
-    }
-
-
-def test_what_is_missing_is_said(recordings: Path, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"path is empty: 'fsdd' needs the folder"):
-        fsdd.fetch(request(None), tmp_path)
-    with pytest.raises(CorpusError, match="no such folder"):
-        fsdd.fetch(request(tmp_path / "nowhere"), tmp_path)
-    with pytest.raises(CorpusError, match="none is left for the train split"):
-        fsdd.fetch(request(recordings, test_takes=4, validation_takes=4), tmp_path / "out")
+    assert {bad.id for bad in fetched.rejected} == {"3_ann_14.wav", "hello.wav"}
+    for bad, word in (
+        (request(None), "path"),
+        (request(tmp_path / "nowhere"), "nowhere"),
+        (request(recordings, test_takes=4, validation_takes=8), "train"),
+        (replace(request(recordings), config="letters"), "strings"),
+        (replace(request(recordings), clips={"train": None, "validation": 1, "test": 1}), "clips.train"),
+    ):
+        with pytest.raises(CorpusError, match=word):
+            fsdd.fetch(bad, tmp_path / "out")
 
 
 def test_single_digits_are_the_recordings_as_they_are(recordings: Path, tmp_path: Path) -> None:
@@ -91,9 +80,6 @@ def test_single_digits_are_the_recordings_as_they_are(recordings: Path, tmp_path
         assert clip.label == clip.text == DIGITS[int(digit)]
         assert speaker == f"{clip.speaker}_{clip.metadata['take']}.wav"
         assert (tmp_path / "out" / clip.audio_path).read_bytes() == (recordings / clip.audio_path).read_bytes()
-    takes = {clip.metadata["take"]: clip.split for clip in fetched.clips}
-    assert {take for take, split in takes.items() if split == "test"} == {5, 6}
+    assert {clip.metadata["take"] for clip in fetched.clips if clip.split == "test"} == {5, 6}
     validation = Counter(clip.label for clip in fetched.clips if clip.split == "validation")
     assert set(validation.values()) == {2}  # of every digit as many
-    with pytest.raises(CorpusError, match=r"fsdd has no 'letters'; it has strings \(.*\); digits \("):
-        fsdd.fetch(replace(asked, config="letters"), tmp_path / "out")

@@ -218,7 +218,7 @@ def test_missing_things_are_named_with_those_that_exist(hub: FakeHub, fetch: Fet
     revision = fetch("hub", path="me/small", revision="v2", clips=ALL, asked_as="--")["error"]
     assert revision == "--revision: me/small has no 'v2'; there are: main, refs/convert/parquet"
     config = fetch("hub", path="me/small", config="big", clips=ALL, asked_as="--")["error"]
-    assert config == "--config: me/small has no 'big'; there are: default"
+    assert config == "--subset: me/small has no 'big'; there are: default"
     split = fetch("hub", path="me/small", split="train.big", clips=ALL, asked_as="--")["error"]
     assert split == "--split: me/small has no 'train.big'; there are: train, validation, test"
 

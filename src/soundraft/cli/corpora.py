@@ -1,15 +1,13 @@
-"""`soundraft datasets splits` and `stats`: what the clips of a corpus tell about it."""
+"""`soundraft datasets`: the corpora that exist, what one holds, whether it is in order, and how to get it."""
 
 import argparse
 import json
-import os
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,10 +24,10 @@ from soundraft.cli.options import (
     print_each,
     request,
 )
-from soundraft.corpora import CorpusError, Request, archive, checks, loading
+from soundraft.corpora import CorpusError, Request, archive, checks
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
-from soundraft.corpora.checks import Check, Kind, Leak
-from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, read_manifest
+from soundraft.corpora.checks import Check, Kind
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, Split, read_manifest
 from soundraft.params import defaults
 from soundraft.params.options import add_key
 from soundraft.runtime import UserError
@@ -37,111 +35,10 @@ from soundraft.tables import columns, wrapped
 
 _IDS_SHOWN = 5
 _LABELS_SHOWN = 20
-_WHICH = "a folder with a manifest, such as data/raw/target; recordings of your own; or a corpus by name"
-
-
-def splits_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
-    options.add_argument("--texts", action="store_true", help="no text in two splits either")
-    options.add_argument(
-        "--allow", action="append", default=[], choices=get_args(Kind), help="may be shared by splits; again for more"
-    )
-    add_corpus(options)
-
-
-def splits(given: argparse.Namespace) -> None:
-    which = chosen(given)
-    found, unreadable = checks.examine(which.clips, which.root, texts=given.texts)
-    bad = [leak for check in found if check.kind not in given.allow for leak in check.leaks]
-    print(f"{which.title}: {len(which.clips):,} clips\n")
-    print("\n".join(_splits_table(which, found)))
-    print("\n" + "\n".join(_checks_table(found, len(which.clips), given.allow)) + "\n")
-    print_each("set aside", which.rejected)
-    print_each("unreadable", unreadable)
-    for leak in bad:
-        print("\n".join(_leak_lines(leak)))
-    if bad or unreadable:
-        kinds = " ".join(dict.fromkeys(f"--allow {leak.kind}" for leak in bad))
-        hint = f"; where the corpus is made so, {kinds} accepts it" if bad else ""
-        print(f"{len(bad):,} values in two splits, {len(unreadable):,} clips unreadable{hint}")
-        sys.exit(1)
-    there = [split for split in SPLITS if any(clip.split == split for clip in which.clips)]
-    if len(there) < 2:
-        print(f"nothing to compare: of the splits there is {there[0] if there else 'none'}")
-        sys.exit(1)
-    print(f"the splits are apart. Next: soundraft datasets stats {which.title}")
-
-
-def _splits_table(which: Chosen, found: Sequence[Check]) -> list[str]:
-    """How many different values each split has."""
-    rows = [("split", "clips", *(f"{check.kind}s" if check.kind != "audio" else "audio" for check in found))]
-    for split in SPLITS:
-        clips = sum(clip.split == split for clip in which.clips)
-        numbers = [clips, *(check.different[split] for check in found)]
-        rows.append((split, *(f"{number:,}" if number else "–" for number in numbers)))
-    return columns(rows, right=range(1, len(rows[0])))
-
-
-def _checks_table(found: Sequence[Check], clips: int, allowed: Sequence[str]) -> list[str]:
-    rows = [("compared", "of the clips", "in two splits")]
-    for check in found:
-        if not check.known:
-            result = "nothing to compare: no clip has one"
-        else:
-            result = f"{len(check.leaks):,}" if check.leaks else "none"
-            result += " (allowed)" if check.leaks and check.kind in allowed else ""
-        rows.append((check.kind, f"{check.known:,} of {clips:,}", result))
-    return columns(rows, right={1})
-
-
-def _leak_lines(leak: Leak) -> list[str]:
-    value = f"{leak.value[:12]}…" if leak.kind == "audio" else repr(leak.value)
-    rows = [(f"  {split}", f"{len(ids):,}", _some(ids)) for split, ids in leak.clips.items()]
-    return [f"{leak.kind} {value} is in {len(leak.clips)} splits", *columns(rows, right={1})]
-
-
-def _some(ids: Sequence[str]) -> str:
-    more = f", … and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
-    return ", ".join(ids[:_IDS_SHOWN]) + more
-
-
-def stats_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
-    options.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it all")
-    options.add_argument(
-        "--top", type=positive, default=_LABELS_SHOWN, metavar="N", help="the N most frequent labels (20)"
-    )
-    add_corpus(options)
-
-
-def stats(given: argparse.Namespace) -> None:
-    if given.plot is not None and given.plot.suffix.lower() != ".png":
-        raise UserError(f"--plot writes a .png, not {given.plot}")
-    which = chosen(given)
-    found, unreadable = checks.measure(which.clips, which.root)
-    print(f"{which.title}\n")
-    table = checks.table(found)
-    print("\n".join(columns(table, right=range(1, len(table[0]) - 1))))
-    labels = checks.labels_table(found, given.top)
-    if labels:
-        print("\n" + "\n".join(columns(labels, right=range(1, len(labels[0])))))
-    print()
-    print_each("set aside", which.rejected)
-    print_each("not counted", unreadable)
-    if given.plot:
-        from soundraft.evaluation import plots
-
-        plots.plot_statistics(given.plot, found, title=which.title, most_labels=given.top)
-        print(f"{given.plot}: the picture")
-    print(f"next: soundraft datasets splits {which.title}")
-
-
-# `soundraft datasets`: the corpora that exist, what one holds, whether it is in order, and how to get it.
-
-
+_NAMES_SHOWN = 3
 _LEAST_WIDTH, _PIPED_WIDTH, _MOST_WIDTH = 80, 120, 160
-# what the list shows, and where it breaks off: the rest is told by `describe`
-_LISTED = {
+_WHICH = "a folder with a manifest, such as data/raw/target; recordings of your own; or a corpus by name"
+_LISTED = {  # what the list shows, and where it breaks off: `describe` shows the rest
     "source": "; | \\(|, or ",
     "task": "; ",
     "size": "; ",
@@ -149,24 +46,23 @@ _LISTED = {
     "splits": "; |: ",
     "languages": "; |: ",
 }
-_NAMES_SHOWN = 3
-_HUB_SETTINGS = ("huggingface_hub.constants", "datasets.config")
 _DESCRIBED = ("about", "source", "task", "size", "licence", "languages", "splits")
 
 
 def list_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("--json", action="store_true", help="everything that is known of each, as JSON")
+    options.add_argument("--json", action="store_true", help="all facts of each, as JSON")
 
 
 def list_corpora(given: argparse.Namespace) -> None:
     infos = {name: corpus.info for name, corpus in corpora.CORPORA.items()}
     if given.json:
-        print(json.dumps({name: _as_json(info) for name, info in infos.items()}, indent=2, ensure_ascii=False))
+        facts = {name: asdict(info) for name, info in infos.items()}
+        print(json.dumps(facts, indent=2, ensure_ascii=False, default=sorted))  # sets of options as lists
         return
     rows = [("name", *_LISTED)]
     rows += [(name, *(_brief(getattr(info, key), end) for key, end in _LISTED.items())) for name, info in infos.items()]
     print("\n".join(wrapped(rows, width=_width())))
-    print(f"\n{len(infos)} corpora. Next: soundraft datasets describe NAME, which tells all of one")
+    print(f"\n{len(infos)} corpora. Next: soundraft datasets describe NAME, which shows all of one")
 
 
 def _brief(text: str, end: str) -> str:
@@ -178,10 +74,6 @@ def _brief(text: str, end: str) -> str:
     return f"{words[0]} and {len(words) - 1} more"
 
 
-def _as_json(info: CorpusInfo) -> dict[str, Any]:
-    return asdict(info) | {"takes": sorted(info.takes), "needs": sorted(info.needs)}
-
-
 def describe_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
     add_corpus(options, [name for name in OPTIONS if name != "limit"])
@@ -189,7 +81,7 @@ def describe_options(options: argparse.ArgumentParser) -> None:
 
 def describe(given: argparse.Namespace) -> None:
     name = given.corpus
-    info = loading.corpus_named(name).info
+    info = corpora.corpus_named(name).info
     given.limit = 1
     asked = request(given, name)
     _section(name, {key: getattr(info, key) for key in _DESCRIBED})
@@ -198,9 +90,7 @@ def describe(given: argparse.Namespace) -> None:
     try:
         _section("one clip", _example(name, info, asked))
     except CorpusError as error:
-        absent = isinstance(error.__cause__, ConnectionError)
-        reason = "nothing of it was downloaded here; --path can name a local copy" if absent else error
-        print(f"one clip\n  none to show: {reason}\n")
+        print(f"one clip\n  none to show: {error}\n")
     needed = "".join(f" --{name} …" for name in map(option, sorted(info.needs)) if getattr(given, name) is None)
     given.limit = None
     print(f"next: soundraft datasets download {name}{needed}{_said(given)}")
@@ -220,32 +110,12 @@ def _example(name: str, info: CorpusInfo, asked: Request) -> dict[str, str]:
     """A clip of the first split that can be had without a download."""
     if "path" in info.needs and asked.path is None:
         raise CorpusError("give --path")
-    with _offline():  # to describe is not to download
-        for split in SPLITS:
-            fetched = loading.fetch_to_cache(name, loading.only(asked, split))
-            if fetched.clips:
-                return _clip_facts(fetched.clips[0], fetched.root)
+    for split in SPLITS:
+        clips = {each: asked.clips[each] if each == split else 0 for each in SPLITS}
+        fetched = corpora.fetch_to_cache(name, replace(asked, clips=clips, offline=True))
+        if fetched.clips:
+            return _clip_facts(fetched.clips[0], fetched.root)
     raise CorpusError("it has no clips")
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Keep the hub's libraries from the network; each reads the variable once, when it is imported."""
-    given = os.environ.get("HF_HUB_OFFLINE")
-    before = {name: sys.modules[name].HF_HUB_OFFLINE for name in _HUB_SETTINGS if name in sys.modules}
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    for name in before:
-        sys.modules[name].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        del os.environ["HF_HUB_OFFLINE"]
-        if given is not None:
-            os.environ["HF_HUB_OFFLINE"] = given
-        usual = (given or "").upper() in ("1", "ON", "YES", "TRUE")
-        for name in _HUB_SETTINGS:
-            if name in sys.modules:
-                sys.modules[name].HF_HUB_OFFLINE = before.get(name, usual)  # type: ignore[attr-defined]
 
 
 def _clip_facts(clip: Clip, root: Path) -> dict[str, str]:
@@ -266,18 +136,17 @@ def download_options(options: argparse.ArgumentParser) -> None:
 def download(given: argparse.Namespace) -> None:
     asked, out = request(given, given.corpus), given.output
     _check_output(asked, out)
-    given_limit = given.max_bad_fraction
-    limit = defaults().limits.max_bad_fraction if given_limit is None else given_limit
+    limit = defaults().limits.max_bad_fraction if given.max_bad_fraction is None else given.max_bad_fraction
     with files.building(out.resolve()) as scratch:
         fetched = corpora.bring_in(given.corpus, asked, scratch, max_bad_fraction=limit)
         for path in _strangers(scratch):  # of an archive, what no clip names
             path.unlink()
     clips = fetched.clips
     counts = {split: sum(clip.split == split for clip in clips) for split in SPLITS}
-    told = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
-    print(f"{out}: {len(clips):,} clips ({told}), {sum(clip.duration or 0.0 for clip in clips) / 3600:.2f} h")
+    shown = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
+    print(f"{out}: {len(clips):,} clips ({shown}), {sum(clip.duration or 0.0 for clip in clips) / 3600:.2f} h")
     if fetched.rejected:
-        print(f"{len(fetched.rejected):,} set aside, the reasons are in {out / QUARANTINE_NAME}")
+        print(f"{len(fetched.rejected):,} rejected, the reasons are in {out / QUARANTINE_NAME}")
     print(f"next: soundraft datasets stats {out}")
 
 
@@ -315,18 +184,16 @@ def validate_options(options: argparse.ArgumentParser) -> None:
 
 
 def validate(given: argparse.Namespace) -> None:
-    from soundraft.corpora.checks import validate as find
-
-    findings = find(given.path, columns=columns_given(given), labels=tuple(given.labels or ()))
+    findings = checks.validate(given.path, columns=columns_given(given), labels=tuple(given.labels or ()))
     for finding in findings:
         print(f"{finding.place}: {finding.severity}: {finding.message} [{finding.code}]")
     errors = sum(finding.severity == "error" for finding in findings)
     warnings = len(findings) - errors
-    told = f"{_number(errors, 'error')}, {_number(warnings, 'warning')}"
+    counts = f"{_number(errors, 'error')}, {_number(warnings, 'warning')}"
     if errors:
-        print(f"{given.path}: {told}; what an error names would be set aside: mend it, then validate again")
+        print(f"{given.path}: {counts}; clips with an error would be rejected: fix them, then validate again")
         sys.exit(1)
-    print(f"{given.path}: {told}")
+    print(f"{given.path}: {counts}")
     if archive.is_archive(given.path):
         print("next: unpack it, then soundraft datasets download folder --path UNPACKED" + _said(given, "path"))
     else:
@@ -354,6 +221,103 @@ def _width() -> int:
     return min(max(found, _LEAST_WIDTH), _MOST_WIDTH)
 
 
+def splits_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
+    options.add_argument("--texts", action="store_true", help="no text in two splits either")
+    options.add_argument(
+        "--allow", action="append", default=[], choices=get_args(Kind), help="may be shared by splits; again for more"
+    )
+    add_corpus(options)
+
+
+def splits(given: argparse.Namespace) -> None:
+    which = chosen(given)
+    found, unreadable = checks.examine(which.clips, which.root, texts=given.texts)
+    bad = {check.kind: check.leaks for check in found if check.kind not in given.allow and check.leaks}
+    print(f"{which.title}: {len(which.clips):,} clips\n")
+    print("\n".join(_splits_table(which, found)))
+    print("\n" + "\n".join(_checks_table(found, len(which.clips), given.allow)) + "\n")
+    print_each("rejected", which.rejected)
+    print_each("unreadable", unreadable)
+    for kind, leaks in bad.items():
+        for value, leak in leaks.items():
+            print("\n".join(_leak_lines(kind, value, leak)))
+    if bad or unreadable:
+        kinds = " ".join(f"--allow {kind}" for kind in bad)
+        hint = f"; where the corpus is made so, {kinds} accepts it" if bad else ""
+        count = sum(map(len, bad.values()))
+        print(f"{count:,} values in two splits, {len(unreadable):,} clips unreadable{hint}")
+        sys.exit(1)
+    present = [split for split in SPLITS if any(clip.split == split for clip in which.clips)]
+    if len(present) < 2:
+        print(f"nothing to compare: of the splits there is {present[0] if present else 'none'}")
+        sys.exit(1)
+    print(f"the splits are apart. Next: soundraft datasets stats {which.title}")
+
+
+def _splits_table(which: Chosen, found: Sequence[Check]) -> list[str]:
+    """How many different values each split has."""
+    rows = [("split", "clips", *(f"{check.kind}s" if check.kind != "audio" else "audio" for check in found))]
+    for split in SPLITS:
+        clips = sum(clip.split == split for clip in which.clips)
+        numbers = [clips, *(check.different[split] for check in found)]
+        rows.append((split, *(f"{number:,}" if number else "–" for number in numbers)))
+    return columns(rows, right=range(1, len(rows[0])))
+
+
+def _checks_table(found: Sequence[Check], clips: int, allowed: Sequence[str]) -> list[str]:
+    rows = [("compared", "of the clips", "in two splits")]
+    for check in found:
+        shared = len(check.leaks)
+        result = f"{shared:,}" if shared else "none"
+        if not check.known:
+            result = "nothing to compare: no clip has one"
+        elif shared and check.kind in allowed:
+            result += " (allowed)"
+        rows.append((check.kind, f"{check.known:,} of {clips:,}", result))
+    return columns(rows, right={1})
+
+
+def _leak_lines(kind: Kind, value: str, leak: dict[Split, list[str]]) -> list[str]:
+    shown = f"{value[:12]}…" if kind == "audio" else repr(value)
+    rows = []
+    for split, ids in leak.items():
+        more = f", … and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
+        rows.append((f"  {split}", f"{len(ids):,}", ", ".join(ids[:_IDS_SHOWN]) + more))
+    return [f"{kind} {shown} is in {len(leak)} splits", *columns(rows, right={1})]
+
+
+def stats_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
+    options.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it all")
+    options.add_argument(
+        "--top", type=positive, default=_LABELS_SHOWN, metavar="N", help="the N most frequent labels (20)"
+    )
+    add_corpus(options)
+
+
+def stats(given: argparse.Namespace) -> None:
+    if given.plot is not None and given.plot.suffix.lower() != ".png":
+        raise UserError(f"--plot writes a .png, not {given.plot}")
+    which = chosen(given)
+    found, unreadable = checks.measure(which.clips, which.root)
+    print(f"{which.title}\n")
+    table = checks.table(found)
+    print("\n".join(columns(table, right=range(1, len(table[0]) - 1))))
+    labels = checks.labels_table(found, given.top)
+    if labels:
+        print("\n" + "\n".join(columns(labels, right=range(1, len(labels[0])))))
+    print()
+    print_each("rejected", which.rejected)
+    print_each("not counted", unreadable)
+    if given.plot is not None:
+        from soundraft.evaluation import plots
+
+        plots.plot_statistics(given.plot, found, title=which.title, most_labels=given.top)
+        print(f"{given.plot}: the picture")
+    print(f"next: soundraft datasets splits {which.title}")
+
+
 def datasets_options(options: argparse.ArgumentParser) -> None:
     actions = options.add_subparsers(dest="action", metavar="ACTION")
     options.set_defaults(action="list", json=False)
@@ -367,7 +331,7 @@ def datasets(given: argparse.Namespace) -> None:
 
 ACTIONS = {
     "list": Command("What corpora there are.", list_options, list_corpora),
-    "describe": Command("All that is known of one, and one of its clips.", describe_options, describe),
+    "describe": Command("All facts of one, and one of its clips.", describe_options, describe),
     "download": Command("Bring a corpus into a folder, as the pipeline's fetch does.", download_options, download),
     "validate": Command("What is wrong with recordings of your own, line by line.", validate_options, validate),
     "splits": Command("Whether its splits are apart.", splits_options, splits),

@@ -12,8 +12,7 @@ from soundraft.params.sections import Role
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
-    from soundraft.corpora import Request
-    from soundraft.corpora.loading import CorpusDataset
+    from soundraft.corpora import CorpusDataset, Request
     from soundraft.models import Recognizer
 
 SHOWN_ITEMS = 20
@@ -102,11 +101,11 @@ def add_corpus(options: Options, names: Collection[str] = OPTIONS, *, texts: Map
 
 def request(given: argparse.Namespace, name: str, *, path: Path | None = None, unlabelled: bool = False) -> "Request":
     """The part of a corpus that the options describe."""
-    from soundraft.corpora import loading
+    from soundraft import corpora
 
     options = {"split": None, **_options(given, path)}
     options["limit"] = options.get("limit") or None
-    return loading.make_request(name, **options, asked_as="--", unlabelled=unlabelled and name in ("folder", "jsonl"))
+    return corpora.make_request(name, **options, asked_as="--", unlabelled=unlabelled and name in ("folder", "jsonl"))
 
 
 def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> Chosen:
@@ -119,12 +118,11 @@ def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> Chosen:
         UserError: when it is none of these.
     """
     from soundraft import corpora
-    from soundraft.corpora import loading
 
     place = Path(given.corpus)
     if given.corpus in corpora.CORPORA:
         try:
-            fetched = loading.fetch_to_cache(given.corpus, request(given, given.corpus, unlabelled=unlabelled))
+            fetched = corpora.fetch_to_cache(given.corpus, request(given, given.corpus, unlabelled=unlabelled))
         except UserError as error:
             hint = f"; for the folder of that name write ./{place}" if place.is_dir() else ""
             raise UserError(f"{error}{hint}") from error
@@ -134,7 +132,7 @@ def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> Chosen:
         inside = sorted(path.parent.name for path in place.glob(f"*/{MANIFEST_NAME}"))
         if inside and not (place / MANIFEST_NAME).is_file():
             raise UserError(f"{place} holds several corpora; name one of them: {', '.join(inside)}")
-        fetched = loading.fetch_to_cache("folder", request(given, "folder", path=place, unlabelled=unlabelled))
+        fetched = corpora.fetch_to_cache("folder", request(given, "folder", path=place, unlabelled=unlabelled))
     else:
         raise UserError(f"{given.corpus}: neither a folder nor a corpus; there are {', '.join(corpora.CORPORA)}")
     return Chosen(given.corpus, fetched.clips, fetched.root, fetched.rejected)
@@ -170,8 +168,8 @@ def dataset_of(
         quiet: rejected clips are not printed: they come with those of the run.
     """
     from soundraft import corpora, distributed
+    from soundraft.corpora import CorpusDataset
     from soundraft.corpora.base import Fetched
-    from soundraft.corpora.loading import CorpusDataset
 
     takes = corpora.CORPORA[given.corpus].info.takes if given.corpus in corpora.CORPORA else ()
     part = argparse.Namespace(**vars(given))

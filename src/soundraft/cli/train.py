@@ -19,7 +19,7 @@ from soundraft.params.options import add_key, add_keys, add_set, keys_given
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
-    from soundraft.corpora.loading import CorpusDataset
+    from soundraft.corpora import CorpusDataset
     from soundraft.tasks.classifier_run import ClassifierResult
     from soundraft.tasks.run import AudioRAFTConfig
 

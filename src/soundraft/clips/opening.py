@@ -104,7 +104,7 @@ def _of_recordings(title: str, paths: Sequence[str | Path], wanted: Wanted) -> S
 
 
 def _of_corpus(name: str | Path, wanted: Wanted) -> Source:
-    from soundraft.corpora.loading import load_audio_dataset
+    from soundraft.corpora import load_audio_dataset
 
     if str(name) in corpora.CORPORA:
         dataset = load_audio_dataset(str(name))
@@ -141,8 +141,7 @@ def _of_file(path: Path, wanted: Wanted) -> Source:
         return _of_rows(str(path), columns, rows, path.parent, [], wanted)
     listing = read_listing(path, audio_names={wanted.audio.lower(), *AUDIO_NAMES})
     rows = [
-        row.values.pop("metadata") | row.values if isinstance(row.values.get("metadata"), dict) else row.values
-        for row in listing.rows
+        row.pop("metadata") | row if isinstance(row.get("metadata"), dict) else row for row in listing.rows.values()
     ]
     return _of_rows(str(path), listing.columns, rows, path.parent, rejections(listing.findings), wanted)
 

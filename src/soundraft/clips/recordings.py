@@ -83,7 +83,7 @@ def open_source(source: Source, *, limit: int | None, seed: int, unlabelled: boo
 
 def _named(source: str | Path, limit: int | None, seed: int, unlabelled: bool) -> AudioDataset:
     """What a name or a path stands for: a name of the registry goes first."""
-    from soundraft.corpora.loading import load_audio_dataset
+    from soundraft.corpora import load_audio_dataset
 
     if str(source) in corpora.CORPORA:
         return load_audio_dataset(str(source), limit=limit, seed=seed)

@@ -1,12 +1,21 @@
-"""Where recordings come from: one dict names every corpus."""
+"""Where recordings come from: one dict names every corpus; the pipeline, the command line and Python share `fetch`."""
 
-import importlib
+import difflib
+import hashlib
+import shutil
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from soundraft import files
-from soundraft.corpora import catalog, custom, espeak, fsdd, hub, originals, recordings
-from soundraft.corpora import hub as anyhub
+from filelock import FileLock
+
+from soundraft import files, runtime
+from soundraft.corpora import custom, espeak, fsdd, hub, originals, recordings
 from soundraft.corpora.base import (
     SOURCE_NAME,
     AudioDataset,
@@ -15,30 +24,41 @@ from soundraft.corpora.base import (
     CorpusError,
     Fetched,
     Request,
+    Role,
     check_options,
     copy_in,
 )
-from soundraft.manifest import check_bad_fraction, write_manifest
+from soundraft.corpora.catalog import HUB_CORPORA
+from soundraft.corpora.hub import HubCorpus
+from soundraft.corpora.originals import ORIGINALS
+from soundraft.manifest import SPLITS, Clip, Rejected, check_bad_fraction, write_manifest
+from soundraft.params import defaults
+
+
+def _of_hub(name: str, corpus: HubCorpus) -> Corpus:
+    if name in ORIGINALS:
+        return Corpus(corpus.info, partial(originals.fetch, corpus, ORIGINALS[name]))
+    return Corpus(corpus.info, partial(hub.fetch, corpus))
+
 
 CORPORA: dict[str, Corpus] = {
     "espeak": espeak.CORPUS,
     "fsdd": fsdd.CORPUS,
-    "librispeech": catalog.LIBRISPEECH.corpus(),
-    "common_voice": catalog.COMMON_VOICE.corpus(),
-    "fleurs": catalog.FLEURS.corpus(),
-    "voxceleb": catalog.VOXCELEB.corpus(),
-    "audioset": catalog.AUDIOSET.corpus(),
-    "speech_commands": catalog.SPEECH_COMMANDS.corpus(),
-    "esc50": catalog.ESC50.corpus(hub.Original(originals.is_esc50, originals.fetch_esc50)),
-    "urbansound8k": catalog.URBANSOUND8K.corpus(hub.Original(originals.is_urbansound8k, originals.fetch_urbansound8k)),
-    "emodb": catalog.EMODB.corpus(hub.Original(originals.is_emodb, originals.fetch_emodb)),
-    "minds14": catalog.MINDS14.corpus(),
-    "speech_massive": catalog.SPEECH_MASSIVE.corpus(),
-    "folder": recordings.CORPUS,
+    **{name: _of_hub(name, corpus) for name, corpus in HUB_CORPORA.items()},
+    "folder": recordings.FOLDER,
     "jsonl": recordings.JSONL,
-    "hub": anyhub.CORPUS,
+    "hub": hub.ANY,
     "python": custom.CORPUS,
 }
+
+
+def corpus_named(name: str) -> Corpus:
+    """Look a corpus up; CorpusError names those that exist."""
+    if name not in CORPORA:
+        close = difflib.get_close_matches(name, CORPORA, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise CorpusError(f"there is no corpus {name!r}; {hint}there are {', '.join(CORPORA)}")
+    return CORPORA[name]
 
 
 def fetch(name: str, request: Request, out: Path) -> Fetched:
@@ -53,10 +73,10 @@ def fetch(name: str, request: Request, out: Path) -> Fetched:
 
 
 def bring_in(name: str, request: Request, out: Path, *, max_bad_fraction: float, link: bool = False) -> Fetched:
-    """A corpus as a folder: its audio, `manifest.jsonl`, `quarantine.jsonl`, and `source.json`, which says what it is.
+    """A corpus as a folder: its audio, `manifest.jsonl`, `quarantine.jsonl`, and `source.json`, what was read.
 
     Args:
-        link: as of `copy_in`.
+        link: as in `copy_in`.
 
     Raises:
         UserError: as `fetch`, and when a larger share of it is bad.
@@ -68,11 +88,152 @@ def bring_in(name: str, request: Request, out: Path, *, max_bad_fraction: float,
     return fetched
 
 
-def __getattr__(name: str) -> Any:
-    """`load_audio_dataset` and `list_audio_datasets`: imported when asked for: fetch does not depend on them."""
-    if name in ("load_audio_dataset", "list_audio_datasets"):
-        return getattr(importlib.import_module("soundraft.corpora.loading"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def fetch_to_cache(name: str, request: Request) -> Fetched:
+    """The clips of a corpus; files that must be made for it are made anew, in a folder of the request's own."""
+    asked = repr((name, replace(request, path=request.path and request.path.resolve())))
+    place = runtime.cache_root() / "made" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _script_hidden(), FileLock(place.with_name(f"{place.name}.lock")), files.building(place) as scratch:
+        fetched = fetch(name, request, scratch)
+        made = fetched.root == scratch
+    if made:
+        return replace(fetched, root=place)
+    shutil.rmtree(place)
+    return fetched
 
 
-__all__ = ["CORPORA", "AudioDataset", "AudioSample", "Corpus", "CorpusError", "Fetched", "Request", "bring_in", "fetch"]
+@contextmanager
+def _script_hidden() -> Iterator[None]:
+    """Keep spawned workers from running the caller's script again: it would ask for the corpus anew and wait."""
+    main = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(kept)
+
+
+class CorpusDataset(AudioDataset):
+    """A corpus of the registry, fetched.
+
+    Attributes:
+        rejected: the bad items of the source, each with its place and reason.
+        source: what was read: hub id, commit, …
+    """
+
+    def __init__(self, name: str, fetched: Fetched) -> None:
+        self.name = name
+        self.task = fetched.clips[0].task if fetched.clips else corpus_named(name).info.task
+        self.rejected: list[Rejected] = fetched.rejected
+        self.source: Mapping[str, Any] = fetched.source
+        self._fetched = fetched
+
+    def load(self) -> Iterable[AudioSample]:
+        for clip in self._fetched.clips:
+            yield _sample(clip, self._fetched.root)
+
+
+def _sample(clip: Clip, root: Path) -> AudioSample:
+    """A clip of a manifest; what the sample has no field for goes to its metadata."""
+    known = {"id": clip.id, "label": clip.label, "speaker": clip.speaker, "split": clip.split}
+    return AudioSample(
+        audio_path=root / clip.audio_path,
+        text=clip.label if clip.text is None else clip.text,
+        duration=clip.duration,
+        task=clip.task,
+        metadata=clip.metadata | {key: value for key, value in known.items() if value is not None},
+        sample_rate=clip.sample_rate,
+    )
+
+
+def list_audio_datasets() -> list[str]:
+    """The names that `load_audio_dataset` knows."""
+    return list(CORPORA)
+
+
+def load_audio_dataset(
+    name: str,
+    split: str | None = None,
+    limit: int | None = None,
+    *,
+    path: Path | str | None = None,
+    revision: str = "",
+    config: str = "",
+    language: str = "",
+    columns: Mapping[str, str] | None = None,
+    labels: Iterable[str] = (),
+    fold: int = 1,
+    seed: int = 0,
+    role: Role = "target",
+    unlabelled: bool = False,
+) -> CorpusDataset:
+    """A corpus, brought in by the pipeline's fetch; what must be made for it goes to the cache.
+
+    Args:
+        split: train, validation or test, or a split of the source by its own name, such as train.clean.100; `None`
+            takes all.
+        limit: at most so many clips of each split. `None`: all; of what is made (espeak, the strings of fsdd) as many
+            as params.yaml has.
+        role: whose voices espeak speaks with.
+        unlabelled: `folder` and `jsonl` also take clips without text and label, and `folder` one without a list.
+
+    Everything else is as in params.yaml, under `corpus.target`.
+
+    Raises:
+        CorpusError: when there is no such corpus, an option is not the corpus's, or it cannot be had.
+    """
+    request = make_request(
+        name, split, limit, path=path, revision=revision, config=config, language=language, columns=columns,
+        labels=labels, fold=fold, seed=seed, role=role, unlabelled=unlabelled,
+    )  # fmt: skip
+    fetched = fetch_to_cache(name, request)
+    if fetched.rejected:
+        first, count = fetched.rejected[0], len(fetched.rejected)
+        warnings.warn(f"{name}: {count} rejected, see .rejected; {first.path}: {first.reason}", stacklevel=2)
+    return CorpusDataset(name, fetched)
+
+
+def make_request(
+    name: str,
+    split: str | None,
+    limit: int | None,
+    *,
+    path: Path | str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: Iterable[str] = (),
+    **others: Any,
+) -> Request:
+    """What to ask of a corpus; `others` are fields of `Request`."""
+    corpus_named(name)
+    asked_as, role = others.get("asked_as", ""), others.get("role", "target")
+    if limit is not None and limit < 1:
+        raise CorpusError(f"limit {limit}: give a number from 1, or none for all")
+    if role not in get_args(Role):
+        raise CorpusError(f"there is no role {role!r}; there are {', '.join(get_args(Role))}")
+    if role != "target" and name != "espeak":
+        raise CorpusError(f"{asked_as}role: {name} does not take it; espeak does")
+    ours = None if split is None else hub.split_of(split)
+    if split is not None and ours is None:
+        names = ", ".join(SPLITS)
+        raise CorpusError(f"split {split!r}: give {names}, or a split of the source whose name begins like one of them")
+    section = getattr(defaults().corpus, name, None)
+    made = name == "espeak" or (name == "fsdd" and others.get("config") != "digits")  # there is no "all" of them
+    sizes = defaults().corpus.target.clips
+    numbers = {each: getattr(sizes, each) if made and limit is None else limit for each in SPLITS}
+    return Request(
+        path=Path(path) if path else None,
+        split="" if split is None or split in SPLITS else split,
+        columns=columns or {},
+        labels=tuple(labels),
+        clips={each: numbers[each] if ours in (None, each) else 0 for each in SPLITS},
+        options=section.model_dump() if section else {},
+        **others,
+    )
+
+
+__all__ = [
+    "CORPORA", "AudioDataset", "AudioSample", "Corpus", "CorpusDataset", "CorpusError", "Fetched", "Request",
+    "bring_in", "corpus_named", "fetch", "fetch_to_cache", "list_audio_datasets", "load_audio_dataset", "make_request",
+]  # fmt: skip

@@ -1,4 +1,7 @@
-"""What every corpus shares: what is known of it, what is asked of it, and what it leaves behind."""
+"""What every corpus shares: its description, the request for a part of it, and the clips that come back.
+
+The last part is for Python code: one clip as a value, and the class from which a corpus of the user's own derives.
+"""
 
 import os
 import shutil
@@ -21,17 +24,20 @@ SOURCE_NAME = "source.json"
 Option = Literal["path", "split", "revision", "config", "language", "columns", "labels", "fold"]
 
 
+class CorpusError(UserError):
+    """The corpus cannot be brought in; the message says why and what would help."""
+
+
 @dataclass(frozen=True)
 class CorpusInfo:
-    """What `soundraft datasets list` and `describe` tell.
+    """What `soundraft datasets list` and `describe` show.
 
     Attributes:
         source: hub id, or in words where the recordings come from.
         task: what its annotation is for: asr, classification or speaker.
-        about: one sentence.
         splits: the source's own splits and who drew them, in words.
-        columns: what a clip carries besides its audio, each with its meaning.
-        takes: the options it reads; every other one is refused by name.
+        columns: what a clip has besides its audio, each with its meaning.
+        takes: the options that it reads; every other one is refused.
         needs: those of them that must be given.
     """
 
@@ -49,26 +55,19 @@ class CorpusInfo:
 
 @dataclass(frozen=True)
 class Request:
-    """Which part of a corpus to bring in.
+    """Which part of a corpus to bring in. `path` to `clips` mean what the keys of `corpus.target` in params.yaml mean.
 
     Attributes:
-        asked_as: what messages put before the name of an option: `corpus.target.` in params.yaml, `--` on the
-            command line, nothing in Python.
-        role: `start` is what the first model learns from, `target` what RAFT adapts it to.
-        path: the user's folder, file or module; `None` when not given.
-        split: one split of the source by the source's own name; it takes the place of the corpus's choice for the
-            split of ours that it belongs to. Empty: the corpus's choice.
-        revision: commit, tag or branch of a hub repository. Empty: where the corpus publishes today.
-        config: the hub's subset. Empty: the corpus's own choice.
-        language: the language's code, for corpora in several.
-        columns: the source's column for each of ours that it names otherwise: `{"text": "sentence"}`.
-        labels: the labels that may occur; empty: all.
-        fold: the official fold (or speaker) that is the test split, from 1; the next one is validation.
-        clips: how many clips of each split; `None` takes all that the source has; 0 leaves the split out.
+        role: the first model learns from `start`; RAFT adapts it to `target`.
+        columns: by our name, the source's: `{"text": "sentence"}`.
+        clips: how many clips of each split; `None` takes all that the source has, 0 leaves the split out.
         seed: of everything that is drawn.
         options: the params section of the family, such as `corpus.espeak`.
-        unlabelled: a person's own clips need neither text nor label; those without are train unless they say otherwise,
-            and a folder needs no list. For a run that reads no transcripts.
+        asked_as: what messages put before the name of an option: `corpus.target.` for params.yaml, `--` for the
+            command line, nothing for Python.
+        unlabelled: the user's own clips need neither text nor label, and a folder of them needs no list. Clips without
+            either are train unless they name a split.
+        offline: read nothing of the hub that is not in the cache.
     """
 
     role: Role = "target"
@@ -85,6 +84,11 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     asked_as: str = ""
     unlabelled: bool = False
+    offline: bool = False
+
+    def error(self, option: str, problem: str) -> CorpusError:
+        name = "subset" if (self.asked_as, option) == ("--", "config") else option  # there `--config` is a declaration
+        return CorpusError(f"{self.asked_as}{name}: {problem}")
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,12 @@ class Fetched:
     """Clips and where their audio is.
 
     Attributes:
-        root: the folder that the clips' paths count from: the one that was given to write to, or the source itself
-            where nothing had to be written.
-        usable: how many items of the source were good; clips may be made of several, or be fewer by request.
-        rejected: the items of the source that were set aside, each with its place and reason.
-        source: what was read, for the record: hub id, resolved commit, configuration, …
-        cached: whether the files are the cache's, which nobody edits: they may be linked in place of copied.
+        usable: how many items of the source were good; clips may join several, or be fewer by request.
+        rejected: the bad items of the source.
+        root: the folder that the clips' paths count from: the output folder, or the source where nothing had to be
+            written.
+        source: what was read, for the record: hub id, commit, configuration, …
+        cached: whether the files are the cache's, which nobody edits: they may be linked instead of copied.
     """
 
     clips: list[Clip]
@@ -110,65 +114,53 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Corpus:
-    """One corpus of the registry: what is known of it, and how its clips are had."""
+    """One corpus of the registry; `fetch` may write to the folder that it is given."""
 
     info: CorpusInfo
     fetch: Callable[[Request, Path], Fetched]
 
 
-class CorpusError(UserError):
-    """The corpus cannot be brought in; the message says why and what would help."""
-
-
-def require_folder(request: Request, *, family: str) -> Path:
-    if request.path is None:
-        raise CorpusError(f"{request.asked_as}path is empty: '{family}' needs the folder that holds the recordings")
-    if not request.path.is_dir():
-        raise CorpusError(f"{request.asked_as}path: no such folder: {request.path}")
+def existing_path(request: Request, what: str) -> Path:
+    """The path of a request; CorpusError when it is not given or nothing is there."""
+    if request.path is None or not request.path.exists():
+        found = "empty" if request.path is None else f"no such file or folder: {request.path}"
+        raise request.error("path", f"{found}; it names {what}")
     return request.path
 
 
 def check_config(name: str, request: Request, known: Mapping[str, str]) -> str:
-    """The configuration asked for, of those known, each with what it is in words; empty is the first.
-
-    Raises:
-        CorpusError: naming those that exist.
-    """
+    """The requested configuration, one of `known` (each with its meaning); the first is the default."""
     if request.config and request.config not in known:
-        told = "; ".join(f"{config} ({meaning})" for config, meaning in known.items())
-        raise CorpusError(f"{request.asked_as}config: {name} has no {request.config!r}; it has {told}")
+        existing = "; ".join(f"{config} ({meaning})" for config, meaning in known.items())
+        raise request.error("config", f"{name} has no {request.config!r}; it has {existing}")
     return request.config or next(iter(known))
 
 
 def check_options(name: str, info: CorpusInfo, request: Request) -> None:
-    """Refuse what the corpus would not read, and name what it lacks.
-
-    Raises:
-        CorpusError: naming the option.
-    """
+    """Raise CorpusError for an option that the corpus does not read, and for a missing one that it needs."""
     default = Request()
     for option in sorted(get_args(Option)):
         given = getattr(request, option) != getattr(default, option)
         if given and option not in info.takes:
             known = ", ".join(sorted(info.takes)) or "none of these options"
-            raise CorpusError(f"{request.asked_as}{option}: {name} does not take it; it takes {known}")
+            raise request.error(option, f"{name} does not take it; it takes {known}")
         if not given and option in info.needs:
             raise CorpusError(f"{request.asked_as}{option} is empty: {name} needs it")
 
 
 def copy_in(fetched: Fetched, out: Path, *, link: bool = False) -> Fetched:
-    """The same with every file in `out`; what cannot be copied is set aside.
+    """The same with every file in `out`; clips whose files cannot be copied are rejected.
 
     Args:
-        link: link files of the cache where the file system can: for an `out` whose files nobody changes in place.
+        link: link files of the cache where the file system can: for an `out` whose files are never changed in place.
     """
     if fetched.root == out:
         return fetched
-    bring = _link if link and fetched.cached else _copy
     kept: list[Clip] = []
     rejected = list(fetched.rejected)
     for clip in progress_over(fetched.clips, total=len(fetched.clips), title="copy", unit="clip"):
-        reasons = [bring(fetched.root, path, out) for path in (clip.audio_path, clip.target_path) if path]
+        names = [name for name in (clip.audio_path, clip.target_path) if name]
+        reasons = [_copy(fetched.root, name, out, link=link and fetched.cached) for name in names]
         if any(reasons):
             rejected.append(Rejected(clip.id, clip.audio_path, "; ".join(filter(None, reasons))))
         else:
@@ -177,33 +169,25 @@ def copy_in(fetched: Fetched, out: Path, *, link: bool = False) -> Fetched:
     return replace(fetched, clips=kept, usable=usable, rejected=rejected, root=out, cached=False)
 
 
-def _link(folder: Path, audio_path: str, out: Path) -> str | None:
-    """Link one file, else copy it."""
-    source, target = f"{folder}/{audio_path}", f"{out}/{audio_path}"
+def _copy(root: Path, name: str, out: Path, *, link: bool) -> str:
+    """Link or copy one file; returns the reason when it is not there or outside `root`, else nothing."""
+    target = f"{out}/{name}"  # text: paths as objects are half of what linking a file costs
+    if not os.path.isdir(os.path.dirname(target)):
+        os.makedirs(os.path.dirname(target))
+    if link:
+        try:
+            os.link(f"{root}/{name}", target)
+            return ""
+        except OSError:  # another device, no links there, too many of one file, or no such file
+            pass
     try:
-        if not os.path.isdir(os.path.dirname(target)):
-            os.makedirs(os.path.dirname(target))
-        os.link(source, target)
-    except OSError:  # another device, no links there, too many of one file: or no such file, which copying tells
-        return _copy(folder, audio_path, out)
-    return None
-
-
-def _copy(folder: Path, audio_path: str, out: Path) -> str | None:
-    """Copy one file; the reason when it cannot be had."""
-    try:
-        source = files.inside(folder, audio_path)
+        source = files.inside(root, name)
     except ValueError as error:
         return str(error)
     if not source.is_file():
         return "no such file"
-    target = out / audio_path
-    target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-    return None
-
-
-# One clip as Python code has it, and the class from which a person's own corpus derives.
+    return ""
 
 
 @dataclass(frozen=True)
@@ -213,7 +197,7 @@ class AudioSample:
     Attributes:
         audio_path: the file; `None` for a clip that exists in memory alone.
         text: what is said; for classification the label.
-        duration: seconds, where it is known.
+        duration: seconds, where known.
         task: what the annotation is for: asr, classification or speaker.
         metadata: whatever else is known: id, label, speaker, split, …
         audio_array: float samples in −1…1, `[N]` or `[N, C]`.
@@ -234,7 +218,7 @@ class AudioSample:
 
 
 class AudioDataset(ABC):
-    """A corpus as Python code has it. Derive from it to bring your own: give it a `name`, a `task` and `load`.
+    """A corpus for Python code. Derive from it to bring your own: give it a `name`, a `task` and `load`.
 
     `load` may yield one sample after another, however many there are. Iterating, indexing and `len` load once and keep
     the samples.
@@ -245,7 +229,7 @@ class AudioDataset(ABC):
 
     @abstractmethod
     def load(self) -> Iterable[AudioSample]:
-        """The samples, in an order that does not change."""
+        """The samples, always in the same order."""
 
     @cached_property
     def samples(self) -> list[AudioSample]:
@@ -261,10 +245,10 @@ class AudioDataset(ABC):
         return self.samples[index]
 
     def to_rlvr_format(self, path: Path | str) -> None:
-        """Write a JSON line a sample: `audio_path`, `text`, `duration`, `task`, `metadata`.
+        """Write a JSON line for each sample: `audio_path`, `text`, `duration`, `task`, `metadata`.
 
-        Audio below the folder of `path` is named from there, and the corpus `jsonl` reads it back. Other audio is named
-        as it is; `jsonl`, which takes nothing from outside its folder, does not read it.
+        Audio below the folder of `path` is named relative to it, and the corpus `jsonl` reads it back. Other audio
+        keeps its path; `jsonl`, which takes nothing from outside its folder, does not read it.
 
         Raises:
             UserError: when a sample has no file.
@@ -276,9 +260,7 @@ class AudioDataset(ABC):
     def _row(self, number: int, sample: AudioSample, folder: Path) -> dict[str, Any]:
         if sample.audio_path is None:
             name = sample.metadata.get("id", number)
-            raise UserError(
-                f"{self.name}: sample {name} has no audio_path, and a line of JSON holds no audio: write it to a file"
-            )
+            raise UserError(f"{self.name}: sample {name} has no audio_path, and a line of JSON holds no audio")
         place = sample.audio_path.parent.resolve() / sample.audio_path.name
         below = place.is_relative_to(folder)
         return {

@@ -1,211 +1,188 @@
-"""What is wrong with somebody's recordings, line by line: a folder, a list, or an archive of them.
-
-Errors are what `fetch`, or s1 after it, would set aside or refuse; warnings are what both would take.
-"""
+"""Checks of a corpus: what is wrong with recordings line by line, what splits share, what each split consists of."""
 
 import hashlib
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
-import soundfile
 
 from soundraft import files
 from soundraft.audio import io
 from soundraft.corpora import archive, recordings
-from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, Columns, Finding, Item, SourceError
-from soundraft.corpora.recordings import Source, read_source
+from soundraft.corpora.base import Request
+from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, Finding, SourceError
+from soundraft.corpora.recordings import Recordings, find_recordings
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
-from soundraft.parallel import BadClip, Failure, map_clips
+from soundraft.parallel import Failure, map_clips
 from soundraft.runtime import UserError
 from soundraft.splits import assign_splits
 
-__all__ = ["Finding", "validate"]
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What decoding a clip tells."""
-
-    rate_hz: int
-    content: str
+_WANTED = (*io.AUDIO_SUFFIXES, *LIST_SUFFIXES, *JSON_SUFFIXES)
+ALL = "all"
+NO_SPLIT = "no split"
+Kind = Literal["speaker", "source", "audio", "text"]
+Result = TypeVar("Result")
 
 
 def validate(path: Path, *, columns: Mapping[str, str] | None = None, labels: Sequence[str] = ()) -> list[Finding]:
     """Everything that is wrong, sorted by file and line.
+
+    Errors are what `fetch`, or s1 after it, would reject; warnings are what both would take.
 
     Args:
         path: a folder, a list of recordings, or an archive.
         columns: the list's column for each of ours that it names otherwise.
         labels: those that may occur; empty: all.
     """
-    asked = Columns(columns or {}, tuple(labels))
+    request = Request(columns=columns or {}, labels=tuple(labels))
     if not path.exists():
-        return [Finding(str(path), "no_file", "error", "no such file or folder")]
+        return [Finding(str(path), "no_file", "no such file or folder")]
     try:
-        findings = _archive(path, asked) if archive.is_archive(path) else _recordings(path, asked)
+        findings = _archive(path, request) if archive.is_archive(path) else _recordings(path, request)
     except SourceError as error:
         findings = [error.finding]
-    return sorted(findings, key=_order)
+    return sorted(findings, key=_by_line)
 
 
-def _order(finding: Finding) -> tuple[str, int, str, str]:
+def _by_line(finding: Finding) -> tuple[str, int, str, str]:
     """Lines of a file by their number, not as text."""
     name, _, line = finding.place.rpartition(":")
     return (name, int(line), finding.code, "") if line.isdecimal() else ("", 0, finding.place, finding.code)
 
 
-def _archive(path: Path, asked: Columns) -> list[Finding]:
+def _archive(path: Path, request: Request) -> list[Finding]:
     """The entries; when they are in order, what they hold."""
-    found = archive.members(path)
-    refused = archive.check(path, found)
+    refused = archive.check(path)
     if refused:
         return refused
-    wanted = [member.name for member in found if archive.is_wanted(member.name, _SUFFIXES) and member.kind == "file"]
+    names = [name for name in archive.file_names(path) if archive.is_wanted(name, _WANTED)]
+    tops = {name.partition("/")[0] + "/" if "/" in name else "" for name in names}
     with tempfile.TemporaryDirectory(prefix="soundraft-") as scratch:
         folder = Path(scratch, path.name)
-        archive.unpack(path, folder, suffixes=_SUFFIXES, prefix=_top(wanted))
-        folder.mkdir(exist_ok=True)
-        return _recordings(folder, asked)
+        folder.mkdir()
+        archive.unpack(path, folder, suffixes=_WANTED, prefix=tops.pop() if len(tops) == 1 else "")
+        return _recordings(folder, request)
 
 
-_SUFFIXES = (*io.AUDIO_SUFFIXES, *LIST_SUFFIXES, *JSON_SUFFIXES)
-
-
-def _top(names: Sequence[str]) -> str:
-    """The folder that all files of an archive are in, with its slash, or nothing."""
-    tops = {name.partition("/")[0] + "/" if "/" in name else "" for name in names}
-    return tops.pop() if len(tops) == 1 else ""
-
-
-def _recordings(path: Path, asked: Columns) -> list[Finding]:
-    source = read_source(path, asked)
-    clips = [item.clip for item in source.items]
-    heard: list[tuple[Item, Heard]] = []
-    findings = list(source.findings)
-    for item, result in zip(source.items, map_clips(Listener(source.root), clips, title="listen"), strict=True):
+def _recordings(path: Path, request: Request) -> list[Finding]:
+    listed = find_recordings(path, request)
+    findings = list(listed.findings)
+    rates: dict[str, int] = {}
+    contents: dict[str, str] = {}
+    results = map_clips(partial(_decode, listed.root), list(listed.clips.values()), title="decode")
+    for (place, clip), result in zip(listed.clips.items(), results, strict=True):
         if isinstance(result, Failure):
-            findings.append(recordings.as_finding(item, result.reason))
+            findings.append(recordings.as_finding(place, clip, result.reason))
         else:
-            heard.append((item, result))
-    findings += _mixed_rates(heard) + _same_audio(heard) + _divided_groups(source.items)
-    findings += _empty_splits(path.name or str(path), source.items)
-    return findings + (_unlisted(source) if path.is_dir() else [])
+            rates[place], contents[place] = result
+    findings += _mixed_rates(listed.clips, rates) + _same_audio(listed.clips, contents)
+    findings += _divided_groups(listed.clips) + _empty_splits(path.name or str(path), list(listed.clips.values()))
+    return findings + (_unlisted(listed) if path.is_dir() else [])
 
 
-class Listener:
-    """Decodes one clip below a folder; picklable, so that worker processes can have it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def __call__(self, clip: Clip) -> Heard:
-        """Raises BadClip for all that keeps a clip from being used."""
-        path = recordings.inside(self.root, clip.audio_path)
-        samples, rate_hz = io.read(path)
-        recordings.check_duration(clip, len(samples) / rate_hz)
-        if clip.target_path:
-            recordings.read_header(recordings.inside(self.root, clip.target_path))
-        return Heard(rate_hz, files.content_hash(path))
+def _decode(root: Path, clip: Clip) -> tuple[int, str]:
+    """The rate in Hz, and a hash of the file; BadClip for all that keeps the clip from being used."""
+    path = recordings.inside(root, clip.audio_path)
+    samples, rate_hz = io.read(path)
+    recordings.check_duration(clip, len(samples) / rate_hz)
+    if clip.target_path:
+        recordings.read_header(recordings.inside(root, clip.target_path))
+    return rate_hz, files.content_hash(path)
 
 
-def _mixed_rates(heard: Iterable[tuple[Item, Heard]]) -> list[Finding]:
-    """A note on each clip whose rate is not the one that most have."""
-    by_rate: dict[int, list[Item]] = defaultdict(list)
-    for item, sound in heard:
-        by_rate[sound.rate_hz].append(item)
-    usual_hz = max(by_rate, key=lambda rate_hz: len(by_rate[rate_hz]), default=0)
+def _mixed_rates(clips: Mapping[str, Clip], rates: Mapping[str, int]) -> list[Finding]:
+    """Each clip whose rate is not the one that most have."""
+    usual_hz = max(Counter(rates.values()).items(), key=lambda item: item[1], default=(0, 0))[0]
     return [
-        Finding(item.place, "mixed_rates", "warning", f"{rate_hz} Hz; most clips have {usual_hz} Hz", item.clip.id)
-        for rate_hz, items in by_rate.items()
+        Finding(place, "mixed_rates", f"{rate_hz} Hz; most clips have {usual_hz} Hz", clips[place].id)
+        for place, rate_hz in rates.items()
         if rate_hz != usual_hz
-        for item in items
     ]
 
 
-def _same_audio(heard: Iterable[tuple[Item, Heard]]) -> list[Finding]:
-    """A note on each clip whose file has the bytes of an earlier one's; worse when the two are annotated otherwise."""
-    first: dict[str, Item] = {}
+def _same_audio(clips: Mapping[str, Clip], contents: Mapping[str, str]) -> list[Finding]:
+    """Each clip whose file has the bytes of an earlier one's; worse when the two are annotated otherwise."""
+    first: dict[str, str] = {}
     findings = []
-    for item, sound in heard:
-        other = first.setdefault(sound.content, item)
-        if other is item:
-            continue
-        told = f"the audio of {other.place}"
-        if (item.clip.text, item.clip.label) != (other.clip.text, other.clip.label):
-            told += ", with another text or label"
-        if item.clip.split != other.clip.split:
-            told += f", which is in split {other.clip.split or 'none'}, this one in {item.clip.split or 'none'}"
-        findings.append(Finding(item.place, "duplicate_audio", "warning", told, item.clip.id))
+    for place, content in contents.items():
+        other_place = first.setdefault(content, place)
+        clip, other = clips[place], clips[other_place]
+        message = f"the audio of {other_place}"
+        if (clip.text, clip.label) != (other.text, other.label):
+            message += ", with another text or label"
+        if clip.split != other.split:
+            message += f", which is in split {other.split or 'none'}, this one in {clip.split or 'none'}"
+        if clip is not other:
+            findings.append(Finding(place, "duplicate_audio", message, clip.id))
     return findings
 
 
-def _divided_groups(items: Iterable[Item]) -> list[Finding]:
-    """A note where a speaker, or a source recording, first stands in a second split."""
-    first: dict[tuple[str, str], dict[str, Item]] = defaultdict(dict)
+def _divided_groups(clips: Mapping[str, Clip]) -> list[Finding]:
+    """Where a speaker, or a source recording, first stands in a second split."""
     findings = []
-    for item in (item for item in items if item.clip.split):
-        split = item.clip.split or ""
-        for kind, name in (("speaker", item.clip.speaker), ("source", item.clip.metadata.get("source"))):
-            known = first[kind, str(name)]
-            if name not in (None, "") and split not in known:
-                if known:
-                    other = next(iter(known.values()))
-                    told = f"{kind} {name} is in split {split}; {other.place} has it in {other.clip.split}"
-                    findings.append(Finding(item.place, f"divided_{kind}", "warning", told, item.clip.id))
-                known[split] = item
+    for kind in ("speaker", "source"):
+        first: dict[str, dict[Split, str]] = defaultdict(dict)
+        for place, clip in clips.items():
+            name = _value(kind, clip)
+            known = first[name]
+            if not name or clip.split is None or clip.split in known:
+                continue
+            if known:
+                split, other = next(iter(known.items()))
+                message = f"{kind} {name} is in split {clip.split}; {other} has it in {split}"
+                findings.append(Finding(place, f"divided_{kind}", message, clip.id))
+            known[clip.split] = place
     return findings
 
 
-def _empty_splits(place: str, items: Iterable[Item]) -> list[Finding]:
-    """A note on each split that would be empty."""
-    drawn = {clip.split for clip in assign_splits([item.clip for item in items], seed=0)}
+def _value(kind: str, clip: Clip) -> str:
+    value = clip.speaker if kind == "speaker" else clip.metadata.get("source")
+    return "" if value is None else str(value)
+
+
+def _empty_splits(place: str, clips: Sequence[Clip]) -> list[Finding]:
+    drawn = {clip.split for clip in assign_splits(clips, seed=0)}
     reason = "no clip is in split {}, and no group of clips (speaker, source recording, text) is left for it"
-    return [Finding(place, "empty_split", "warning", reason.format(split)) for split in SPLITS if split not in drawn]
+    return [Finding(place, "empty_split", reason.format(split)) for split in SPLITS if split not in drawn]
 
 
-def _unlisted(source: Source) -> list[Finding]:
-    """A note on each audio file that no line names, whether the line is good or bad."""
-    return [
-        Finding(name, "unlisted_file", "warning", "no line names this file")
-        for name in files.sorted_names(source.root, io.AUDIO_SUFFIXES)
-        if name not in source.named
-    ]
-
-
-# Whether the splits of a corpus are apart: no speaker, no source recording, no audio, no text in two of them.
-
-
-Kind = Literal["speaker", "source", "audio", "text"]
-
-
-@dataclass(frozen=True)
-class Leak:
-    """One value that several splits share, and the ids of their clips that have it."""
-
-    kind: Kind
-    value: str
-    clips: Mapping[Split, list[str]]
+def _unlisted(listed: Recordings) -> list[Finding]:
+    """Each audio file that no line names, whether the line is good or bad."""
+    names = (name for name in files.sorted_names(listed.root, io.AUDIO_SUFFIXES) if name not in listed.named)
+    return [Finding(name, "unlisted_file", "no line names this file") for name in names]
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one kind of value says about the splits.
+    """Whether one kind of value keeps the splits apart.
 
     Attributes:
-        known: how many clips have such a value; of the others nothing is proved.
-        different: how many different values each split has.
+        values: the ids of the clips of each split that have a value, for each value.
     """
 
     kind: Kind
-    known: int
-    different: Mapping[Split, int]
-    leaks: list[Leak]
+    values: Mapping[str, Mapping[Split, list[str]]]
+
+    @property
+    def known(self) -> int:
+        """How many clips have such a value; of the others nothing is proved."""
+        return sum(len(ids) for value in self.values.values() for ids in value.values())
+
+    @property
+    def different(self) -> dict[Split, int]:
+        """How many different values each split has."""
+        return {split: sum(split in value for value in self.values.values()) for split in SPLITS}
+
+    @property
+    def leaks(self) -> dict[str, dict[Split, list[str]]]:
+        """The values that several splits share."""
+        shared = {name: value for name, value in sorted(self.values.items()) if len(value) > 1}
+        return {name: {split: value[split] for split in SPLITS if split in value} for name, value in shared.items()}
 
 
 def examine(clips: Sequence[Clip], root: Path, *, texts: bool) -> tuple[list[Check], list[Rejected]]:
@@ -223,61 +200,48 @@ def examine(clips: Sequence[Clip], root: Path, *, texts: bool) -> tuple[list[Che
     homeless = [clip.id for clip in clips if clip.split is None]
     if homeless:
         raise UserError(f"{len(homeless)} of {len(clips)} clips have no split, {homeless[0]} among them")
-    hashes, unreadable = _hash_audio(clips, root)
+    hashes, unreadable = _of_each(partial(audio_hash, root), clips, title="compare audio")
     checks = [
-        _check("speaker", clips, lambda clip: clip.speaker),
-        _check("source", clips, lambda clip: clip.metadata.get("source")),
-        _check("audio", clips, lambda clip: hashes.get(clip.id)),
+        _check("speaker", clips, partial(_value, "speaker")),
+        _check("source", clips, partial(_value, "source")),
+        _check("audio", clips, lambda clip: hashes.get(clip.id, "")),
     ]
     if texts:
         from soundraft.metrics.text import basic
 
-        checks.append(_check("text", clips, lambda clip: None if clip.text is None else basic(clip.text)))
+        checks.append(_check("text", clips, lambda clip: basic(clip.text or "")))
     return checks, unreadable
 
 
-def _check(kind: Kind, clips: Sequence[Clip], value_of: Callable[[Clip], object]) -> Check:
-    groups: dict[str, dict[Split, list[str]]] = defaultdict(lambda: defaultdict(list))
-    known = 0
+def _check(kind: Kind, clips: Sequence[Clip], value_of: Callable[[Clip], str]) -> Check:
+    values: dict[str, dict[Split, list[str]]] = defaultdict(lambda: defaultdict(list))
     for clip in clips:
         value = value_of(clip)
-        if value is not None and value != "" and clip.split is not None:
-            known += 1
-            groups[str(value)][clip.split].append(clip.id)
-    different = {split: sum(split in group for group in groups.values()) for split in SPLITS}
-    leaks = [
-        Leak(kind, value, {split: group[split] for split in SPLITS if split in group})
-        for value, group in sorted(groups.items())
-        if len(group) > 1
-    ]
-    return Check(kind, known, different, leaks)
+        if value and clip.split is not None:
+            values[value][clip.split].append(clip.id)
+    return Check(kind, values)
 
 
-def _hash_audio(clips: Sequence[Clip], root: Path) -> tuple[dict[str, str], list[Rejected]]:
-    hashes: dict[str, str] = {}
-    unreadable = []
-    results = map_clips(partial(audio_hash, root), [clip.audio_path for clip in clips], title="compare audio")
-    for clip, result in zip(clips, results, strict=True):
-        if isinstance(result, Failure):
-            unreadable.append(Rejected(clip.id, clip.audio_path, result.reason))
-        else:
-            hashes[clip.id] = result
-    return hashes, unreadable
-
-
-def audio_hash(root: Path, audio_path: str) -> str:
+def audio_hash(root: Path, clip: Clip) -> str:
     """A hash of what a file sounds like: its rate, channels and decoded samples."""
-    samples, rate_hz = io.read(files.inside(root, audio_path))
+    samples, rate_hz = io.read(files.inside(root, clip.audio_path))
     digest = hashlib.sha256(f"{rate_hz} {samples.shape[1]} ".encode())
     digest.update(samples.tobytes())
     return digest.hexdigest()
 
 
-# What a corpus consists of, by split: durations, words, labels, speakers, rates.
-
-
-ALL = "all"
-NO_SPLIT = "no split"
+def _of_each(
+    function: Callable[[Clip], Result], clips: Sequence[Clip], *, title: str
+) -> tuple[dict[str, Result], list[Rejected]]:
+    """By id, what a function of clips gives; and the clips for which it fails."""
+    found: dict[str, Result] = {}
+    unreadable = []
+    for clip, result in zip(clips, map_clips(function, clips, title=title), strict=True):
+        if isinstance(result, Failure):
+            unreadable.append(Rejected(clip.id, clip.audio_path, result.reason))
+        else:
+            found[clip.id] = result
+    return found, unreadable
 
 
 @dataclass(frozen=True)
@@ -304,12 +268,15 @@ class Statistics:
 def measure(clips: Sequence[Clip], root: Path) -> tuple[dict[str, Statistics], list[Rejected]]:
     """Statistics of each split and, where there are several, of all of it; and the clips whose audio cannot be read.
 
-    Durations and rates that the manifest does not tell come from the files' headers.
+    Durations and rates that the manifest does not state come from the files' headers.
 
     Raises:
         UserError: when no clip is left to measure.
     """
-    stated, unreadable = _with_durations(clips, root)
+    unknown = [clip for clip in clips if clip.duration is None or clip.sample_rate is None]
+    measured, unreadable = _of_each(partial(recordings.measured, root), unknown, title="read headers")
+    bad = {item.id for item in unreadable}
+    stated = [measured.get(clip.id, clip) for clip in clips if clip.id not in bad]
     if not stated:
         first = f": {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
         raise UserError(f"there are no clips to measure{first}")
@@ -320,18 +287,15 @@ def measure(clips: Sequence[Clip], root: Path) -> tuple[dict[str, Statistics], l
 
 def table(found: Mapping[str, Statistics]) -> list[tuple[str, ...]]:
     """Rows of text, the head first."""
-    rows: list[tuple[str, ...]] = [
-        (
-            "split", "clips", "hours", "shortest", "median", "longest", "words", "vocabulary", "labels", "speakers",
-            "rates",
-        )
-    ]  # fmt: skip
+    head = "split clips hours shortest median longest words vocabulary labels speakers rates"
+    rows: list[tuple[str, ...]] = [tuple(head.split())]
     for name, split in found.items():
         seconds = (np.min(split.durations), np.median(split.durations), np.max(split.durations))
+        rates = ", ".join(f"{rate / 1000:g} kHz" for rate, _ in split.rates.most_common())
+        numbers = (int(split.words.sum()), split.vocabulary, len(split.labels), len(split.speakers))
         rows.append((
             name, f"{split.clips:,}", f"{split.durations.sum() / 3600:.2f}", *(f"{value:.2f} s" for value in seconds),
-            _count(int(split.words.sum())), _count(split.vocabulary), _count(len(split.labels)),
-            _count(len(split.speakers)), _rates(split.rates),
+            *map(_shown, numbers), rates,
         ))  # fmt: skip
     return rows
 
@@ -343,10 +307,14 @@ def labels_table(found: Mapping[str, Statistics], most: int) -> list[tuple[str, 
         return []
     rows: list[tuple[str, ...]] = [("label", *found)]
     for label, _ in total.most_common(most):
-        rows.append((label, *(_count(split.labels[label]) for split in found.values())))
+        rows.append((label, *(_shown(split.labels[label]) for split in found.values())))
     if len(total) > most:
         rows.append((f"and {len(total) - most} more", *("" for _ in found)))
     return rows
+
+
+def _shown(number: int) -> str:
+    return f"{number:,}" if number else "–"
 
 
 def splits_of(found: Mapping[str, Statistics]) -> list[str]:
@@ -368,43 +336,5 @@ def _measure(clips: Sequence[Clip]) -> Statistics:
 
 
 def _labels(clip: Clip) -> list[str]:
-    several = clip.metadata.get("all_labels")
-    if several:
-        return [str(label) for label in several]
-    return [] if clip.label is None else [clip.label]
-
-
-def _with_durations(clips: Sequence[Clip], root: Path) -> tuple[list[Clip], list[Rejected]]:
-    unknown = [clip for clip in clips if clip.duration is None or clip.sample_rate is None]
-    headers = map_clips(partial(_read_header, root), [clip.audio_path for clip in unknown], title="read headers")
-    found = dict(zip((clip.id for clip in unknown), headers, strict=True))
-    stated, unreadable = [], []
-    for clip in clips:
-        header = found.get(clip.id)
-        if isinstance(header, Failure):
-            unreadable.append(Rejected(clip.id, clip.audio_path, header.reason))
-        elif header is None:
-            stated.append(clip)
-        else:
-            stated.append(clip.model_copy(update={"duration": header[0], "sample_rate": header[1]}))
-    return stated, unreadable
-
-
-def _read_header(root: Path, audio_path: str) -> tuple[float, int]:
-    """Duration in seconds and rate in Hz."""
-    path = files.inside(root, audio_path)
-    if not path.is_file():
-        raise BadClip("no such file")
-    try:
-        header = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        raise BadClip(f"not readable as audio: {error.error_string}") from error
-    return header.frames / header.samplerate, header.samplerate
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number else "–"
-
-
-def _rates(rates: Counter[int]) -> str:
-    return ", ".join(f"{rate / 1000:g} kHz" for rate, _ in rates.most_common())
+    several = clip.metadata.get("all_labels") or ([] if clip.label is None else [clip.label])
+    return [str(label) for label in several]

@@ -11,9 +11,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -24,75 +23,64 @@ import numpy as np
 from soundraft import runtime
 from soundraft.audio import io
 from soundraft.corpora.base import AudioDataset, AudioSample, Corpus, CorpusError, CorpusInfo, Fetched, Request
-from soundraft.corpora.lists import OF_METADATA, Finding, RowError, collect
-from soundraft.corpora.recordings import Source, gather
+from soundraft.corpora.lists import OF_METADATA, Finding, RowError, to_clips
+from soundraft.corpora.recordings import Recordings, open_recordings
 
-ARRAYS = "arrays"  # folder of what had no file
+ARRAYS = "arrays"  # folder of the samples that had no file
 FULL_SCALE = 1 + 1 / io.PCM16_SCALE  # a rounding step beyond is no clipping
 
 
 def fetch(request: Request, out: Path) -> Fetched:
-    """The samples that a class of the user yields; those without a file are written to `out`, then all are there.
+    """The samples that a class of the user yields, where they are; if one has no file, all are written to `out`.
 
     Raises:
         CorpusError: when there is no such class, or it cannot be made.
     """
-    spec, folder = _spec(request)
+    if request.path is None or request.path.name.count(":") != 1:
+        given = "empty" if request.path is None else f"got {request.path}"
+        raise request.error("path", f"{given}; python needs package.module:Class")
+    spec, folder = request.path.name, request.path.parent
     with _importable(folder):
         dataset = _dataset(spec, folder, request)
-        samples, findings = _read(dataset, out)
-    home = _common([sample.file for sample in samples if not sample.written])
-    samples = _apart(samples, home, out)
-    rows = [(sample.place, {**sample.values, "audio_path": sample.name(home, out)}) for sample in samples]
-    written = any(sample.written for sample in samples)
-    if written:
-        for sample in samples:
-            _copy(sample, out / sample.name(home, out))
-    items, bad = collect(rows, lambda row: row, request.labels)
-    form = f"class {spec}, corpus {dataset.name}"
-    fetched = gather(Source(out if written else home, form, items, findings + bad), request)
-    if written:
+        rows, findings = _read(dataset, out)
+    files = {place: row["audio_path"] for place, row in rows.items() if isinstance(row["audio_path"], Path)}
+    home = Path(os.path.commonpath([path.parent for path in files.values()])) if files else out
+    for place, path in files.items():
+        rows[place]["audio_path"] = path.relative_to(home).as_posix()
+    if len(files) < len(rows):
+        _keep_apart(rows, files, out)
+        for place, path in files.items():
+            _copy(path, out / rows[place]["audio_path"])
+        home = out
+    clips, bad = to_clips(rows, dict, request)
+    fetched = open_recordings(Recordings(home, f"class {spec}, corpus {dataset.name}", clips, findings + bad), request)
+    if home == out:
         kept = {clip.audio_path for clip in fetched.clips}
-        for name in {row["audio_path"] for _, row in rows} - kept:
+        for name in {row["audio_path"] for row in rows.values()} - kept:
             (out / name).unlink(missing_ok=True)
     return fetched
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """A sample as a file: the user's, or one that was written here because it had none."""
-
-    place: str
-    file: Path
-    written: bool
-    values: Mapping[str, Any]
-
-    def name(self, home: Path, out: Path) -> str:
-        return self.file.relative_to(out.resolve() if self.written else home).as_posix()
+def _keep_apart(rows: Mapping[str, dict[str, Any]], files: Collection[str], out: Path) -> None:
+    """Rename the folder of what was written when the user's files come to lie in one of that name."""
+    taken = {rows[place]["audio_path"].split("/")[0].lower() for place in files}
+    names = (ARRAYS if number == 1 else f"{ARRAYS}-{number}" for number in count(1))
+    free = next(name for name in names if name not in taken)
+    if free != ARRAYS:
+        (out / ARRAYS).rename(out / free)
+        for row in (row for place, row in rows.items() if place not in files):
+            row["audio_path"] = row["audio_path"].replace(ARRAYS, free, 1)
 
 
-def _apart(samples: list[_Sample], home: Path, out: Path) -> list[_Sample]:
-    """The same, with what was written in a folder that no file of the user comes to lie in."""
-    taken = {sample.name(home, out).split("/")[0].lower() for sample in samples if not sample.written}
-    if ARRAYS not in taken or not (out / ARRAYS).is_dir():
-        return samples
-    free = next(name for number in count(2) if (name := f"{ARRAYS}-{number}") not in taken)
-    (out / ARRAYS).rename(out / free)
-    place = out.resolve() / free
-    return [replace(sample, file=place / sample.file.name) if sample.written else sample for sample in samples]
-
-
-def _spec(request: Request) -> tuple[str, Path]:
-    """The name `module:Class`, and the folder to look in."""
-    if request.path is None or request.path.name.count(":") != 1:
-        given = "empty" if request.path is None else f"got {request.path}"
-        raise CorpusError(f"{request.asked_as}path: {given}; python needs package.module:Class")
-    return request.path.name, request.path.parent
+def _copy(source: Path, target: Path) -> None:
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
 
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let imports find the user's modules, also those that `load` makes."""
+    """Let imports find the user's modules, also those in `load`."""
     sys.path.insert(0, str(folder.resolve()))
     try:
         yield
@@ -101,30 +89,33 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _dataset(spec: str, folder: Path, request: Request) -> AudioDataset:
+    asked = f"{request.asked_as}path"
     module_name, _, class_name = spec.partition(":")
     try:
         module = _module(module_name, folder)
     except (ImportError, FileNotFoundError, SyntaxError) as error:
-        raise CorpusError(f"{request.asked_as}path: cannot import {module_name}: {error}") from error
-    kind = getattr(module, class_name, None)
-    if not (isinstance(kind, type) and issubclass(kind, AudioDataset)):
-        known = [name for name, value in vars(module).items() if _is_corpus(value)]
-        raise CorpusError(
-            f"{request.asked_as}path: {module_name} has no subclass {class_name} of AudioDataset; "
-            f"it has {', '.join(known) or 'none'}"
-        )
+        raise CorpusError(f"{asked}: cannot import {module_name}: {error}") from error
+    known = {name: value for name, value in vars(module).items() if _is_corpus(value)}
+    if class_name not in known:
+        existing = ", ".join(known) or "none"
+        raise CorpusError(f"{asked}: {module_name} has no subclass {class_name} of AudioDataset; it has {existing}")
+    kind = known[class_name]
     missing = sorted(kind.__abstractmethods__) + ([] if isinstance(getattr(kind, "name", None), str) else ["name"])
     if missing:
-        raise CorpusError(f"{request.asked_as}path: {spec} lacks {', '.join(missing)}")
+        raise CorpusError(f"{asked}: {spec} lacks {', '.join(missing)}")
     try:
         inspect.signature(kind).bind()
     except TypeError as error:
-        raise CorpusError(f"{request.asked_as}path: {spec} must be made without arguments: {error}") from error
+        raise CorpusError(f"{asked}: {spec} must be made without arguments: {error}") from error
     return kind()
 
 
+def _is_corpus(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, AudioDataset) and value is not AudioDataset
+
+
 def _module(name: str, folder: Path) -> ModuleType:
-    """The user's module; of two files with one name each is its own.
+    """The user's module; each of two files with one name is its own module.
 
     Raises:
         ImportError: also when Python has a module of that name that is not the one in `folder`.
@@ -139,25 +130,24 @@ def _module(name: str, folder: Path) -> ModuleType:
     return module
 
 
-def _is_corpus(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, AudioDataset) and value is not AudioDataset
-
-
-def _read(dataset: AudioDataset, out: Path) -> tuple[list[_Sample], list[Finding]]:
-    samples, findings = [], []
+def _read(dataset: AudioDataset, out: Path) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
+    """By place, a row for each sample; its audio is the user's file, or the name in `out` of one that was written."""
+    rows: dict[str, dict[str, Any]] = {}
+    findings = []
     for number, sample in enumerate(dataset.load(), start=1):
         place = f"{dataset.name}:{number}"
         if not isinstance(sample, AudioSample):
             message = f"load yields {type(sample).__name__}, not AudioSample"
-            findings.append(Finding(place, "bad_value", "error", message))
+            findings.append(Finding(place, "bad_value", message))
             continue
         try:
             values = _values(sample, dataset.task)
-            given = Path(sample.audio_path).resolve() if sample.audio_path is not None else None
-            samples.append(_Sample(place, given or _write(sample, out, number), given is None, values))
+            own = sample.audio_path
+            audio = _write(sample, out, number) if own is None else Path(own).resolve()
+            rows[place] = {**values, "audio_path": audio}
         except RowError as error:
-            findings.append(Finding(place, error.code, "error", str(error), str(sample.metadata.get("id", ""))))
-    return samples, findings
+            findings.append(Finding(place, error.code, str(error), str(sample.metadata.get("id", ""))))
+    return rows, findings
 
 
 def _values(sample: AudioSample, task: str) -> dict[str, Any]:
@@ -174,12 +164,8 @@ def _values(sample: AudioSample, task: str) -> dict[str, Any]:
     return values | {"text": sample.text, "duration": sample.duration, "task": task, "metadata": metadata}
 
 
-def _write(sample: AudioSample, out: Path, number: int) -> Path:
-    """Samples in memory as a 16-bit mono file.
-
-    Raises:
-        RowError: when they are none.
-    """
+def _write(sample: AudioSample, out: Path, number: int) -> str:
+    """Write samples in memory as a 16-bit mono file, and return its name; RowError when there are none."""
     if sample.audio_array is None or sample.sample_rate is None:
         raise RowError("no_audio", "neither audio_path, nor audio_array with sample_rate")
     samples = np.asarray(sample.audio_array)
@@ -190,19 +176,9 @@ def _write(sample: AudioSample, out: Path, number: int) -> Path:
         raise RowError("no_samples", "no samples")
     if not np.abs(samples).max() <= FULL_SCALE:
         raise RowError("bad_value", f"audio_array must be in -1…1; its peak is {np.abs(samples).max():g}")
-    path = out.resolve() / ARRAYS / f"{number:06d}.wav"
-    io.write_wav(path, io.to_mono(samples.astype(np.float32).reshape(len(samples), -1)), sample.sample_rate)
-    return path
-
-
-def _common(paths: list[Path]) -> Path:
-    return Path(os.path.commonpath([path.parent for path in paths])) if paths else Path(os.sep)
-
-
-def _copy(sample: _Sample, target: Path) -> None:
-    if not sample.written and sample.file.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(sample.file, target)
+    name = f"{ARRAYS}/{number:06d}.wav"
+    io.write_wav(out / name, io.to_mono(samples.astype(np.float32).reshape(len(samples), -1)), sample.sample_rate)
+    return name
 
 
 CORPUS = Corpus(

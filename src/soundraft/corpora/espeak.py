@@ -1,10 +1,17 @@
-"""Texts of the synthetic corpus: digit strings and short commands to a home or a robot, 52 words in all."""
+"""Synthetic speech without a network: espeak-ng, from the wheel `espeakng-loader`, plus noise.
+
+Its sentences are digit strings and short commands to a home or a robot, 52 words in all; with `config: words` its clips
+are these words, with `config: digits` ten of them, and there label and text are alike. The target corpus uses voices
+that the start corpus never has, and, as params.yaml has it, other rates and pitches and more noise.
+
+espeak-ng seeds its breath noise from the clock, and keeps more hidden state from call to call that nothing resets. So
+the seed is set, the list of utterances is cut into a fixed number of parts, and a fresh process speaks each part in
+order: the same bytes from run to run and from any number of workers.
+"""
 
 import ctypes
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +51,11 @@ COMMANDS = (
     "wait {digit} {digit} {time} and stop",
 )
 
-# Every text belongs to one split for ever, by its hash: no test text can appear in any training split.
+# every text belongs to one split for ever, by its hash: no test text can appear in any training split
 _SPLIT_SHARES: tuple[tuple[Split, float], ...] = (("test", 0.15), ("validation", 0.15), ("train", 0.70))
 
 
 def text_split(text: str) -> Split:
-    """The one split in which this text may appear."""
     position = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
     for split, share in _SPLIT_SHARES:
         if position < share:
@@ -81,18 +87,6 @@ def _command(rng: random.Random) -> str:
     return " ".join(rng.choice(SLOTS[word[1:-1]]) if word.startswith("{") else word for word in words)
 
 
-# Synthetic speech without a network: espeak-ng, from the wheel `espeakng-loader`, plus noise.
-#
-# Sentences of the grammar, or with `config: words` its single words, with `config: digits` its ten digits; there label
-# and text are alike.
-#
-# The target corpus uses voices that the start corpus never has, and, as params.yaml has it, other rates and pitches
-# and more noise.
-# espeak-ng seeds its breath noise from the clock, and keeps more hidden state from call to call that nothing resets.
-# So the seed is set, the list of utterances is cut into a fixed number of parts, and a fresh process speaks each part
-# in order: the same bytes from run to run and from any number of workers.
-
-
 CONFIGS = {
     "sentences": "digit strings and commands",
     "words": "single words, each its own label",
@@ -102,108 +96,49 @@ WORDS = {"words": tuple(vocabulary()), "digits": DIGITS}
 PARTS = 16
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
 START_VARIANTS = (
-    "m1",
-    "m2",
-    "m3",
-    "m4",
-    "f1",
-    "f2",
-    "f3",
-    "adam",
-    "david",
-    "ed",
-    "john",
-    "linda",
-    "paul",
-    "steph",
-)
+    "m1", "m2", "m3", "m4", "f1", "f2", "f3", "adam", "david", "ed", "john", "linda", "paul", "steph",
+)  # fmt: skip
 TARGET_VARIANTS = (
-    "m6",
-    "m7",
-    "f4",
-    "f5",
-    "belinda",
-    "benjamin",
-    "max",
-    "michel",
-    "shelby",
-    "travis",
-    "zac",
-    "aunty",
-)
+    "m6", "m7", "f4", "f5", "belinda", "benjamin", "max", "michel", "shelby", "travis", "zac", "aunty",
+)  # fmt: skip
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # amplitude falls with frequency to this power
 PEAK = 0.9
 HELD_OUT_SHARE = 0.1  # of the voices, for test and for validation each, where words are split by voice
 BREATH_SEED = 1
 
 
-@dataclass(frozen=True)
-class Utterance:
-    """One clip to speak. `snr_db` is `None` for a clip without noise, `label` where the clip is no word."""
-
-    id: str
-    split: Split
-    text: str
-    voice: str
-    rate_wpm: int
-    pitch: int
-    noise: str
-    snr_db: float | None
-    seed: int
-    label: str | None = None
-
-
 def fetch(request: Request, out: Path) -> Fetched:
-    """Speak the utterances of one role into `out/SPLIT/NNNNN.wav`."""
-    utterances = plan(request)
-    parts = [(share, out) for part in range(PARTS) if (share := utterances[part::PARTS])]
-    spoken = map_fresh(_speak_part, parts, title=f"speak {request.role}")
+    """Speak the clips of one role into `out/SPLIT/NNNNN.wav`."""
+    planned = plan(request)
+    jobs = [(share, request, out) for part in range(PARTS) if (share := planned[part::PARTS])]
+    spoken = map_fresh(_speak_part, jobs, title=f"speak {request.role}")
     clips = [clip for part in spoken for clip in part]
     return Fetched(clips, len(clips), [], out)
 
 
-def plan(request: Request) -> list[Utterance]:
-    """Draw all utterances; depends on the request alone.
+def plan(request: Request) -> list[Clip]:
+    """Draw all clips, before they are spoken; depends on the request alone.
 
     Raises:
-        CorpusError: when a split has no number of clips; a synthetic corpus has no "all".
+        CorpusError: when a split has no number of clips (a synthetic corpus has no "all"), or there are too few voices.
     """
     config = check_config("espeak", request, CONFIGS)
     voices = role_voices(request.role, request.options["voices"][request.role])
     words = WORDS.get(config, ())
-    held = split_voices(voices, request) if words else {}
-    utterances = []
+    held = _split_voices(voices, request) if words else {}
+    clips = []
     for split in SPLITS:
         count = request.clips[split]
         if count is None:
             raise CorpusError(f"{request.asked_as}clips.{split} is null: synthetic speech needs a number")
         for index in range(count):
-            name = f"{split}/{index:05d}"
-            seed = runtime.derive_seed("espeak", request.seed, request.role, name)
-            drawn = _draw(random.Random(seed), name, split, voices, request.options[request.role], seed)
-            utterances.append(_as_word(drawn, index, words, held[split]) if words else drawn)
-    return utterances
-
-
-def split_voices(voices: list[str], request: Request) -> dict[Split, list[str]]:
-    """The voices of each split: a tenth of them, and at least one, for test, as many for validation.
-
-    Raises:
-        CorpusError: when there are too few.
-    """
-    if len(voices) < len(SPLITS):
-        raise CorpusError(
-            f"corpus.espeak.voices.{request.role}: {len(voices)} asked; words are split by voice: 3 or more are needed"
-        )
-    count = max(1, round(len(voices) * HELD_OUT_SHARE))
-    order = sorted(voices, key=lambda voice: runtime.derive_seed("espeak voices", request.seed, voice))
-    return {"test": order[:count], "validation": order[count : 2 * count], "train": order[2 * count :]}
-
-
-def _as_word(utterance: Utterance, index: int, words: Sequence[str], voices: list[str]) -> Utterance:
-    """The same with the next word in turn; each round of words starts one voice further, so that all pairs occur."""
-    word = words[index % len(words)]
-    return replace(utterance, text=word, label=word, voice=voices[(index + index // len(words)) % len(voices)])
+            clip = _draw(f"{split}/{index:05d}", split, voices, request)
+            if words:  # in turn; each round of words starts one voice further, so that all pairs occur
+                word, voice = words[index % len(words)], held[split][(index + index // len(words)) % len(held[split])]
+                spoken = {"text": word, "label": word, "speaker": voice, "task": "classification"}
+                clip = clip.model_copy(update=spoken)
+            clips.append(clip)
+    return clips
 
 
 def role_voices(role: Role, count: int) -> list[str]:
@@ -213,73 +148,64 @@ def role_voices(role: Role, count: int) -> list[str]:
     """
     variants = START_VARIANTS if role == "start" else TARGET_VARIANTS
     voices = [
-        f"{ACCENTS[(row + column) % len(ACCENTS)]}+{variants[column]}"
+        f"{ACCENTS[(row + column) % len(ACCENTS)]}+{variant}"
         for row in range(len(ACCENTS))
-        for column in range(len(variants))
+        for column, variant in enumerate(variants)
     ]
     if count > len(voices):
         raise CorpusError(f"corpus.espeak.voices.{role}: {count} asked, {len(voices)} exist")
     return voices[:count]
 
 
-def _draw(
-    rng: random.Random, name: str, split: Split, voices: list[str], style: Mapping[str, Any], seed: int
-) -> Utterance:
+def _split_voices(voices: list[str], request: Request) -> dict[Split, list[str]]:
+    """The voices of each split: a tenth of them, and at least one, for test, as many for validation."""
+    if len(voices) < len(SPLITS):
+        raise CorpusError(
+            f"corpus.espeak.voices.{request.role}: {len(voices)} asked; words are split by voice: 3 or more are needed"
+        )
+    count = max(1, round(len(voices) * HELD_OUT_SHARE))
+    order = sorted(voices, key=lambda voice: runtime.derive_seed("espeak voices", request.seed, voice))
+    return {"test": order[:count], "validation": order[count : 2 * count], "train": order[2 * count :]}
+
+
+def _draw(name: str, split: Split, voices: list[str], request: Request) -> Clip:
+    rng, style = random.Random(_seed(name, request)), request.options[request.role]
     noisy = rng.random() < style["noisy_share"]
-    return Utterance(
-        id=name,
-        split=split,
-        text=draw_text(rng, split),
-        voice=rng.choice(voices),
-        rate_wpm=rng.randint(*style["rate_wpm"]),
-        pitch=rng.randint(*style["pitch"]),
-        noise=rng.choice(sorted(NOISE_EXPONENTS)),
-        snr_db=round(rng.uniform(*style["snr_db"]), 2) if noisy else None,
-        seed=seed,
-    )
+    text, voice = draw_text(rng, split), rng.choice(voices)
+    metadata: dict[str, Any] = {"rate_wpm": rng.randint(*style["rate_wpm"]), "pitch": rng.randint(*style["pitch"])}
+    noise = rng.choice(sorted(NOISE_EXPONENTS))
+    if noisy:
+        metadata |= {"noise": noise, "snr_db": round(rng.uniform(*style["snr_db"]), 2)}
+    return Clip(id=name, audio_path=f"{name}.wav", text=text, speaker=voice, split=split, metadata=metadata)
 
 
-def _speak_part(job: tuple[list[Utterance], Path]) -> list[Clip]:
-    utterances, out = job
+def _seed(name: str, request: Request) -> int:
+    return runtime.derive_seed("espeak", request.seed, request.role, name)
+
+
+def _speak_part(job: tuple[list[Clip], Request, Path]) -> list[Clip]:
+    planned, request, out = job
     espeak = Espeak()
     clips = []
-    for utterance in utterances:
-        speech = espeak.speak(utterance.text, utterance.voice, utterance.rate_wpm, utterance.pitch)
-        path = f"{utterance.id}.wav"
-        io.write_wav(out / path, add_noise(speech, utterance), espeak.sample_rate_hz)
-        clips.append(_clip(utterance, path, len(speech), espeak.sample_rate_hz))
+    for clip in planned:
+        speech = espeak.speak(clip.text or "", clip.speaker or "", clip.metadata["rate_wpm"], clip.metadata["pitch"])
+        io.write_wav(out / clip.audio_path, add_noise(speech, clip, _seed(clip.id, request)), espeak.sample_rate_hz)
+        duration = round(len(speech) / espeak.sample_rate_hz, 6)
+        clips.append(clip.model_copy(update={"duration": duration, "sample_rate": espeak.sample_rate_hz}))
     return clips
 
 
-def _clip(utterance: Utterance, path: str, samples: int, rate_hz: int) -> Clip:
-    metadata: dict[str, Any] = {"rate_wpm": utterance.rate_wpm, "pitch": utterance.pitch}
-    if utterance.snr_db is not None:
-        metadata |= {"noise": utterance.noise, "snr_db": utterance.snr_db}
-    return Clip(
-        id=utterance.id,
-        audio_path=path,
-        text=utterance.text,
-        label=utterance.label,
-        duration=round(samples / rate_hz, 6),
-        sample_rate=rate_hz,
-        speaker=utterance.voice,
-        split=utterance.split,
-        task="classification" if utterance.label else "asr",
-        metadata=metadata,
-    )
-
-
-def add_noise(speech: np.ndarray, utterance: Utterance) -> np.ndarray:
-    """Speech `[N]` plus coloured noise at the utterance's signal-to-noise ratio, scaled to a peak of 0.9."""
+def add_noise(speech: np.ndarray, clip: Clip, seed: int) -> np.ndarray:
+    """Speech `[N]` plus coloured noise at the clip's signal-to-noise ratio, if it has one, scaled to a peak of 0.9."""
     mixed = speech
-    if utterance.snr_db is not None:
-        noise = colored_noise(len(speech), NOISE_EXPONENTS[utterance.noise], utterance.seed)
-        noise_rms = np.sqrt(np.mean(speech**2)) / 10 ** (utterance.snr_db / 20)
+    if "snr_db" in clip.metadata:
+        noise = _colored_noise(len(speech), NOISE_EXPONENTS[clip.metadata["noise"]], seed)
+        noise_rms = np.sqrt(np.mean(speech**2)) / 10 ** (clip.metadata["snr_db"] / 20)
         mixed = speech + noise * noise_rms
     return (mixed * (PEAK / np.abs(mixed).max())).astype(np.float32)
 
 
-def colored_noise(samples: int, exponent: float, seed: int) -> np.ndarray:
+def _colored_noise(samples: int, exponent: float, seed: int) -> np.ndarray:
     """Gaussian noise `[N]` of RMS 1 whose amplitude spectrum falls as frequency to the power −exponent."""
     length = 1 << (samples - 1).bit_length()  # a power of two: the transform of a prime length is slow
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(length))
@@ -325,7 +251,7 @@ class Espeak:
         return 0
 
     def _variant(self) -> str:
-        """The variant of the voice that is set: `f3` of `gmw/en+f3`."""
+        """Of the current voice: `f3` of `gmw/en+f3`."""
         return self._lib.espeak_GetCurrentVoice().contents.identifier.decode().partition("+")[2]
 
     def speak(self, text: str, voice: str, rate_wpm: int, pitch: int) -> np.ndarray:
@@ -334,8 +260,8 @@ class Espeak:
         Raises:
             RuntimeError: when the voice is unknown or nothing was spoken.
         """
-        # an unknown variant is not an error for espeak: it speaks without one
         found = self._lib.espeak_SetVoiceByName(voice.encode()) == 0
+        # an unknown variant is not an error for espeak: it speaks without one
         if not found or self._variant() != voice.partition("+")[2]:
             raise RuntimeError(f"espeak-ng has no voice {voice!r}")
         self._lib.espeak_SetParameter(self._RATE, rate_wpm, 0)
@@ -344,7 +270,7 @@ class Espeak:
         data = text.encode() + b"\0"
         status = self._lib.espeak_Synth(data, len(data), 0, 0, 0, self._CHARS_UTF8, None, None)
         if status != 0 or not self._blocks:
-            raise RuntimeError(f"espeak-ng said nothing for {text!r} with voice {voice!r} (status {status})")
+            raise RuntimeError(f"espeak-ng spoke nothing for {text!r} with voice {voice!r} (status {status})")
         return np.concatenate(self._blocks) / io.PCM16_SCALE
 
 

@@ -2,21 +2,20 @@
 
 Made for the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0), whose
 official test split is takes 0–4; any folder with such names will do. Splits are by take, the lowest take numbers
-of the folder being test and the next ones validation: no recording is heard in two splits. All digits of a string
-are one speaker's. `config: digits` joins nothing: each recording is a clip, its label and text the digit's word.
+of the folder being test and the next ones validation: no recording is in two splits. All digits of a string are one
+speaker's. With `config: digits` each recording is a clip, its label and text the digit's word.
 """
 
 import random
 import re
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from soundraft import files, runtime
 from soundraft.audio import io
-from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, check_config, require_folder
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, check_config, existing_path
 from soundraft.corpora.espeak import DIGIT_STRING_LENGTHS, DIGITS
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import BadClip, progress_over
@@ -25,14 +24,8 @@ CONFIGS = {"strings": "recordings joined to strings of 3-6 digits", "digits": "e
 NAME_PATTERN = re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_(?P<take>\d+)\.wav", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Recording:
-    path: str
-    digit: int
-    speaker: str
-    take: int
-    samples: np.ndarray
-    rate_hz: int
+Recording = tuple[Clip, np.ndarray]  # a single digit with its mono samples [N]
+Groups = dict[Split, dict[str, list[Recording]]]  # of each split, by speaker
 
 
 def fetch(request: Request, out: Path) -> Fetched:
@@ -42,8 +35,8 @@ def fetch(request: Request, out: Path) -> Fetched:
         CorpusError: when the folder is absent, or a split has no recordings or, joined, no number of clips.
     """
     config = check_config("fsdd", request, CONFIGS)
-    folder = require_folder(request, family="fsdd")
-    recordings, rejected = load_recordings(folder)
+    folder = existing_path(request, "the folder that holds the recordings")
+    recordings, rejected = _load(folder)
     groups = _by_split(recordings, **request.options)
     if config == "digits":
         return Fetched(_digits(groups, request), len(recordings), rejected, folder, {"config": config})
@@ -60,39 +53,43 @@ def fetch(request: Request, out: Path) -> Fetched:
     return Fetched(clips, len(recordings), rejected, out)
 
 
-def load_recordings(folder: Path) -> tuple[list[Recording], list[Rejected]]:
-    """Every recording of the folder, and the files that are none."""
+def _load(folder: Path) -> tuple[list[Recording], list[Rejected]]:
     good, rejected = [], []
     for path in files.sorted_files(folder, [".wav"]):
         name = path.relative_to(folder).as_posix()
         match = NAME_PATTERN.fullmatch(path.name)
-        if match is None:
-            rejected.append(Rejected(name, name, "name is not {digit}_{speaker}_{take}.wav"))
-            continue
         try:
+            if match is None:
+                raise BadClip("name is not {digit}_{speaker}_{take}.wav")
             samples, rate_hz = io.read(path)
         except BadClip as error:
             rejected.append(Rejected(name, name, str(error)))
             continue
-        digit, speaker, take = match.group("digit", "speaker", "take")
-        good.append(Recording(name, int(digit), speaker, int(take), io.to_mono(samples), rate_hz))
+        word = DIGITS[int(match["digit"])]
+        clip = Clip(
+            id=name,
+            audio_path=name,
+            text=word,
+            label=word,
+            duration=round(len(samples) / rate_hz, 6),
+            sample_rate=rate_hz,
+            speaker=match["speaker"],
+            task="classification",
+            metadata={"take": int(match["take"])},
+        )
+        good.append((clip, io.to_mono(samples)))
     return good, rejected
 
 
-def _by_split(
-    recordings: list[Recording], *, test_takes: int, validation_takes: int
-) -> dict[Split, dict[str, list[Recording]]]:
-    """The recordings of each split, by speaker."""
-    rank = {take: index for index, take in enumerate(sorted({recording.take for recording in recordings}))}
-    groups: dict[Split, dict[str, list[Recording]]] = {split: defaultdict(list) for split in SPLITS}
-    for recording in recordings:
-        if rank[recording.take] < test_takes:
-            split: Split = "test"
-        elif rank[recording.take] < test_takes + validation_takes:
-            split = "validation"
-        else:
-            split = "train"
-        groups[split][recording.speaker].append(recording)
+def _by_split(recordings: list[Recording], *, test_takes: int, validation_takes: int) -> Groups:
+    takes = sorted({clip.metadata["take"] for clip, _ in recordings})
+    splits: dict[int, Split] = dict.fromkeys(takes, "train")
+    splits |= dict.fromkeys(takes[: test_takes + validation_takes], "validation")
+    splits |= dict.fromkeys(takes[:test_takes], "test")
+    groups: Groups = {split: defaultdict(list) for split in SPLITS}
+    for clip, samples in recordings:
+        split = splits[clip.metadata["take"]]
+        groups[split][str(clip.speaker)].append((clip.model_copy(update={"split": split}), samples))
     return groups
 
 
@@ -100,51 +97,37 @@ def _join(name: str, split: Split, group: dict[str, list[Recording]], seed: int,
     rng = random.Random(runtime.derive_seed("fsdd", seed, name))
     speaker = rng.choice(sorted(group))
     chosen = rng.choices(group[speaker], k=rng.choice(DIGIT_STRING_LENGTHS))
-    rate_hz = chosen[0].rate_hz
-    samples = np.concatenate([io.resample(item.samples, item.rate_hz, rate_hz) for item in chosen])
+    rate_hz = chosen[0][0].sample_rate or 0
+    samples = np.concatenate([io.resample(digit, clip.sample_rate or 0, rate_hz) for clip, digit in chosen])
     path = f"{name}.wav"
     io.write_wav(out / path, samples, rate_hz)
     return Clip(
         id=name,
         audio_path=path,
-        text=" ".join(DIGITS[item.digit] for item in chosen),
+        text=" ".join(str(clip.text) for clip, _ in chosen),
         duration=round(len(samples) / rate_hz, 6),
         sample_rate=rate_hz,
         speaker=speaker,
         split=split,
-        metadata={"takes": [item.take for item in chosen]},
+        metadata={"takes": [clip.metadata["take"] for clip, _ in chosen]},
     )
 
 
-def _digits(groups: dict[Split, dict[str, list[Recording]]], request: Request) -> list[Clip]:
+def _digits(groups: Groups, request: Request) -> list[Clip]:
     """As many recordings of each split as asked, by turns of every digit."""
     clips = []
     for split in SPLITS:
-        by_digit = defaultdict(list)
-        for recording in (recording for group in groups[split].values() for recording in group):
-            by_digit[recording.digit].append(recording)
+        own = [clip for group in groups[split].values() for clip, _ in group]
+        own.sort(key=lambda clip: runtime.derive_seed("fsdd digits", request.seed, clip.audio_path))
+        drawn: Counter[int] = Counter()
         turns = []
-        for digit, group in by_digit.items():
-            group.sort(key=lambda item: runtime.derive_seed("fsdd digits", request.seed, item.path))
-            turns += [(turn, digit, recording) for turn, recording in enumerate(group)]
-        chosen = [recording for _, _, recording in sorted(turns, key=lambda item: item[:2])]
-        clips += [_digit(recording, split) for recording in chosen[: request.clips.get(split)]]
+        for clip in own:
+            digit = DIGITS.index(str(clip.text))
+            turns.append((drawn[digit], digit, clip))
+            drawn[digit] += 1
+        turns.sort(key=lambda turn: turn[:2])
+        clips += [clip for _, _, clip in turns[: request.clips.get(split)]]
     return clips
-
-
-def _digit(recording: Recording, split: Split) -> Clip:
-    return Clip(
-        id=recording.path,
-        audio_path=recording.path,
-        text=DIGITS[recording.digit],
-        label=DIGITS[recording.digit],
-        duration=round(len(recording.samples) / recording.rate_hz, 6),
-        sample_rate=recording.rate_hz,
-        speaker=recording.speaker,
-        split=split,
-        task="classification",
-        metadata={"take": recording.take},
-    )
 
 
 CORPUS = Corpus(

@@ -1,119 +1,44 @@
-"""What the header of an audio file tells: its length and rate, or why it is none."""
+"""The user's own recordings: a folder with a list beside the audio, a list alone, or a folder for each label.
+
+The list is `manifest.jsonl`, `metadata.csv` (`.tsv`, `.jsonl`: Hugging Face's AudioFolder), or the one list that the
+folder has. AudioFolder's other form has no list: `LABEL/x.wav`, or `SPLIT/LABEL/x.wav`. Clips without a split get one
+by group (`splits.py`).
+"""
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import soundfile
 
 from soundraft import files, runtime
 from soundraft.audio.io import AUDIO_SUFFIXES
-from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request
+from soundraft.corpora.base import Corpus, CorpusInfo, Fetched, Request, existing_path
 from soundraft.corpora.lists import (
     JSON_SUFFIXES,
     LIST_SUFFIXES,
     SPLIT_SPELLINGS,
-    Columns,
     Finding,
-    Item,
     Listing,
     RowError,
     SourceError,
-    collect,
+    audio_names,
+    match_columns,
     read_listing,
     rejections,
-    to_items,
+    rename_columns,
+    to_clips,
 )
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
 from soundraft.parallel import BadClip, Failure, map_clips
 from soundraft.splits import assign_splits
 
-BEGINNING_BYTES = 1 << 16
+METADATA_NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 TOLERANCE_S = 0.05  # how far a stated duration may be from the audio's
-
-
-@dataclass(frozen=True)
-class Header:
-    duration_s: float
-    rate_hz: int
-
-
-def measure(root: Path, items: Sequence[Item], *, title: str = "open") -> tuple[list[Item], list[Finding]]:
-    """The clips with duration and rate as their files have them; what is no audio, or is not as stated, is named."""
-    kept, findings = [], []
-    for item, found in zip(items, map_clips(Prober(root), [item.clip for item in items], title=title), strict=True):
-        if isinstance(found, Failure):
-            findings.append(as_finding(item, found.reason))
-            continue
-        measured = {"duration": round(found.duration_s, 6), "sample_rate": found.rate_hz}
-        kept.append(Item(item.place, item.clip.model_copy(update=measured)))
-    return kept, findings
-
-
-class Prober:
-    """The header of one clip below a folder; picklable, so that worker processes can have it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def __call__(self, clip: Clip) -> Header:
-        """Raises BadClip when the file is absent, outside the folder, no audio, empty, or not as long as stated."""
-        header = read_header(inside(self.root, clip.audio_path))
-        check_duration(clip, header.duration_s)
-        return header
-
-
-def inside(root: Path, relative: str) -> Path:
-    if "\0" in relative:
-        raise BadClip("path holds a zero byte")
-    try:
-        return files.inside(root, relative)
-    except ValueError as error:
-        raise BadClip(str(error)) from error
-
-
-def read_header(path: Path) -> Header:
-    if not path.is_file():
-        raise BadClip("a folder, not a file" if path.is_dir() else "no such file")
-    if path.stat().st_size == 0:
-        raise BadClip("empty file")
-    try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        raise BadClip(f"not readable as audio: {error.error_string}") from error
-    if info.frames == 0:
-        raise BadClip("no samples")
-    return Header(info.frames / info.samplerate, info.samplerate)
-
-
-def check_duration(clip: Clip, duration_s: float) -> None:
-    if clip.duration is not None and abs(clip.duration - duration_s) > TOLERANCE_S:
-        raise BadClip(f"duration {clip.duration:g} s is stated, the audio has {duration_s:.3f} s")
-
-
-def shared_contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
-    """By id, a hash of the file of each clip whose bytes another clip has too.
-
-    Only files of one size are opened, and only those with one beginning are read whole.
-    """
-    alike = _shared({clip.id: str((root / clip.audio_path).stat().st_size) for clip in clips})
-    paths = {clip.id: root / clip.audio_path for clip in clips}
-    alike = _shared({name: f"{size} {_beginning(paths[name])}" for name, size in alike.items()})
-    return _shared({name: files.content_hash(paths[name]) for name in alike})
-
-
-def _shared(values: dict[str, str]) -> dict[str, str]:
-    counts = Counter(values.values())
-    return {name: value for name, value in values.items() if counts[value] > 1}
-
-
-def _beginning(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.sha256(stream.read(BEGINNING_BYTES)).hexdigest()
-
-
+_BEGINNING_BYTES = 1 << 16
 _CODES = {
     "path leaves": "path_leaves",
     "no such file": "no_file",
@@ -123,78 +48,67 @@ _CODES = {
 }
 
 
-def as_finding(item: Item, reason: str) -> Finding:
-    """A clip's failure as a finding; its code follows from the reason, which all readers of audio share."""
-    code = next((code for start, code in _CODES.items() if reason.startswith(start)), "unreadable")
-    return Finding(item.place, code, "error", reason, item.clip.id)
-
-
-# The user's own recordings: a folder with a list beside the audio, a list alone, or a folder for each label.
-#
-# The list is `manifest.jsonl`, `metadata.csv` (`.tsv`, `.jsonl`: Hugging Face's AudioFolder), or the one list that the
-# folder has. AudioFolder's other form has no list: `LABEL/x.wav`, or `SPLIT/LABEL/x.wav`. Clips without a split get one
-# by group (`dataset/splits.py`).
-
-
-METADATA_NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
-
-
 @dataclass(frozen=True)
-class Source:
-    """Recordings as somebody lists them, before any audio is opened.
+class Recordings:
+    """Recordings as listed, before any audio is opened.
 
     Attributes:
         root: the folder that the clips' paths count from.
         form: how they are listed, in words.
-        named: every file that is named, also on lines that cannot be used.
+        clips: by place.
         findings: what of the list cannot be used.
+        named: every file that is named, also on lines that cannot be used.
     """
 
     root: Path
     form: str
-    items: list[Item]
+    clips: dict[str, Clip]
     findings: list[Finding] = field(default_factory=list)
     named: frozenset[str] = frozenset()
 
 
 def fetch(request: Request, _out: Path) -> Fetched:
-    """The listed recordings, where they are.
-
-    Raises:
-        CorpusError: when the folder or its list is absent or unusable.
-    """
-    return gather(read_source(_require_path(request), _columns(request)), request)
+    """The listed recordings, where they are; CorpusError when the folder or its list is absent or unusable."""
+    return open_recordings(find_recordings(_path(request), request), request)
 
 
-def fetch_jsonl(request: Request, _out: Path) -> Fetched:
-    """The recordings of one file of JSON lines, where they are.
-
-    Raises:
-        CorpusError: when it is absent or unusable.
-    """
-    path = _require_path(request)
+def fetch_jsonl(request: Request, out: Path) -> Fetched:
+    """As `fetch`, of a file of JSON lines."""
+    path = _path(request)
     if path.is_dir() or not path.name.lower().endswith(JSON_SUFFIXES):
-        raise CorpusError(f"{request.asked_as}path: jsonl takes a file of JSON lines; for {path} take folder")
-    return gather(read_source(path, _columns(request)), request)
+        raise request.error("path", f"jsonl takes a file of JSON lines; for {path} take folder")
+    return fetch(request, out)
 
 
-def gather(source: Source, request: Request) -> Fetched:
-    """Open every file's header, set aside what is bad, split, and take as many clips as asked."""
-    items, bad = measure(source.root, source.items)
-    listed = [_unlabelled_in_train(item.clip) if request.unlabelled else item.clip for item in items]
-    drawn = any(clip.split is None for clip in listed)
-    clips = assign_splits(listed, request.seed, shared_contents(source.root, listed) if drawn else None)
-    record = {"form": source.form}
-    return Fetched(limit(clips, request), len(clips), rejections(source.findings + bad), source.root, record)
+def _path(request: Request) -> Path:
+    return existing_path(request, "the folder or the list of your recordings")
 
 
-def _unlabelled_in_train(clip: Clip) -> Clip:
-    """Nothing can be measured on it."""
-    bare = clip.split is None and clip.text is None and clip.label is None
-    return clip.model_copy(update={"split": "train"}) if bare else clip
+def open_recordings(listed: Recordings, request: Request) -> Fetched:
+    """Open every file's header, reject bad clips, assign splits, and take as many clips as asked."""
+    clips, findings = [], list(listed.findings)
+    opened = map_clips(partial(measured, listed.root), list(listed.clips.values()), title="open")
+    for (place, clip), result in zip(listed.clips.items(), opened, strict=True):
+        if isinstance(result, Failure):
+            findings.append(as_finding(place, clip, result.reason))
+        elif request.unlabelled and result.split is result.text is result.label is None:
+            clips.append(result.model_copy(update={"split": "train"}))  # it cannot be scored
+        else:
+            clips.append(result)
+    drawn = any(clip.split is None for clip in clips)
+    clips = assign_splits(clips, request.seed, _shared_contents(listed.root, clips) if drawn else None)
+    source = {"form": listed.form}
+    return Fetched(_limited(clips, request), len(clips), rejections(findings), listed.root, source)
 
 
-def limit(clips: list[Clip], request: Request) -> list[Clip]:
+def measured(root: Path, clip: Clip) -> Clip:
+    """The clip with duration and rate as its file has them."""
+    duration_s, rate_hz = read_header(inside(root, clip.audio_path))
+    check_duration(clip, duration_s)
+    return clip.model_copy(update={"duration": round(duration_s, 6), "sample_rate": rate_hz})
+
+
+def _limited(clips: list[Clip], request: Request) -> list[Clip]:
     """As many clips of each split as asked, drawn: the first of a sorted source would all have one label."""
     kept: list[Clip] = []
     for split in SPLITS:
@@ -208,24 +122,71 @@ def limit(clips: list[Clip], request: Request) -> list[Clip]:
     return kept
 
 
-def read_source(path: Path, columns: Columns) -> Source:
-    """What a folder, or a list alone, names.
+def _shared_contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
+    """By id, a hash of the file of each clip whose bytes another clip has too.
 
-    Raises:
-        SourceError: when there is no list, or it cannot be used.
+    Only files of one size are opened, and only those with one beginning are read whole.
     """
-    if path.is_file():
-        return _listed(_open_list(path, columns), columns)
-    listing = _find_list(path, columns)
+    paths = {clip.id: root / clip.audio_path for clip in clips}
+    sizes = _alike({name: str(path.stat().st_size) for name, path in paths.items()})
+    beginnings = _alike({name: f"{size} {_beginning(paths[name])}" for name, size in sizes.items()})
+    return _alike({name: files.content_hash(paths[name]) for name in beginnings})
+
+
+def _alike(values: Mapping[str, str]) -> dict[str, str]:
+    """Those that have a value in common with another."""
+    counts = Counter(values.values())
+    return {name: value for name, value in values.items() if counts[value] > 1}
+
+
+def _beginning(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.sha256(stream.read(_BEGINNING_BYTES)).hexdigest()
+
+
+def inside(root: Path, relative: str) -> Path:
+    """The path of a clip's file; BadClip when it leaves the folder."""
+    if "\0" in relative:
+        raise BadClip("path holds a zero byte")
+    try:
+        return files.inside(root, relative)
+    except ValueError as error:
+        raise BadClip(str(error)) from error
+
+
+def read_header(path: Path) -> tuple[float, int]:
+    """Duration in seconds and rate in Hz, without decoding; BadClip when the file has no audio."""
+    if not path.is_file():
+        raise BadClip("a folder, not a file" if path.is_dir() else "no such file")
+    if path.stat().st_size == 0:
+        raise BadClip("empty file")
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        raise BadClip(f"not readable as audio: {error.error_string}") from error
+    if info.frames == 0:
+        raise BadClip("no samples")
+    return info.frames / info.samplerate, info.samplerate
+
+
+def check_duration(clip: Clip, duration_s: float) -> None:
+    if clip.duration is not None and abs(clip.duration - duration_s) > TOLERANCE_S:
+        raise BadClip(f"duration {clip.duration:g} s is stated, the audio has {duration_s:.3f} s")
+
+
+def as_finding(place: str, clip: Clip, reason: str) -> Finding:
+    """A clip's failure; its code follows from the reason, which all readers of audio share."""
+    code = next((code for start, code in _CODES.items() if reason.startswith(start)), "unreadable")
+    return Finding(place, code, reason, clip.id)
+
+
+def find_recordings(path: Path, request: Request) -> Recordings:
+    """What a folder, or a list alone, names; SourceError when there is no list, or it cannot be used."""
+    listing = _open_list(path, request) if path.is_file() else _find_list(path, request)
     if listing is not None:
-        return _listed(listing, columns)
-    if columns.unlabelled:
-        names = files.sorted_names(path, AUDIO_SUFFIXES)
-        rows = ((name, {"audio_path": name}) for name in names)
-        items, findings = collect(rows, dict, (), unlabelled=True)
-        return Source(path, "a folder without a list", items, findings, frozenset(names))
-    source = _label_folders(path, columns)
-    if source is None:
+        return _listed(listing, request)
+    found = _whole_folder(path, request) if request.unlabelled else _label_folders(path, request)
+    if found is None:
         raise SourceError(
             path.name or str(path),
             "no_list",
@@ -233,77 +194,73 @@ def read_source(path: Path, columns: Columns) -> Source:
             f"{METADATA_NAMES[0]} (columns file_name and text), no other .csv, .tsv, .jsonl or .txt with such columns, "
             "and no two folders named after labels",
         )
-    return source
+    return found
 
 
-def _require_path(request: Request) -> Path:
-    if request.path is None:
-        raise CorpusError(f"{request.asked_as}path is empty: it names the folder or the list of your recordings")
-    if not request.path.exists():
-        raise CorpusError(f"{request.asked_as}path: no such file or folder: {request.path}")
-    return request.path
-
-
-def _columns(request: Request) -> Columns:
-    return Columns(request.columns, request.labels, request.unlabelled)
-
-
-def _open_list(path: Path, columns: Columns) -> Listing:
+def _open_list(path: Path, request: Request) -> Listing:
     if not path.name.lower().endswith(LIST_SUFFIXES + JSON_SUFFIXES):
         raise SourceError(path.name, "no_list", f"no list: a list ends in {', '.join(LIST_SUFFIXES)}")
-    return read_listing(path, audio_names=columns.audio_names())
+    return read_listing(path, audio_names=audio_names(request))
 
 
-def _find_list(folder: Path, columns: Columns) -> Listing | None:
+def _find_list(folder: Path, request: Request) -> Listing | None:
     """The list of a folder; a .txt is one when it names audio, as a README does not."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    names = [name for name in names if name != QUARANTINE_NAME]  # what was set aside is no list of what is there
+    names = [name for name in names if name != QUARANTINE_NAME]  # it lists what is not there
     known = [name for name in (MANIFEST_NAME, *METADATA_NAMES) if name in names]
     tables = known[:1] or [name for name in names if name.lower().endswith((".csv", ".tsv", ".jsonl"))]
     texts = [name for name in names if name.lower().endswith(".txt")]
-    undecided = not tables and len(texts) > 1 and not columns.unlabelled
-    if len(tables) > 1 or (undecided and _label_folders(folder, columns) is None):
+    undecided = not tables and len(texts) > 1 and not request.unlabelled
+    if len(tables) > 1 or (undecided and _label_folders(folder, request) is None):
         message = f"several lists: {', '.join(tables or texts)}; give the path of one of them"
         raise SourceError(folder.name or str(folder), "several_lists", message)
     if tables:
-        return _open_list(folder / tables[0], columns)
-    listing = _open_list(folder / texts[0], columns) if len(texts) == 1 else None
-    if listing and {name.lower() for name in listing.columns} & columns.audio_names():
-        return listing
-    return None
+        return _open_list(folder / tables[0], request)
+    listing = _open_list(folder / texts[0], request) if len(texts) == 1 else None
+    names_audio = listing and {name.lower() for name in listing.columns} & audio_names(request)
+    return listing if names_audio else None
 
 
-def _listed(listing: Listing, columns: Columns) -> Source:
-    items, findings = to_items(listing, columns)
-    chosen = columns.resolve(listing)
+def _listed(listing: Listing, request: Request) -> Recordings:
+    chosen = match_columns(listing, request)
+    clips, bad = to_clips(listing.rows, lambda row: rename_columns(row, chosen), request)
+    findings = listing.findings + bad
+    extra = [name for name in listing.columns if name not in chosen.values() and name != "metadata"]
+    if extra:
+        findings.append(Finding(f"{listing.path.name}:1", "extra_column", f"kept as metadata: {', '.join(extra)}"))
     theirs = [chosen[ours] for ours in ("audio_path", "target_path") if ours in chosen]
-    named = (str(row.values[name]) for row in listing.rows for name in theirs if name in row.values)
+    named = (str(row[name]) for row in listing.rows.values() for name in theirs if name in row)
     paths = frozenset(PurePosixPath(name).as_posix() for name in named)
-    return Source(listing.path.parent, f"{listing.path.name}, {listing.form}", items, findings, paths)
+    return Recordings(listing.path.parent, f"{listing.path.name}, {listing.form}", clips, findings, paths)
 
 
-def _label_folders(root: Path, columns: Columns) -> Source | None:
+def _whole_folder(root: Path, request: Request) -> Recordings:
+    names = files.sorted_names(root, AUDIO_SUFFIXES)
+    clips, findings = to_clips({name: name for name in names}, lambda name: {"audio_path": name}, request)
+    return Recordings(root, "a folder without a list", clips, findings, frozenset(names))
+
+
+def _label_folders(root: Path, request: Request) -> Recordings | None:
     """Recordings in folders named after their labels, below folders named after splits where there are such."""
     names = files.sorted_names(root, AUDIO_SUFFIXES)
     tops = {name.split("/")[0] for name in names}
-    splits = bool(tops) and all(top.lower() in SPLIT_SPELLINGS for top in tops)
-    depth = 2 if splits else 1
-    labels = {name.split("/")[depth - 1] for name in names if name.count("/") == depth}
+    form = ("split", "label") if tops and all(top.lower() in SPLIT_SPELLINGS for top in tops) else ("label",)
+    labels = {name.split("/")[-2] for name in names if name.count("/") == len(form)}
     if len(labels) < 2:
         return None
 
-    def values(row: Mapping[str, str]) -> dict[str, str]:
-        *parts, _ = row["audio_path"].split("/")
-        if len(parts) != depth:
-            raise RowError("no_label", f"not in a folder {'SPLIT/LABEL' if splits else 'LABEL'}: it has no label")
-        return {**row, "label": parts[-1]} | ({"split": parts[0]} if splits else {})
+    def values(name: str) -> dict[str, str]:
+        *folders, _ = name.split("/")
+        if len(folders) != len(form):
+            raise RowError("no_label", f"not in a folder {'/'.join(form).upper()}: it has no label")
+        return {"audio_path": name, **dict(zip(form, folders, strict=True))}
 
-    items, findings = collect(((name, {"audio_path": name}) for name in names), values, columns.labels)
-    return Source(root, "a folder for each label", items, findings, frozenset(names))
+    clips, findings = to_clips({name: name for name in names}, values, request)
+    return Recordings(root, "a folder for each label", clips, findings, frozenset(names))
 
 
-def _corpus(fetch: Callable[[Request, Path], Fetched], source: str, about: str) -> Corpus:
-    info = CorpusInfo(
+def _info(source: str, about: str) -> CorpusInfo:
+    return CorpusInfo(
         source=source,
         task="asr, classification",
         about=about,
@@ -322,16 +279,19 @@ def _corpus(fetch: Callable[[Request, Path], Fetched], source: str, about: str) 
         takes=frozenset({"path", "columns", "labels"}),
         needs=frozenset({"path"}),
     )
-    return Corpus(info, fetch)
 
 
-CORPUS = _corpus(
+FOLDER = Corpus(
+    _info(
+        "your folder of recordings with manifest.jsonl, metadata.csv, another list, or a folder for each label",
+        "Your own recordings.",
+    ),
     fetch,
-    "your folder of recordings with manifest.jsonl, metadata.csv, another list, or a folder for each label",
-    "Your own recordings.",
 )
-JSONL = _corpus(
+JSONL = Corpus(
+    _info(
+        "your file of JSON lines; paths count from its folder",
+        "Your own recordings, listed as NeMo and RLVR manifests are.",
+    ),
     fetch_jsonl,
-    "your file of JSON lines; paths count from its folder",
-    "Your own recordings, listed as NeMo and RLVR manifests are.",
 )

@@ -1,14 +1,14 @@
-"""A corpus in Python: samples, the class to derive from, and the loading of registered corpora."""
+"""Corpora in Python: samples, the class to derive from, and the loading of registered corpora."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Audio, Features, Value
 
 from soundraft.audio import io
 from soundraft.corpora import (
@@ -16,11 +16,11 @@ from soundraft.corpora import (
     AudioDataset,
     AudioSample,
     CorpusError,
+    Request,
     list_audio_datasets,
     load_audio_dataset,
-    loading,
-)
-from soundraft.corpora.base import Request
+    make_request,
+)  # fmt: skip
 from soundraft.runtime import UserError
 from tests.conftest import tone
 from tests.corpora import hubs
@@ -55,7 +55,7 @@ def recordings(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_dataset_of_ones_own_iterates_and_loads_once() -> None:
+def test_a_dataset_of_ones_own_loads_once_and_writes_a_line_for_each_sample(tmp_path: Path) -> None:
     mine = Mine()
     assert [sample.text for sample in mine] == ["wörd 0", "wörd 1", "wörd 2"]
     assert len(list(mine)) == len(mine) == 3
@@ -63,33 +63,16 @@ def test_a_dataset_of_ones_own_iterates_and_loads_once() -> None:
     assert mine.loads == 1
     with pytest.raises(TypeError, match="abstract"):
         AudioDataset()  # type: ignore[abstract]
-
-
-def test_the_rlvr_format_line_by_line(tmp_path: Path) -> None:
-    Mine().to_rlvr_format(tmp_path / "deep/x.jsonl")
-    lines = (tmp_path / "deep/x.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(lines[1]) == {
-        "audio_path": "1.wav",
-        "text": "wörd 1",
-        "duration": 0.5,
-        "task": "classification",
+    mine.to_rlvr_format(tmp_path / "deep/x.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "deep/x.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows[1] == {
+        "audio_path": "1.wav", "text": "wörd 1", "duration": 0.5, "task": "classification",
         "metadata": {"speaker": "s1"},
-    }
-    assert len(lines) == 3
-
-
-def test_a_sample_without_a_file_is_named_and_nothing_is_left(tmp_path: Path) -> None:
-    mine = Mine()
+    }  # fmt: skip
     mine.samples.append(AudioSample(None, "x", metadata={"id": "loud"}, audio_array=np.ones(3), sample_rate=8000))
-    (tmp_path / "x.jsonl").write_text("earlier")
-    with pytest.raises(UserError, match="mine: sample loud has no audio_path"):
-        mine.to_rlvr_format(tmp_path / "x.jsonl")
-    assert (tmp_path / "x.jsonl").read_text() == "earlier"
-    assert [path.name for path in tmp_path.iterdir()] == ["x.jsonl"]
-
-
-def test_a_path_may_be_text() -> None:
-    assert AudioSample("a/b.wav", "x").audio_path == Path("a/b.wav")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="sample loud has no audio_path"):
+        mine.to_rlvr_format(tmp_path / "deep/x.jsonl")
+    assert len((tmp_path / "deep/x.jsonl").read_text().splitlines()) == len(list((tmp_path / "deep").iterdir())) + 2
 
 
 def test_a_registered_corpus_is_loaded(recordings: Path, tmp_path: Path) -> None:
@@ -102,6 +85,10 @@ def test_a_registered_corpus_is_loaded(recordings: Path, tmp_path: Path) -> None
     assert {sample.metadata["split"] for sample in load_audio_dataset("folder", "test", path=recordings)} == {"test"}
     assert len(load_audio_dataset("folder", split="train", limit=2, path=str(recordings))) == 2
     assert list((tmp_path / "cache/made").glob("folder*")) == list((tmp_path / "cache/made").glob("*.lock"))
+    (recordings / "metadata.csv").write_text("file_name,text,split\n../up.wav,a,test\n0.wav,b,test\n")
+    with pytest.warns(UserWarning, match=r"folder: 1 rejected.*metadata.csv:2"):
+        dataset = load_audio_dataset("folder", path=recordings)
+    assert ([item.path for item in dataset.rejected], len(dataset)) == (["metadata.csv:2"], 1)
 
 
 def test_the_rlvr_format_is_read_back(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,26 +97,12 @@ def test_the_rlvr_format_is_read_back(recordings: Path, tmp_path: Path, monkeypa
     for path in (recordings, Path("../mine")):
         load_audio_dataset("folder", path=path).to_rlvr_format(tmp_path / "all.jsonl")
         back = load_audio_dataset("jsonl", path=tmp_path / "all.jsonl")
-        told = {(sample.text, sample.duration, str(sample.metadata)) for sample in back}
-        assert told == {(s.text, s.duration, str(s.metadata)) for s in load_audio_dataset("folder", path=path)}
+        read = {(sample.text, sample.duration, str(sample.metadata)) for sample in back}
+        assert read == {(s.text, s.duration, str(s.metadata)) for s in load_audio_dataset("folder", path=path)}
         assert {sample.audio_path for sample in back} == {recordings / f"{number}.wav" for number in range(6)}
     load_audio_dataset("folder", path=recordings).to_rlvr_format(tmp_path / "sub/all.jsonl")
     lines = (tmp_path / "sub/all.jsonl").read_text().splitlines()
     assert {json.loads(line)["audio_path"] for line in lines} == {str(recordings / f"{n}.wav") for n in range(6)}
-
-
-def test_what_is_set_aside_is_told(recordings: Path) -> None:
-    (recordings / "metadata.csv").write_text("file_name,text,split\n../up.wav,a,test\n0.wav,b,test\n")
-    with pytest.warns(UserWarning, match="folder: 1 of the source set aside.*metadata.csv:2: .*leaves its folder"):
-        dataset = load_audio_dataset("folder", path=recordings)
-    assert [item.path for item in dataset.rejected] == ["metadata.csv:2"]
-    assert len(dataset) == 1
-
-
-def test_recordings_as_they_are_are_taken_whole() -> None:
-    request = loading.make_request("fsdd", None, None, config="digits")
-    assert request.clips == {"train": None, "validation": None, "test": None}
-    assert loading.make_request("fsdd", "test", None).clips == {"train": 0, "validation": 0, "test": 400}
 
 
 def test_a_made_corpus_takes_its_numbers_from_params_and_lies_in_the_cache(tmp_path: Path) -> None:
@@ -137,32 +110,30 @@ def test_a_made_corpus_takes_its_numbers_from_params_and_lies_in_the_cache(tmp_p
     for digit in range(3):
         for take in range(12):
             io.write_wav(digits / f"{digit}_ann_{take}.wav", tone(0.1), 8000)
-    dataset = load_audio_dataset("fsdd", split="validation", limit=4, path=digits)
-    assert len(dataset) == 4
-    path = dataset[0].audio_path
-    assert path is not None
-    assert path.is_relative_to(tmp_path / "cache")
-    before = [sample.audio_path.read_bytes() for sample in dataset if sample.audio_path]
-    again = load_audio_dataset("fsdd", split="validation", limit=4, path=digits)
-    assert [sample.audio_path.read_bytes() for sample in again if sample.audio_path] == before
+
+    def load(seed: int = 0) -> list[tuple[Any, ...]]:
+        dataset = load_audio_dataset("fsdd", split="validation", limit=4, path=digits, seed=seed)
+        paths = [sample.audio_path for sample in dataset if sample.audio_path]
+        assert all(path.is_relative_to(tmp_path / "cache") for path in paths)
+        return [(path, path.read_bytes(), sample.text) for path, sample in zip(paths, dataset, strict=True)]
+
+    assert len(load()) == 4
+    assert load() == load()
+    assert not {path for path, *_ in load()} & {path for path, *_ in load(seed=1)}
     assert len(load_audio_dataset("fsdd", "test", path=digits)) == 400
-    other = load_audio_dataset("fsdd", "validation", 4, path=digits, seed=1)
-    assert other[0].audio_path != path
-    assert [sample.text for sample in other] != [sample.text for sample in dataset]
+    as_they_are = make_request("fsdd", None, None, config="digits")
+    assert as_they_are.clips == {"train": None, "validation": None, "test": None}
 
 
 def test_a_corpus_of_the_hub_lies_in_the_cache_and_no_more_than_asked_is_read(tmp_path: Path) -> None:
-    features = Features({"audio": Audio(), "sentence": Value("string"), "client_id": Value("string")})
+    features = hubs.Features({"audio": hubs.Audio(), "sentence": hubs.STRING, "client_id": hubs.STRING})
     rows = [{"audio": hubs.audio(f"{n}.wav"), "sentence": f"s {n}", "client_id": f"c{n}"} for n in range(5)]
     path = hubs.write(tmp_path / "repo", features, {"default": {"train.clean.100": rows[:4], "test": rows[4:]}})
     columns = {"text": "sentence", "speaker": "client_id"}
     dataset = load_audio_dataset("hub", "train.clean.100", 2, path=path, columns=columns)
     assert [(sample.text, sample.metadata["speaker"]) for sample in dataset] == [("s 0", "c0"), ("s 1", "c1")]
-    for sample in dataset:
-        assert sample.audio_path is not None
-        assert sample.audio_path.is_relative_to(tmp_path / "cache")
-        assert sample.audio_path.read_bytes() == rows[0]["audio"]["bytes"]  # type: ignore[index]
-    assert len(list((tmp_path / "cache").rglob("*.wav"))) == 2
+    kept = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*.wav")}
+    assert kept == {sample.audio_path: rows[0]["audio"]["bytes"] for sample in dataset}  # type: ignore[index]
     assert [sample.text for sample in load_audio_dataset("hub", "test", path=path, columns=columns)] == ["s 4"]
 
 
@@ -177,29 +148,29 @@ def test_a_script_without_a_guard_makes_a_corpus(tmp_path: Path, from_stdin: boo
     assert done.stdout.split() == ["1"] + [str(script)] * (not from_stdin), done.stderr
 
 
-def test_a_split_of_the_source_leaves_the_other_splits_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = loading.make_request("folder", "train.clean.100", 7)
+def test_a_split_of_the_source_leaves_the_other_splits_out() -> None:
+    request = make_request("folder", "train.clean.100", 7)
     assert (request.split, request.clips) == ("train.clean.100", {"train": 7, "validation": 0, "test": 0})
-    request = loading.make_request("folder", "dev_other", None)
-    assert request.clips == {"train": 0, "validation": None, "test": 0}
-    with pytest.raises(CorpusError, match="split 'best': give train, validation, test, or a split of the source"):
-        loading.make_request("folder", "best", None)
-    everything = loading.make_request("folder", None, None, path=None)
-    assert everything == Request(clips={"train": None, "validation": None, "test": None})
+    assert make_request("folder", "dev_other", None).clips == {"train": 0, "validation": None, "test": 0}
+    everything = {"train": None, "validation": None, "test": None}
+    assert make_request("folder", None, None, path=None) == Request(clips=everything)  # type: ignore[arg-type]
 
 
-def test_mistakes_name_what_exists() -> None:
+@pytest.mark.parametrize(
+    ("name", "options", "word"),
+    [
+        ("fssd", {}, "did you mean fsdd"),
+        ("folder", {"language": "en"}, "language: folder"),
+        ("folder", {"limit": 0}, "limit 0"),
+        ("folder", {"split": "best"}, "split 'best'"),
+        ("folder", {"role": "start"}, "role: folder"),
+        ("espeak", {"role": "goal"}, "'goal'"),
+    ],
+)
+def test_mistakes_name_what_exists(name: str, options: dict[str, Any], word: str) -> None:
     assert list_audio_datasets() == list(CORPORA)
-    with pytest.raises(CorpusError, match=r"no corpus 'fssd'; did you mean fsdd\? there are espeak, fsdd"):
-        load_audio_dataset("fssd")
-    with pytest.raises(CorpusError, match="language: folder does not take it; it takes columns, labels, path"):
-        load_audio_dataset("folder", path=".", language="en")
-    with pytest.raises(CorpusError, match="limit 0: give a number from 1"):
-        load_audio_dataset("folder", path=".", limit=0)
-    with pytest.raises(CorpusError, match="no role 'goal'; there are start, target"):
-        load_audio_dataset("espeak", role="goal")
-    with pytest.raises(CorpusError, match="role: folder does not take it; espeak does"):
-        load_audio_dataset("folder", path=".", role="start")
+    with pytest.raises(CorpusError, match=word):
+        load_audio_dataset(name, path=".", **options)
 
 
 def test_the_package_is_imported_without_anything_heavy() -> None:

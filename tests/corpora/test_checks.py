@@ -1,0 +1,272 @@
+"""What is wrong with recordings, what splits share, and what a corpus consists of, each counted by hand."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from soundraft.audio import io
+from soundraft.corpora import checks, recordings
+from soundraft.corpora.base import CorpusError, Request, copy_in
+from soundraft.corpora.checks import Check, Finding, validate
+from soundraft.manifest import Clip
+from soundraft.runtime import UserError
+from tests.conftest import tone
+from tests.corpora.test_archive import zipped
+
+ALL: dict[Any, int | None] = {"train": None, "validation": None, "test": None}
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    root = tmp_path / "mine"
+    for index in range(12):
+        io.write_wav(root / f"clips/{index}.wav", tone(frequency_hz=200 + 10 * index), 8000)
+    return root
+
+
+def write(root: Path, *rows: str, name: str = "metadata.csv") -> Path:
+    (root / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return root
+
+
+def found(findings: list[Finding]) -> list[tuple[str, str, str]]:
+    return [(item.place, item.code, item.severity) for item in findings]
+
+
+def good(*, skip: int = 0) -> list[str]:
+    return [f"clips/{index}.wav,text {index},s{index}" for index in range(skip, 12)]
+
+
+def test_every_kind_of_bad_line(mine: Path) -> None:
+    assert validate(write(mine, "file_name,text,speaker", *good())) == []
+    io.write_wav(mine / "clips/0.wav", tone(rate_hz=16000), 16000)
+    shutil.copy(mine / "clips/1.wav", mine / "clips/copy.wav")
+    (mine / "clips/empty.wav").write_bytes(b"")
+    whole = (mine / "clips/2.wav").read_bytes()
+    (mine / "clips/cut.wav").write_bytes(whole[: len(whole) // 2])
+    io.write_wav(mine / "clips/unlisted.wav", tone(0.3), 8000)
+    write(
+        mine,
+        "id,file_name,text,speaker,split,duration,mood",
+        *(f"{index},clips/{index}.wav,text {index},s{index},train,0.5,good" for index in range(8)),
+        "8,clips/copy.wav,other text,s8,train,,good",
+        "9,clips/empty.wav,x,s9,train,,good",
+        "10,clips/cut.wav,x,s9,train,,good",
+        "11,clips/gone.wav,x,s9,train,,good",
+        "3,clips/8.wav,x,s9,train,,good",
+        "12,clips/9.wav,x,s9,sometimes,,good",
+        "13,clips/10.wav,,s9,train,,good",
+        "14,clips/11.wav,x,s1,test,,good",
+        "15,../up.wav,x,s9,train,,good",
+        "16,/abs.wav,x,s9,train,,good",
+        "17,clips/3.wav,x,s9,train,0.56,good",
+        "18,clips/4.wav,x,s9",
+    )
+    findings = validate(mine)
+    assert found(findings) == [
+        ("clips/unlisted.wav", "unlisted_file", "warning"),
+        ("mine", "empty_split", "warning"),
+        ("metadata.csv:1", "extra_column", "warning"),
+        ("metadata.csv:2", "mixed_rates", "warning"),
+        ("metadata.csv:10", "duplicate_audio", "warning"),
+        ("metadata.csv:11", "no_samples", "error"),
+        ("metadata.csv:12", "unreadable", "error"),
+        ("metadata.csv:13", "no_file", "error"),
+        ("metadata.csv:14", "duplicate_id", "error"),
+        ("metadata.csv:15", "unknown_split", "error"),
+        ("metadata.csv:16", "empty_annotation", "error"),
+        ("metadata.csv:17", "divided_speaker", "warning"),
+        ("metadata.csv:18", "path_leaves", "error"),
+        ("metadata.csv:19", "path_leaves", "error"),
+        ("metadata.csv:20", "duration", "error"),
+        ("metadata.csv:21", "column_count", "error"),
+    ]
+    messages = {item.place: item.message for item in findings}
+    assert "mood" in messages["metadata.csv:1"]
+    assert "16000 Hz" in messages["metadata.csv:2"]
+    assert "metadata.csv:3" in messages["metadata.csv:10"]
+    assert "s1" in messages["metadata.csv:17"]
+    # what fetch rejects are the errors; a file that is cut short is found when s1 decodes it
+    fetched = recordings.fetch(Request(path=mine, clips=ALL), mine)
+    errors = {item.place for item in findings if item.severity == "error"}
+    assert {bad.path for bad in copy_in(fetched, mine.parent / "out").rejected} == errors - {"metadata.csv:12"}
+
+
+@pytest.mark.parametrize(
+    ("data", "place", "code"),
+    [
+        (b"file_name,text\nclips/0.wav,K\xe4se\n", "metadata.csv:2", "encoding"),
+        ("file_name,text\nclips/0.wav,x\n".encode("utf-16"), "metadata.csv:1", "encoding"),
+        (b"file_name,words\nclips/0.wav,x\n", "metadata.csv:1", "missing_column"),
+        (b"sound,text\nclips/0.wav,x\n", "metadata.csv:1", "missing_column"),
+        (b'file_name,text\nclips/0.wav,"x\n', "metadata.csv:2", "quotes"),
+        (b"file_name,text,text\n", "metadata.csv:1", "duplicate_column"),
+        (b"", "metadata.csv", "empty_list"),
+    ],
+)
+def test_lists_that_cannot_be_used(data: bytes, place: str, code: str, mine: Path) -> None:
+    (mine / "metadata.csv").write_bytes(data)
+    assert found(validate(mine)) == [(place, code, "error")]
+    with pytest.raises(CorpusError, match=f"^{place}: "):
+        recordings.fetch(Request(path=mine), mine)
+
+
+def test_validate_takes_the_options_of_fetch(mine: Path) -> None:
+    write(mine, "file_name,kind", *(f"clips/{index}.wav,{'dog' if index else 'cow'}" for index in range(12)))
+    assert [item.code for item in validate(mine)] == ["missing_column"]
+    findings = validate(mine, columns={"label": "kind"}, labels=["dog"])
+    assert found(findings) == [("metadata.csv:2", "unknown_label", "error")]
+    assert found(validate(mine, columns={"label": "sort"})) == [("metadata.csv:1", "missing_column", "error")]
+
+
+def test_lists_alone_folders_without_one_and_archives(mine: Path, tmp_path: Path) -> None:
+    rows = ['{"audio_filepath": "clips/0.wav", "text": "a", "offset": 1.5}', "{", '{"audio_filepath": "clips/1.wav"}']
+    write(mine, *rows, '{"audio_filepath": "clips/2.wav", "text": "a", "source": 1}', name="m.jsonl")
+    assert found(validate(mine / "m.jsonl")) == [
+        ("m.jsonl", "empty_split", "warning"),
+        ("m.jsonl", "empty_split", "warning"),
+        ("m.jsonl:1", "extra_column", "warning"),
+        ("m.jsonl:1", "offset", "error"),
+        ("m.jsonl:2", "not_json", "error"),
+        ("m.jsonl:3", "empty_annotation", "error"),
+    ]
+    assert [item.code for item in validate(tmp_path / "nowhere")] == ["no_file"]
+    assert found(validate(mine / "clips")) == [("clips", "no_list", "error")]
+    write(mine, "file_name,text,speaker", *good(skip=1), "clips/gone.wav,x,s1")
+    packed = Path(shutil.make_archive(str(tmp_path / "mine"), "zip", tmp_path, "mine"))
+    assert found(validate(packed)) == [
+        ("clips/0.wav", "unlisted_file", "warning"),
+        ("metadata.csv:13", "no_file", "error"),
+    ]
+    slip = zipped(tmp_path / "slip.zip", ("../a.wav", b"1"), ("b.wav", b"1"), ("/c.wav", b"1"))
+    assert [item.code for item in validate(slip)] == ["path_leaves", "path_leaves"]
+    (tmp_path / "bad.zip").write_bytes(b"nothing")
+    assert found(validate(tmp_path / "bad.zip")) == [("bad.zip", "bad_archive", "error")]
+    assert found(validate(zipped(tmp_path / "empty.zip"))) == [("empty.zip", "no_list", "error")]
+
+
+def corpus(root: Path, *rows: dict[str, Any]) -> list[Clip]:
+    """A clip and its file for each row; every file sounds different."""
+    for number in range(len(rows)):
+        io.write_wav(root / f"{number}.wav", tone(0.1, frequency_hz=300 + 50 * number), 8000)
+    return [Clip(**({"id": str(number), "audio_path": f"{number}.wav"} | row)) for number, row in enumerate(rows)]
+
+
+def compared(clips: list[Clip], root: Path, texts: bool = False) -> dict[str, Check]:
+    made, unreadable = checks.examine(clips, root, texts=texts)
+    assert not unreadable
+    return {check.kind: check for check in made}
+
+
+def test_a_speaker_or_a_source_in_two_splits(tmp_path: Path) -> None:
+    clips = corpus(
+        tmp_path,
+        {"split": "test", "speaker": "ann", "metadata": {"source": 7}},
+        {"split": "train", "speaker": "ann"},
+        {"split": "train", "speaker": "bob", "metadata": {"source": 8}},
+        {"split": "train", "speaker": "ann", "metadata": {"source": 7}},
+        {"split": "validation", "speaker": "cid"},
+    )
+    by_kind = compared(clips, tmp_path)
+    assert by_kind["speaker"].leaks == {"ann": {"train": ["1", "3"], "test": ["0"]}}
+    assert list(by_kind["speaker"].leaks["ann"]) == ["train", "test"]
+    assert (by_kind["speaker"].known, by_kind["speaker"].different) == (5, {"train": 2, "validation": 1, "test": 1})
+    assert by_kind["source"].leaks == {"7": {"train": ["3"], "test": ["0"]}}
+    assert by_kind["source"].known == 3
+    assert (by_kind["audio"].leaks, by_kind["audio"].known) == ({}, 5)
+    assert "text" not in by_kind
+
+
+def test_the_same_sound_in_two_files_whatever_their_format(tmp_path: Path) -> None:
+    clips = corpus(tmp_path, *({"split": split} for split in ("train", "test", "validation", "train")))
+    samples = np.rint(tone(0.1, frequency_hz=300) * 32768).astype(np.int16)
+    soundfile.write(tmp_path / "1.wav", samples, 8000, format="FLAC")
+    assert (tmp_path / "1.wav").read_bytes() != (tmp_path / "0.wav").read_bytes()
+    io.write_wav(tmp_path / "2.wav", tone(0.1, frequency_hz=300), 16000)  # the same samples, faster
+    (tmp_path / "3.wav").write_bytes((tmp_path / "0.wav").read_bytes())
+    audio = compared(clips, tmp_path)["audio"]
+    assert list(audio.leaks.values()) == [{"train": ["0", "3"], "test": ["1"]}]
+    assert audio.different == {"train": 1, "validation": 1, "test": 1}
+    soundfile.write(tmp_path / "0.wav", samples[:16], 8000)  # not the mono file with its samples in a row
+    soundfile.write(tmp_path / "1.wav", samples[:16].reshape(8, 2), 8000)
+    assert compared(clips, tmp_path)["audio"].leaks == {}
+
+
+def test_texts_only_where_asked_and_without_case_and_punctuation(tmp_path: Path) -> None:
+    texts = [("train", "Good morning."), ("test", "good  MORNING"), ("validation", "good evening"), ("train", None)]
+    check = compared(corpus(tmp_path, *({"split": s, "text": text} for s, text in texts)), tmp_path, texts=True)["text"]
+    assert check.leaks == {"good morning": {"train": ["0"], "test": ["1"]}}
+    assert check.known == 3
+
+
+def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
+    clips = corpus(tmp_path, {"split": "train"}, {"split": "test"}, {"split": "test"})
+    (tmp_path / "1.wav").write_bytes(b"")
+    (tmp_path / "2.wav").unlink()
+    made, unreadable = checks.examine(clips, tmp_path, texts=False)
+    assert [(bad.id, bad.reason) for bad in unreadable] == [("1", "empty file"), ("2", "no such file")]
+    assert next(check for check in made if check.kind == "audio").known == 1
+    with pytest.raises(UserError, match="1 of 1 clips have no split"):
+        checks.examine(corpus(tmp_path, {}), tmp_path, texts=False)
+
+
+def measured(root: Path) -> list[Clip]:
+    """Three clips that state their duration, and one whose header must be read."""
+    io.write_wav(root / "d.wav", tone(0.5, 16000), 16000)
+    rows: list[tuple[Any, ...]] = [
+        ("a", "train", "one two two", "ann", 1.0, 8000),
+        ("b", "train", "two three", "bob", 3.0, 8000),
+        ("c", "train", None, "bob", 8.0, 8000),
+        ("d", "test", "one", "cid", None, None),
+    ]
+    return [
+        Clip(id=name, audio_path=f"{name}.wav", split=split, text=text, speaker=who, duration=seconds, sample_rate=rate)
+        for name, split, text, who, seconds, rate in rows
+    ]
+
+
+def test_each_number_of_the_statistics(tmp_path: Path) -> None:
+    made, unreadable = checks.measure(measured(tmp_path), tmp_path)
+    assert not unreadable
+    assert list(made) == ["train", "test", "all"]
+    train = made["train"]
+    assert (train.clips, train.vocabulary, train.words.tolist()) == (3, 3, [3, 2])
+    assert train.durations.tolist() == [1.0, 3.0, 8.0]
+    assert (train.speakers, train.rates, train.labels) == ({"bob": 2, "ann": 1}, {8000: 3}, {})
+    assert (made["test"].durations.tolist(), made["test"].rates) == ([0.5], {16000: 1})
+    assert (made["all"].clips, made["all"].vocabulary, made["all"].words.sum()) == (4, 3, 6)
+    table = checks.table(made)
+    assert table[1] == ("train", "3", "0.00", "1.00 s", "3.00 s", "8.00 s", "5", "3", "–", "2", "8 kHz")
+    assert table[3][-1] == "8 kHz, 16 kHz"
+    assert checks.labels_table(made, 5) == []
+    assert checks.splits_of(made) == ["train", "test"]
+
+
+def test_labels_several_for_a_clip_and_the_most_frequent_first(tmp_path: Path) -> None:
+    known: dict[str, Any] = {"duration": 1.0, "sample_rate": 8000}
+    given = [
+        Clip(id="a", audio_path="a.wav", split="train", label="dog", **known),
+        Clip(id="b", audio_path="b.wav", split="test", label="cat", metadata={"all_labels": ["cat", "dog"]}, **known),
+        Clip(id="c", audio_path="c.wav", split="test", label="rain", **known),
+    ]
+    made, _ = checks.measure(given, tmp_path)
+    assert checks.labels_table(made, 2) == [
+        ("label", "train", "test", "all"), ("dog", "1", "1", "2"), ("cat", "–", "1", "1"), ("and 1 more", "", "", ""),
+    ]  # fmt: skip
+    assert list(checks.measure([Clip(id="a", audio_path="a.wav", **known)], tmp_path)[0]) == ["no split"]
+
+
+def test_what_cannot_be_read_is_named_and_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(b"RIFF junk")
+    given = [*measured(tmp_path), *(Clip(id=name, audio_path=f"{name}.wav", split="test") for name in ("x", "gone"))]
+    made, unreadable = checks.measure(given, tmp_path)
+    assert [item.path for item in unreadable] == ["x.wav", "gone.wav"]
+    assert made["test"].clips == 1
+    with pytest.raises(UserError, match=r"gone\.wav: no such file"):
+        checks.measure(given[-1:], tmp_path)
+    with pytest.raises(UserError, match="no clips to measure"):
+        checks.measure([], tmp_path)
