@@ -87,15 +87,15 @@ def test_the_pipeline_is_the_nearest_dvc_above(tmp_path: Path) -> None:
     assert tracking._pipeline_process() == psutil.Process(os.getpid())
 
 
-def test_an_unreachable_server_is_told_once_and_costs_seconds(
+def test_an_unreachable_server_is_reported_once_and_costs_seconds(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with tracking.stage_run("train", {}) as tracker:
         tracker.metrics({"loss": 1.0})
         tracker.metrics({"loss": 2.0})
-    told = capsys.readouterr().err
-    assert told.count("train: tracking stops here, results are not affected") == 1
+    said = capsys.readouterr().err
+    assert said.count("train: tracking stops here, results are not affected") == 1
     assert not (repository / tracking.DATABASE).exists()
 
 
