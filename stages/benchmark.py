@@ -8,24 +8,26 @@ from pathlib import Path
 
 from soundraft import files, stage
 from soundraft.params import load_params
-from soundraft.tasks import asr, classification
+from soundraft.tasks import measure, steps
+from soundraft.tasks.base import task_of
 from soundraft.tracking import stage_run
 
 MODEL = Path("models/base")
 DATASET = Path("data/dataset")
 OUT = Path("reports/benchmark")
 MACHINE_OUT = Path("reports/machine/benchmark.json")
-BASELINES = {"asr": asr.baseline, "classification": classification.baseline}
 
 
 def main() -> None:
     params = load_params()
+    task = task_of(params)
+    data = steps.dataset_of(task, DATASET, ("validation",))
     with stage_run("benchmark", params.leaves()) as tracker, files.building(OUT) as out:
-        quality, machine, told = BASELINES[params.task](params, MODEL, DATASET)
+        quality, speed, summary = measure.benchmark(task, data, MODEL)
         files.write_json(out / "metrics.json", quality)
-        files.write_json(MACHINE_OUT, machine)
-        tracker.metrics(quality | machine)
-    print(f"benchmark: {told}")
+        files.write_json(MACHINE_OUT, speed)
+        tracker.metrics(quality | speed)
+    print(f"benchmark: {summary}")
 
 
 if __name__ == "__main__":

@@ -18,26 +18,25 @@ CONTROLS = ("sft", "self_training", "random")
 
 def main(number: int) -> None:
     from soundraft.params import load_params
-    from soundraft.tasks import asr, classification, steps
+    from soundraft.tasks import steps
+    from soundraft.tasks.base import task_of
     from soundraft.tracking import stage_run
 
     params = load_params()
-    rules = {"asr": asr.rules, "classification": classification.rules}[params.task](params, DATASET)
-    rules = rules.of_controls()
+    task = task_of(params)
+    data = steps.dataset_of(task, DATASET, ("train", "validation"))  # features are made once for all of them
     with (
         stage_run(f"controls {number:02d}", params.leaves()) as tracker,
         distributed.building(CHAIN / f"{number:02d}") as out,
     ):
-        previous = {name: BASE if number == 1 else CHAIN / f"{number - 1:02d}" / name for name in CONTROLS}
-        # all of them take the same features
-        inputs = steps.load_inputs(DATASET, rules.subject.load_model(previous[CONTROLS[0]]), rules, cycle=number)
         for control in CONTROLS:
-            metrics, _ = steps.improve(
-                previous[control], out / control, inputs, rules, algorithm=control, cycle=number, base=BASE
+            previous = BASE if number == 1 else CHAIN / f"{number - 1:02d}" / control
+            metrics, _, summary = steps.cycle(
+                task, data, previous, out / control, number=number, base=BASE, control=control
             )
             tracker.metrics({f"{control}/{key}": value for key, value in metrics.items()}, step=number)
             if distributed.is_main():
-                print(steps.describe(rules, control, number, metrics))
+                print(summary)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,23 @@ from pathlib import Path
 
 from soundraft import files, stage
 from soundraft.params import load_params
-from soundraft.tasks import asr, classification
+from soundraft.tasks import measure, steps
+from soundraft.tasks.base import task_of
 from soundraft.tracking import stage_run
 
 MODELS = Path("models")
 DATASET = Path("data/dataset")
 OUT = Path("reports/evaluate")
-EVALUATIONS = {"asr": asr.evaluate, "classification": classification.evaluate}
 
 
 def main() -> None:
     params = load_params()
+    task = task_of(params)
+    data = steps.dataset_of(task, DATASET, ("train", "test"))
     with stage_run("evaluate", params.leaves(), last=True) as tracker, files.building(OUT) as out:
-        told = EVALUATIONS[params.task](params, MODELS, DATASET, out, tracker)
+        _, summary = measure.evaluate(task, data, measure.pipeline_models(params, MODELS), out, tracker)
         left = ", ".join(sorted(path.name for path in out.iterdir()))
-    print(f"\n{told}\n\nevaluate: {OUT}/ has {left}")
+    print(f"\n{summary}\n\nevaluate: {OUT}/ has {left}")
 
 
 if __name__ == "__main__":

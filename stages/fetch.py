@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import get_args
 
 from soundraft import corpora, files, runtime, stage
 from soundraft.corpora import Fetched, Request
@@ -10,6 +9,7 @@ from soundraft.corpora.base import Role
 from soundraft.manifest import SPLITS
 from soundraft.params import load_params
 from soundraft.params.sections import Params
+from soundraft.params.tasks import TASKS
 from soundraft.runtime import UserError
 from soundraft.tracking import stage_run
 
@@ -19,8 +19,7 @@ OUT = Path("data/raw")
 def main() -> None:
     params = load_params()
     with stage_run("fetch", params.leaves()) as tracker, files.building(OUT) as out:
-        # a classifier starts from the corpus that its cycles go on with
-        for role in ("target",) if params.task == "classification" else get_args(Role):
+        for role in TASKS[params.task].corpora:
             started = time.monotonic()
             name = getattr(params.corpus, role).name
             limit = params.limits.max_bad_fraction

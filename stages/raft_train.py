@@ -16,23 +16,23 @@ DATASET = Path("data/dataset")
 
 def main(number: int) -> None:
     from soundraft.params import load_params
-    from soundraft.tasks import asr, classification, steps
+    from soundraft.tasks import steps
+    from soundraft.tasks.base import task_of
     from soundraft.tracking import stage_run
 
     params = load_params()
-    rules = {"asr": asr.rules, "classification": classification.rules}[params.task](params, DATASET)
+    task = task_of(params)
+    data = steps.dataset_of(task, DATASET, ("train", "validation"))
     previous = BASE if number == 1 else CHAIN / f"{number - 1:02d}"
     with (
         stage_run(f"raft {number:02d}", params.leaves()) as tracker,
         distributed.building(CHAIN / f"{number:02d}") as out,
     ):
-        inputs = steps.load_inputs(DATASET, rules.subject.load_model(previous), rules, cycle=number)
-        algorithm = params.train.algorithm
-        metrics, details = steps.improve(previous, out, inputs, rules, algorithm=algorithm, cycle=number, base=BASE)
+        metrics, details, summary = steps.cycle(task, data, previous, out, number=number, base=BASE)
         tracker.metrics(metrics | details, step=number)
         tracker.file(out / "rollouts.parquet")
     if distributed.is_main():
-        print(steps.describe(rules, algorithm, number, metrics))
+        print(summary)
 
 
 if __name__ == "__main__":

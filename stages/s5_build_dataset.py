@@ -15,6 +15,7 @@ from soundraft.dataset.build import Form
 from soundraft.dataset.rows import Sources
 from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import load_params
+from soundraft.params.tasks import TASKS
 from soundraft.tracking import stage_run
 
 AUDIO = Path("data/normalized")
@@ -26,7 +27,7 @@ OUT = Path("data/dataset")
 
 def pipeline() -> None:
     params = load_params()
-    checkpoint = params.encodec.checkpoint
+    task, checkpoint = TASKS[params.task], params.encodec.checkpoint
     # of a local folder only the name: a card may be published
     codec = "@".join(
         filter(None, (Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint, params.encodec.revision))
@@ -35,14 +36,14 @@ def pipeline() -> None:
         for audio in files.folders(AUDIO):
             name = audio.name
             sources = Sources(TOKENS / name, SIDECARS / name, audio, audio / MANIFEST_NAME)
-            form = Form(name, params.dataset.materialize, codec=codec, needs_text=params.task == "asr", all_splits=True)
+            form = Form(name, params.dataset.materialize, codec=codec, needs_text=task.needs_text, all_splits=True)
             done = build.build_dataset(
                 sources, out / name, form, max_bad_fraction=params.limits.max_bad_fraction,
                 home=OUT / name, audited=AUDIT / f"{name}.json",
             )  # fmt: skip
             tracker.metrics({f"{name}_{split}": facts.clips for split, facts in done.splits.items()})
             tell(name, done)
-        if params.task == "classification":  # a classifier starts from the corpus that its cycles go on with
+        if "start" not in task.corpora:  # the start model learns the corpus that its cycles go on with
             shutil.copytree(out / "target", out / "start")
 
 

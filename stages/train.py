@@ -1,4 +1,4 @@
-"""train: the supervised start → models/base/.
+"""train: the start model → models/base/.
 
 For speech recognition `AutoModelForCTC` and `AutoProcessor` load it; `model.checkpoint: scratch` builds a small network
 and trains it on corpus.start, `train.epochs: 0` takes a pretrained checkpoint as it is. A classifier learns the train
@@ -7,23 +7,24 @@ split of corpus.target, as the section `classification` says.
 
 from pathlib import Path
 
-from soundraft import distributed, runtime, stage
+from soundraft import distributed, stage
 from soundraft.params import load_params
-from soundraft.tasks import asr, classification
+from soundraft.tasks import steps
+from soundraft.tasks.base import task_of
 from soundraft.tracking import stage_run
 
-DATASET = Path("data/dataset/start")
+DATASET = Path("data/dataset")
 OUT = Path("models/base")
-STARTS = {"asr": asr.start, "classification": classification.start}
 
 
 def main() -> None:
     params = load_params()
+    task = task_of(params)
+    data = steps.dataset_of(task, DATASET, ("train", "validation"), for_start=True)
     with stage_run("train", params.leaves()) as tracker, distributed.building(OUT) as out:
-        runtime.seed_torch(params.seed)
-        done = STARTS[params.task](params, DATASET, out, tracker)
+        summary = steps.start(task, data, out, tracker)
     if distributed.is_main():
-        print(f"train: {OUT}: {done}")
+        print(f"train: {OUT}: {summary}")
 
 
 if __name__ == "__main__":

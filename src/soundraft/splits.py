@@ -1,8 +1,10 @@
-"""Which split a clip belongs to when its source does not say, and which one an official fold is."""
+"""Every rule that puts clips into splits: by group, as a stream is read, official folds, as declared, fold by fold."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any, Literal, Protocol, get_args
 
 from soundraft import runtime
 from soundraft.manifest import SPLITS, Clip, Split
@@ -11,32 +13,53 @@ from soundraft.runtime import UserError
 
 HELD_OUT_SHARE: Mapping[Split, float] = {"test": 0.1, "validation": 0.1}
 
-Group = list[Clip]
 Kind = Literal["speaker", "source", "text", "audio", "content"]
 Key = tuple[Kind, str]
 
 
 def assign_splits(clips: Sequence[Clip], seed: int, contents: Mapping[str, str] | None = None) -> list[Clip]:
-    """The clips in their order, each with a split: the given one, else that of its group.
-
-    A group is what must not be divided: clips that share a speaker, a source recording (`metadata["source"]`) or a
-    file, also by way of a third clip; for speech recognition, clips without speaker and source share their text. A
-    group with a given split stays there (with several: in the first of train, validation, test). The others stand in
-    an order drawn by the hash of their name: test takes them from its front and validation from its back until each
-    has about a tenth of all clips, so that a new clip moves at most the group at each border. With three groups or
-    more no split is empty.
+    """The clips of a manifest in their order, each with a split, as `group_splits` has it.
 
     Args:
-        contents: by id, a hash of the audio of those clips that share it with another: they are tied too.
+        contents: by id, a hash of the audio, of the clips that share it with another one, and of those of which neither
+            speaker, source nor text is known.
     """
-    groups = _groups(clips, contents or {})
-    chosen = {key: _given_split(group) for key, group in groups.items()}
-    sizes = Counter(clip.split or chosen[key] for key, group in groups.items() if chosen[key] for clip in group)
-    free = {key: len(group) for key, group in groups.items() if chosen[key] is None}
-    order = sorted(free, key=lambda key: (runtime.derive_seed("split", seed, *key), key))
-    drawn = _hold_out(order, free, sizes)
-    by_id = {clip.id: chosen[key] or drawn[key] for key, group in groups.items() for clip in group}
-    return [clip if clip.split else clip.model_copy(update={"split": by_id[clip.id]}) for clip in clips]
+    keys = [clip_keys(clip, contents or {}) for clip in clips]
+    splits = group_splits(keys, [clip.split for clip in clips], seed=seed)
+    return [
+        clip if clip.split else clip.model_copy(update={"split": split})
+        for clip, split in zip(clips, splits, strict=True)
+    ]
+
+
+def group_splits(
+    keys: Sequence[Sequence[Key]],
+    given: Sequence[Split | None],
+    *,
+    seed: int,
+    shares: Mapping[Split, float] = HELD_OUT_SHARE,
+) -> list[Split]:
+    """A split for each clip: the given one, else that of its group. The rule wherever the user asks for no other.
+
+    A group is what must not be divided: clips that share a speaker, a source recording or their audio, also by way of a
+    third clip; without speaker and source, clips that share their text. A group with a given split stays there (with
+    several: in the first of train, validation, test). The others stand in an order drawn by the hash of their name:
+    test takes them from its front and validation from its back until each has its share of all clips, so that a new
+    clip moves at most the group at each border. With three groups or more no split is empty. What the clips are
+    called, and in what order or form they are listed, changes nothing.
+
+    Args:
+        keys: of each clip what ties it to others, the most telling first.
+        shares: of the splits that are held out.
+    """
+    groups = _tied(keys)
+    chosen = {name: _given_split({given[place] for place in places}) for name, places in groups.items()}
+    sizes = Counter(given[place] or chosen[name] for name, places in groups.items() if chosen[name] for place in places)
+    free = {name: len(places) for name, places in groups.items() if chosen[name] is None}
+    order = sorted(free, key=lambda name: (runtime.derive_seed("split", seed, *name), name))
+    drawn = _hold_out(order, free, sizes, shares)
+    of_place = {place: chosen[name] or drawn[name] for name, places in groups.items() for place in places}
+    return [split or of_place[place] for place, split in enumerate(given)]
 
 
 def hashed_split(seed: int, group: Key) -> Split:
@@ -67,11 +90,11 @@ def fold_split(fold: int, test_fold: int, folds: int) -> Split:
     return "validation" if fold == test_fold % folds + 1 else "train"
 
 
-def group_keys(clip: Clip, contents: Mapping[str, str]) -> list[Key]:
-    """What ties a clip to others, the most telling first."""
+def clip_keys(clip: Clip, contents: Mapping[str, str]) -> list[Key]:
+    """What ties a clip of a manifest to others, the most telling first."""
     text = clip.text if clip.task == "asr" else None
-    keys = [*origin_keys(clip.speaker, clip.metadata.get("source"), text), ("audio", clip.audio_path)]
-    return [*keys, ("content", contents[clip.id])] if clip.id in contents else keys
+    keys = origin_keys(clip.speaker, clip.metadata.get("source"), text)
+    return [*keys, ("content", contents[clip.id]) if clip.id in contents else ("audio", clip.audio_path)]
 
 
 def origin_keys(speaker: str | None, source: object, text: str | None) -> list[Key]:
@@ -86,8 +109,8 @@ def origin_keys(speaker: str | None, source: object, text: str | None) -> list[K
     return keys
 
 
-def _groups(clips: Sequence[Clip], contents: Mapping[str, str]) -> dict[Key, Group]:
-    """Clips that are tied to each other, by the name of the group: the first of its most telling keys."""
+def _tied(keys: Sequence[Sequence[Key]]) -> dict[Key, list[int]]:
+    """Places of clips that are tied to each other, by the name of the group: the first of its most telling keys."""
     parents: dict[Key, Key] = {}
 
     def root(key: Key) -> Key:
@@ -95,17 +118,16 @@ def _groups(clips: Sequence[Clip], contents: Mapping[str, str]) -> dict[Key, Gro
             parents[key] = key = parents[parents[key]]
         return key
 
-    keys = [group_keys(clip, contents) for clip in clips]
     for first, *others in keys:
         for other in others:
             parents[root(other)] = root(first)
-    members: dict[Key, Group] = defaultdict(list)
+    members: dict[Key, list[int]] = defaultdict(list)
     names: dict[Key, Key] = {}
-    for clip, own in zip(clips, keys, strict=True):
-        place = root(own[0])
-        members[place].append(clip)
-        names[place] = min(own[0], names.get(place, own[0]), key=_telling)
-    return {names[place]: group for place, group in members.items()}
+    for place, own in enumerate(keys):
+        group = root(own[0])
+        members[group].append(place)
+        names[group] = min(own[0], names.get(group, own[0]), key=_telling)
+    return {names[group]: places for group, places in members.items()}
 
 
 def _telling(key: Key) -> tuple[int, str]:
@@ -113,13 +135,14 @@ def _telling(key: Key) -> tuple[int, str]:
     return get_args(Kind).index(key[0]), key[1]
 
 
-def _given_split(group: Group) -> Split | None:
-    given = {clip.split for clip in group}
+def _given_split(given: Set[Split | None]) -> Split | None:
     return next((split for split in SPLITS if split in given), None)
 
 
-def _hold_out(order: list[Key], free: Mapping[Key, int], sizes: Counter[Split | None]) -> dict[Key, Split]:
-    """Who of the free groups is held out; the rest is train.
+def _hold_out(
+    order: list[Key], free: Mapping[Key, int], sizes: Counter[Split | None], shares: Mapping[Split, float]
+) -> dict[Key, Split]:
+    """Which of the free groups are held out; the rest is train.
 
     Args:
         order: their names.
@@ -127,53 +150,40 @@ def _hold_out(order: list[Key], free: Mapping[Key, int], sizes: Counter[Split | 
         sizes: how many clips each split has already.
     """
     total = sum(free.values()) + sum(sizes.values())
-    most = _most(sorted(free.values()), total)
-    queue = deque(key for key in order if free[key] <= most)
+    most = _most(sorted(free.values()), min(shares.values()) * total)
+    queue = deque(name for name in order if free[name] <= most)
     spare = 0 if sizes["train"] or len(queue) < len(order) else 1  # the one that must be left for train
     drawn: dict[Key, Split] = dict.fromkeys(order, "train")
     counts = sizes.copy()
-    for split in _turns():
-        wanted = {name for name in HELD_OUT_SHARE if len(queue) > spare and _has_room(name, counts, queue, free, total)}
+
+    def has_room(split: Split) -> bool:
+        """Whether the next group brings a split nearer to its share, or it has none yet."""
+        following = free[queue[0 if split == "test" else -1]]
+        return counts[split] == 0 or counts[split] + following / 2 <= shares[split] * total
+
+    for split in cycle(shares):
+        wanted = {each for each in shares if len(queue) > spare and has_room(each)}
         if not wanted:
-            return drawn
+            break
         if split in wanted:
-            key = queue.popleft() if split == "test" else queue.pop()
-            drawn[key] = split
-            counts[split] += free[key]
+            name = queue.popleft() if split == "test" else queue.pop()
+            drawn[name] = split
+            counts[split] += free[name]
     return drawn
 
 
-def _turns() -> Iterator[Split]:
-    while True:
-        yield from HELD_OUT_SHARE
-
-
-def _end(split: Split) -> int:
-    return 0 if split == "test" else -1
-
-
-def _has_room(
-    split: Split, counts: Counter[Split | None], queue: deque[Key], free: Mapping[Key, int], total: int
-) -> bool:
-    """Whether the next group brings a split nearer to its share, or it has none yet."""
-    return counts[split] == 0 or counts[split] + free[queue[_end(split)]] / 2 <= HELD_OUT_SHARE[split] * total
-
-
-def _most(ascending: list[int], total: int) -> float:
+def _most(ascending: list[int], share: float) -> float:
     """The largest group that is held out, in clips: a larger one is train's, as long as two others are left."""
     second = ascending[min(1, len(ascending) - 1)] if ascending else 0
-    return max(min(HELD_OUT_SHARE.values()) * total, 2 * second)
-
-
-# Our splits drawn out of one split of a source while it is read.
-#
-# A clip's split depends on the seed and its group alone. So it is the same however much of the source is read, and
-# what one request takes for training no other one takes for its test. A clip that is tied to an earlier one of another
-# split, as by the same recording under two speakers' names, is set aside.
+    return max(share, 2 * second)
 
 
 class Drawing:
-    """The splits of the clips of one split of a source.
+    """Our splits, drawn out of one split of a source while it is read.
+
+    A clip's split depends on the seed and its group alone. So it is the same however much of the source is read, and
+    what one request takes for training no other one takes for its test. A clip that is tied to an earlier one of
+    another split, as by the same recording under two speakers' names, is rejected.
 
     Attributes:
         groups: how many different groups there were so far, of each kind.
@@ -213,3 +223,189 @@ class Drawing:
         text = fields.get("text") if fields["task"] == "asr" else None
         source = fields["metadata"].get("source") if self._by_source else None
         return [*origin_keys(fields.get("speaker"), source, text), ("content", content)]
+
+
+class Described(Protocol):
+    """Clips of which more is known."""
+
+    @property
+    def ids(self) -> list[str]: ...
+
+    def values(self, name: str) -> list[Any]:
+        """The value of each clip, `None` where it is not known; UserError where no clip has one."""
+        ...
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a declaration asks clips to be divided.
+
+    Attributes:
+        kind: random; stratify: each label, or value of `column`, in its share; group: no value of `column` in two
+            splits; fixed: as `column` says.
+        probabilities: shares of train, validation and test.
+    """
+
+    kind: str = "random"
+    probabilities: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    column: str | None = None
+
+    def __str__(self) -> str:
+        shares = "/".join(f"{100 * share:g}" for share in self.probabilities)
+        how = {"group": f"by {self.column}", "stratify": f"stratified by {self.column or 'label'}"}
+        return f"drawn {how.get(self.kind, 'at random')}, {shares}"
+
+
+def draw(clips: Described, rule: SplitRule, *, target: str, seed: int, among: Sequence[Split] = SPLITS) -> list[Split]:
+    """A split for each clip as a rule asks; it depends on the ids and the seed, not on the order of the clips.
+
+    Args:
+        among: the splits that are drawn; their shares are scaled up to 1.
+
+    Raises:
+        UserError: when a split would be empty, or the clips lack what the rule divides by.
+    """
+    shares = {split: share for split, share in zip(SPLITS, rule.probabilities, strict=True) if split in among}
+    shares = {split: share / sum(shares.values()) for split, share in shares.items()}
+    order = _shuffled(clips.ids, seed)
+    if rule.kind == "group":
+        splits = _deal_groups(_known(clips, str(rule.column)), order, shares)
+    elif rule.kind == "stratify":
+        values = [str(value) for value in clips.values(rule.column or target)]
+        order = sorted(order, key=lambda place: values[place])
+        splits = _with_every_value_in_train(_deal(order, shares), order, values)
+    else:
+        splits = _deal(order, shares)
+    empty = [split for split in shares if split not in splits]
+    if empty:
+        raise UserError(f"{len(splits)} clips are too few to draw a {empty[0]} split from")
+    return splits
+
+
+def _shuffled(ids: Sequence[str], seed: int) -> list[int]:
+    """Places in an order that the ids and the seed decide."""
+    return sorted(range(len(ids)), key=lambda place: (runtime.derive_seed("split", seed, ids[place]), ids[place]))
+
+
+def _deal(order: Sequence[int], shares: Mapping[Split, float]) -> list[Split]:
+    """A split for each place, each always within a clip of its share of the places so far."""
+    given: Counter[Split] = Counter()
+    dealt: dict[int, Split] = {}
+    for count, place in enumerate(order, start=1):
+        dealt[place] = max(shares, key=lambda each: shares[each] * count - given[each])
+        given[dealt[place]] += 1
+    return [dealt[place] for place in range(len(order))]
+
+
+def _with_every_value_in_train(splits: list[Split], order: Sequence[int], values: Sequence[str]) -> list[Split]:
+    """The same with a clip in train of each value that was dealt to other splits alone."""
+    trained = {value for value, split in zip(values, splits, strict=True) if split == "train"}
+    first = {values[place]: place for place in reversed(order)}
+    moved = {place for value, place in first.items() if value not in trained}
+    return ["train" if place in moved else split for place, split in enumerate(splits)]
+
+
+def _deal_groups(groups: Sequence[str], order: Sequence[int], shares: Mapping[Split, float]) -> list[Split]:
+    """A split for each place, one for all of a group, the groups in the order in which they come first."""
+    ranked = list(dict.fromkeys(groups[place] for place in order))
+    if len(ranked) < len(shares):
+        raise UserError(f"{len(ranked)} groups are too few for {len(shares)} splits without overlap")
+    sizes, given = Counter(groups), Counter[Split]()
+    of_group: dict[str, Split] = {}
+    for place, group in enumerate(ranked):
+        lacking = [split for split in shares if not given[split]]
+        open_to = lacking if len(ranked) - place <= len(lacking) else list(shares)
+        of_group[group] = max(open_to, key=lambda split: shares[split] * len(groups) - given[split])
+        given[of_group[group]] += sizes[group]
+    return [of_group[group] for group in groups]
+
+
+FoldKind = Literal["official", "speaker", "k"]
+FOLDS = get_args(FoldKind)
+FOLDS_WITH_K = ("k", "speaker")  # those whose number the user can choose
+VALIDATION_SHARE = 0.1  # of the clips that a fold does not test
+
+
+def folds_of(clips: Described, kind: str, *, target: str, k: int | None, seed: int) -> dict[str, list[Split]]:
+    """The trainings of a cross-validation by name, each with a split for every clip: each clip is tested once.
+
+    Validation is a tenth of the clips that are not tested, each label in its share: to hold out one more speaker would
+    take a voice from few, and one speaker's clips say little of which epoch is the best.
+
+    Args:
+        kind: official (the fact `fold`), speaker (each one's clips, or with `k` those of several), k (stratified).
+        k: how many folds; official ones are as many as there are.
+
+    Raises:
+        UserError: when there are too few folds, or clips lack fold or speaker.
+    """
+    if kind not in FOLDS:
+        raise UserError(f"folds: got {kind!r}; there are {', '.join(FOLDS)}")
+    if kind == "official" and k is not None:
+        raise UserError("official folds are as many as the clips have: leave k out")
+    if kind == "k":
+        folds = _stratified(clips, target=target, k=5 if k is None else k, seed=seed)
+    else:
+        folds = _known(clips, "fold" if kind == "official" else "speaker")
+        folds = folds if k is None else _joined(folds, k, seed)
+    names = sorted(set(folds), key=_natural)
+    if len(names) < 2:
+        raise UserError(f"{len(names)} folds by {kind}: it takes two or more, to train and to test")
+    return {name: _fold(clips, [fold == name for fold in folds], target=target, seed=seed) for name in names}
+
+
+def _fold(clips: Described, tested: Sequence[bool], *, target: str, seed: int) -> list[Split]:
+    places = [place for place, held_out in enumerate(tested) if not held_out]
+    values = clips.values(target)
+    rest = _Rest([clips.ids[place] for place in places], [values[place] for place in places])
+    rule = SplitRule("stratify", (1 - VALIDATION_SHARE, VALIDATION_SHARE, 0.0))
+    drawn = iter(draw(rest, rule, target=target, seed=seed, among=("train", "validation")))
+    return ["test" if held_out else next(drawn) for held_out in tested]
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """The clips that a fold does not test, with their targets."""
+
+    ids: list[str]
+    targets: list[Any]
+
+    def values(self, name: str) -> list[Any]:
+        return self.targets
+
+
+def _stratified(clips: Described, *, target: str, k: int, seed: int) -> list[str]:
+    if not 2 <= k <= len(clips.ids):
+        raise UserError(f"k {k}: give 2 to {len(clips.ids)}, the number of clips")
+    values = clips.values(target)
+    order = sorted(_shuffled(clips.ids, seed), key=lambda place: str(values[place]))
+    fold = {place: str(rank % k + 1) for rank, place in enumerate(order)}
+    return [fold[place] for place in range(len(order))]
+
+
+def _joined(groups: Sequence[str], k: int, seed: int) -> list[str]:
+    """`k` folds of about as many clips, no group in two: the largest first, each to the smallest fold."""
+    sizes = Counter(groups)
+    if not 3 <= k <= len(sizes):
+        raise UserError(f"k {k}: give 3 to {len(sizes)}, the number of speakers")
+    names = sorted(sizes, key=_natural)
+    ranked = [names[place] for place in _shuffled(names, seed)]
+    clips: Counter[int] = Counter()
+    fold = {}
+    for group in sorted(ranked, key=lambda each: -sizes[each]):
+        fold[group] = min(range(1, k + 1), key=lambda number: clips[number])
+        clips[fold[group]] += sizes[group]
+    return [str(fold[group]) for group in groups]
+
+
+def _known(clips: Described, column: str) -> list[str]:
+    values = clips.values(column)
+    unknown = [name for name, value in zip(clips.ids, values, strict=True) if value in (None, "")]
+    if unknown:
+        raise UserError(f"{len(unknown)} of {len(values)} clips have no {column}, {unknown[0]} first")
+    return [str(value) for value in values]
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """2 before 10."""
+    return (int(name), "") if name.isdecimal() else (1 << 62, name)

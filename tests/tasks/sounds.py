@@ -11,7 +11,7 @@ import soundfile
 import yaml
 
 from soundraft.audio import io
-from soundraft.clips.base import LabelledClips
+from soundraft.clips.base import Clips
 from soundraft.manifest import SPLITS
 from soundraft.params.sections import Params
 from tests.pipeline.workshop import ROOT, with_keys
@@ -70,7 +70,7 @@ def wave(label: str, *, speaker: str = "bob", seed: int = 0, noise: float = 0.05
     return (tone + noise * rng.standard_normal(count)).astype(np.float32)
 
 
-def clips(count: int, *, seed: int = 0, noise: float = 0.05, labels: Sequence[str] = LABELS) -> LabelledClips:
+def clips(count: int, *, seed: int = 0, noise: float = 0.05, labels: Sequence[str] = LABELS) -> Clips:
     """Labels by turns, and speakers by turns of all labels; in memory."""
     facts, audio = [], []
     for index in range(count):
@@ -81,10 +81,10 @@ def clips(count: int, *, seed: int = 0, noise: float = 0.05, labels: Sequence[st
     return of(audio, facts, prefix=f"{seed}/")
 
 
-def of(audio: Sequence[bytes], facts: Sequence[Mapping[str, Any]], *, prefix: str = "") -> LabelledClips:
+def of(audio: Sequence[bytes], facts: Sequence[Mapping[str, Any]], *, prefix: str = "") -> Clips:
     """Clips of these bytes."""
     ids = [f"{prefix}{index:03d}" for index in range(len(audio))]
-    return LabelledClips(ids, lambda index: audio[index], [dict(each) for each in facts])
+    return Clips(ids, lambda index: audio[index], [dict(each) for each in facts])
 
 
 def stereo(samples: np.ndarray, rate_hz: int) -> bytes:
@@ -94,7 +94,7 @@ def stereo(samples: np.ndarray, rate_hz: int) -> bytes:
     return stream.getvalue()
 
 
-def dataset(folder: Path, **splits: LabelledClips) -> Path:
+def dataset(folder: Path, **splits: Clips) -> Path:
     """What s5 leaves of a corpus of classification, `target` and `start`, with the columns that training reads."""
     import datasets
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas
 import pytest
+from soundraft.tasks.classifier_run import join_extra, open_extra
 
 import soundraft
 from soundraft.clips.opening import Wanted, open_clips
 from soundraft.runtime import UserError
-from soundraft.tasks.classifier_run import join_extra, open_extra
 from tests.tasks import tones
 
 WANTED = Wanted(target="pitch")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
+from soundraft.clips.splitting import SplitRule
 
 from soundraft.audio.spectra import Spectra
-from soundraft.clips.splitting import SplitRule
 from soundraft.models.classifier import build
 from soundraft.params import ParamsError, defaults
 from soundraft.runtime import UserError

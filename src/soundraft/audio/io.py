@@ -52,13 +52,12 @@ def parse(data: bytes) -> tuple[np.ndarray, int]:
     return samples, rate_hz
 
 
-def length(data: bytes) -> tuple[int, int]:
-    """Samples of each channel, and the rate in Hz, as the header of an audio file says; BadClip where it has none."""
+def duration_s(data: bytes) -> float:
+    """Seconds of an audio file, as its header has them; BadClip where it has none."""
     try:
-        header = soundfile.info(io.BytesIO(data))
+        return float(soundfile.info(io.BytesIO(data)).duration)
     except soundfile.LibsndfileError as error:
         raise BadClip(f"not readable as audio: {error.error_string}") from error
-    return header.frames, header.samplerate
 
 
 def _plain_wav(data: bytes) -> tuple[np.ndarray, int] | None:
@@ -113,6 +112,18 @@ def wav_bytes(samples: np.ndarray, rate_hz: int) -> bytes:
         b"data", len(pcm),
     )  # fmt: skip
     return header + pcm
+
+
+def float_wav_bytes(samples: np.ndarray, rate_hz: int) -> bytes:
+    """A 32-bit float WAV file of `[N, C]`, without loss; equal samples give equal bytes, as libsndfile's do not."""
+    channels, data = samples.shape[1], np.ascontiguousarray(samples, dtype="<f4").tobytes()
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF", 36 + len(data), b"WAVE",
+        b"fmt ", 16, 3, channels, rate_hz, 4 * channels * rate_hz, 4 * channels, 32,
+        b"data", len(data),
+    )  # fmt: skip
+    return header + data
 
 
 def write_wav(path: Path, samples: np.ndarray, rate_hz: int) -> None:

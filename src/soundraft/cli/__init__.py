@@ -18,11 +18,11 @@ _UNWRITABLE = (PermissionError, NotADirectoryError, IsADirectoryError)
 COMMANDS = {  # the module, and what the command does
     "datasets": ("corpora", "List, describe, download, check and measure corpora."),
     "inspect": ("look", "Show what a dataset, or a folder of token files, contains."),
-    "train": ("train", "Improve a speech recogniser by RAFT, or train the classifier that a declaration describes."),
-    "evaluate": ("predict", "Measure a classifier on clips whose labels are known."),
-    "predict": ("predict", "Predict labels of new recordings with a classifier, with probabilities."),
+    "train": ("train", "Train a model and improve it by RAFT, or train the classifier that a declaration describes."),
+    "evaluate": ("predict", "Measure a model on clips whose text or label is known."),
+    "predict": ("predict", "Answer new recordings with a model: texts, or labels with probabilities."),
     "visualize": ("look", "Draw the predictions of a classifier and its learning curves, as png, pdf or svg."),
-    "benchmark": ("predict", "Measure a speech recogniser: error rates with intervals, speed, memory."),
+    "benchmark": ("predict", "Measure a model: error rates with intervals, speed, memory."),
     "transcribe": ("predict", "Transcribe recordings of any length: text, JSON with times, or subtitles."),
     "compare": ("look", "Compare two runs on the same test clips: difference, interval and p value."),
 }

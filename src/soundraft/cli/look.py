@@ -66,13 +66,12 @@ def _dataset_view(given: argparse.Namespace) -> _View:
     splits = table.read_splits(given.dataset)
     split = given.split or (splits[0] if len(splits) == 1 else "train")
 
-    from soundraft.clips import batches
     from soundraft.dataset import tokens as describe
     from soundraft.dataset import verify  # torch, a second: after what can be told without
     from soundraft.dataset.tokens import TokenDataset
 
     tokens = TokenDataset.from_dataset(given.dataset, split)
-    rows = batches.open_split(given.dataset, split)
+    rows = table.open_split(given.dataset, split)
     shown = rows.select_columns(["id", "text", "label", "speaker"])
     return _View(
         [str(given.dataset), *describe.splits_table(given.dataset), "", f"{split}:"],
@@ -185,7 +184,7 @@ NAMES = (
     "confidence_thresholding",
 )
 _ANSWERS = ("predictions.parquet", "reports/evaluate/predictions.parquet")
-_CURVES = ("learning_curves.csv", "models/base/learning_curves.csv")
+_CURVES = ("learning_curves.csv", "start/learning_curves.csv", "models/base/learning_curves.csv")
 
 
 def visualize_options(options: argparse.ArgumentParser) -> None:
@@ -204,9 +203,7 @@ def visualize(given: argparse.Namespace) -> None:
     out = given.output or Path(f"{given.visualization}.png")
     plots.check_suffix(out)
     if given.visualization == "learning_curves":
-        from soundraft.tasks.classification import read_curves
-
-        history = read_curves(_found(given.source, _CURVES))
+        history = label_plots.read_history(_found(given.source, _CURVES))
         plots.save_figure(label_plots.learning_curves(history), out)
         print(f"{out}: {given.visualization} of {len(history)} epochs")
         return

@@ -14,13 +14,13 @@ from soundraft.cli.options import (
     add_corpus,
     columns_given,
     data_of,
-    dataset_of,
+    language_of,
     load_model,
     positive,
     print_each,
 )
-from soundraft.manifest import SPLITS, Rejected
-from soundraft.params import changed, defaults
+from soundraft.manifest import Rejected
+from soundraft.params import defaults
 from soundraft.params.options import add_key, add_keys, keys_given
 from soundraft.runtime import BadClip, UserError
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     Decoder = Callable[[Any], list[str]]
 
-_MODEL = "A run of `soundraft train --config`, or the folder of a classifier."
+_MODEL = "A run of `soundraft train`, the folder of a model, or a hub id."
 _DATA = "A table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, or a folder"
 
 
 def evaluate_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
-    add("--model", required=True, metavar="FOLDER", help=_MODEL)
+    add("--model", required=True, metavar="FOLDER_OR_ID", help=_MODEL)
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"{_DATA}.")
-    add("--output", type=Path, metavar="FOLDER", help="For report.md, test_statistics.json and predictions.parquet.")
+    add("--output", type=Path, metavar="FOLDER", help="For report.md, metrics.json and predictions.parquet.")
     add_corpus(options, texts={
         "split": "train, validation, test or all (default: test; without these, the clips that the model has not "
         "seen in training).",
@@ -47,28 +47,26 @@ def evaluate_options(options: argparse.ArgumentParser) -> None:
 
 
 def evaluate(given: argparse.Namespace) -> None:
-    from soundraft.metrics.resampling import Bootstrap
-    from soundraft.tasks.classifier_run import evaluate as measure
+    from soundraft.evaluation.scores import METRICS
+    from soundraft.tasks.run import evaluate as measure
 
     split, given.split = given.split, None
     data, seed = data_of(given, seed=given.seed), given.seed or 0
     found = measure(given.model, data, split=split, columns=_columns(given, data), output_dir=given.output, seed=seed)
     _print_notes(found.notes, found.rejected)
-    bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
-    accuracy, uar = (found.predicted.estimate(key, bootstrap) for key in ("accuracy", "uar"))
-    scores = found.scores
-    print(
-        f"{found.predicted.target}, {scores.clips:,} clips: accuracy {accuracy}, UAR {uar}, "
-        f"macro F1 {scores.macro.f1:.1%}, ECE {scores.ece:.3f}"
-    )
+    rates = [f"{METRICS[key].title} {estimate}" for key, estimate in found.estimates(seed).items()]
+    if found.scores.labels:
+        labels = found.scores.label_scores
+        rates += [f"macro F1 {labels.macro.f1:.1%}", f"ECE {labels.ece:.3f}"]
+    print(f"{found.task.target}, {len(found.scores):,} clips: {', '.join(rates)}")
     if given.output:
-        print(f"{given.output}: report.md, test_statistics.json, predictions.parquet")
-        print(f"next: soundraft visualize --visualization confusion_matrix --from {given.output}")
+        print(f"{given.output}: report.md, metrics.json, predictions.parquet")
+        print(f"next: soundraft compare {given.output} OTHER")
 
 
 def predict_options(options: argparse.ArgumentParser) -> None:
     add, out = options.add_argument, Path("predictions.parquet")
-    add("--model", required=True, metavar="FOLDER", help=_MODEL)
+    add("--model", required=True, metavar="FOLDER_OR_ID", help=_MODEL)
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"{_DATA}, or a recording.")
     add("--output", type=Path, default=out, metavar="FILE", help=f"A .parquet or .csv file (default: {out}).")
     add_corpus(options)
@@ -76,7 +74,7 @@ def predict_options(options: argparse.ArgumentParser) -> None:
 
 def predict(given: argparse.Namespace) -> None:
     from soundraft.evaluation.predictions import columns_of, write_predictions
-    from soundraft.tasks.classifier_run import answers
+    from soundraft.tasks.run import answers
 
     if given.output.suffix not in (".parquet", ".csv"):
         raise UserError(f"--output writes a .parquet or a .csv file, not {given.output}")
@@ -89,12 +87,14 @@ def predict(given: argparse.Namespace) -> None:
         files.write_text(given.output, pandas.DataFrame(columns_of(found)).to_csv(index=False))
     else:
         write_predictions(given.output, found)
-    if len(found.ids) == 1:
-        print(f"{found.ids[0]}: {found.predictions[0]} ({found.confidence[0]:.1%})")
-    print(f"{given.output}: {len(found.ids):,} clips; {found.target}_predictions, {found.target}_probability, …")
-    print(f"next: pandas.read_{given.output.suffix[1:]}('{given.output}'); where labels are known, soundraft evaluate")
+    if len(found) == 1:
+        sure = f" ({found.confidence[0]:.1%})" if found.labels else ""
+        print(f"{found.ids[0]}: {found.predictions[0]}{sure}")
+    names = [name for name in columns_of(found) if name not in ("id", "path")]
+    print(f"{given.output}: {len(found):,} clips; {', '.join(names[:2])}{', …' if len(names) > 2 else ''}")
+    print(f"next: pandas.read_{given.output.suffix[1:]}('{given.output}'); with references, soundraft evaluate")
     if rejected:
-        sys.exit(f"soundraft predict: {len(rejected)} of {len(found.ids) + len(rejected)} clips were rejected")
+        sys.exit(f"soundraft predict: {len(rejected)} of {len(found) + len(rejected)} clips were rejected")
 
 
 def _columns(given: argparse.Namespace, data: Any) -> dict[str, str]:
@@ -114,31 +114,28 @@ def benchmark_options(options: argparse.ArgumentParser) -> None:
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help="A corpus by name, a folder or a list "
         "of recordings; its test clips, where it has some.")  # fmt: skip
     add("--output", type=Path, metavar="FILE.json", help="Write the numbers there as well.")
-    add_keys(options, "task", "reward.normalizer", "benchmark.repeats")
+    add_keys(options, "reward.normalizer", "benchmark.repeats")
     add_key(options, "benchmark.clips", flag="--timed")
     add_corpus(options, texts={"language": OF_MODELS, "limit": "At most so many clips (default: 100); 0: all."})
     options.set_defaults(limit=100)
 
 
 def benchmark(given: argparse.Namespace) -> None:
-    from soundraft.clips import recordings
     from soundraft.tables import columns
-    from soundraft.tasks import asr_benchmark
+    from soundraft.tasks.run import benchmark as measure
 
-    if given.task == "classification":
-        raise UserError("--task classification: `soundraft evaluate` measures classifiers")
-    params = changed(defaults(), keys_given(given))
-    dataset = dataset_of(given, seed=given.seed)
-    splits = recordings.open_source(dataset, limit=given.limit or None, seed=given.seed or 0).splits
-    split = next(name for name in reversed(SPLITS) if splits.get(name))
-    result = asr_benchmark.benchmark(load_model(given.model, given), splits[split], params)
-    normalizer = params.reward.normalizer
-    print(f"{given.model} on {dataset.name}, {split} split, text normalisation {normalizer}\n")
-    print("\n".join(columns(result.rows())) + "\n")
-    print_each("rejected", result.rejected)
+    params = keys_given(given)
+    if language_of(given):
+        params["model.language"] = language_of(given)
+    data = data_of(given, seed=given.seed)
+    found = measure(given.model, data, params=params, limit=given.limit or None, seed=given.seed or 0)
+    normalizer = found.evaluation.task.params.reward.normalizer
+    print(f"{given.model} on {given.corpus}, {found.split} split, text normalisation {normalizer}\n")
+    print("\n".join(columns(found.rows())) + "\n")
+    _print_notes(found.evaluation.notes, found.evaluation.rejected)
     if given.output is not None:
-        about = {"model": given.model, "dataset": dataset.name, "split": split, "normalizer": normalizer}
-        files.write_json(given.output, about | result.numbers())
+        about = {"model": given.model, "dataset": given.corpus, "split": found.split, "normalizer": normalizer}
+        files.write_json(given.output, about | found.numbers())
         print(f"{given.output}: the numbers")
     print(f"next: soundraft train --model {given.model} --dataset {given.corpus} --output RUN --dry-run")
 
@@ -188,7 +185,8 @@ def _beam(recognizer: "Recognizer", width: int) -> "Decoder":
     if not isinstance(recognizer, CTCAdapter):
         kind = type(recognizer.model).__name__
         raise UserError(f"--beam is for CTC models; a {kind} writes its text word by word: leave it out")
-    return partial(recognizer.beam, width=width)
+    tokens_per_frame = defaults().decoding.beam_tokens_per_frame
+    return partial(recognizer.beam, width=width, tokens_per_frame=tokens_per_frame)
 
 
 def _segments(recognizer: "Recognizer", decoder: "Decoder | None", file: Path) -> list["Segment"]:
@@ -199,7 +197,7 @@ def _segments(recognizer: "Recognizer", decoder: "Decoder | None", file: Path) -
 
     processor = AudioProcessor(recognizer.sample_rate_hz, normalize=False, max_duration=None)
     try:
-        return transcribe_file(recognizer, processor.load(file).waveform.numpy(), decoder)
+        return transcribe_file(recognizer, processor.load(file).waveform.numpy(), defaults().decoding, decoder)
     except ModelError as error:
         raise BadClip(str(error)) from error
 

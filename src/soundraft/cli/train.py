@@ -1,4 +1,4 @@
-"""`soundraft train`: RAFT of a speech recogniser, or a classifier from a declaration, without the pipeline."""
+"""`soundraft train`: a start model and its cycles, or a classifier from a declaration, without the pipeline."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,6 @@ from soundraft.cli.options import (
     OPTIONS,
     add_corpus,
     data_of,
-    dataset_of,
     language_of,
     positive,
     print_each,
@@ -19,9 +18,8 @@ from soundraft.params.options import add_key, add_keys, add_set, keys_given
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
-    from soundraft.corpora import CorpusDataset
-    from soundraft.tasks.classifier_run import ClassifierResult
-    from soundraft.tasks.run import AudioRAFTConfig
+    from soundraft.tasks.declaration import Declared
+    from soundraft.tasks.run import Run, RunResult
 
 _SOURCE = "a corpus by name, a folder or a list of recordings"
 _RAFT = ("train.algorithm", "train.cycles", "train.samples_per_prompt", "reward.wer_threshold")
@@ -31,15 +29,15 @@ _ONLY_DECLARED = ("target", "folds", "k", "extra")
 
 def train_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
-    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"What to learn: {_SOURCE}; for a "
-        "classifier also any csv, tsv, jsonl or parquet with a column audio or audio_path.")  # fmt: skip
-    add("--output", type=Path, metavar="FOLDER", help="Of the run; a RAFT run that was killed goes on there "
+    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"What to learn: {_SOURCE}, or a "
+        "table (csv, tsv, jsonl, parquet) with a column audio or audio_path.")  # fmt: skip
+    add("--output", type=Path, metavar="FOLDER", help="Of the run; one that was killed goes on there "
         "(default: runs/DATASET).")  # fmt: skip
     add("--validation", metavar="NAME_OR_PATH", help=f"Instead of the dataset's own validation clips: {_SOURCE}.")
     add("--test", metavar="NAME_OR_PATH", help=f"Instead of the dataset's own test clips: {_SOURCE}.")
     add_keys(options, "task", "seed")
-    group = options.add_argument_group("RAFT of a speech recogniser")
-    group.add_argument("--model", metavar="FOLDER_OR_ID", help="The recogniser to start from: a folder or a hub id.")
+    group = options.add_argument_group("RAFT")
+    group.add_argument("--model", metavar="FOLDER_OR_ID", help="The model to start from: a folder or a hub id.")
     group.add_argument("--replay", metavar="NAME_OR_PATH", help=f"Replayed against forgetting: {_SOURCE}.")
     add_keys(group, *_RAFT)
     add_key(group, "train.learning_rate", text="Peak learning rate of cycle 1.", default=5e-5)
@@ -61,16 +59,12 @@ def train(given: argparse.Namespace) -> None:
     given.output = given.output or Path("runs") / (Path(given.corpus).resolve().name.split(".")[0] or "run")
     if given.config is None:
         _refuse(given, _ONLY_DECLARED, "needs a declaration: --config FILE.yaml")
-        if given.model is None or given.task == "classification":
-            raise UserError("name the recogniser to start from with --model, or a declaration with --config FILE.yaml")
-        _train_raft(given)
+        _train(given)
     else:
-        _refuse(
-            given, _ONLY_RAFT, "is for RAFT and does not go with a declaration, which has the numbers of a classifier"
-        )
-        if given.task == "asr":
-            raise UserError("--task asr: a declaration is of the task classification")
-        _train_classifier(given)
+        _refuse(given, _ONLY_RAFT, "does not go with a declaration, which has the numbers of a classifier")
+        if given.task not in (None, "classification"):
+            raise UserError(f"--task {given.task}: a declaration is of the task classification")
+        _train_declared(given)
 
 
 def _refuse(given: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
@@ -81,32 +75,32 @@ def _refuse(given: argparse.Namespace, names: tuple[str, ...], reason: str) -> N
             raise UserError(f"--{option} {reason}")
 
 
-def _train_raft(given: argparse.Namespace) -> None:
-    from soundraft.tasks.run import AudioRAFTConfig, AudioRAFTTrainer, reads_transcripts
+def _train(given: argparse.Namespace) -> None:
+    from soundraft.tasks.base import task_of
+    from soundraft.tasks.run import AudioRAFTConfig, AudioRAFTTrainer
 
     params = keys_given(given)
-    if language_of(given):
+    task = params.pop("task", "asr")
+    if language_of(given) and task == "asr":
         params.setdefault("model.language", language_of(given))
-    config = AudioRAFTConfig(model_name=given.model, output_dir=given.output, limit=given.limit or None, params=params)
-    unlabelled = not reads_transcripts(config.all_params())
-    source = dataset_of(given, seed=params.get("corpus.seed"), unlabelled=unlabelled)
-    if given.dry_run:
-        _show_plan(config, given, source)
-        return
-    result = AudioRAFTTrainer(config, tell=show).train(
-        source, given.validation, given.test, replay_dataset=given.replay
+    config = AudioRAFTConfig(
+        output_dir=given.output, model_name=given.model, task=task, limit=given.limit or None, params=params
     )
-    written = "report.md, predictions.parquet, metrics.json" if result.measured_on else "report.md, metrics.json"
-    show(f"{result.folder}: {written}; the last model is {result.last_model}")
-    show(f"next: soundraft transcribe FILE --model {result.best_model}")
+    unlabelled = not task_of(config.all_params()).needs_targets
+    data = data_of(given, seed=params.get("corpus.seed"), unlabelled=unlabelled)
+    trainer = AudioRAFTTrainer(config, say=show)
+    run = trainer.open(data, given.validation, given.test, replay_dataset=given.replay)
+    if given.dry_run:
+        _show_plan(run)
+    else:
+        _show_result(run.train(), given)
 
 
-def _show_plan(config: "AudioRAFTConfig", given: argparse.Namespace, source: "CorpusDataset") -> None:
+def _show_plan(run: "Run") -> None:
     from soundraft.tables import columns
     from soundraft.tasks.plan import make_plan
-    from soundraft.tasks.run import open_run
 
-    plan = make_plan(open_run(config, source, given.validation, given.test, given.replay))
+    plan = make_plan(run)
     show("\n".join([*columns(plan.rows()), *(f"- {note}" for note in plan.notes)]))
     show(
         "\nTime and memory are extrapolated from sampling one batch of the longest clips and training one step here; "
@@ -114,8 +108,9 @@ def _show_plan(config: "AudioRAFTConfig", given: argparse.Namespace, source: "Co
     )
 
 
-def _train_classifier(given: argparse.Namespace) -> None:
+def _train_declared(given: argparse.Namespace) -> None:
     from soundraft.tasks.declaration import read_declaration
+    from soundraft.tasks.run import fit
 
     if given.config.suffix not in (".yaml", ".yml"):
         raise UserError(f"--config {given.config}: a declaration is a .yaml file; the subset of a corpus is --subset")
@@ -127,26 +122,40 @@ def _train_classifier(given: argparse.Namespace) -> None:
         raise UserError(f"--columns: those of {given.corpus} are named in the declaration, each with the key column")
     if given.folds or declared.folds:
         _cross_validate(given, declared, data)
-    else:
-        _fit(given, declared, data)
-    show(f"next: soundraft visualize --visualization confusion_matrix --from {given.output}")
-
-
-def _fit(given: argparse.Namespace, declared: Any, data: Any) -> None:
-    from soundraft.tasks.classifier_run import fit
-
-    seed = given.seed or 0
+        return
     result = fit(
-        declared, data, given.validation, given.test, extra_df=given.extra, output_dir=given.output, seed=seed,
-        tell=show,
+        declared, data, given.validation, given.test, extra_df=given.extra, output_dir=given.output,
+        seed=given.seed or 0, say=show,
     )  # fmt: skip
+    _show_result(result, given)
+
+
+def _show_result(result: "RunResult", given: argparse.Namespace) -> None:
+    """Every model beside the baselines, which is better, what was written and what to do next."""
+    from soundraft.evaluation.report import verdicts
+    from soundraft.evaluation.results import shown
+    from soundraft.evaluation.scores import METRICS
+    from soundraft.metrics.resampling import Bootstrap
+    from soundraft.tables import columns
+
     print_each("rejected", result.rejected)
-    show("\n".join(_results(result, seed)))
-    show(f"{given.output}: model, report.md, predictions.parquet, test_statistics.json, description.json")
-    show(f"next: soundraft predict --model {given.output} --dataset NEW.csv")
+    if result.results:
+        metrics = [METRICS[key] for key in result.task.metrics]
+        head = f"{result.measured_on}, {len(result.scores):,} clips"
+        cells = [(head, "cycle", *(metric.title for metric in metrics))]
+        for each in shown(result.results):
+            rates = (metric.show(each.scores.value(metric.key)) for metric in metrics)
+            cells.append((each.label, each.cycle, *rates))
+        params = result.task.params
+        sentences = verdicts(result.results, Bootstrap(params.evaluate.bootstrap_samples, params.seed))
+        show("\n".join([*columns(cells, right=range(1, 2 + len(metrics))), *sentences]).replace("**", ""))
+    else:
+        show("nothing was measured: no clips with a target beside the training clips")
+    show(f"{result.folder}: report.md, metrics.json, predictions.parquet; the last model is {result.last_model}")
+    show(f"next: soundraft predict --model {result.best_model} --dataset NEW")
 
 
-def _cross_validate(given: argparse.Namespace, declared: Any, data: Any) -> None:
+def _cross_validate(given: argparse.Namespace, declared: "Declared", data: Any) -> None:
     from soundraft.tasks.folds import cross_validate, verdict
 
     for name in ("validation", "test"):
@@ -154,7 +163,7 @@ def _cross_validate(given: argparse.Namespace, declared: Any, data: Any) -> None
             raise UserError(f"--{name} does not go with --folds: every clip is tested once")
     result = cross_validate(
         declared, data, folds=given.folds, k=given.k, extra=given.extra, output_dir=given.output,
-        seed=given.seed or 0, tell=show,
+        seed=given.seed or 0, say=show,
     )  # fmt: skip
     print_each("rejected", result.rejected)
     means = result.means
@@ -164,22 +173,4 @@ def _cross_validate(given: argparse.Namespace, declared: Any, data: Any) -> None
     )
     show(verdict(means).replace("**", ""))
     show(f"{given.output}: folds.md, folds.json, predictions.parquet, models/FOLD")
-
-
-def _results(result: "ClassifierResult", seed: int) -> list[str]:
-    """The model and its baselines on the test clips, and which is better."""
-    from soundraft.evaluation.report import verdicts
-    from soundraft.metrics.resampling import Bootstrap
-    from soundraft.params import defaults
-    from soundraft.tables import columns
-
-    training = result.training
-    stopped = "stopped early" if training.stopped_early else "all"
-    cells = [(f"test, {len(result.test.ids):,} clips", "accuracy", "UAR")]
-    for each in result.results:
-        cells.append((each.label, f"{each.scores.value('accuracy'):.1%}", f"{each.scores.value('uar'):.1%}"))
-    bootstrap = Bootstrap(defaults().evaluate.bootstrap_samples, seed)
-    sentences = [sentence.replace("**", "") for sentence in verdicts(result.results, bootstrap)]
-    epochs = f"best epoch {training.best_epoch} of {len(training.history)} ({stopped})"
-    head = f"{epochs}, macro recall {training.best:.1%} on {len(result.validation.ids):,} validation clips"
-    return [head, *columns(cells, right=(1, 2)), *sentences]
+    show(f"next: soundraft visualize --visualization confusion_matrix --from {given.output}")

@@ -1,35 +1,57 @@
-"""Clips with what is known of each, whatever they come from, and their features for a classifier."""
+"""The one type of clips: what a model is trained on, validated on and asked about, whatever the source."""
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 import torch
 
 from soundraft.audio import io
-from soundraft.audio.spectra import whole_samples
-from soundraft.clips.batches import Utterances, open_split
+from soundraft.clips.batches import Utterances
 from soundraft.clips.features import FeatureCache, content_of
+from soundraft.dataset.table import open_split
 from soundraft.manifest import Rejected, Split
-from soundraft.models.classifier import AudioClassifier
 from soundraft.parallel import BadClip, progress_over
 from soundraft.runtime import UserError
 
 GROUPS = ("speaker", "gender", "age", "accent", "language", "session", "fold")  # by which results are also shown
+Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class LabelledClips:
+class Reading:
+    """What is read of each clip.
+
+    Attributes:
+        target: the fact that is the target; `None` where it need not be known.
+        audio: the column with the audio, where the data has it; else it is one of the usual names.
+        columns: by the name that a fact shall have, the column that has it.
+        numbers: those facts that are numbers.
+        split: the column that has the split of each clip, where there is one.
+        drop: rows are dropped whose cell is empty in these: audio, target.
+    """
+
+    target: str | None = None
+    audio: str = "audio"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    numbers: Sequence[str] = ()
+    split: str = "split"
+    drop: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Clips:
     """Clips of one split; parallel.
 
     Attributes:
         audio: index → the bytes of the audio file.
-        facts: what is known of each clip by name, such as label, speaker, gender; what is not known is left out.
+        facts: what is known of each clip by name, such as text, label, speaker, duration (s); unknown values are left
+            out.
         paths: of the audio files; `None` where clips have none of their own.
     """
 
@@ -54,41 +76,49 @@ class LabelledClips:
         return found
 
     def labels(self, target: str) -> list[str | None]:
-        """What is told of each clip, as text; `None` where nobody knows.
-
-        Raises:
-            UserError: when it is known of no clip.
-        """
+        """The target of each clip as text, `None` where it is not known; UserError as `values`."""
         return [label_of(value) for value in self.values(target)]
 
     def known_labels(self, target: str) -> list[str]:
-        """What is told of the clips of which it is known; UserError as `labels`."""
+        """The targets of those clips whose target is known; UserError as `values`."""
         return [label for label in self.labels(target) if label is not None]
 
     def contents(self) -> list[str | None]:
-        """What tells the audio of each clip from all other, whatever its file is called; `None` where there is none."""
+        """A hash of the audio of each clip, `None` where it cannot be read."""
         found: list[str | None] = []
-        for index in progress_over(range(len(self)), total=len(self), title="which clips these are", unit="clip"):
+        for index in progress_over(range(len(self)), total=len(self), title="hash of each recording", unit="clip"):
             try:
                 found.append(content_of(self.audio(index)))
             except (BadClip, FileNotFoundError):
                 found.append(None)
         return found
 
-    def part(self, indices: Sequence[int]) -> "LabelledClips":
+    def part(self, indices: Sequence[int]) -> "Clips":
         """These clips, in this order."""
         chosen = list(indices)
-        return LabelledClips(
+        return Clips(
             [self.ids[index] for index in chosen],
             lambda place: self.audio(chosen[place]),
             [self.facts[index] for index in chosen],
             None if self.paths is None else [self.paths[index] for index in chosen],
         )
 
-    def joined(self, other: "LabelledClips") -> "LabelledClips":
+    def by_split(self, splits: Sequence[Split | None]) -> dict[Split, "Clips"]:
+        """The clips of each split that has some."""
+        places: dict[Split, list[int]] = {}
+        for place, split in enumerate(splits):
+            if split is not None:
+                places.setdefault(split, []).append(place)
+        return {split: self.part(own) for split, own in places.items()}
+
+    def sorted(self) -> "Clips":
+        """By id: then the order in which a source lists its clips changes no weight."""
+        return self.part(sorted(range(len(self)), key=lambda place: self.ids[place]))
+
+    def joined(self, other: "Clips") -> "Clips":
         """These clips and then others, whose ids must be different ones."""
         first = len(self)
-        return LabelledClips(
+        return Clips(
             self.ids + other.ids,
             lambda place: self.audio(place) if place < first else other.audio(place - first),
             self.facts + other.facts,
@@ -105,118 +135,95 @@ class LabelledClips:
         return found
 
 
-@dataclass(frozen=True)
-class Heard:
-    """Clips with features: those that could be read, and the others with the reason.
-
-    Attributes:
-        contents: id → `content_of` the clip's audio.
-        longer: how many of the clips are longer than the classifier hears.
-    """
-
-    clips: LabelledClips
-    utterances: Utterances
-    rejected: list[Rejected]
-    contents: dict[str, str] = field(default_factory=dict)
-    longer: int = 0
-
-
-def from_dataset(folder: Path, split: Split) -> LabelledClips:
-    """The clips of a dataset that s5 built."""
+def from_dataset(folder: Path, split: Split) -> Clips:
+    """The clips of one split of a dataset that s5 built."""
     table = open_split(folder, split)
+    names = ("label", "speaker", "text", "duration")
+    rows = zip(table["metadata"], *(table[name] for name in names), strict=True)
     facts = [
-        _present(json.loads(metadata) if metadata else {})
-        | _present({"label": label, "speaker": speaker, "text": text})
-        for label, speaker, text, metadata in zip(
-            *(table[name] for name in ("label", "speaker", "text", "metadata")), strict=True
-        )
+        present((json.loads(metadata) if metadata else {}) | dict(zip(names, values, strict=True)))
+        for metadata, *values in rows
     ]
     waves = table.select_columns("wav")
-    return LabelledClips(list(table["id"]), lambda index: waves[int(index)]["wav"]["bytes"], facts)
+    return Clips(list(table["id"]), lambda index: waves[int(index)]["wav"]["bytes"], facts)
 
 
-def hear(clips: LabelledClips, classifier: AudioClassifier, *, target: str | None, title: str) -> Heard:
-    """Features of every clip, from the cache where they were made before; side inputs join them afterwards.
+@dataclass(frozen=True)
+class Featurizer:
+    """How a model's features come from audio.
 
-    What is told of a clip does not depend on the others: a side input that none of them has is missing in each.
+    Attributes:
+        compute: samples `[N, C]` and their rate in Hz → features `[T, F]` or `[T]`; they are kept in the cache.
+        depends: what `compute` depends on: its settings and the versions of its libraries.
+        finish: features and the clip's facts → the features that the model takes.
+    """
+
+    compute: Callable[[np.ndarray, int], torch.Tensor]
+    depends: Mapping[str, Any]
+    finish: Callable[[torch.Tensor, Facts], torch.Tensor] = lambda features, _: features
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Clips with features, those that can be used; parallel, but for `rejected`.
+
+    Attributes:
+        copies: the features of perturbed copies of the clips, one `Utterances` a perturbation.
+        durations_s: lengths in seconds.
+        contents: a hash of the audio of each clip.
+        rejected: the clips that cannot be used, with the reason.
+        has_targets: whether the targets are known, so that answers can be scored.
+    """
+
+    clips: Clips
+    utterances: Utterances
+    copies: list[Utterances]
+    durations_s: list[float]
+    contents: list[str]
+    rejected: list[Rejected]
+    has_targets: bool = True
+
+
+def load(
+    clips: Clips, featurizers: Sequence[Featurizer], *, target: Callable[[Facts], str | None], title: str
+) -> Loaded:
+    """Features of every clip, from the cache where they were made before; only the features stay in memory.
 
     Args:
-        target: the fact that becomes the text of a clip; a clip without it is set aside. `None`: texts are empty.
+        featurizers: of the clips, and after it of perturbed copies of them.
+        target: what a clip's facts make its target; a clip for which it is `None` is rejected.
     """
-
-    def compute(data: bytes) -> torch.Tensor:
-        return compute_features(classifier, *io.parse(data))
-
-    depends = {**classifier.features_depend_on(), "sample_rate_hz": classifier.sample_rate_hz, "soxr": soxr.__version__}
-    out, kept, rejected = Utterances([], [], []), [], []
-    contents, longer = {}, 0
-    with FeatureCache(depends, compute) as cache:
-        for index in progress_over(range(len(clips)), total=len(clips), title=title, unit="clip"):
-            facts = clips.facts[index]
+    made = [Utterances([], [], []) for _ in featurizers]
+    kept, durations_s, contents, rejected = [], [], [], []
+    with ExitStack() as stack:
+        caches = [stack.enter_context(_cache(featurizer)) for featurizer in featurizers]
+        for index in progress_over(range(len(clips)), total=len(clips), title=f"features {title}", unit="clip"):
+            name, facts = clips.ids[index], clips.facts[index]
             try:
-                label = "" if target is None else label_of(facts.get(target))
-                if label is None:
-                    raise BadClip(f"no {target}")
+                wanted = target(facts)
+                if wanted is None:
+                    raise BadClip("no target")
                 audio = clips.audio(index)
                 content = content_of(audio)
-                features = classifier.with_side(cache.of(audio, content), inputs_of(facts, classifier))
-                longer += _is_longer(audio, classifier.length_limit_s)
-            except (BadClip, UserError, FileNotFoundError) as error:
-                path = clips.paths[index] if clips.paths else clips.ids[index]
+                features = [
+                    featurizer.finish(cache.of(audio, content), facts)
+                    for featurizer, cache in zip(featurizers, caches, strict=True)
+                ]
+                duration_s = facts.get("duration") or io.duration_s(audio)
+            except (BadClip, UserError, FileNotFoundError) as error:  # also a clip longer than the model's window
                 reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-                rejected.append(Rejected(clips.ids[index], path, reason))
+                rejected.append(Rejected(name, clips.paths[index] if clips.paths else name, reason))
                 continue
+            for out, own in zip(made, features, strict=True):
+                out.add(name, wanted, own)
             kept.append(index)
-            contents[clips.ids[index]] = content
-            out.ids.append(clips.ids[index])
-            out.texts.append(label)
-            out.features.append(features)
-    return Heard(clips.part(kept), out, rejected, contents, longer)
+            durations_s.append(float(duration_s))
+            contents.append(content)
+    return Loaded(clips.part(kept), made[0], made[1:], durations_s, contents, rejected)
 
 
-def cut_short(classifier: AudioClassifier, *heard: Heard) -> list[str]:
-    """How many clips are longer than the classifier hears, in words; nothing where none is."""
-    longer, limit_s = sum(each.longer for each in heard), classifier.length_limit_s
-    count = sum(len(each.clips) for each in heard)
-    are = "is" if longer == 1 else "are"
-    note = f"{longer:,} of {count:,} clips {are} longer than {limit_s:g} s: only the first {limit_s:g} s are heard"
-    return [note] if longer else []
-
-
-def _is_longer(audio: bytes, limit_s: float) -> bool:
-    if limit_s in (0, math.inf):  # no limit
-        return False
-    samples, rate_hz = io.length(audio)
-    return samples > whole_samples(limit_s, rate_hz)
-
-
-def compute_features(classifier: AudioClassifier, samples: np.ndarray, rate_hz: int) -> torch.Tensor:
-    """Samples `[N, C]` at any rate → the features of the classifier, without side inputs.
-
-    Raises:
-        BadClip: when every sample is 0, or all channels are heard and there are more or fewer of them than in training.
-        UserError: as `AudioClassifier.extract`.
-    """
-    if len(samples) and not samples.any():
-        raise BadClip("silent: every sample is 0")
-    features = classifier.extract(resampled(classifier, samples, rate_hz))
-    if features.ndim == 2 and features.shape[1] != classifier.front.columns:
-        wanted = classifier.settings["channels"]
-        raise BadClip(
-            f"number of channels is {samples.shape[1]}; channel: all needs the {wanted} of the training clips"
-        )
-    return features
-
-
-def resampled(classifier: AudioClassifier, samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Samples `[N, C]` at the classifier's rate, `[N]` of one channel."""
-    mono = samples if samples.shape[1] > 1 else samples[:, 0]
-    return io.resample(mono, rate_hz, classifier.sample_rate_hz)
-
-
-def inputs_of(facts: Mapping[str, Any], classifier: AudioClassifier) -> dict[str, Any]:
-    """The raw values of a classifier's side inputs; `None` where they are not known."""
-    return {item.name: facts.get(item.name) for item in classifier.side}
+def _cache(featurizer: Featurizer) -> FeatureCache:
+    return FeatureCache(featurizer.depends, lambda audio: featurizer.compute(*io.parse(audio)))
 
 
 def label_of(value: Any) -> str | None:
@@ -225,5 +232,6 @@ def label_of(value: Any) -> str | None:
     return None if empty else str(value)
 
 
-def _present(facts: Mapping[str, Any]) -> dict[str, Any]:
+def present(facts: Facts) -> dict[str, Any]:
+    """Without what is not known."""
     return {name: value for name, value in facts.items() if value is not None and value != ""}

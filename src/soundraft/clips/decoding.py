@@ -1,4 +1,4 @@
-"""Decoding a whole set of clips: batches of similar length, each encoded once."""
+"""A model over a whole set of clips: batches of similar length, each encoded once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -7,24 +7,24 @@ import torch
 
 from soundraft import distributed
 from soundraft.clips.batches import Utterances, length_batches
-from soundraft.models.base import Recognizer
+from soundraft.models.base import Answer, Model
 from soundraft.parallel import progress_over
+from soundraft.params.sections import Decoding
 
 Decoded = TypeVar("Decoded")
 
-# a CPU is fastest with few clips of nearly one length, a GPU with many
-BATCH_CLIPS = {"cpu": 8, "cuda": 32}
 
-
-def batch_clips(recognizer: Recognizer) -> int:
+def batch_clips(model: Model, decoding: Decoding) -> int:
     """How many clips are decoded at once."""
-    return BATCH_CLIPS.get(next(recognizer.model.parameters()).device.type, BATCH_CLIPS["cuda"])
+    on_cpu = next(model.model.parameters()).device.type == "cpu"
+    return decoding.batch_clips if on_cpu else decoding.batch_clips_gpu
 
 
 def decode(
-    recognizer: Recognizer,
+    model: Model,
     clips: Utterances,
-    decoder: Callable[[Any, list[str]], list[Decoded]],
+    decoder: Callable[[Any, list[str]], Sequence[Decoded]],
+    decoding: Decoding,
     *,
     title: str,
 ) -> list[Decoded]:
@@ -33,27 +33,33 @@ def decode(
     Args:
         decoder: (encoded batch, clip ids) → one result a clip.
     """
-    recognizer.model.eval()
+    model.model.eval()
     results: list[tuple[int, Decoded]] = []
-    batches = distributed.share(length_batches(clips.lengths, batch_clips(recognizer)))
+    batches = distributed.share(length_batches(clips.lengths, batch_clips(model, decoding)))
     for batch in progress_over(batches, total=len(batches), title=title, unit="batch"):
-        encoded = recognizer.encode([clips.features[index] for index in batch])
+        encoded = model.encode([clips.features[index] for index in batch])
         results += zip(batch, decoder(encoded, [clips.ids[index] for index in batch]), strict=True)
     return _in_order(results)
 
 
-def transcribe(recognizer: Recognizer, clips: Utterances, *, title: str = "transcribe") -> list[str]:
-    """The greedy text of every clip, in the clips' order."""
-    return decode(recognizer, clips, lambda encoded, _: recognizer.greedy(encoded), title=title)
+def best_answers(model: Model, clips: Utterances, decoding: Decoding, *, title: str = "decode") -> list[Any]:
+    """The most likely answer of every clip, in the clips' order."""
+    return decode(model, clips, lambda encoded, _: model.best(encoded), decoding, title=title)
 
 
-def text_scores(recognizer: Recognizer, clips: Utterances, texts: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
-    """Log-probability of each of a clip's texts, for every clip, without gradient."""
-    recognizer.model.eval()
+def answer_log_probs(
+    model: Any, clips: Utterances, answers: Sequence[Sequence[Answer]], decoding: Decoding
+) -> list[tuple[float, ...]]:
+    """Log-probability of each of a clip's answers, for every clip, without gradient.
+
+    Args:
+        model: one with a likelihood.
+    """
+    model.model.eval()
     results: list[tuple[int, tuple[float, ...]]] = []
-    for batch in distributed.share(length_batches(clips.lengths, batch_clips(recognizer))):
+    for batch in distributed.share(length_batches(clips.lengths, batch_clips(model, decoding))):
         with torch.inference_mode():
-            scored = recognizer.score([clips.features[index] for index in batch], [texts[index] for index in batch])
+            scored = model.loss([clips.features[index] for index in batch], [answers[index] for index in batch])
         results += [(index, tuple(scores.log_probs.tolist())) for index, scores in zip(batch, scored, strict=True)]
     return _in_order(results)
 

@@ -384,3 +384,10 @@ def check_codes(token: TokenFile, codes: np.ndarray) -> None:
 
 def _way(root: Path, home: Path) -> str:
     return os.path.relpath(os.path.realpath(root), os.path.realpath(home)).replace(os.sep, "/")
+
+
+def open_split(folder: Path, split: str) -> Any:
+    """One split of a saved dataset, memory-mapped."""
+    import datasets
+
+    return datasets.load_from_disk(str(folder / split))

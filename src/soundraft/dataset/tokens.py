@@ -13,7 +13,6 @@ import torch
 
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
-from soundraft.clips import batches
 from soundraft.dataset import table
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
@@ -110,7 +109,7 @@ class _Named:
 
     def __init__(self, folder: Path, split: str) -> None:
         self.folder = folder
-        self.rows = batches.open_split(folder, split).select_columns(["audio", "cond"])
+        self.rows = table.open_split(folder, split).select_columns(["audio", "cond"])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -139,7 +138,7 @@ class _Embedded:
 
     def __init__(self, folder: Path) -> None:
         names = ["id", "codes", "cond", "features", "meta"]
-        self.rows = batches.open_split(folder.parent, folder.name).select_columns(names).with_format("arrow")
+        self.rows = table.open_split(folder.parent, folder.name).select_columns(names).with_format("arrow")
 
     def __len__(self) -> int:
         return len(self.rows)

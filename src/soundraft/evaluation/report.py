@@ -1,8 +1,7 @@
 """From the results of a run to its report: a table, sentences that compare, and files for every detail."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,13 @@ import numpy as np
 from soundraft import files
 from soundraft.evaluation.predictions import write_results
 from soundraft.evaluation.results import MAJORITY, TRAINED, Column, Result, curves, last_trained, shown, summary
-from soundraft.evaluation.scores import METRICS, Scores
+from soundraft.evaluation.scores import Scores
 from soundraft.metrics.labels import LabelScores, confusion_counts, row_entropy
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.text import confusions
 from soundraft.tables import markdown
 from soundraft.tracking import Tracker
 
-LABEL_COLUMNS = (
-    Column("accuracy", "accuracy [95 % interval]", "accuracy", interval=True,
-           entries=("before", "after", "interval", "svm", "majority")),
-    Column("uar", "UAR [95 % interval]", "uar", interval=True, entries=("before", "after", "svm")),
-    Column("f1_macro", "macro F1", lambda scores: scores.label_scores.macro.f1, entries=("after",)),
-    Column("ece", "ECE", lambda scores: scores.label_scores.ece, "{:.3f}", entries=("after",)),
-)  # fmt: skip
 FURTHER_LABEL_COLUMNS = (
     Column("precision", "macro precision", lambda scores: scores.label_scores.macro.precision),
     Column("f1_weighted", "weighted F1", lambda scores: scores.label_scores.weighted.f1),
@@ -34,19 +26,7 @@ FURTHER_LABEL_COLUMNS = (
     Column("mcc", "MCC", lambda scores: scores.label_scores.mcc, "{:.3f}"),
     Column("log_loss", "log loss", lambda scores: scores.label_scores.log_loss, "{:.3f}"),
 )
-TEXT_COLUMNS = (
-    Column("wer", "WER [95 % interval]", "wer", interval=True, entries=("before", "after", "interval", "reduction")),
-    Column("cer", "CER", "cer", entries=("after", "curve")),
-    Column("sub", "sub", lambda scores: scores.counts["words"][:, 1].sum(), "{}", entries=()),
-    Column("del", "del", lambda scores: scores.counts["words"][:, 2].sum(), "{}", entries=()),
-    Column("ins", "ins", lambda scores: scores.counts["words"][:, 3].sum(), "{}", entries=()),
-    Column("wer_snapped", "WER, words snapped", "wer", of="snapped", interval=True,
-           entries=("before", "after", "curve")),
-    Column("wer_start", "start corpus WER", "wer", of="start_corpus", entries=("before", "after", "curve")),
-)  # fmt: skip
 _GROUPS_SHOWN = 40
-_WORST_HEADS = {"id": "clip", "reference": "reference", "prediction": "prediction", "confidence": "its probability",
-                "reference_probability": "that of the reference"}  # fmt: skip
 
 
 def write(
@@ -55,29 +35,99 @@ def write(
     columns: Sequence[Column],
     bootstrap: Bootstrap,
     *,
-    text: str,
+    split: str,
     top: int,
-    numbers: Mapping[str, Any] | None = None,
+    division: str = "",
+    notes: Sequence[str] = (),
 ) -> None:
     """report.md, metrics.json, curves.csv, predictions.parquet, and of the last model confusions and worst clips.
 
     Args:
         results: the start model first.
-        text: of the report.
-        top: rows of the tables of confusions of words and of worst clips.
-        numbers: more entries of metrics.json.
+        split: whose clips they are.
+        top: rows of the tables of confusions of words, of worst clips, and of a group where there are very many.
+        division: how the clips came into their splits, in words.
+        notes: more for the user.
     """
     last = last_trained(results).scores
-    files.write_text(folder / "report.md", text)
-    files.write_json(folder / "metrics.json", {**summary(results, columns, bootstrap), **(numbers or {})})
-    write_csv(folder / "curves.csv", curves(results, columns, bootstrap))
+    found = text(results, columns, bootstrap, split=split, top=top, division=division, notes=notes)
+    files.write_text(folder / "report.md", found)
+    files.write_json(folder / "metrics.json", summary(results, columns, bootstrap))
+    files.write_csv(folder / "curves.csv", curves(results, columns, bootstrap))
     write_results(folder / "predictions.parquet", results)
-    write_csv(folder / "worst_clips.csv", worst(last, top=top))
+    files.write_csv(folder / "worst_clips.csv", worst(last, top=top))
     if "words" in last.counts:
-        write_csv(folder / "confusions.csv", text_confusions(last, top=top))
+        files.write_csv(folder / "confusions.csv", text_confusions(last, top=top))
     if last.labels:
-        write_csv(folder / "confusions.csv", label_confusions(last))
-        write_csv(folder / "classes.csv", map(vars, last.label_scores.classes))
+        files.write_csv(folder / "confusions.csv", label_confusions(last))
+        files.write_csv(folder / "classes.csv", map(vars, last.label_scores.classes))
+        files.write_json(folder / "statistics.json", statistics(results, bootstrap))
+
+
+def write_unmeasured(folder: Path, cycles: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> None:
+    """report.md and metrics.json of a run that has no clips to measure on: the rewards of its cycles."""
+    head = ("cycle", "reward of all samples", "of the kept ones", "clips with a kept one")
+    keys = ("reward_mean", "reward_kept", "kept_share")
+    rows = [
+        (str(number), *(_number(numbers[key], "{:.3f}") for key in keys)) for number, numbers in enumerate(cycles, 1)
+    ]
+    parts = ["# Nothing was measured: no clips with references", markdown(head, rows), _bullets(notes)]
+    files.write_text(folder / "report.md", "\n\n".join(filter(None, parts)) + "\n")
+    files.write_json(folder / "metrics.json", {"cycles": len(cycles), **(cycles[-1] if cycles else {})})
+
+
+def text(
+    results: Sequence[Result],
+    columns: Sequence[Column],
+    bootstrap: Bootstrap,
+    *,
+    split: str,
+    top: int,
+    division: str = "",
+    notes: Sequence[str] = (),
+) -> str:
+    """report.md; arguments as of `write`."""
+    scores = last_trained(results).scores
+    head = f"{_capital(scores.target)}: {len(scores):,} {split} clips, {len(scores.labels)} labels"
+    sentences = [*verdicts(results, bootstrap), *(_notes(scores.label_scores) if scores.labels else []), *notes]
+    parts = [
+        f"# {head}" if scores.labels else f"# {split.capitalize()} split, {len(scores):,} clips",
+        f"Division into splits: {division}." if division else "",
+        table(results, columns, bootstrap),
+        _bullets(sentences),
+        *(_label_sections(results, bootstrap, top) if scores.labels else []),
+        *(part for name in scores.groups for part in group_section(scores, name, top=top)),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _label_sections(results: Sequence[Result], bootstrap: Bootstrap, top: int) -> list[str]:
+    last = last_trained(results)
+    hits = last.scores.label_scores.hits
+    further = [*FURTHER_LABEL_COLUMNS, *(Column(f"hits_{k}", f"hits@{k}", partial(_hits, k=k)) for k in hits)]
+    return [
+        "## Further measures",
+        table(results, further, bootstrap),
+        f"## Classes, by {last.in_words}",
+        _classes_table(last.scores),
+        f"## Worst clips of {last.in_words}",
+        _worst_table(last.scores, top),
+    ]
+
+
+def statistics(results: Sequence[Result], bootstrap: Bootstrap) -> dict[str, Any]:
+    """All measures of every classifier and baseline, those of the last model also by group."""
+    last = last_trained(results).scores
+    found: dict[str, Any] = {"target": last.target, "labels": last.labels}
+    for result in results:
+        estimates = {metric.key: result.scores.estimate(metric.key, bootstrap) for metric in result.scores.metrics}
+        intervals = {f"{key}_interval": {"low": each.low, "high": each.high} for key, each in estimates.items()}
+        found[result.label] = {**asdict(result.scores.label_scores), **intervals}
+    return found | {"by_group": {name: group_rows(last, name) for name in last.groups}}
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def track(tracker: Tracker, results: Sequence[Result], columns: Sequence[Column]) -> None:
@@ -88,21 +138,16 @@ def track(tracker: Tracker, results: Sequence[Result], columns: Sequence[Column]
         tracker.metrics({f"{name}/{column.key}": column.number(result) for column in shown}, step=result.model.cycle)
 
 
-def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    stream = io.StringIO()
-    rows = list(rows)
-    if rows:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    files.write_text(path, stream.getvalue())
-
-
 def table(results: Sequence[Result], columns: Sequence[Column], bootstrap: Bootstrap) -> str:
     """In markdown: start and every cycle, then each control after its last cycle, and the baselines."""
     columns = [column for column in columns if column.scores(results[0]) is not None]
-    rows = [(each.label, each.cycle, *(column.cell(each, bootstrap) for column in columns)) for each in shown(results)]
-    return markdown(("model", "cycle", *(column.title for column in columns)), rows)
+    return markdown(
+        ("model", "cycle", *(column.title for column in columns)),
+        [
+            (result.label, result.cycle, *(column.cell(result, bootstrap) for column in columns))
+            for result in shown(results)
+        ],
+    )
 
 
 def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
@@ -116,15 +161,21 @@ def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
         name, rank = ("errors", metric.clip_error(counts)) if metric.clip_error else (metric.key, -metric.value(counts))
         own, wanted = {name: abs(rank)}, list(range(len(scores)))
     places = sorted(wanted, key=lambda clip: (-rank[clip], scores.ids[clip]))[:top]
-    columns = {"id": scores.ids} | ({} if scores.paths is None else {"path": scores.paths})
-    columns |= {"reference": scores.known, "prediction": scores.predictions}
-    columns |= {name: values.tolist() for name, values in own.items()}
-    return [{name: values[clip] for name, values in columns.items()} for clip in places]
+    return [
+        {
+            "id": scores.ids[clip],
+            **({} if scores.paths is None else {"path": scores.paths[clip]}),
+            "reference": scores.known[clip],
+            "prediction": scores.predictions[clip],
+            **{name: values[clip].item() for name, values in own.items()},
+        }
+        for clip in places
+    ]
 
 
 def text_confusions(scores: Scores, *, top: int) -> list[dict[str, Any]]:
     found = confusions(scores.known, scores.predictions, top=top)
-    return [{"reference": left, "prediction": right, "times": times} for left, right, times in found]
+    return [dict(zip(("reference", "prediction", "times"), each, strict=True)) for each in found]
 
 
 def label_confusions(scores: Scores) -> list[dict[str, Any]]:
@@ -204,32 +255,6 @@ def _gain(first: Result, second: Result, bootstrap: Bootstrap) -> str:
     return "; ".join(parts) + "."
 
 
-def label_report(results: Sequence[Result], bootstrap: Bootstrap, *, top: int, division: str | None = None) -> str:
-    """The report of classifiers.
-
-    Args:
-        top: rows of the table of worst clips, and of a group's table where there are very many groups.
-        division: how the clips were put into splits, such as "no speaker in train and test".
-    """
-    last = last_trained(results)
-    scores, found, wrong = last.scores, last.scores.label_scores, worst(last.scores, top=top)
-    further = [*FURTHER_LABEL_COLUMNS, *(Column(f"hits_{k}", f"hits@{k}", partial(_hits, k=k)) for k in found.hits)]
-    parts = [
-        f"# {_capital(scores.target)}: {found.clips} test clips, {len(scores.labels)} labels",
-        *([f"Division into splits: {division}."] if division else []),
-        table(results, LABEL_COLUMNS, bootstrap),
-        "\n".join(f"- {sentence}" for sentence in [*verdicts(results, bootstrap), *_notes(found)]),
-        "## Further measures",
-        table(results, further, bootstrap),
-        f"## Classes, by {last.in_words}",
-        _classes_table(scores),
-        *(part for name in scores.groups for part in _group_section(scores, name, top)),
-        f"## Worst clips of {last.in_words}",
-        _rows_table(wrong, _WORST_HEADS) if wrong else "None: every clip is predicted rightly.",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
 def _hits(scores: Scores, k: int) -> float:
     return scores.label_scores.hits[k]
 
@@ -246,16 +271,23 @@ def _notes(found: LabelScores) -> list[str]:
 
 def _classes_table(scores: Scores) -> str:
     counts = _confusion_counts(scores)
-    entropies = row_entropy(counts).tolist()
+    entropies = row_entropy(counts)
     np.fill_diagonal(counts, 0)
-    rows = []
-    for score, bits, wrong in zip(scores.label_scores.classes, entropies, counts, strict=True):
-        shares = (_number(value, "{:.1%}") for value in (score.precision, score.recall, score.f1))
-        numbers = (_number(score.mcc), _number(score.roc_auc), _number(bits if score.support else None, "{:.2f}"))
-        taken = f"{scores.labels[wrong.argmax()]} ({wrong.max()})" if wrong.any() else "–"
-        rows.append((score.label, str(score.support), *shares, *numbers, taken))
     head = ("label", "clips", "precision", "recall", "F1", "MCC", "AUC", "entropy (bits)", "most often taken for")
-    return markdown(head, rows)
+    return markdown(
+        head,
+        [
+            (
+                score.label,
+                str(score.support),
+                *(_number(value, "{:.1%}") for value in (score.precision, score.recall, score.f1)),
+                *(_number(value, "{:.3f}") for value in (score.mcc, score.roc_auc)),
+                _number(bits if score.support else None, "{:.2f}"),
+                f"{scores.labels[wrong.argmax()]} ({wrong.max()})" if wrong.any() else "–",
+            )
+            for score, bits, wrong in zip(scores.label_scores.classes, entropies.tolist(), counts, strict=True)
+        ],
+    )
 
 
 def group_rows(scores: Scores, group: str) -> list[dict[str, Any]]:
@@ -268,36 +300,51 @@ def group_rows(scores: Scores, group: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _group_section(scores: Scores, name: str, top: int) -> list[str]:
+def group_section(scores: Scores, name: str, *, top: int) -> list[str]:
     """Heading and table; nothing where all clips are one group, and of very many groups the worst."""
-    rows, first = group_rows(scores, name), scores.metrics[0]
+    rows = group_rows(scores, name)
+    first = scores.metrics[0]
     if len(rows) < 2:
         return []
     heading = f"## By {name}"
     if len(rows) > max(top, _GROUPS_SHOWN):
-        heading += f": the {top} with the worst {first.title} of {len(rows)}"
+        heading = f"## By {name}: the {top} with the worst {first.title} of {len(rows)}"
         sign = 1 if first.higher_is_better else -1
         rows = sorted(rows, key=lambda row: (sign * row[first.key], row["value"]))[:top]
-    heads = {"value": name, "clips": "clips"} | ({"labels": "labels"} if scores.labels else {})
-    return [heading, _rows_table(rows, heads | {metric.key: metric.title for metric in scores.metrics})]
-
-
-def _rows_table(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> str:
-    """The values of these keys in markdown."""
-
-    def cell(key: str, value: Any) -> str:
-        return (
-            METRICS[key].show(value) if key in METRICS else _number(value) if isinstance(value, float) else str(value)
+    counts = ["clips", "labels"] if scores.labels else ["clips"]
+    cells = [
+        (
+            row["value"],
+            *(str(row[count]) for count in counts),
+            *(metric.show(row[metric.key]) for metric in scores.metrics),
         )
+        for row in rows
+    ]
+    return [heading, markdown((name, *counts, *(metric.title for metric in scores.metrics)), cells)]
 
-    return markdown(list(heads.values()), [[cell(key, row[key]) for key in heads] for row in rows])
+
+def _worst_table(scores: Scores, top: int) -> str:
+    found = worst(scores, top=top)
+    if not found:
+        return "None: every clip is predicted rightly."
+    lines = [
+        (
+            row["id"],
+            row["reference"],
+            row["prediction"],
+            f"{row['confidence']:.3f}",
+            f"{row['reference_probability']:.3f}",
+        )
+        for row in found
+    ]
+    return markdown(("clip", "reference", "prediction", "its probability", "that of the reference"), lines)
 
 
 def _confusion_counts(scores: Scores) -> np.ndarray:
     return confusion_counts(references=scores.known, predictions=scores.predictions, labels=scores.labels)
 
 
-def _number(value: float | None, form: str = "{:.3f}") -> str:
+def _number(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
 
 

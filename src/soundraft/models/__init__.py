@@ -1,4 +1,4 @@
-"""Speech recognisers behind one protocol. Adapters are chosen by `config.model_type`, never by a model's name."""
+"""Models: arrays in, answers out. Recognisers are chosen by `config.model_type`, never by a model's name."""
 
 from pathlib import Path
 

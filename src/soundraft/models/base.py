@@ -1,9 +1,10 @@
-"""What training and evaluation ask of a speech recogniser, whatever its architecture.
+"""What training and evaluation ask of a model, whatever its task and architecture.
 
-Letters in shapes: B clips of a batch, K samples of a clip, T frames, F features, V vocabulary, N samples of audio.
+Letters in shapes: B clips of a batch, K answers of a clip, T frames, F features, V vocabulary, N samples of audio.
 """
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,36 +12,57 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from soundraft import runtime
+from soundraft.params.sections import Fallback
 from soundraft.runtime import UserError
+
+Answer = Hashable  # what a model gives for a clip, such as a text or a label
+
+
+class ModelError(UserError):
+    """The model cannot be used."""
+
+
+class Losses(Protocol):
+    """The answers of one clip under a model."""
+
+    @property
+    def losses(self) -> torch.Tensor:
+        """`[K]`, of learning each answer, with gradient."""
+        ...
 
 
 @dataclass(frozen=True)
-class TextScores:
-    """The texts of one clip under a model.
+class LogProbs:
+    """The losses of a model with a likelihood, which policy gradients need.
 
     Attributes:
-        log_probs: `[K]`, natural logarithm of each text's probability; for CTC over all its alignments.
-        tokens: `[K]`, of how many tokens each text consists, at least 1.
-        possible: `[K]`, whether the clip can have the text at all. Where a CTC text needs more frames than there are,
+        log_probs: `[K]`, natural logarithm of each answer's probability; for CTC over all its alignments.
+        tokens: `[K]`, of how many tokens each answer consists, at least 1.
+        possible: `[K]`, whether the clip can have the answer at all. Where a CTC text needs more frames than there are,
             its probability is 0, but `log_probs` has 0 without gradient: a mean loss stays finite and learns nothing
-            from it. Leave such texts out where probabilities are compared.
+            from it. Leave such answers out where probabilities are compared.
     """
 
     log_probs: torch.Tensor
     tokens: torch.Tensor
     possible: torch.Tensor
 
+    @property
+    def losses(self) -> torch.Tensor:
+        """The negative log-probability per token."""
+        return -self.log_probs / self.tokens
 
-class Recognizer(Protocol):
-    """A speech recogniser. `encode` runs the network once; `greedy` and `sample` reuse what it returns."""
+
+class Model(Protocol):
+    """A model of any task. `encode` runs the network once; `best` and `sample` reuse what it returns."""
 
     model: torch.nn.Module
     sample_rate_hz: int
-    window_s: float  # the longest clip that it takes, or takes well
-    takes_masking: bool  # whether SpecAugment of ours suits its features
+    takes_masking: bool  # whether masks of zeros suit its features
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
-        """Mono samples `[N]` at `sample_rate_hz` → the features of one clip, `[T, F]`, unpadded.
+        """Samples `[N]` at `sample_rate_hz` → the features of one clip, `[T, F]`, unpadded.
 
         Raises:
             ModelError: when the model cannot take a clip of this length.
@@ -48,44 +70,68 @@ class Recognizer(Protocol):
         ...
 
     def features_depend_on(self) -> dict[str, Any]:
-        """What beside the samples decides what `extract` gives, as values of JSON: the key to features kept on disk."""
+        """What beside the samples decides the features, as values of JSON: the key of features kept on disk."""
         ...
 
     def encode(self, features: Sequence[torch.Tensor]) -> Any:
         """Run the encoder on a padded batch, without gradient."""
         ...
 
-    def greedy(self, encoded: Any) -> list[str]:
-        """The most likely text of each clip, by greedy decoding."""
+    def best(self, encoded: Any) -> Sequence[Answer]:
+        """The most likely answer of each clip."""
         ...
 
-    def careful(self, encoded: Any) -> list[str]:
-        """As `greedy`, but what shows the marks of a hallucination is tried again: for recordings nobody checked."""
+    def sample(self, encoded: Any, count: int, *, temperature: float, seeds: Sequence[int]) -> Sequence[list[Any]]:
+        """`count` random answers of each clip, in the order drawn; `seeds` has one seed a clip."""
         ...
 
-    def sample(self, encoded: Any, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
-        """`count` random texts of each clip, in the order drawn; `seeds` has one seed a clip."""
+    def can_learn(self, answer: Any) -> bool:
+        """Whether `loss` takes this answer; cheap."""
         ...
 
-    def can_score(self, text: str) -> bool:
-        """Whether `score` takes this text; cheap."""
-        ...
-
-    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
-        """How likely each clip makes each of its texts, with gradient; the network runs once a clip.
+    def loss(self, features: Sequence[torch.Tensor], answers: Sequence[Sequence[Any]]) -> Sequence[Losses]:
+        """The loss of each of a clip's answers, for every clip; the network runs once a clip.
 
         Raises:
-            ModelError: when `can_score` says no to a text.
+            ModelError: when an answer cannot be learned.
         """
         ...
 
+    def save(self, folder: Path) -> None: ...
+
+
+class Recognizer(Model):
+    """A speech recogniser of transformers with its processor; its answers are texts.
+
+    Attributes:
+        window_s: the longest clip that it takes; `None`: any.
+    """
+
+    takes_masking = False
+    window_s: float | None = None
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.device = runtime.device()
+        self.model = model.to(self.device)
+        self.processor = processor
+        self.extractor = processor.feature_extractor
+        self.tokenizer = processor.tokenizer
+        self.sample_rate_hz: int = self.extractor.sampling_rate
+
+    def features_depend_on(self) -> dict[str, Any]:
+        return describe_extractor(self.extractor)
+
+    @abstractmethod
+    def best(self, encoded: Any) -> list[str]: ...
+
+    def best_with_fallback(self, encoded: Any, options: Fallback) -> list[str]:
+        """As `best`, but texts that look like hallucinations are decoded again: for recordings nobody has checked."""
+        return self.best(encoded)
+
     def save(self, folder: Path) -> None:
         """Write model and processor so that `AutoModelFor…` and `AutoProcessor` load them."""
-        ...
-
-
-class ModelError(UserError):
-    """The model cannot be used; the message says why and what can."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
 
 
 def describe_extractor(extractor: Any) -> dict[str, Any]:
@@ -108,8 +154,13 @@ def length_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
-def split_scores(rows: TextScores, texts: Sequence[Sequence[str]]) -> list[TextScores]:
-    """One row a text, `[B·K]` → one `TextScores` a clip."""
-    counts = [len(group) for group in texts]
+def rows_of_clips(answers: Sequence[Sequence[Any]]) -> torch.Tensor:
+    """The clip of each answer, `[B·K]`."""
+    return torch.repeat_interleave(torch.tensor([len(group) for group in answers]))
+
+
+def by_clip(rows: LogProbs, answers: Sequence[Sequence[Any]]) -> list[LogProbs]:
+    """One row an answer, `[B·K]` → one `LogProbs` a clip."""
+    counts = [len(group) for group in answers]
     columns = (column.split(counts) for column in (rows.log_probs, rows.tokens, rows.possible))
-    return [TextScores(*parts) for parts in zip(*columns, strict=True)]
+    return [LogProbs(*parts) for parts in zip(*columns, strict=True)]

@@ -1,4 +1,7 @@
-"""Recognisers trained with connectionist temporal classification: wav2vec2, HuBERT, WavLM, Parakeet, Lasr, …"""
+"""Recognisers trained with connectionist temporal classification: wav2vec2, HuBERT, WavLM, Parakeet, Lasr, …
+
+Letters in shapes: B clips of a batch, K paths of a clip, R paths, T frames, V vocabulary.
+"""
 
 import json
 import math
@@ -6,22 +9,18 @@ import tempfile
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from soundraft import runtime
-from soundraft.models.base import ModelError, TextScores, describe_extractor, length_mask, pad, split_scores
-
-if TYPE_CHECKING:
-    pass
-
+from soundraft.models.base import LogProbs, ModelError, Recognizer, by_clip, length_mask, pad, rows_of_clips
+from soundraft.params.sections import ScratchModel
 
 # transformers names the same thing, "frames out for frames in", differently per family
 _OUTPUT_LENGTHS = {
@@ -35,7 +34,6 @@ _OUTPUT_LENGTHS = {
 CTC_MODEL_TYPES = tuple(_OUTPUT_LENGTHS)
 
 ENOUGH_S = 1.0  # a clip this long is never too short
-BEAM_TOKENS_PER_FRAME = 16  # in a trained model's frames the 17th is below 1e-4
 
 
 @dataclass(frozen=True)
@@ -46,19 +44,13 @@ class Frames:
     lengths: torch.Tensor
 
 
-class CTCAdapter:
+class CTCAdapter(Recognizer):
     """Adapter for `AutoModelForCTC`."""
 
     takes_masking = True
-    window_s = 20.0  # hub models were trained on clips up to about this long, and attention costs its square
 
     def __init__(self, model: Any, processor: Any) -> None:
-        self.device = runtime.device()
-        self.model = model.to(self.device)
-        self.processor = processor
-        self.extractor = processor.feature_extractor
-        self.tokenizer = processor.tokenizer
-        self.sample_rate_hz: int = self.extractor.sampling_rate
+        super().__init__(model, processor)
         self.blank_id: int = model.config.pad_token_id
         encoder = model if hasattr(model, _OUTPUT_LENGTHS[model.config.model_type]) else model.encoder
         self._output_lengths: Callable = getattr(encoder, _OUTPUT_LENGTHS[model.config.model_type])
@@ -98,68 +90,38 @@ class CTCAdapter:
         features = values[self.model.main_input_name][0]
         return features[: int(values["attention_mask"][0].sum())].clone()
 
-    def features_depend_on(self) -> dict[str, Any]:
-        return describe_extractor(self.extractor)
-
     def encode(self, features: Sequence[torch.Tensor]) -> Frames:
         with torch.inference_mode():
             log_probs, lengths = self._log_probs(features)
         return Frames(log_probs.cpu(), lengths.cpu())
 
-    def greedy(self, encoded: Frames) -> list[str]:
-        return self._texts(best(encoded.log_probs, encoded.lengths, blank=self.blank_id))
-
-    def careful(self, encoded: Frames) -> list[str]:
-        return self.greedy(encoded)
+    def best(self, encoded: Frames) -> list[str]:
+        return self._texts(best_paths(encoded.log_probs, encoded.lengths, blank=self.blank_id))
 
     def sample(self, encoded: Frames, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
-        paths = draw(
+        paths = draw_paths(
             encoded.log_probs, encoded.lengths, count, temperature=temperature, seeds=seeds, blank=self.blank_id
         )
         texts = self._texts(paths.reshape(-1, paths.shape[-1]))
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
-    def beam(
-        self,
-        encoded: Frames,
-        *,
-        width: int,
-        language: "ScoreNext | None" = None,
-        language_weight: float = 0.0,
-        word_bonus: float = 0.0,
-    ) -> list[str]:
-        """The best text of each clip by prefix beam search.
+    def beam(self, encoded: Frames, *, width: int, tokens_per_frame: int) -> list[str]:
+        """The best text of each clip by prefix beam search."""
+        limits = {"blank": self.blank_id, "width": width, "tokens_per_frame": tokens_per_frame}
+        clips = zip(encoded.log_probs.numpy(), encoded.lengths.tolist(), strict=True)
+        return [self.spelling.text(search(log_probs[:length], **limits)[0].tokens) for log_probs, length in clips]
 
-        Args:
-            language: (the words before, a word) → natural logarithm of its probability.
-        """
-        pass
+    def can_learn(self, answer: str) -> bool:
+        return self.spelling.can_spell(answer)
 
-        worded = word_bonus != 0 or (language is not None and language_weight != 0)
-        words = Words(self.spelling.text, language, language_weight, word_bonus) if worded else None
-        texts = []
-        for log_probs, length in zip(encoded.log_probs.numpy(), encoded.lengths.tolist(), strict=True):
-            hypotheses = search(
-                log_probs[:length],
-                blank=self.blank_id,
-                width=width,
-                tokens_per_frame=BEAM_TOKENS_PER_FRAME,
-                words=words,
-            )
-            texts.append(self.spelling.text(hypotheses[0].tokens))
-        return texts
-
-    def can_score(self, text: str) -> bool:
-        return self.spelling.can_spell(text)
-
-    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
+    def loss(self, features: Sequence[torch.Tensor], answers: Sequence[Sequence[str]]) -> list[LogProbs]:
         """As the protocol says. A text too long for its clip has no alignment: it is marked as not possible."""
         log_probs, lengths = self._log_probs(features)
-        labels = [self.spelling.tokens(text) for group in texts for text in group]
+        labels = [self.spelling.tokens(text) for group in answers for text in group]
         sizes = torch.tensor([len(label) for label in labels])
-        rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts]))  # row → clip
+        rows = rows_of_clips(answers)
         frames = log_probs.cpu().transpose(0, 1)  # [T, B, V]; the CUDA kernel is not deterministic
-        if len(rows) != len(texts) or any(len(group) != 1 for group in texts):
+        if any(len(group) != 1 for group in answers):
             frames = frames.index_select(1, rows)
         real_frames = lengths.cpu()[rows]
         losses = F.ctc_loss(
@@ -172,11 +134,7 @@ class CTCAdapter:
             zero_infinity=True,
         )
         possible = torch.tensor([_least_frames(label) for label in labels]) <= real_frames
-        return split_scores(TextScores(-losses, sizes.clamp(min=1), possible), texts)
-
-    def save(self, folder: Path) -> None:
-        self.model.save_pretrained(folder)
-        self.processor.save_pretrained(folder)
+        return by_clip(LogProbs(-losses, sizes.clamp(min=1), possible), answers)
 
     def _log_probs(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """`[B, T, V]` with gradient, and the real frames `[B]`."""
@@ -198,12 +156,10 @@ def _least_frames(label: Sequence[int]) -> int:
     return len(label) + sum(one == other for one, other in pairwise(label))
 
 
-# Random and best paths through the frames of a CTC model, many at a time.
-#
-# Letters in shapes: B clips of a batch, K paths of a clip, T frames, V vocabulary, R paths.
+# Random and best paths through the frames, many at a time.
 
 
-def draw(
+def draw_paths(
     log_probs: torch.Tensor, lengths: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int], blank: int
 ) -> np.ndarray:
     """K independent paths of each clip, `[B, K, T]`; past a clip's end they are blank.
@@ -240,7 +196,7 @@ def draw(
     return paths.transpose(1, 2).contiguous().numpy()
 
 
-def best(log_probs: torch.Tensor, lengths: torch.Tensor, *, blank: int) -> np.ndarray:
+def best_paths(log_probs: torch.Tensor, lengths: torch.Tensor, *, blank: int) -> np.ndarray:
     """The most likely path of each clip, `[B, T]`; past a clip's end it is blank."""
     paths = log_probs.argmax(-1)
     return paths.masked_fill(torch.arange(paths.shape[1]) >= lengths[:, None], blank).numpy()
@@ -255,7 +211,7 @@ def collapse(paths: np.ndarray, blank: int) -> list[tuple[int, ...]]:
     return [tuple(tokens[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-# Between the tokens of a CTC model and text.
+# Between tokens and text.
 
 
 REMEMBERED_TEXTS = 1 << 16
@@ -263,6 +219,8 @@ REMEMBERED_TEXTS = 1 << 16
 
 class Spelling:
     """Writes texts in tokens and reads collapsed paths, as the model's tokenizer does.
+
+    Tokenizers of characters only split and join, which is done here 50 and 20 times faster.
 
     Attributes:
         upper: whether the vocabulary has upper-case letters only.
@@ -274,13 +232,13 @@ class Spelling:
         self.tokenizer = tokenizer
         self.blank_id = blank_id
         self.silent = {tokenizer.unk_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}
-        letters = {token for token in tokenizer.get_vocab() if len(token) == 1 and token.isalpha()}
-        self.upper = bool(letters) and all(letter == letter.upper() for letter in letters)
+        self._vocabulary = tokenizer.get_vocab()
+        self._letters = {token: id_ for token, id_ in self._vocabulary.items() if len(token) == 1 and token.isalpha()}
+        self.upper = bool(self._letters) and all(letter == letter.upper() for letter in self._letters)
         read: Callable = self._read
         write: Callable = self._tokenize
         if isinstance(tokenizer, Wav2Vec2CTCTokenizer):
-            self._pieces = self._character_pieces()
-            self._letters = self._single_letters()
+            self._prepare_characters()
             read, write = self._join, self._split
         self.text: Callable[[tuple[int, ...]], str] = lru_cache(REMEMBERED_TEXTS)(read)
         self._ids: Callable[[str], tuple[int, ...]] = lru_cache(REMEMBERED_TEXTS)(write)
@@ -307,8 +265,7 @@ class Spelling:
         return tuple(self.tokenizer(cased, add_special_tokens=False).input_ids)
 
     def _split(self, cased: str) -> tuple[int, ...]:
-        """As `_tokenize`, 50 times faster for texts of letters that the vocabulary has."""
-        ids = [self._letters.get(letter) for letter in cased]
+        ids = [self._single.get(letter) for letter in cased]
         return self._tokenize(cased) if None in ids else tuple(ids)  # type: ignore[arg-type]
 
     def _read(self, tokens: tuple[int, ...]) -> str:
@@ -318,80 +275,35 @@ class Spelling:
         return self.tokenizer.decode(separated).strip()
 
     def _join(self, tokens: tuple[int, ...]) -> str:
-        """As `_read`, 20 times faster: a tokenizer of characters only joins them."""
         text = "".join([self._pieces.get(token, "") for token in tokens]).strip()  # a head may have more than these
         if self.tokenizer.do_lower_case:
             text = text.lower()
         return self.tokenizer.clean_up_tokenization(text).strip() if self._cleans else text
 
-    def _character_pieces(self) -> dict[int, str]:
+    def _prepare_characters(self) -> None:
+        """Letters that are one token wherever they stand, and what each token is in a text."""
         tokenizer = self.tokenizer
         self._cleans = bool(tokenizer.clean_up_tokenization_spaces)
-        pieces = {id_: token for token, id_ in tokenizer.get_vocab().items()}
-        pieces[tokenizer.word_delimiter_token_id] = tokenizer.replace_word_delimiter_char
-        return pieces | dict.fromkeys({self.blank_id, tokenizer.pad_token_id, *self.silent}, "")
-
-    def _single_letters(self) -> dict[str, int]:
-        """Letters that are one token wherever they stand, and the space; none where the tokenizer changes case."""
-        tokenizer = self.tokenizer
-        if tokenizer.do_lower_case:
-            return {}
-        vocabulary = tokenizer.get_vocab()
-        letters = {token: id_ for token, id_ in vocabulary.items() if len(token) == 1 and token.isalpha()}
-        return letters | {tokenizer.replace_word_delimiter_char: tokenizer.word_delimiter_token_id}
+        space, delimiter = tokenizer.replace_word_delimiter_char, tokenizer.word_delimiter_token_id
+        pieces = {id_: token for token, id_ in self._vocabulary.items()} | {delimiter: space}
+        self._pieces = pieces | dict.fromkeys({self.blank_id, tokenizer.pad_token_id, *self.silent}, "")
+        self._single: dict[str, int] = {} if tokenizer.do_lower_case else self._letters | {space: delimiter}
 
 
-# Prefix beam search through the frames of a CTC model, with an n-gram of words where there is one.
-#
-# The search and its words are those of Hannun et al., arXiv 1408.2873:
-# log P(CTC) + weight · log P(words) + bonus · words.
+# Prefix beam search through the frames: Hannun et al., arXiv 1408.2873, without a language model.
 
 
 NOTHING = -math.inf
 
-ScoreNext = Callable[[tuple[str, ...], str], float]
-
 
 class Hypothesis(NamedTuple):
-    """Collapsed tokens and their score: the natural logarithm of their probability, and what the words add."""
+    """Collapsed tokens and the natural logarithm of their probability."""
 
     tokens: tuple[int, ...]
     score: float
 
 
-@dataclass
-class Words:
-    """What the words of a prefix add to its score; its last word counts once a next one begins, or at the end.
-
-    Attributes:
-        text: collapsed tokens → text.
-        score_next: (the words before, a word) → natural logarithm of its probability.
-        weight, bonus: of that logarithm; and for each word.
-    """
-
-    text: Callable[[tuple[int, ...]], str]
-    score_next: ScoreNext | None
-    weight: float
-    bonus: float
-    _sums: dict[tuple[str, ...], float] = field(default_factory=lambda: {(): 0.0})
-
-    def of(self, tokens: tuple[int, ...], *, finished: bool) -> float:
-        words = tuple(self.text(tokens).split())
-        return self._sum(words if finished else words[:-1])
-
-    def _sum(self, words: tuple[str, ...]) -> float:
-        if words not in self._sums:
-            *before, word = words
-            added = self.bonus
-            if self.score_next is not None:
-                added += self.weight * self.score_next(tuple(before), word)
-            self._sums[words] = self._sum(tuple(before)) + added
-        return self._sums[words]
-
-
-def search(
-    log_probs: np.ndarray, *, blank: int, width: int, tokens_per_frame: int, words: Words | None = None
-) -> list[Hypothesis]:
+def search(log_probs: np.ndarray, *, blank: int, width: int, tokens_per_frame: int) -> list[Hypothesis]:
     """The best prefixes of the frames `[T, V]`, best first.
 
     Args:
@@ -400,19 +312,12 @@ def search(
     """
     # prefix → log-probability of its paths that end in blank, and of those that end in its last token
     kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NOTHING)}
-    added: dict[tuple[int, ...], float] = {(): 0.0}  # by its words
     tried = np.sort(np.argsort(-log_probs, axis=-1, kind="stable")[:, :tokens_per_frame], axis=-1)
     for frame, tokens in zip(log_probs, tried.tolist(), strict=True):
         grown = _grow(kept, list(zip(tokens, frame[tokens].tolist(), strict=True)), blank)
-        if words is not None:
-            added = {prefix: added[prefix] if prefix in added else words.of(prefix, finished=False) for prefix in grown}
-        scores = {prefix: _add(*ends) + added.get(prefix, 0.0) for prefix, ends in grown.items()}
-        best = sorted(grown, key=lambda prefix: (-scores[prefix], prefix))[:width]
-        kept = {prefix: grown[prefix] for prefix in best}
-    final = [
-        Hypothesis(prefix, _add(*ends) + (words.of(prefix, finished=True) if words is not None else 0.0))
-        for prefix, ends in kept.items()
-    ]
+        scores = {prefix: _add(*ends) for prefix, ends in grown.items()}
+        kept = {prefix: grown[prefix] for prefix in sorted(grown, key=lambda each: (-scores[each], each))[:width]}
+    final = [Hypothesis(prefix, _add(*ends)) for prefix, ends in kept.items()]
     return sorted(final, key=lambda hypothesis: (-hypothesis.score, hypothesis.tokens))
 
 
@@ -456,18 +361,7 @@ BLANK, UNKNOWN, WORD_BREAK = "<pad>", "<unk>", "|"
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz'"
 
 
-def build(
-    *,
-    sample_rate_hz: int,
-    mel_bins: int,
-    window_s: float,
-    hop_s: float,
-    hidden_size: int,
-    layers: int,
-    attention_heads: int,
-    subsampling: int,
-    dropout: float,
-) -> CTCAdapter:
+def build(options: ScratchModel) -> CTCAdapter:
     """A recogniser with random weights, from torch's global seed; it saves and loads through transformers."""
     from transformers import (
         ParakeetCTCConfig,
@@ -477,26 +371,26 @@ def build(
         ParakeetProcessor,
     )
 
-    window = round(window_s * sample_rate_hz)
+    window = round(options.window_s * options.sample_rate_hz)
     extractor = ParakeetFeatureExtractor(
-        feature_size=mel_bins,
-        sampling_rate=sample_rate_hz,
-        hop_length=round(hop_s * sample_rate_hz),
+        feature_size=options.mel_bins,
+        sampling_rate=options.sample_rate_hz,
+        hop_length=round(options.hop_s * options.sample_rate_hz),
         win_length=window,
         n_fft=1 << (window - 1).bit_length(),
     )
     tokenizer = character_tokenizer()
     encoder = ParakeetEncoderConfig(
-        hidden_size=hidden_size,
-        num_hidden_layers=layers,
-        num_attention_heads=attention_heads,
-        intermediate_size=4 * hidden_size,
-        subsampling_factor=subsampling,
-        subsampling_conv_channels=hidden_size // 2,
-        num_mel_bins=mel_bins,
-        dropout=dropout,
-        activation_dropout=dropout,
-        attention_dropout=dropout,
+        hidden_size=options.hidden_size,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.attention_heads,
+        intermediate_size=4 * options.hidden_size,
+        subsampling_factor=options.subsampling,
+        subsampling_conv_channels=options.hidden_size // 2,
+        num_mel_bins=options.mel_bins,
+        dropout=options.dropout,
+        activation_dropout=options.dropout,
+        attention_dropout=options.dropout,
         layerdrop=0.0,
     )
     config = ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, encoder_config=encoder)

@@ -1,12 +1,12 @@
-"""What encoders are made of. Every part gives a clip the same result however far its batch is padded.
+"""Encoders that learn from scratch: padded frames `[B, T, F]` and their lengths → `[B, T', H]` and lengths.
 
-Letters: B clips, T frames, F columns, of spectra bands, H width. Padded frames are 0 before each convolution, as beyond
-the ends of a clip that is alone, and nothing is normalised over time.
+Every part gives a clip the same result however far its batch is padded: padded frames are 0 before each convolution, as
+beyond the ends of a clip that is alone, and nothing is normalised over time.
+
+Letters: B clips, T frames, F columns, of spectra bands, H width.
 """
 
-import inspect
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,12 +15,21 @@ from torch.nn.functional import gelu, max_pool1d, max_pool2d
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from soundraft.models.base import ModelError, length_mask
+from soundraft.params.classification import (
+    CNNRNNParams,
+    ParallelCNNParams,
+    RNNParams,
+    StackedCNN2DParams,
+    StackedCNNParams,
+    StackedParallelCNNParams,
+    TransformerParams,
+)
 
 Padded = tuple[torch.Tensor, torch.Tensor]  # frames [B, T, H] and how many are real, [B]
 
 
 class Sized(nn.Module):
-    """A module that says how wide what it gives is."""
+    """A module with the width of its output."""
 
     width: int
 
@@ -64,9 +73,9 @@ class Convolution(nn.Module):
 class Convolution2D(nn.Module):
     """A convolution over time and bands of the same size, pooling, layer norm of each place, ReLU and dropout.
 
-    It works on planes `[B, H, T, F]`, and wants those that it gets to be 0 in padded frames; so are those it gives. A
-    sound that moves up or down with the speaker's vocal tract meets the same weights there. The norm sets each place to
-    one loudness; it and ReLU stand behind the pooling, where fewer places are left.
+    It works on planes `[B, H, T, F]` that are 0 in padded frames; so is its output. A sound that moves up or down with
+    the speaker's vocal tract meets the same weights there. The norm sets each place to one loudness; it and ReLU stand
+    behind the pooling, where fewer places are left.
     """
 
     def __init__(
@@ -99,10 +108,11 @@ class Convolution2D(nn.Module):
 class ParallelConvolutions(nn.Module):
     """Convolutions with kernels of several sizes over the same frames, side by side."""
 
-    def __init__(self, columns: int, filters: int, sizes: Sequence[int], *, pool_size: int, dropout: float) -> None:
+    def __init__(self, columns: int, options: ParallelCNNParams | StackedParallelCNNParams) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            Convolution(columns, filters, size, pool_size=pool_size, dropout=dropout) for size in sizes
+            Convolution(columns, options.num_filters, size, pool_size=options.pool_size, dropout=options.dropout)
+            for size in options.filter_sizes
         )
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
@@ -132,40 +142,27 @@ class WaveFilters(nn.Module):
     def forward(self, samples: torch.Tensor, lengths: torch.Tensor) -> Padded:
         frames = (-(-(lengths - self.window) // self.shift) + 1).clamp(min=1)
         wanted = self.window + (int(frames.max()) - 1) * self.shift
-        heard = samples * length_mask(lengths, samples.shape[1])  # what was padded may have become other than 0
-        padded = nn.functional.pad(heard, (0, max(0, wanted - samples.shape[1])))[:, :wanted]
+        real = samples * length_mask(lengths, samples.shape[1])  # what was padded may have become other than 0
+        padded = nn.functional.pad(real, (0, max(0, wanted - samples.shape[1])))[:, :wanted]
         even, odd = self.conv(padded[:, None]).transpose(1, 2).chunk(2, dim=-1)
         return blank(self.norm(torch.log(even**2 + odd**2 + 1e-6)), frames), frames
 
 
-# Encoders that learn from scratch: padded frames `[B, T, F]` and their lengths → `[B, T', H]` and lengths.
-#
-# Names and knobs are those that declarative configurations use. Letters as in `encoder_parts`.
-
-
-RNNS = {"lstm": nn.LSTM, "gru": nn.GRU}
+# The encoders, with the knobs of their sections.
 
 
 class StackedCNN(Sized):
     """Convolutions one after another, each with its own kernel and pooling (1 pools nothing)."""
 
-    def __init__(
-        self,
-        columns: int,
-        *,
-        num_filters: int = 64,
-        filter_sizes: Sequence[int] = (5, 3, 3, 3),
-        pool_sizes: Sequence[int] = (2, 2, 2, 1),
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, columns: int, options: StackedCNNParams | CNNRNNParams) -> None:
         super().__init__()
-        _check_same_length(filter_sizes=filter_sizes, pool_sizes=pool_sizes)
-        widths = [columns] + [num_filters] * len(filter_sizes)
+        _check_same_length(options, "filter_sizes", "pool_sizes")
+        self.width = options.num_filters
+        widths = [columns] + [self.width] * len(options.filter_sizes)
         self.layers = nn.ModuleList(
-            Convolution(width, num_filters, size, pool_size=pool_size, dropout=dropout)
-            for width, size, pool_size in zip(widths, filter_sizes, pool_sizes, strict=False)
+            Convolution(width, self.width, size, pool_size=pool_size, dropout=options.dropout)
+            for width, size, pool_size in zip(widths, options.filter_sizes, options.pool_sizes, strict=False)
         )
-        self.width = num_filters
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
         for layer in self.layers:
@@ -176,43 +173,31 @@ class StackedCNN(Sized):
 class StackedCNN2D(Sized):
     """Convolutions over time and bands, one after another; then one over time sees all bands that are left.
 
-    For columns that stand in the order of their frequencies. On few speakers it knows a new one's words better than
-    convolutions over time alone, which learn each band by itself.
+    For columns that stand in the order of their frequencies. With few training speakers it recognises a new speaker's
+    words better than convolutions over time alone, which learn each band by itself.
 
     Args:
         columns: F, of all planes together.
         planes: how many spectra stand side by side in the columns, such as those of several channels.
     """
 
-    def __init__(
-        self,
-        columns: int,
-        planes: int = 1,
-        *,
-        num_filters: Sequence[int] = (16, 32, 48, 64),
-        filter_sizes: Sequence[int] = (3, 3, 3, 3),
-        pool_sizes: Sequence[int] = (2, 2, 1, 1),
-        band_pool_sizes: Sequence[int] = (2, 2, 2, 2),
-        width: int = 96,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, columns: int, options: StackedCNN2DParams, planes: int = 1) -> None:
         super().__init__()
-        _check_same_length(
-            num_filters=num_filters, filter_sizes=filter_sizes, pool_sizes=pool_sizes, band_pool_sizes=band_pool_sizes
-        )
+        _check_same_length(options, "num_filters", "filter_sizes", "pool_sizes", "band_pool_sizes")
         self.planes = planes
-        widths, bands = [planes, *num_filters], columns // planes
+        self.width = options.width
+        widths, bands = [planes, *options.num_filters], columns // planes
         self.layers = nn.ModuleList()
-        for place, size in enumerate(filter_sizes):
+        for place, size in enumerate(options.filter_sizes):
+            band_pool_size = options.band_pool_sizes[place]
             self.layers.append(
                 Convolution2D(
-                    widths[place], widths[place + 1], size, pool_size=pool_sizes[place],
-                    band_pool_size=band_pool_sizes[place], dropout=dropout,
+                    widths[place], widths[place + 1], size, pool_size=options.pool_sizes[place],
+                    band_pool_size=band_pool_size, dropout=options.dropout,
                 )
             )  # fmt: skip
-            bands = -(-bands // band_pool_sizes[place])
-        self.last = Convolution(bands * widths[-1], width, 3, pool_size=1, dropout=dropout)
-        self.width = width
+            bands = -(-bands // band_pool_size)
+        self.last = Convolution(bands * widths[-1], self.width, 3, pool_size=1, dropout=options.dropout)
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
         planes = blank(frames, lengths).unflatten(2, (self.planes, -1)).transpose(1, 2)
@@ -225,18 +210,10 @@ class StackedCNN2D(Sized):
 class ParallelCNN(Sized):
     """One layer of convolutions side by side."""
 
-    def __init__(
-        self,
-        columns: int,
-        *,
-        num_filters: int = 64,
-        filter_sizes: Sequence[int] = (2, 3, 4, 5),
-        pool_size: int = 1,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, columns: int, options: ParallelCNNParams) -> None:
         super().__init__()
-        self.layer = ParallelConvolutions(columns, num_filters, filter_sizes, pool_size=pool_size, dropout=dropout)
-        self.width = num_filters * len(filter_sizes)
+        self.layer = ParallelConvolutions(columns, options)
+        self.width = options.num_filters * len(options.filter_sizes)
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
         return self.layer(frames, lengths)
@@ -245,23 +222,11 @@ class ParallelCNN(Sized):
 class StackedParallelCNN(Sized):
     """Layers of convolutions side by side, one after another."""
 
-    def __init__(
-        self,
-        columns: int,
-        *,
-        num_stacks: int = 3,
-        num_filters: int = 32,
-        filter_sizes: Sequence[int] = (2, 3, 4, 5),
-        pool_size: int = 2,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, columns: int, options: StackedParallelCNNParams) -> None:
         super().__init__()
-        self.width = num_filters * len(filter_sizes)
-        widths = [columns] + [self.width] * (num_stacks - 1)
-        self.layers = nn.ModuleList(
-            ParallelConvolutions(width, num_filters, filter_sizes, pool_size=pool_size, dropout=dropout)
-            for width in widths
-        )
+        self.width = options.num_filters * len(options.filter_sizes)
+        widths = [columns] + [self.width] * (options.num_stacks - 1)
+        self.layers = nn.ModuleList(ParallelConvolutions(width, options) for width in widths)
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
         for layer in self.layers:
@@ -270,30 +235,19 @@ class StackedParallelCNN(Sized):
 
 
 class RNN(Sized):
-    """LSTM or GRU, both ways unless told otherwise."""
+    """LSTM or GRU."""
 
-    def __init__(
-        self,
-        columns: int,
-        *,
-        cell_type: str = "lstm",
-        num_layers: int = 2,
-        hidden_size: int = 96,
-        bidirectional: bool = True,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, columns: int, options: RNNParams | CNNRNNParams) -> None:
         super().__init__()
-        if cell_type not in RNNS:
-            raise ModelError(f"encoder.cell_type: got {cell_type!r}; there are: {', '.join(RNNS)}")
-        self.rnn = RNNS[cell_type](
+        self.rnn = {"lstm": nn.LSTM, "gru": nn.GRU}[options.cell_type](
             columns,
-            hidden_size,
-            num_layers,
+            options.hidden_size,
+            options.num_layers,
             batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0,
-            bidirectional=bidirectional,
+            dropout=options.dropout if options.num_layers > 1 else 0.0,
+            bidirectional=options.bidirectional,
         )
-        self.width = hidden_size * (2 if bidirectional else 1)
+        self.width = options.hidden_size * (2 if options.bidirectional else 1)
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
         packed = pack_padded_sequence(frames, lengths.cpu(), batch_first=True, enforce_sorted=False)
@@ -304,31 +258,10 @@ class RNN(Sized):
 class CNNRNN(Sized):
     """Stacked convolutions, then an RNN over what they leave."""
 
-    def __init__(
-        self,
-        columns: int,
-        *,
-        num_filters: int = 96,
-        filter_sizes: Sequence[int] = (5, 3),
-        pool_sizes: Sequence[int] = (2, 2),
-        cell_type: str = "lstm",
-        num_layers: int = 1,
-        hidden_size: int = 96,
-        bidirectional: bool = True,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, columns: int, options: CNNRNNParams) -> None:
         super().__init__()
-        self.cnn = StackedCNN(
-            columns, num_filters=num_filters, filter_sizes=filter_sizes, pool_sizes=pool_sizes, dropout=dropout
-        )
-        self.rnn = RNN(
-            num_filters,
-            cell_type=cell_type,
-            num_layers=num_layers,
-            hidden_size=hidden_size,
-            bidirectional=bidirectional,
-            dropout=dropout,
-        )
+        self.cnn = StackedCNN(columns, options)
+        self.rnn = RNN(self.cnn.width, options)
         self.width = self.rnn.width
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
@@ -338,37 +271,27 @@ class CNNRNN(Sized):
 class Transformer(Sized):
     """A convolution that pools frames, positions, and blocks of self-attention with the norm in front.
 
-    Pooled by 4 first: attention costs the square of the frames.
+    Pooled first: attention costs the square of the frames.
     """
 
-    def __init__(
-        self,
-        columns: int,
-        *,
-        num_layers: int = 2,
-        hidden_size: int = 96,
-        num_heads: int = 4,
-        transformer_output_size: int = 192,
-        pool_size: int = 4,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, columns: int, options: TransformerParams) -> None:
         super().__init__()
-        if hidden_size % num_heads:
-            raise ModelError(f"encoder.hidden_size {hidden_size} is no multiple of encoder.num_heads {num_heads}")
-        self.reader = Convolution(columns, hidden_size, 5, pool_size=pool_size, dropout=dropout)
+        self.width = options.hidden_size
+        if self.width % options.num_heads:
+            raise ModelError(f"encoder.hidden_size {self.width} is no multiple of num_heads {options.num_heads}")
+        self.reader = Convolution(columns, self.width, 5, pool_size=options.pool_size, dropout=options.dropout)
         layer = nn.TransformerEncoderLayer(
-            hidden_size,
-            num_heads,
-            transformer_output_size,
-            dropout,
+            self.width,
+            options.num_heads,
+            options.transformer_output_size,
+            options.dropout,
             activation="gelu",
             batch_first=True,
             norm_first=True,
         )
         self.blocks = nn.TransformerEncoder(
-            layer, num_layers, norm=nn.LayerNorm(hidden_size), enable_nested_tensor=False
+            layer, options.num_layers, norm=nn.LayerNorm(self.width), enable_nested_tensor=False
         )
-        self.width = hidden_size
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
         frames, lengths = self.reader(frames, lengths)
@@ -384,41 +307,26 @@ ENCODERS: dict[str, type[Sized]] = {
     "stacked_parallel_cnn": StackedParallelCNN,
     "rnn": RNN,
     "cnnrnn": CNNRNN,
-    "stacked_cnn_rnn": CNNRNN,
     "transformer": Transformer,
 }
 
 
-def options(name: str) -> dict[str, Any]:
-    """The knobs of an encoder and their defaults.
-
-    Raises:
-        ModelError: when there is no such encoder.
-    """
-    if name not in ENCODERS:
-        raise ModelError(f"encoder.type: got {name!r}; there are: {', '.join(ENCODERS)}")
-    parameters = inspect.signature(ENCODERS[name].__init__).parameters.values()
-    return {item.name: item.default for item in parameters if item.kind is item.KEYWORD_ONLY}
-
-
-def build_encoder(name: str, columns: int, settings: Mapping[str, Any], *, planes: int = 1) -> Sized:
+def build_encoder(name: str, columns: int, options: Any, *, planes: int = 1) -> Sized:
     """An encoder with random weights from torch's global seed; `.width` is H.
 
     Args:
-        planes: how many spectra stand side by side in the columns; only convolutions over bands ask.
+        options: the section of that encoder.
+        planes: how many spectra stand side by side in the columns; only convolutions over bands use it.
 
     Raises:
-        ModelError: when there is no such encoder or knob.
+        ModelError: when the options do not fit together.
     """
-    known = options(name)
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise ModelError(f"encoder.{unknown[0]}: {name} has no such key; there are: {', '.join(sorted(known))}")
-    encoder = ENCODERS[name]
-    return encoder(columns, planes, **settings) if encoder is StackedCNN2D else encoder(columns, **settings)
+    encoder: Any = ENCODERS[name]
+    return encoder(columns, options, planes) if encoder is StackedCNN2D else encoder(columns, options)
 
 
-def _check_same_length(**lists: Sequence[int]) -> None:
-    if len({len(each) for each in lists.values()}) > 1:
-        found = ", ".join(f"encoder.{name} {len(each)}" for name, each in lists.items())
+def _check_same_length(options: Any, *names: str) -> None:
+    lengths = {name: len(getattr(options, name)) for name in names}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"encoder.{name} {length}" for name, length in lengths.items())
         raise ModelError(f"one entry each for every layer is needed (1 pools nothing); got {found}")

@@ -1,4 +1,4 @@
-"""Recordings of any length: cut at quiet places into windows that a recogniser takes, and read window by window."""
+"""Recordings of any length: cut at quiet places into windows that a recogniser takes, and transcribed one by one."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 
 from soundraft.models.base import Recognizer
-
-QUIET_S = 0.2  # a cut lies in the middle of the quietest stretch so long
-STEP_S = 0.01
-LEAST_S = 1.0  # what a cut leaves behind it; some models cannot take much less
-SILENCE_DB = -60.0  # a window whose loudest `QUIET_S` stays below has no speech
-BATCH_WINDOWS = 8
+from soundraft.params.sections import Decoding, LongAudio
 
 
 @dataclass(frozen=True)
@@ -26,26 +21,29 @@ class Segment:
 
 
 def transcribe_file(
-    recognizer: Recognizer, samples: np.ndarray, decoder: Callable[[Any], list[str]] | None = None
+    recognizer: Recognizer,
+    samples: np.ndarray,
+    options: Decoding,
+    decoder: Callable[[Any], list[str]] | None = None,
 ) -> list[Segment]:
     """The text of a mono recording `[N]` at the recogniser's rate; windows without speech have no segment.
 
     Args:
-        decoder: encoded windows → their texts; `None` is the recogniser's `careful`.
+        decoder: encoded windows → their texts; `None`: the best texts, with fallback.
     """
-    rate_hz = recognizer.sample_rate_hz
+    rate_hz, long = recognizer.sample_rate_hz, options.long_audio
     windows = [
         (start, end)
-        for start, end in cut(samples, rate_hz, recognizer.window_s)
-        if 10 * np.log10(_powers(samples[start:end], rate_hz).max() + 1e-20) >= SILENCE_DB
+        for start, end in cut(samples, rate_hz, recognizer.window_s or long.window_s, long)
+        if 10 * np.log10(_powers(samples[start:end], rate_hz, long).max() + 1e-20) >= long.silence_db
     ]
     recognizer.model.eval()
-    read = decoder or recognizer.careful
     segments = []
-    for first in range(0, len(windows), BATCH_WINDOWS):
-        batch = windows[first : first + BATCH_WINDOWS]
+    for first in range(0, len(windows), long.batch_windows):
+        batch = windows[first : first + long.batch_windows]
         encoded = recognizer.encode([recognizer.extract(samples[start:end]) for start, end in batch])
-        for (start, end), text in zip(batch, read(encoded), strict=True):
+        texts = decoder(encoded) if decoder else recognizer.best_with_fallback(encoded, options.fallback)
+        for (start, end), text in zip(batch, texts, strict=True):
             if text:
                 segments.append(Segment(start / rate_hz, end / rate_hz, text))
     return segments
@@ -55,29 +53,30 @@ def text_of(segments: Sequence[Segment]) -> str:
     return " ".join(segment.text for segment in segments)
 
 
-def cut(samples: np.ndarray, rate_hz: int, window_s: float) -> list[tuple[int, int]]:
+def cut(samples: np.ndarray, rate_hz: int, window_s: float, options: LongAudio) -> list[tuple[int, int]]:
     """Windows (start, end) that follow each other without gap or overlap, none longer than `window_s`.
 
     |----------------window----------------|
-                              |---here?----|     the cut lies in the quietest 0.2 s of the last third
+                              |---here?----|     the cut lies in the quietest stretch of the last third
     """
-    longest, least = int(window_s * rate_hz), _size(min(LEAST_S, window_s / 10), rate_hz)
+    longest = int(window_s * rate_hz)
+    least = _size(min(options.least_s, window_s / 10), rate_hz)
+    step, half = _size(options.step_s, rate_hz), _size(options.quiet_s, rate_hz) // 2
     windows, start = [], 0
     while len(samples) - start > longest:
         third = start + longest * 2 // 3
         latest = min(start + longest, len(samples) - least)
-        powers = _powers(samples[third:latest], rate_hz)
-        end = third + int(powers.argmin()) * _size(STEP_S, rate_hz) + _size(QUIET_S, rate_hz) // 2
+        end = third + int(_powers(samples[third:latest], rate_hz, options).argmin()) * step + half
         windows.append((start, end))
         start = end
     return [*windows, (start, len(samples))] if start < len(samples) else windows
 
 
-def _powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """The mean square of each stretch of `QUIET_S`, one every `STEP_S`; of all samples when they are fewer."""
-    length, step = min(_size(QUIET_S, rate_hz), len(samples)), _size(STEP_S, rate_hz)
+def _powers(samples: np.ndarray, rate_hz: int, options: LongAudio) -> np.ndarray:
+    """The mean square of each stretch of `quiet_s`, one every `step_s`; of all samples when they are fewer."""
+    length = min(_size(options.quiet_s, rate_hz), len(samples))
     sums = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
-    return (sums[length:] - sums[:-length])[::step] / length
+    return (sums[length:] - sums[:-length])[:: _size(options.step_s, rate_hz)] / length
 
 
 def _size(seconds: float, rate_hz: int) -> int:

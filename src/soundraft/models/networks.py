@@ -1,49 +1,42 @@
-"""Inputs beside the audio: categories and numbers of a clip, as columns of floats and as a vector of the network.
+"""The network of a classifier: features are normalised, encoded, pooled and joined with side inputs → logits.
 
-A category is one column: its index from 1 in the training vocabulary, 0 when it is missing or was never seen. A number
-is two: its z-score by the training clips, and 1 where it is missing (its z-score is then 0).
+A side input is a category or a number of a clip. A category is one column: its index from 1 in the training vocabulary,
+0 when it is missing or unknown. A number is two: its z-score by the training clips, and 1 where it is missing (its
+z-score is then 0).
+
+Letters: B clips, T frames, F columns of a clip's features, S columns of its side inputs, H width, C labels.
 """
 
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
+from pydantic import ConfigDict, Field
 from torch import nn
 
+from soundraft.audio.loudness import NEPER_DB
+from soundraft.audio.spectra import Spectra
 from soundraft.models.base import ModelError, pad
 from soundraft.models.encoders import Sized, WaveFilters, blank, build_encoder
+from soundraft.params.base import Positive, Section
+from soundraft.params.classification import EncoderChoice
 
-TYPES = ("category", "number")
 WIDEST_EMBEDDING = 50
 
 
-@dataclass(frozen=True)
-class SideInput:
-    """One input, with what is known of it from the training clips.
+class SideInput(Section):
+    """One side input: a category with its vocabulary, or a number with mean and deviation, of the training clips."""
 
-    Attributes:
-        type: category or number.
-        vocabulary: of a category, sorted.
-        mean, std: of a number.
-    """
+    model_config = ConfigDict(allow_inf_nan=False)
 
     name: str
-    type: str
-    vocabulary: tuple[str, ...] = ()
+    type: Literal["category", "number"]
+    vocabulary: list[str] = Field(default_factory=list)
     mean: float = 0.0
-    std: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
-        if self.type not in TYPES:
-            raise ModelError(f"input {self.name}: type is {self.type!r}; beside audio there are: {', '.join(TYPES)}")
-        if self.type == "category" and not self.vocabulary:
-            raise ModelError(f"input {self.name}: no training clip has a value")
-        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
-            raise ModelError(f"input {self.name}: mean {self.mean} and std {self.std} are no z-score")
+    std: Positive = 1.0
 
     @property
     def columns(self) -> int:
@@ -71,20 +64,21 @@ class SideInput:
 def fit_side_input(name: str, kind: str, values: Sequence[Any]) -> SideInput:
     """Learn vocabulary, or mean and deviation, from the training clips' raw values.
 
+    Args:
+        kind: category or number.
+
     Raises:
-        ModelError: when there is no value at all, a number is none, or the type is unknown.
+        ModelError: when there is no value at all, or a number is none.
     """
     present = [value for value in values if not _missing(value)]
-    if kind == "category":
-        return SideInput(name, kind, vocabulary=tuple(sorted({_word(value) for value in present})))
-    if kind != "number":
-        return SideInput(name, kind)  # says which types there are
     if not present:
         raise ModelError(f"input {name}: no training clip has a value")
-    numbers = torch.tensor([_number(name, value) for value in present], dtype=torch.float64)
+    if kind == "category":
+        return SideInput(name=name, type="category", vocabulary=sorted({_word(value) for value in present}))
+    found = torch.tensor([_number(name, value) for value in present], dtype=torch.float64)
     # of equal numbers rounding may leave a deviation of 1e-17, by which any other number would be divided
-    spread = float(numbers.std(correction=0)) if len(numbers.unique()) > 1 else 1.0
-    return SideInput(name, kind, mean=float(numbers.mean()), std=spread)
+    spread = float(found.std(correction=0)) if len(found.unique()) > 1 else 1.0
+    return SideInput(name=name, type="number", mean=float(found.mean()), std=spread)
 
 
 def is_number_or_missing(value: Any) -> bool:
@@ -107,12 +101,6 @@ def encode_row(inputs: Sequence[SideInput], row: Mapping[str, Any]) -> torch.Ten
     return torch.tensor([value for item in inputs for value in item.encode(row[item.name])], dtype=torch.float32)
 
 
-def with_columns(features: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Features `[T, F]` or samples `[N]`, and side columns `[S]` → `[T, F + S]`, where these are constant over time."""
-    frames = features[:, None] if features.ndim == 1 else features
-    return torch.cat([frames, columns.expand(len(frames), -1)], dim=1) if len(columns) else features
-
-
 class SideEncoder(nn.Module):
     """Columns `[B, S]` → `[B, width]`. An unknown category is the mean of the known ones, so nothing random."""
 
@@ -130,16 +118,11 @@ class SideEncoder(nn.Module):
         for item in self.inputs:
             part = columns[:, start : start + item.columns]
             start += item.columns
-            parts.append(_embed(next(tables), part[:, 0].long()) if item.type == "category" else part)
+            if item.type == "category":
+                table = next(tables)
+                part = torch.cat([table.mean(0, keepdim=True), table])[part[:, 0].long()]
+            parts.append(part)
         return torch.cat(parts, dim=1) if parts else columns.new_zeros(len(columns), 0)
-
-
-def to_json(inputs: Sequence[SideInput]) -> list[dict[str, Any]]:
-    return [asdict(item) for item in inputs]
-
-
-def _embed(weight: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    return torch.cat([weight.mean(0, keepdim=True), weight])[index]
 
 
 def _missing(value: Any) -> bool:
@@ -157,21 +140,17 @@ def _number(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ModelError(f"input {name}: {value!r} is no number") from None
-    if math.isnan(number):
-        raise ModelError(f"input {name}: {value!r} is no number")
-    if math.isinf(number):
-        raise ModelError(f"input {name}: {value!r} is infinite")
+        number = math.nan
+    if not math.isfinite(number):
+        raise ModelError(f"input {name}: {value!r} is no finite number")
     return number
 
 
 # Frames of a clip → one vector, over its real frames alone; and a vector of statistics of the features themselves.
-#
-# Letters as in `encoder_parts`. Statistics pooling: Snyder et al., x-vectors, ICASSP 2018; attention: Lin et al., arXiv
-# 1703.03130, with one head.
+# Statistics pooling: Snyder et al., x-vectors, ICASSP 2018; attention: Lin et al., arXiv 1703.03130, with one head.
 
 
-POOLINGS = ("statistics", "attention", "mean", "max")
+MIXED = ("statistics", "attention", "max")  # the poolings of an ensemble's members in turn
 VARIANCE_FLOOR = 1e-6  # keeps the gradient of a deviation finite where a clip is constant
 CEPSTRA = 20
 WIDEST = 5.0  # standard deviations of the training clips; what lies beyond is cut to it
@@ -182,8 +161,6 @@ class Pooling(nn.Module):
 
     def __init__(self, kind: str, columns: int) -> None:
         super().__init__()
-        if kind not in POOLINGS:
-            raise ModelError(f"encoder.pooling: got {kind!r}; there are: {', '.join(POOLINGS)}")
         self.kind = kind
         self.width = 3 * columns if kind == "statistics" else columns
         if kind == "attention":
@@ -213,7 +190,7 @@ def deviation(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 class InputStatistics(nn.Module):
-    """What a classifier on statistics sees of features `[B, T, F]`, z-scored over the training clips: `[B, width]`.
+    """Statistics of features `[B, T, F]`, z-scored over the training clips: `[B, width]`.
 
     Mean and deviation of every bin and of the first cepstra (the cosine transform across bins), and how far both move
     from frame to frame. On few clips these carry a task that a network cannot yet learn from frames.
@@ -252,76 +229,65 @@ def usable(spread: torch.Tensor) -> torch.Tensor:
     return torch.where(spread > 1e-5, spread, torch.ones_like(spread))
 
 
-# The network of a classifier: features are normalised, encoded, pooled and joined with side inputs → logits.
-#
-# Letters: B clips, T frames, F columns of a clip's features, S columns of its side inputs, C labels.
+# Networks.
 
 
-MIXED = ("statistics", "attention", "max")
 MEASURED_CLIPS = 16  # whose statistics are taken at once
 
 
-@dataclass(frozen=True)
-class Head:
-    """What stands behind an encoder.
+class Front(Protocol):
+    """What turns samples into features."""
 
-    Attributes:
-        pooling: statistics, attention, mean or max of the encoder's output over time. statistics takes those of the
-            computed features as well, so that the network has from the start what a classifier on statistics has.
-            mixed: the members of a committee take statistics, attention and max in turn.
-        num_fc_layers, output_size: fully connected layers before the output, and their width.
-        fc_dropout: in front of each of them and of the output.
-    """
+    sample_rate_hz: int
+    columns: int  # F; 0: the features are the samples
+    decibels: float  # of one unit, where every column is the level of a band; else 0
+    bands: int  # columns of a channel that stand in the order of their frequencies; 0: they do not
 
-    pooling: str = "statistics"
-    num_fc_layers: int = 1
-    output_size: int = 128
-    fc_dropout: float = 0.3
+    def __call__(self, samples: np.ndarray) -> torch.Tensor:
+        """Samples `[N]`, or `[N, C]` of C channels → `[T, F]`, or `[N]`."""
+        ...
 
-    def __post_init__(self) -> None:
-        if self.num_fc_layers < 0 or self.output_size < 1 or not 0 <= self.fc_dropout < 1:
-            raise ModelError(f"encoder: num_fc_layers from 0, output_size from 1, 0 <= fc_dropout < 1; got {self}")
-
-    def of_member(self, number: int) -> "Head":
-        return replace(self, pooling=MIXED[number % len(MIXED)]) if self.pooling == "mixed" else self
+    def depends_on(self) -> dict[str, Any]:
+        """What decides the features, as values of JSON."""
+        ...
 
 
-HEAD_KEYS = tuple(field.name for field in fields(Head))
+class SpectraFront:
+    """Features that `Spectra` computes."""
 
+    def __init__(self, spectra: Spectra, channels: int) -> None:
+        self.spectra = spectra
+        self.sample_rate_hz = spectra.sample_rate_hz
+        self.columns = 0 if spectra.type == "raw" else spectra.columns(channels)
+        self.planes = channels * (2 if spectra.type == "stft_phase" else 1)  # spectra side by side
+        self.decibels = {"fbank": NEPER_DB, "mel": 1.0}.get(spectra.type, 0.0)
+        self.bands = spectra.columns() if spectra.type in ("fbank", "mel", "stft", "group_delay") else 0
 
-@dataclass(frozen=True)
-class Waves:
-    """How a network reads raw samples: a learned filter bank of so many bands, its window and shift in samples."""
+    def __call__(self, samples: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.spectra(samples)))
 
-    bands: int
-    window: int
-    shift: int
+    def depends_on(self) -> dict[str, Any]:
+        return self.spectra.depends()
 
 
 class SpectraReader(Sized):
     """Padded features `[B, T, F]`, or raw samples `[B, N]`, and lengths → a vector a clip, `[B, width]`."""
 
-    def __init__(
-        self,
-        name: str,
-        columns: int,
-        settings: Mapping[str, Any],
-        *,
-        pooling: str,
-        waves: Waves | None,
-        planes: int,
-        of_levels: bool,
-    ) -> None:
+    def __init__(self, name: str, options: Any, front: SpectraFront, *, pooling: str) -> None:
         super().__init__()
-        self.of_levels = of_levels  # columns are levels of bands: they keep one scale
+        spectra, columns = front.spectra, max(1, front.columns)
+        self.of_levels = front.decibels > 0  # columns are levels of bands: they keep one scale
         self.mean: torch.Tensor
         self.std: torch.Tensor
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("std", torch.ones(columns))
-        self.waves = WaveFilters(waves.bands, waves.window, waves.shift) if waves else None
-        self.encoder = build_encoder(name, waves.bands if waves else columns, settings, planes=planes)
+        self.waves = None
+        if front.columns == 0:
+            self.waves = WaveFilters(spectra.num_filter_bands, spectra.window, spectra.shift)
+        bands = spectra.num_filter_bands if self.waves else columns
+        self.encoder = build_encoder(name, bands, options, planes=front.planes)
         self.pooling = Pooling(pooling, self.encoder.width)
-        self.statistics = InputStatistics(columns) if pooling == "statistics" and not waves else None
+        self.statistics = InputStatistics(columns) if pooling == "statistics" and not self.waves else None
         self.width = self.pooling.width + (self.statistics.width if self.statistics else 0)
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -356,13 +322,17 @@ class SpectraReader(Sized):
 class ClassifierNetwork(nn.Module):
     """A reader, side inputs and fully connected layers."""
 
-    def __init__(self, reader: Sized, side: SideEncoder, head: Head, classes: int) -> None:
+    def __init__(self, reader: Sized, side: SideEncoder, options: EncoderChoice, classes: int) -> None:
         super().__init__()
         self.reader = reader
         self.side = side
-        widths = [reader.width + side.width] + [head.output_size] * head.num_fc_layers
-        self.layers = nn.Sequential(*(_connected(width, head) for width in widths[:-1]))
-        self.output = nn.Sequential(nn.Dropout(head.fc_dropout), nn.Linear(widths[-1], classes))
+        width, layers = reader.width + side.width, []
+        for _ in range(options.num_fc_layers):
+            dropout, linear = nn.Dropout(options.fc_dropout), nn.Linear(width, options.output_size)
+            width = options.output_size
+            layers.append(nn.Sequential(dropout, linear, nn.LayerNorm(width), nn.GELU()))
+        self.layers = nn.Sequential(*layers)
+        self.output = nn.Sequential(nn.Dropout(options.fc_dropout), nn.Linear(width, classes))
 
     def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor) -> torch.Tensor:
         """Features of each clip and side columns `[B, S]` → logarithms of probabilities `[B, C]`."""
@@ -386,9 +356,3 @@ class Committee(nn.Module):
         """As of one member: their vote, or, `apart`, the mean of their logarithms, which do not sum to 1."""
         votes = torch.stack([member(features, side) for member in self.members])
         return votes.mean(0) if apart else votes.logsumexp(0) - math.log(len(votes))
-
-
-def _connected(width: int, head: Head) -> nn.Module:
-    return nn.Sequential(
-        nn.Dropout(head.fc_dropout), nn.Linear(width, head.output_size), nn.LayerNorm(head.output_size), nn.GELU()
-    )

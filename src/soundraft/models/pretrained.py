@@ -7,7 +7,7 @@ only what the clip fills of it is pooled.
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch import nn
 
 from soundraft.models.base import ModelError, describe_extractor
 from soundraft.models.encoders import Sized
-from soundraft.models.networks import HEAD_KEYS, Pooling
+from soundraft.models.networks import Pooling
+from soundraft.params.classification import PretrainedParams
 
 WAVES = ("wav2vec2", "hubert", "wavlm")
 _MODEL_TYPES = {
@@ -26,7 +27,6 @@ _MODEL_TYPES = {
     "ast": "audio-spectrogram-transformer",
 }
 PRETRAINED = tuple(_MODEL_TYPES)
-KEYS = ("model", "revision", "trainable")
 AST_WINDOW_SAMPLES, AST_HOP_SAMPLES = 400, 160  # 25 and 10 ms of Kaldi's filter bank at 16 kHz
 AST_TOKENS = 2  # in front of the patches: class and distillation
 
@@ -58,7 +58,7 @@ class PretrainedFront:
         if self.name in WAVES:
             return values["input_values"][0]
         if self.name == "whisper":
-            # two more than the clip's: windows are centred, so that the first of silence still hear its end
+            # two more than the clip's: windows are centred, so that the first of silence still include its end
             frames = -(-len(samples) // self.extractor.hop_length) + 2
             return values["input_features"][0].T[:frames].clone()
         return values["input_values"][0][: max(1, 1 + (len(samples) - AST_WINDOW_SAMPLES) // AST_HOP_SAMPLES)].clone()
@@ -78,7 +78,7 @@ class PretrainedReader(Sized):
         super().__init__()
         self.name, self.config, self.trainable = name, front.config, trainable
         self.encoder = encoder.requires_grad_(trainable)
-        self.pooling = Pooling(pooling, _hidden_size(name, front.config))
+        self.pooling = Pooling(pooling, int(front.config.d_model if name == "whisper" else front.config.hidden_size))
         self.width = self.pooling.width
         self.silence = -front.extractor.mean / (2 * front.extractor.std) if name == "ast" else 0.0
         self.window_frames = 0
@@ -136,45 +136,43 @@ class PretrainedReader(Sized):
 
 
 def open_pretrained(
-    name: str, settings: Mapping[str, Any], *, channel: str, length_limit_s: float, configuration: Path | None
+    name: str,
+    options: PretrainedParams,
+    *,
+    pooling: str,
+    channel: str,
+    length_limit_s: float,
+    configuration: Path | None,
 ) -> tuple[PretrainedReader, PretrainedFront]:
-    """An encoder by `model`, a hub id or a local folder, and its extractor.
+    """An encoder and its extractor.
 
     Args:
-        settings: `model`, `revision`, `trainable` (false: its weights stay as they are), `pooling`; further keys of
-            `Head` are passed over.
         configuration: a folder with configuration and extractor alone, whose weights come later.
 
     Raises:
-        ModelError: when a key is unknown, the model cannot be had or is of another kind, or hears less than the limit.
+        ModelError: when the model cannot be loaded, is of another kind, or takes less than the limit.
     """
-    unknown = sorted(set(settings) - set(KEYS) - set(HEAD_KEYS))
-    if unknown:
-        raise ModelError(f"encoder.{unknown[0]}: {name} has no such key; there are: {', '.join(KEYS + HEAD_KEYS)}")
-    if not settings.get("model"):
+    if not options.model:
         raise ModelError(f"encoder.model: {name} needs the hub id or the folder of a pretrained model")
     if channel == "all":
-        raise ModelError(f"channel: all: {name} hears one channel; there are: a number from 0, average")
-    encoder, extractor = _open(name, settings, configuration)
+        raise ModelError(f"channel: all: {name} takes one channel; there are: a number from 0, average")
+    encoder, extractor = _open(name, options, configuration)
     front = PretrainedFront(name, extractor, encoder.config)
-    reader = PretrainedReader(
-        name,
-        encoder,
-        front,
-        pooling=settings.get("pooling", "mean"),
-        trainable=settings.get("trainable", False),
-    )
-    window_s = _window_s(reader, front)
+    reader = PretrainedReader(name, encoder, front, pooling=pooling, trainable=options.trainable)
+    window_s = math.inf
+    if name not in WAVES:
+        hop = front.extractor.hop_length if name == "whisper" else AST_HOP_SAMPLES
+        window_s = reader.window_frames * hop / front.sample_rate_hz
     if (length_limit_s or math.inf) > window_s:
-        raise ModelError(f"length limit of {length_limit_s} s (0: none): {name} hears {window_s:.1f} s at most")
+        raise ModelError(f"length limit of {length_limit_s} s (0: none): {name} takes {window_s:.1f} s at most")
     return reader, front
 
 
-def _open(name: str, settings: Mapping[str, Any], configuration: Path | None) -> tuple[Any, Any]:
+def _open(name: str, options: PretrainedParams, configuration: Path | None) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-    source = str(configuration or _source(settings["model"]))
-    revision = {"revision": settings["revision"]} if settings.get("revision") and configuration is None else {}
+    source = str(configuration or _source(options.model))
+    revision = {"revision": options.revision} if options.revision and configuration is None else {}
     try:
         config = AutoConfig.from_pretrained(source, **revision)
         if config.model_type != _MODEL_TYPES[name]:
@@ -185,12 +183,12 @@ def _open(name: str, settings: Mapping[str, Any], configuration: Path | None) ->
         else:
             model = AutoModel.from_config(config)
     except OSError as error:
-        raise ModelError(f"encoder.model: {source} cannot be had: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"encoder.model: cannot load {source}: {str(error).splitlines()[0]}") from error
     return (model.get_encoder() if name == "whisper" else model), extractor
 
 
 def _source(model: str) -> str:
-    """A hub id, or a folder that is there."""
+    """A hub id, or a folder that exists."""
     if not model.startswith(("/", "./", "../", "~")):
         return model
     folder = Path(model).expanduser()
@@ -199,15 +197,3 @@ def _source(model: str) -> str:
     if not (folder / "config.json").is_file():
         raise ModelError(f"encoder.model: {model} is no model of transformers: it has no config.json")
     return str(folder)
-
-
-def _hidden_size(name: str, config: Any) -> int:
-    return int(config.d_model if name == "whisper" else config.hidden_size)
-
-
-def _window_s(reader: PretrainedReader, front: PretrainedFront) -> float:
-    """The longest clip that the model hears, seconds."""
-    if reader.name in WAVES:
-        return math.inf
-    hop = front.extractor.hop_length if reader.name == "whisper" else AST_HOP_SAMPLES
-    return reader.window_frames * hop / front.sample_rate_hz

@@ -1,17 +1,14 @@
-"""How a model is trained: which weights move, low-rank adapters, memory and numbers of the forward pass."""
+"""How a model is trained: which weights move, low-rank adapters, memory and number format of the forward pass."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from soundraft.models.base import ModelError, Recognizer
-
-FREEZE = ("none", "features", "encoder")
-PRECISIONS = ("float32", "bfloat16")
+from soundraft.models.base import Model, ModelError
+from soundraft.params.sections import Train
 
 _HEADS = ("lm_head", "ctc_head")
 _FEATURE_PARTS = ("feature_extractor", "subsampling", "subsampler", "conv1", "conv2")
@@ -19,89 +16,63 @@ _FEATURE_PARTS = ("feature_extractor", "subsampling", "subsampler", "conv1", "co
 _NOT_CALLED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """Section `train`: all weights in float32, unless it says otherwise.
-
-    Attributes:
-        lora_rank: rank of the adapters; 0 trains the weights themselves.
-        lora_alpha: the adapters' scale is alpha / rank.
-        freeze: features keeps the layers that read the audio, encoder all but the head or Whisper's decoder.
-        gradient_checkpointing: activations are computed again for the backward pass, not kept.
-        precision: of the forward pass; weights are float32.
-    """
-
-    lora_rank: int = 0
-    lora_alpha: float = 16.0
-    lora_dropout: float = 0.0
-    freeze: str = "none"
-    gradient_checkpointing: bool = False
-    precision: str = "float32"
-
-    @classmethod
-    def of(cls, *, lora: Mapping[str, Any], freeze: str, gradient_checkpointing: bool, precision: str) -> "Tuning":
-        """Under the names that the section `train` of the params has."""
-        adapters = {f"lora_{key}": value for key, value in lora.items()}
-        return cls(freeze=freeze, gradient_checkpointing=gradient_checkpointing, precision=precision, **adapters)
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (("freeze", self.freeze, FREEZE), ("precision", self.precision, PRECISIONS)):
-            if value not in allowed:
-                raise ModelError(f"train.{name}: got {value!r}; there are: {', '.join(allowed)}")
-
-
 @contextmanager
-def tuned(recognizer: Recognizer, tuning: Tuning) -> Iterator[None]:
-    """Train inside as `tuning` says; afterwards the model is a plain one again, with adapters merged into its weights.
+def tuned(model: Model, train: Train) -> Iterator[None]:
+    """Train inside with `lora`, `freeze`, `gradient_checkpointing` and `precision`.
 
-    New adapters are drawn from torch's global seed.
+    Afterwards the model is a plain one again, with adapters merged into its weights. New adapters are drawn from
+    torch's global seed.
 
     Raises:
         ModelError: when the model lacks the part to freeze, cannot do what is asked, or nothing is left to learn.
     """
-    model = recognizer.model
-    learned = [(weight, weight.requires_grad) for weight in model.parameters()]
+    network: Any = model.model
+    learned = [(weight, weight.requires_grad) for weight in network.parameters()]
     with ExitStack() as undo:
         undo.callback(lambda: [weight.requires_grad_(before) for weight, before in learned])
-        for part in frozen_parts(model, tuning.freeze).values():
+        frozen = frozen_parts(network, train.freeze)
+        for part in frozen.values():
             _freeze(part, undo)
-        if tuning.lora_rank:
-            _adapt(model, tuning, undo)
-        if not any(weight.requires_grad for weight in model.parameters()):
-            raise ModelError(f"train.freeze: {tuning.freeze} leaves nothing to learn")
-        if tuning.gradient_checkpointing:
-            _checkpoint(model, undo)
-        if tuning.precision == "bfloat16":
-            _autocast(model, undo)
+        if train.lora.rank:
+            _adapt(network, train, frozen, undo)
+        if not any(weight.requires_grad for weight in network.parameters()):
+            raise ModelError(f"train.freeze: {train.freeze} leaves nothing to learn")
+        if train.gradient_checkpointing:
+            if not network.supports_gradient_checkpointing:
+                raise ModelError(f"train.gradient_checkpointing: {type(network).__name__} does not support it")
+            network.activation_checkpointing_enable({"use_reentrant": False})
+            undo.callback(network.activation_checkpointing_disable)
+        if train.precision == "bfloat16":
+            _autocast(network, undo)
         yield
 
 
-def frozen_parts(model: Any, freeze: str) -> dict[str, nn.Module]:
+def frozen_parts(network: Any, freeze: str) -> dict[str, nn.Module]:
     """The modules, by name, that keep their weights."""
     if freeze == "none":
         return {}
     if freeze == "encoder":
-        if model.config.is_encoder_decoder:
-            return {"model.encoder": model.get_encoder()}
-        parts = {name: part for name, part in model.named_children() if name not in _HEADS}
-        if len(parts) == len(list(model.children())):
-            raise ModelError(f"train.freeze: encoder: {type(model).__name__} has no head by the name {_HEADS}")
+        if network.config.is_encoder_decoder:
+            return {"model.encoder": network.get_encoder()}
+        parts = {name: part for name, part in network.named_children() if name not in _HEADS}
+        if len(parts) == len(list(network.children())):
+            raise ModelError(f"train.freeze: encoder: {type(network).__name__} has no head by the name {_HEADS}")
         return parts
-    parts = {name: part for name, part in model.named_modules() if name.split(".")[-1] in _FEATURE_PARTS}
+    parts = {name: part for name, part in network.named_modules() if name.split(".")[-1] in _FEATURE_PARTS}
     if not parts:
         raise ModelError(
-            f"train.freeze: features: {type(model).__name__} reads features without layers of its own; "
+            f"train.freeze: features: {type(network).__name__} reads features without layers of its own; "
             "there are: none, encoder"
         )
     return parts
 
 
-def adapted_layers(model: Any, frozen: dict[str, nn.Module]) -> list[str]:
+def adapted_layers(network: Any, frozen: dict[str, nn.Module]) -> list[str]:
     """The names of the linear layers inside the model's blocks, of attention and feed-forward, that are not frozen."""
-    skipped = _NOT_CALLED.get(model.config.model_type, ())
+    skipped = _NOT_CALLED.get(network.config.model_type, ())
     return [
         name
-        for name, layer in model.named_modules()
+        for name, layer in network.named_modules()
         if isinstance(layer, nn.Linear)
         and "layers" in name.split(".")
         and name.split(".")[-1] not in skipped
@@ -123,35 +94,24 @@ def _stop_statistics(layer: nn.Module, _: Any) -> None:
     layer.eval()
 
 
-def _adapt(model: Any, tuning: Tuning, undo: ExitStack) -> None:
+def _adapt(network: Any, train: Train, frozen: dict[str, nn.Module], undo: ExitStack) -> None:
     """LoRA (Hu et al., arXiv 2106.09685)."""
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
 
-    layers = adapted_layers(model, frozen_parts(model, tuning.freeze))
+    layers = adapted_layers(network, frozen)
     if not layers:
-        raise ModelError(f"train.lora: freeze {tuning.freeze} leaves {type(model).__name__} no layer to adapt")
-    config = LoraConfig(
-        r=tuning.lora_rank,
-        lora_alpha=tuning.lora_alpha,
-        lora_dropout=tuning.lora_dropout,
-        target_modules=layers,
-    )
-    adapted = LoraModel(model, config, "default")  # puts the adapters into `model` itself
+        raise ModelError(f"train.lora: freeze {train.freeze} leaves {type(network).__name__} no layer to adapt")
+    lora = train.lora
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=layers)
+    adapted = LoraModel(network, config, "default")  # puts the adapters into `network` itself
     undo.callback(adapted.merge_and_unload)
 
 
-def _checkpoint(model: Any, undo: ExitStack) -> None:
-    if not model.supports_gradient_checkpointing:
-        raise ModelError(f"train.gradient_checkpointing: {type(model).__name__} does not support it")
-    model.activation_checkpointing_enable({"use_reentrant": False})
-    undo.callback(model.activation_checkpointing_disable)
-
-
-def _autocast(model: Any, undo: ExitStack) -> None:
+def _autocast(network: Any, undo: ExitStack) -> None:
     """Each call of the model, and no more, in bfloat16: a longer autocast keeps its copies of old weights."""
-    device = next(model.parameters()).device.type
-    modules = [model, model.get_encoder()] if model.config.is_encoder_decoder else [model]
+    device = next(network.parameters()).device.type
+    modules = [network, network.get_encoder()] if network.config.is_encoder_decoder else [network]
     for module in modules:
         module.forward = torch.autocast(device, dtype=torch.bfloat16)(module.forward)
         undo.callback(delattr, module, "forward")

@@ -1,20 +1,22 @@
-"""Random texts of several clips in one run of Whisper's decoder, each clip from its own seed."""
+"""Whisper: an encoder over 30 s windows and a decoder that writes text."""
 
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from soundraft import runtime
-from soundraft.models.base import ModelError, TextScores, describe_extractor, split_scores
+from soundraft.models.base import LogProbs, ModelError, Recognizer, by_clip, rows_of_clips
+from soundraft.params.sections import Fallback
 from soundraft.runtime import derive_seed
 
-if TYPE_CHECKING:
-    pass
+GENERATED_ROWS = 32
+NO_TOKEN = -1  # fills up the rows of shorter texts
+BROKEN = "\N{REPLACEMENT CHARACTER}"  # what bytes that are no character are read as
+# written without spaces (openai/whisper `tokenizer.py`, `split_to_word_tokens`), so none stands in front either
+SPACELESS = ("zh", "ja", "th", "lo", "my", "yue")
 
 
 @dataclass(frozen=True)
@@ -46,66 +48,7 @@ class SeededNoise:
         return scores.float() / self._temperature - waits.log()  # −log of an exponential is Gumbel's
 
 
-def in_groups(parts: Sequence[Part], most_rows: int) -> Iterator[list[Part]]:
-    """The parts in their order, in groups of at most so many rows."""
-    group: list[Part] = []
-    for part in parts:
-        if group and sum(other.rows for other in group) + part.rows > most_rows:
-            yield group
-            group = []
-        group.append(part)
-    if group:
-        yield group
-
-
-# Whisper's guards against hallucination, as openai/whisper `transcribe.py` has them (`decode_with_fallback`).
-
-
-TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
-MOST_COMPRESSION = 2.4  # a text that says the same again and again
-LEAST_MEAN_LOG_PROB = -1.0
-
-
-def with_fallback(recognizer: "WhisperAdapter", encoded: torch.Tensor) -> list[str]:
-    """The greedy text of each window `[B, T, D]`; a doubtful one is drawn anew at rising temperatures.
-
-    The last draw stands when all are doubtful, as openai/whisper has it. A window's draws are seeded by temperature.
-    """
-    written = recognizer.write(encoded)
-    doubtful = list(range(len(written)))
-    for temperature in TEMPERATURES:
-        doubtful = [row for row in doubtful if _is_doubtful(recognizer, encoded[row], written[row])]
-        for row in doubtful:
-            noise = SeededNoise([Part(row, 1, derive_seed("fallback", temperature))], temperature, recognizer.device)
-            (written[row],) = recognizer.write(encoded[row : row + 1], noise)
-    return recognizer.read(written)
-
-
-def compression_ratio(text: str) -> float:
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))
-
-
-def _is_doubtful(recognizer: "WhisperAdapter", hidden: torch.Tensor, tokens: list[int]) -> bool:
-    (text,) = recognizer.read([tokens])
-    if compression_ratio(text) > MOST_COMPRESSION:
-        return True
-    with torch.inference_mode():
-        total, count = recognizer.log_probs(hidden[None], [[*tokens, recognizer.tokenizer.eos_token_id]])
-    return float(total / count) < LEAST_MEAN_LOG_PROB
-
-
-# Whisper: an encoder over 30 s windows and a decoder that writes text.
-
-
-GENERATED_ROWS = 32
-NO_TOKEN = -1  # fills up the rows of shorter texts
-BROKEN = "\N{REPLACEMENT CHARACTER}"  # what bytes that are no character are read as
-# written without spaces (openai/whisper `tokenizer.py`, `split_to_word_tokens`), so none stands in front either
-SPACELESS = ("zh", "ja", "th", "lo", "my", "yue")
-
-
-class WhisperAdapter:
+class WhisperAdapter(Recognizer):
     """Adapter for `WhisperForConditionalGeneration`; it transcribes one language, without timestamps.
 
     Whisper was trained on texts that begin with a space, and writes them so. The texts given and taken here have none;
@@ -115,19 +58,15 @@ class WhisperAdapter:
         language: code of the language, such as `en`; kept in the model's generation config when it is saved.
 
     Raises:
-        ModelError: when a multilingual model has no language yet, or does not know the one given.
+        ModelError: when a multilingual model has no language yet, or lacks the one given.
     """
 
-    takes_masking = False  # its features are padded to a whole window, and 0 is not their mean
+    # its features are padded to a whole window, and 0 is not their mean
+    takes_masking = False
 
     def __init__(self, model: Any, processor: Any, language: str | None = None) -> None:
-        self.device = runtime.device()
-        self.model = model.to(self.device)
-        self.processor = processor
-        self.extractor = processor.feature_extractor
-        self.tokenizer = processor.tokenizer
-        self.sample_rate_hz: int = self.extractor.sampling_rate
-        self.window_s: float = self.extractor.chunk_length
+        super().__init__(model, processor)
+        self.window_s = float(self.extractor.chunk_length)
         self.prompt = _set_prompt(model.generation_config, language)
         self.lead = "" if getattr(model.generation_config, "language", None) in SPACELESS else " "
 
@@ -137,25 +76,34 @@ class WhisperAdapter:
         Raises:
             ModelError: when the clip is longer than the window; the rest would be lost.
         """
-        seconds = len(samples) / self.sample_rate_hz
-        if seconds > self.window_s:
-            raise ModelError(f"clip of {seconds:.1f} s; this model's window is {self.window_s} s")
+        seconds, window_s = len(samples) / self.sample_rate_hz, self.extractor.chunk_length
+        if seconds > window_s:
+            raise ModelError(f"clip of {seconds:.1f} s; this model's window is {window_s} s")
         values = self.extractor(samples, sampling_rate=self.sample_rate_hz, return_tensors="pt")
         return values["input_features"][0].T.contiguous()
-
-    def features_depend_on(self) -> dict[str, Any]:
-        return describe_extractor(self.extractor)
 
     def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """The encoder's last hidden states `[B, T, D]`."""
         with torch.inference_mode():
-            return self.model.get_encoder()(self._batch(features)).last_hidden_state
+            return self._hidden(features)
 
-    def greedy(self, encoded: torch.Tensor) -> list[str]:
+    def best(self, encoded: torch.Tensor) -> list[str]:
         return self.read(self.write(encoded))
 
-    def careful(self, encoded: torch.Tensor) -> list[str]:
-        return with_fallback(self, encoded)
+    def best_with_fallback(self, encoded: torch.Tensor, options: Fallback) -> list[str]:
+        """The greedy text of each window; a doubtful one is drawn again at rising temperatures.
+
+        As openai/whisper has it (`transcribe.py`, `decode_with_fallback`): the last draw stands when all are doubtful.
+        A window's draws are seeded by temperature.
+        """
+        written = self.write(encoded)
+        doubtful = list(range(len(written)))
+        for temperature in options.temperatures:
+            doubtful = [row for row in doubtful if self._is_doubtful(encoded[row : row + 1], written[row], options)]
+            for row in doubtful:
+                noise = SeededNoise([Part(row, 1, derive_seed("fallback", temperature))], temperature, self.device)
+                (written[row],) = self.write(encoded[row : row + 1], noise)
+        return self.read(written)
 
     def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
         """As the protocol says; texts of several clips are written at once, `GENERATED_ROWS` at most.
@@ -168,27 +116,26 @@ class WhisperAdapter:
             for start in range(0, count, GENERATED_ROWS)
         ]
         texts: list[list[str]] = [[] for _ in seeds]
-        for group in in_groups(parts, GENERATED_ROWS):
+        for group in _in_groups(parts):
             clips = [part.clip for part in group for _ in range(part.rows)]
             noise = SeededNoise(group, temperature, self.device)
             for clip, text in zip(clips, self.read(self.write(encoded[clips], noise)), strict=True):
                 texts[clip].append(text)
         return texts
 
-    def can_score(self, text: str) -> bool:
-        return self._obstacle(text, self._text_tokens(text)) is None
+    def can_learn(self, answer: str) -> bool:
+        return self._obstacle(answer, self._text_tokens(answer)) is None
 
-    def score(self, features: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[TextScores]:
+    def loss(self, features: Sequence[torch.Tensor], answers: Sequence[Sequence[str]]) -> list[LogProbs]:
         """As the protocol says; the token that ends a text counts with it, the prompt is given.
 
         Raises:
             ModelError: when a text is longer than the decoder can write, or has characters that are none.
         """
-        labels = [self._tokens(text) for group in texts for text in group]
-        rows = torch.repeat_interleave(torch.tensor([len(group) for group in texts])).to(self.device)  # row → clip
-        hidden = self.model.get_encoder()(self._batch(features)).last_hidden_state
-        log_probs, tokens = self.log_probs(hidden.index_select(0, rows), labels)
-        return split_scores(TextScores(log_probs, tokens, torch.ones_like(tokens, dtype=torch.bool)), texts)
+        labels = [self._tokens(text) for group in answers for text in group]
+        hidden = self._hidden(features).index_select(0, rows_of_clips(answers).to(self.device))
+        log_probs, tokens = self.log_probs(hidden, labels)
+        return by_clip(LogProbs(log_probs, tokens, torch.ones_like(tokens, dtype=torch.bool)), answers)
 
     def log_probs(self, encoded: torch.Tensor, labels: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """For each row `[R, T, D]` the logarithm of the probability of its tokens, and how many they are, `[R]`."""
@@ -220,9 +167,9 @@ class WhisperAdapter:
     def read(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
-    def save(self, folder: Path) -> None:
-        self.model.save_pretrained(folder)
-        self.processor.save_pretrained(folder)
+    def _hidden(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        inputs = torch.stack(list(features)).transpose(1, 2)  # [B, F, T], the layout of Whisper's convolutions
+        return self.model.get_encoder()(inputs.to(self.device)).last_hidden_state
 
     def _tokens(self, text: str) -> list[int]:
         """Token ids of a text and the token that ends it."""
@@ -238,7 +185,7 @@ class WhisperAdapter:
         return tokens
 
     def _obstacle(self, text: str, tokens: Sequence[int]) -> str | None:
-        """Why a text cannot be scored."""
+        """Why a text cannot be learned."""
         most = self.model.config.max_target_positions - len(self.prompt)
         if len(tokens) > most:
             return f"text of {len(tokens)} tokens; this model takes {most}: {text[:60]!r}"
@@ -246,9 +193,31 @@ class WhisperAdapter:
             return f"text with {BROKEN}, which stands for bytes that are no character: {text[:60]!r}"
         return None
 
-    def _batch(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """`[T, F]` each → `[B, F, T]`, the layout of Whisper's convolutions."""
-        return torch.stack(list(features)).transpose(1, 2).to(self.device)
+    def _is_doubtful(self, encoded: torch.Tensor, tokens: list[int], options: Fallback) -> bool:
+        """Whether the text of one window `[1, T, D]` repeats itself, or is unlikely."""
+        (text,) = self.read([tokens])
+        if compression_ratio(text) > options.compression_ratio_threshold:
+            return True
+        with torch.inference_mode():
+            total, count = self.log_probs(encoded, [[*tokens, self.tokenizer.eos_token_id]])
+        return float(total / count) < options.logprob_threshold
+
+
+def compression_ratio(text: str) -> float:
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
+
+
+def _in_groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """The parts in their order, in groups of at most `GENERATED_ROWS` rows."""
+    group: list[Part] = []
+    for part in parts:
+        if group and sum(other.rows for other in group) + part.rows > GENERATED_ROWS:
+            yield group
+            group = []
+        group.append(part)
+    if group:
+        yield group
 
 
 def _set_prompt(config: Any, language: str | None) -> list[int]:
@@ -260,8 +229,8 @@ def _set_prompt(config: Any, language: str | None) -> list[int]:
         if token is None:
             known = " ".join(sorted(name.strip("<|>") for name in config.lang_to_id))
             raise ModelError(
-                f"a multilingual Whisper must be told its language (model.language in the params, or --language): "
-                f"got {config.language!r}; it knows: {known}"
+                f"a multilingual Whisper needs its language (model.language in the params, or --language): "
+                f"got {config.language!r}; there are: {known}"
             )
         config.task = "transcribe"
         prompt += [token, config.task_to_id[config.task]]

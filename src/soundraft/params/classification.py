@@ -110,7 +110,9 @@ class PretrainedParams(Section):
     trainable: bool = Field(description="Whether its weights are trained. Frozen is faster, and safer with few clips.")
 
 
-class EncoderParams(Section):
+class EncoderChoice(Section):
+    """Which encoder, and what stands behind it."""
+
     type: EncoderType = Field(description="Network. wav2vec2, hubert, wavlm, whisper and ast need pretrained.model.")
     members: Annotated[int, Field(ge=1, le=16)] = Field(
         description="Ensemble: so many networks learn the same clips from different initial weights, and their "
@@ -123,6 +125,9 @@ class EncoderParams(Section):
     num_fc_layers: Natural = Field(description="Fully connected layers before the output.")
     output_size: Size = Field(description="Width of the fully connected layers.")
     fc_dropout: BelowOne = Field(description="Dropout before each fully connected layer and before the output.")
+
+
+class EncoderParams(EncoderChoice):
     stacked_cnn_2d: StackedCNN2DParams = Field(
         description="2-D convolutions over time and frequency, then one over time."
     )
@@ -133,6 +138,12 @@ class EncoderParams(Section):
     cnnrnn: CNNRNNParams = Field(description="1-D convolutions, followed by a recurrent network.")
     transformer: TransformerParams = Field(description="Self-attention with positions.")
     pretrained: PretrainedParams = Field(description="The checkpoint of wav2vec2, hubert, wavlm, whisper and ast.")
+
+    @property
+    def knobs(self) -> Section:
+        """The section of the chosen encoder."""
+        knobs: Section = getattr(self, self.type, self.pretrained)
+        return knobs
 
 
 class TrainerParams(Section):

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from soundraft.params.base import BelowOne, Count, LeastMost, Natural, NotNegative, Pair, Positive, Section, Share, Text
 from soundraft.params.classification import Classification
+from soundraft.params.tasks import TASKS, known_task
 
 CorpusName = Literal[
     "espeak", "fsdd", "librispeech", "common_voice", "fleurs", "voxceleb", "audioset", "speech_commands", "esc50",
@@ -231,6 +232,38 @@ class Model(Section):
     )
 
 
+class LongAudio(Section):
+    window_s: Positive = Field(
+        description="Longest window of a CTC model, seconds: about what hub models were trained on, and attention "
+        "costs its square. Whisper has its own."
+    )
+    quiet_s: Positive = Field(description="A cut lies amid the quietest stretch of this length, seconds.")
+    step_s: Positive = Field(description="Step of the search for it, seconds.")
+    least_s: Positive = Field(description="A cut leaves at least this much audio behind it, seconds.")
+    silence_db: float = Field(description="A window whose loudest stretch is below this, dBFS, has no speech.")
+    batch_windows: Count = Field(description="Windows per batch.")
+
+
+class Fallback(Section):
+    temperatures: list[Positive] = Field(description="Temperatures of the attempts, in this order; empty: none.")
+    compression_ratio_threshold: Positive = Field(description="A text that compresses better than this is a loop.")
+    logprob_threshold: float = Field(description="A text whose tokens have a lower mean log-probability is unlikely.")
+
+
+class Decoding(Section):
+    batch_clips: Count = Field(description="Clips per batch on a CPU, which is fastest with few of similar length.")
+    batch_clips_gpu: Count = Field(description="Clips per batch on a GPU.")
+    beam_tokens_per_frame: Count = Field(
+        description="Beam search of a CTC model tries so many of the most likely tokens of a frame. In a trained model "
+        "the 17th is below 1e-4."
+    )
+    long_audio: LongAudio = Field(description="soundraft transcribe cuts long recordings into windows at quiet places.")
+    fallback: Fallback = Field(
+        description="soundraft transcribe: where a text of Whisper is a loop or unlikely, its window is decoded again, "
+        "as in openai/whisper."
+    )
+
+
 class SupervisedStart(Section):
     batch_size: Count = Field(description="Clips per batch.")
     learning_rate: Positive = Field(description="Peak of the learning rate: linear warm-up, then half a cosine.")
@@ -427,10 +460,10 @@ class Params(Section):
     `python -m soundraft.params`.
     """
 
-    task: Literal["asr", "classification"] = Field(
-        description="The task, which decides reward, metric and model family: asr (speech recognition: a start model "
-        "learns corpus.start, RAFT adapts it to corpus.target), classification (one corpus, corpus.target, and the "
-        "section classification; corpus.start and model are not read)."
+    task: Annotated[str, AfterValidator(known_task)] = Field(
+        description="The task, which decides reward, metric and model family: "
+        + "; ".join(f"{name} ({entry.about})" for name, entry in TASKS.items())
+        + "."
     )
     seed: Natural = Field(
         description="Seed of initial weights, batches and samples. Another seed: another run on the same data."
@@ -443,6 +476,7 @@ class Params(Section):
     audit: Audit = Field(description="Checks before the dataset is built; reports/audit names every finding.")
     dataset: DatasetForm = Field(description="s5: audio, tokens and features become Hugging Face datasets.")
     model: Model
+    decoding: Decoding = Field(description="How models are asked for their answers.")
     classification: Classification = Field(
         description="task: classification. What is predicted from what, by which network, and how it is trained."
     )

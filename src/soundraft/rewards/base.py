@@ -1,8 +1,9 @@
 """What every verifier takes and returns."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -10,8 +11,8 @@ class VerifyResult:
     """One score, and why.
 
     Attributes:
-        reward: the better the higher, 1 is right; `None` when the hypothesis cannot be scored.
-        success: whether the hypothesis is good enough to count as solved.
+        reward: the better the higher, 1 is right; `None` when the answer cannot be scored.
+        success: whether the answer is good enough to count as solved.
         parts: the numbers that the reward was made of.
         reason: why there is no reward, or which guard took it; empty otherwise.
     """
@@ -27,21 +28,29 @@ class Evidence:
     """What is known of a clip.
 
     Attributes:
-        reference: its transcript or label, where there is one.
-        duration_s: how long it is.
-        perturbed: what the model makes of altered copies of it (other speed, added noise).
+        reference: the right answer, such as a transcript or label, where there is one.
+        duration_s: length in seconds.
+        perturbed: the model's answers on perturbed copies of it (other speed, added noise).
     """
 
-    reference: str | None = None
+    reference: Any = None
     duration_s: float | None = None
-    perturbed: tuple[str, ...] = ()
+    perturbed: tuple[Any, ...] = ()
 
 
-class Verifier(Protocol):
-    """Scores what a model says of one clip. It never loads a model."""
+class Verifier(ABC):
+    """Scores a model's answers to one clip. It never loads a model."""
 
-    needs_perturbed: bool  # whether `Evidence.perturbed` must be filled
+    needs_perturbed = False  # whether `Evidence.perturbed` must be filled
 
-    def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
+    @abstractmethod
+    def verify_samples(self, hypotheses: Sequence[Any], evidence: Evidence) -> list[VerifyResult]:
         """A result for each sample of one clip, in their order; equal samples have equal results."""
-        ...
+
+    def verify(self, *, hypothesis: Any, reference: Any = None, duration_s: float | None = None) -> VerifyResult:
+        """The result of one answer."""
+        return self.verify_samples([hypothesis], Evidence(reference, duration_s))[0]
+
+
+def not_scorable(hypotheses: Sequence[Any], reason: str) -> list[VerifyResult]:
+    return [VerifyResult(None, False, reason=reason)] * len(hypotheses)

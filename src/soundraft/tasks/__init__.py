@@ -1,1 +1,1 @@
-"""One module per task: the only place where its model, metric and data meet."""
+"""One module per task; `params/tasks.py` lists them."""

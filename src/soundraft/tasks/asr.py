@@ -1,286 +1,217 @@
-"""Speech recognition: where its models, metrics and data meet."""
+"""Speech recognition: audio in, text out; the reward is 1 − WER, or what can be checked without transcripts."""
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soxr
 import torch
 
-from soundraft import distributed, files, models, runtime
+from soundraft import distributed, files, models
 from soundraft.audio import io
 from soundraft.audio.features import Alteration, alterations
-from soundraft.clips.batches import Utterances, load_utterances, open_split, shuffled_batches
-from soundraft.clips.decoding import transcribe
-from soundraft.evaluation import plots, report
-from soundraft.evaluation.benchmark import measure
-from soundraft.evaluation.results import Result, model_folders
+from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
+from soundraft.clips.decoding import best_answers
+from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import Scores, score_texts, snapped
-from soundraft.manifest import Split
-from soundraft.metrics.resampling import Bootstrap
-from soundraft.metrics.text import NORMALIZERS, VocabularySnapper
-from soundraft.models import Recognizer, ctc
-from soundraft.models.tuning import Tuning, tuned
-from soundraft.params.sections import Params
+from soundraft.metrics.text import NORMALIZERS, VocabularySnapper, single_spaces
+from soundraft.models import ctc
+from soundraft.models.base import Model, ModelError
+from soundraft.models.tuning import tuned
+from soundraft.params.sections import Params, Train
 from soundraft.rewards import transcript_verifier
 from soundraft.rewards.base import Verifier
 from soundraft.runtime import UserError
-from soundraft.tasks.steps import Rules
+from soundraft.tasks.base import Data, Task
 from soundraft.tracking import Tracker
-from soundraft.training.learner import Augment, FitReport, Masking, Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import FitReport, examples_of, fit
+
+COLUMNS = (
+    Column("wer", "WER [95 % interval]", "wer", interval=True, entries=("before", "after", "interval", "reduction")),
+    Column("cer", "CER", "cer", entries=("after", "curve")),
+    Column("sub", "sub", lambda scores: scores.counts["words"][:, 1].sum(), "{}", entries=()),
+    Column("del", "del", lambda scores: scores.counts["words"][:, 2].sum(), "{}", entries=()),
+    Column("ins", "ins", lambda scores: scores.counts["words"][:, 3].sum(), "{}", entries=()),
+    Column("wer_snapped", "WER, words snapped", "wer", of="snapped", interval=True,
+           entries=("before", "after", "curve")),
+    Column("wer_start", "start corpus WER", "wer", of="start_corpus", entries=("before", "after", "curve")),
+)  # fmt: skip
+LEARN_TRANSCRIPTS = ("sft",)
 
 
-def load_clips(
-    dataset: Path,
-    split: Split,
-    recognizer: Recognizer,
-    *,
-    normalizer: str,
-    indices: Sequence[int] | None = None,
-    altered: Alteration | None = None,
-) -> Utterances:
-    """Clips of a dataset with the features that this recogniser takes, and their texts normalised.
+class Recognition(Task):
+    metrics = ("wer", "cer")
+    columns = COLUMNS
+    reads = ("model.revision", "model.language")
+    target = "text"
 
-    Args:
-        altered: what is done to the samples before, for copies that are to be recognised beside the clips.
-    """
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.normalize = NORMALIZERS[params.reward.normalizer]
+        self.needs_targets = reads_transcripts(params)
+        reward = params.reward
+        if reward.kind == "unsupervised" and reward.unsupervised.weights.stability:
+            self.perturbed = alterations(**reward.perturbation.model_dump())
 
-    def extract(samples: np.ndarray) -> torch.Tensor:
-        return recognizer.extract(altered.apply(samples) if altered else samples)
+    @classmethod
+    def recognizes(cls, model: str) -> dict[str, Any] | None:
+        return {"task": "asr", "model.checkpoint": model, "train.epochs": 0}
 
-    clips = load_utterances(
-        dataset,
-        split,
-        sample_rate_hz=recognizer.sample_rate_hz,
-        extract=extract,
-        depends={**recognizer.features_depend_on(), "altered": altered.name if altered else ""},
-        indices=indices,
-    )
-    return replace(clips, texts=[NORMALIZERS[normalizer](text) for text in clips.texts])
+    def check(self, data: Data) -> list[str]:
+        """Transcripts with characters that the model cannot write: a note, or where they are learned, an error."""
+        model = self.initial_model()
+        features = self._first_features(data.target.get("validation", data.target["train"]), model)
+        notes = []
+        for name, clips in (("train", data.target["train"]), ("replay", data.start.get("train"))):
+            texts = self._texts(clips)
+            missing = unspellable(model, features, texts)
+            count = sum(not missing.isdisjoint(text) for text in texts)
+            if not count:
+                continue
+            found = f"{name}: {count} of {len(texts)} texts have characters that the model cannot write: "
+            found += " ".join(sorted(missing))
+            if name == "replay" or learns_transcripts(self.params.train):
+                raise UserError(f"{found}; reward.normalizer: basic may help")
+            notes.append(f"{found}; such words always count as errors")
+        return notes
 
+    def start_model(self, data: Data, out: Path, tracker: Tracker) -> str:
+        model = self.initial_model()
+        report = self._train_start(data, model) if self.params.train.epochs else None
+        metrics: dict[str, float | None] = {}
+        parameters = sum(weights.numel() for weights in model.model.parameters())
+        summary = f"{parameters:,} parameters"
+        if "validation" in data.start:
+            validation = data.load(self, model, "start", "validation")
+            scores = self.score(model, validation, title="validate start")
+            metrics |= {f"{key}_start_validation": scores.value(key) for key in self.metrics}
+            summary = f"WER {scores.value('wer'):.1%} on {len(scores)} validation clips of the start corpus"
+        metrics |= {
+            "parameters": parameters,
+            "presentations": report.presentations if report else 0,
+            "final_loss": report.final_loss if report else None,
+        }
+        if distributed.is_main():
+            model.save(out)
+            files.write_json(out / "metrics.json", metrics)
+        tracker.metrics(metrics)
+        return summary
 
-def recognize(recognizer: Recognizer, clips: Utterances, *, normalizer: str, title: str) -> Scores:
-    """Greedy transcripts of the clips, scored against their texts."""
-    return score_texts(
-        ids=clips.ids,
-        references=clips.texts,
-        hypotheses=transcribe(recognizer, clips, title=title),
-        normalizer=NORMALIZERS[normalizer],
-    )
+    def initial_model(self) -> Model:
+        """The checkpoint, or the network that `scratch` builds."""
+        options = self.params.model
+        return ctc.build(options.scratch) if options.checkpoint == "scratch" else self.open_model(options.checkpoint)
 
-
-# The verifier of a speech recognition run, from its params and what may be known of its language.
-
-
-_REPLAY = "--replay on the command line, replay_dataset in Python"
-
-
-def build(reward: Mapping[str, Any], *, texts: Sequence[str]) -> Verifier:
-    """The verifier that the section `reward` of the params describes.
-
-    Args:
-        reward: the section, as a dict.
-        texts: transcripts of the start corpus, for words and language of `kind: unsupervised`; never those of the
-            target, which such a run must not know.
-
-    Raises:
-        UserError: when it is unsupervised with parts that need texts, and the start corpus has none.
-    """
-    try:
-        return transcript_verifier(reward, texts=texts)
-    except UserError as error:
-        where = f"reward.unsupervised, with {len(texts)} texts of corpus.start"
-        raise UserError(f"{where}: {error}; a run by name takes them from its replay dataset ({_REPLAY})") from error
-
-
-# Speech recognition before RAFT: quality of the start model, its speed and memory on this machine.
-
-
-def baseline(params: Params, model: Path, dataset: Path) -> tuple[dict[str, float], dict[str, Any], str]:
-    """Quality, what the machine has to do with it, and both for a person."""
-    options = params.benchmark
-    normalizer = params.reward.normalizer
-    recognizer = models.load_recognizer(model)
-    quality: dict[str, float] = {}
-    for corpus in ("start", "target"):
-        clips = load_clips(dataset / corpus, "validation", recognizer, normalizer=normalizer)
-        scored = recognize(recognizer, clips, normalizer=normalizer, title=f"validate {corpus}")
-        quality |= scored.values(f"{corpus}_validation")
-    table = open_split(dataset / "target", "validation").select_columns("wav")
-    rows = table.select(range(min(options.clips, len(table))))
-    waves = [io.decode(row["wav"]["bytes"], recognizer.sample_rate_hz) for row in rows]
-    speed = vars(measure(recognizer, waves, warmup=options.warmup, repeats=options.repeats))
-    machine = speed | {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
-    told = (
-        f"WER start {quality['wer_start_validation']:.1%}, target {quality['wer_target_validation']:.1%} "
-        f"(validation); real-time factor {machine['real_time_factor']:.4f} one by one, "
-        f"{machine['batched_real_time_factor']:.4f} batched; latency p50 {1000 * machine['latency_p50_s']:.0f} ms, "
-        f"p95 {1000 * machine['latency_p95_s']:.0f} ms"
-    )
-    return quality, machine, told
-
-
-# The supervised start of speech recognition: a small network from scratch, or a pretrained checkpoint.
-
-
-def start(params: Params, dataset: Path, out: Path, tracker: Tracker) -> str:
-    """Train on a dataset that s5 built, and write model and metrics; what came of it, for a person."""
-    recognizer = _open_model(params)
-    report = _train(params, dataset, recognizer) if params.train.epochs else None
-    clips = load_clips(dataset, "validation", recognizer, normalizer=params.reward.normalizer)
-    scored = recognize(recognizer, clips, normalizer=params.reward.normalizer, title="validate")
-    metrics = {
-        **scored.values("start_validation"),
-        "parameters": sum(weights.numel() for weights in recognizer.model.parameters()),
-        "presentations": report.presentations if report else 0,
-        "final_loss": report.final_loss if report else None,
-    }
-    if distributed.is_main():
-        recognizer.save(out)
-        files.write_json(out / "metrics.json", metrics)
-    tracker.metrics(metrics)
-    return f"WER {scored.value('wer'):.1%} on {len(clips)} validation clips of the start corpus"
-
-
-def _open_model(params: Params) -> Recognizer:
-    if params.model.checkpoint == "scratch":
-        return ctc.build(**params.model.scratch.model_dump())
-    options = params.model
-    return models.load_recognizer(
-        options.checkpoint, revision=options.revision or None, language=options.language or None
-    )
-
-
-def _train(params: Params, dataset: Path, recognizer: Recognizer) -> FitReport:
-    """Teach the recogniser the start corpus, `train.epochs` times."""
-    options = params.train
-    clips = load_clips(dataset, "train", recognizer, normalizer=params.reward.normalizer)
-    batches = [
-        batch
-        for epoch in range(options.epochs)
-        for batch in shuffled_batches(
-            clips.lengths,
-            options.supervised.batch_size,
-            seed=runtime.derive_seed(params.seed, "epoch", epoch),
-        )
-    ]
-    random_weights = params.model.checkpoint == "scratch"  # they must all learn
-    lora = options.lora.model_dump()
-    tuning = Tuning.of(
-        lora=lora | {"rank": 0} if random_weights else lora,
-        freeze="none" if random_weights else options.freeze,
-        gradient_checkpointing=options.gradient_checkpointing,
-        precision=options.precision,
-    )
-    with tuned(recognizer, tuning):
-        return fit(
-            recognizer,
-            spoken(clips.features, clips.texts),
-            batches,
-            schedule=Schedule(options.supervised.learning_rate, options.warmup_share, options.final_lr_share),
-            optimizing=Optimizing(options.weight_decay, options.max_grad_norm, options.gradient_accumulation_steps),
-            masking=Masking(**options.masking.model_dump()),
-            title="supervised start",
-        )
-
-
-# What a cycle improves in speech recognition: recognisers, judged by their transcripts.
-
-
-class Recognition:
-    """The `Subject` of a cycle of speech recognition.
-
-    Args:
-        reward: the section `reward` of the params.
-        texts: transcripts of the start corpus, which the verifier may know.
-    """
-
-    measured: Sequence[str] = ("target", "start")
-
-    def __init__(self, reward: Mapping[str, Any], *, texts: Sequence[str]) -> None:
-        self.judged_by = hashlib.sha256(repr((sorted(reward.items()), list(texts))).encode()).hexdigest()
-        self.verifier = build(reward, texts=texts)
-        self.altered: Sequence[Alteration] = ()
-        if self.verifier.needs_perturbed:
-            self.altered = alterations(**reward["perturbation"])
-        self.normalizer: str = reward["normalizer"]
-
-    def load_model(self, folder: Path) -> Recognizer:
+    def load_model(self, folder: Path) -> Model:
         return models.load_recognizer(folder)
 
-    def load_clips(
-        self,
-        dataset: Path,
-        split: Split,
-        recognizer: Recognizer,
-        *,
-        indices: Sequence[int] | None = None,
-        altered: Alteration | None = None,
-    ) -> Utterances:
-        return load_clips(dataset, split, recognizer, normalizer=self.normalizer, indices=indices, altered=altered)
+    def open_model(self, name: str) -> Model:
+        options = self.params.model
+        return models.load_recognizer(name, revision=options.revision or None, language=options.language or None)
 
-    def augment(self, recognizer: Recognizer, seed: int) -> Augment | None:
-        return None
+    def featurizer(self, model: Model, perturbation: Alteration | None = None) -> Featurizer:
+        rate_hz = model.sample_rate_hz
 
-    def validate(self, recognizer: Recognizer, clips: Utterances, corpus: str) -> dict[str, float]:
-        scored = recognize(recognizer, clips, normalizer=self.normalizer, title=f"validate {corpus}")
-        return scored.values(f"{corpus}_validation")
+        def compute(samples: np.ndarray, source_hz: int) -> torch.Tensor:
+            mono = io.resample(io.to_mono(samples), source_hz, rate_hz)
+            return model.extract(perturbation.apply(mono) if perturbation else mono)
 
-    def describe(self, metrics: Mapping[str, Any]) -> str:
-        rates = {name: metrics.get(f"wer_{name}_validation") for name in self.measured}
-        known = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items() if rate is not None)
-        return f"WER {known}" if known else ""
+        change = perturbation.name if perturbation else ""
+        versions = {"sample_rate_hz": rate_hz, "soxr": soxr.__version__}
+        return Featurizer(compute, {**model.features_depend_on(), "perturbation": change, **versions})
+
+    def target_of(self, facts: Facts) -> str | None:
+        text = facts.get("text")
+        return None if text is None else self.normalize(str(text))
+
+    def verifier(self, data: Data) -> Verifier:
+        texts = [str(text) for text in data.start["train"].values("text") if text] if data.start else []
+        try:
+            return transcript_verifier(self.params.reward, texts=texts)
+        except UserError as error:
+            where = f"reward.unsupervised, with {len(texts)} texts of the start corpus"
+            hint = "without the pipeline the replay dataset (--replay, replay_dataset) is the start corpus"
+            raise UserError(f"{where}: {error}; {hint}") from error
+
+    def score(self, model: Model, loaded: Loaded, *, title: str) -> Scores:
+        texts = best_answers(model, loaded.utterances, self.params.decoding, title=title)
+        if not loaded.has_targets:
+            return Scores(loaded.clips.ids, texts, paths=loaded.clips.paths)
+        hypotheses = [self.normalize(text) for text in texts]
+        references = loaded.utterances.texts  # normalised once already
+        normalizer = single_spaces
+        return score_texts(ids=loaded.clips.ids, references=references, hypotheses=hypotheses, normalizer=normalizer)
+
+    def others(self, data: Data, scores: Scores) -> dict[str, Scores]:
+        """The words, each snapped to the nearest word of the training texts."""
+        # a run that reads no transcript of the target has the words of the start corpus alone
+        known = [data.start.get("train"), data.target.get("train") if self.needs_targets else None]
+        words = {word for clips in known for text in self._texts(clips) for word in text.split()}
+        return {"snapped": snapped(scores, VocabularySnapper(sorted(words)))} if words else {}
+
+    def _texts(self, clips: Clips | None) -> list[str]:
+        """The normalised transcripts of those clips that have one."""
+        found = [] if clips is None else [self.target_of(facts) for facts in clips.facts]
+        return [text for text in found if text is not None]
+
+    def _first_features(self, clips: Clips, model: Model) -> torch.Tensor:
+        """Of the first clip that can be used; UserError, with the first one's reason, when none can."""
+        compute, reasons = self.featurizer(model).compute, []
+        for index, name in enumerate(clips.ids):
+            try:
+                return compute(*io.parse(clips.audio(index)))
+            except (UserError, ValueError) as error:
+                reasons.append(f"{name}: {error}")
+        raise UserError(f"none of {len(clips)} clips can be used; {reasons[0]}")
+
+    def _train_start(self, data: Data, model: Model) -> FitReport:
+        """Teach the model the start corpus, `train.epochs` times."""
+        options = self.params.train
+        clips = data.load(self, model, "start", "train").utterances
+        if self.params.model.checkpoint == "scratch":  # random weights must all learn
+            full = options.lora.model_copy(update={"rank": 0})
+            options = options.model_copy(update={"lora": full, "freeze": "none"})
+        with tuned(model, options):
+            examples = examples_of(clips.features, clips.texts)
+            return fit(model, examples, options, seed=self.params.seed, title="supervised start")
 
 
-def rules(params: Params, dataset: Path) -> Rules:
-    """Of a cycle of the pipeline, on a dataset that s5 built."""
-    texts = list(open_split(dataset / "start", "train")["text"])
-    subject = Recognition(params.reward.model_dump(), texts=texts)
-    return Rules.of(subject, params.train.model_dump(), seed=params.seed)
+def learns_transcripts(train: Train) -> bool:
+    """Whether the transcripts of the training clips go into the loss."""
+    return train.algorithm in LEARN_TRANSCRIPTS or train.reference_weight > 0
 
 
-# Every model of a run of speech recognition on the test split.
+def reads_transcripts(params: Params) -> bool:
+    """Whether training clips need transcripts: to be scored by, or to be learned."""
+    return params.reward.kind != "unsupervised" or learns_transcripts(params.train)
 
 
-CORPORA = ("target", "start")
+def unspellable(model: Model, features: torch.Tensor, texts: Sequence[str]) -> set[str]:
+    """The characters of the texts that the model's vocabulary lacks.
+
+    Args:
+        features: of any clip.
+    """
+
+    def can_write(characters: Sequence[str]) -> bool:
+        try:
+            with torch.inference_mode():
+                model.loss([features], [[" ".join(characters)]])
+        except ModelError:
+            return False
+        return True
+
+    return set(_missing(sorted(set("".join(texts)) - {" "}), can_write))
 
 
-def evaluate(params: Params, chains: Path, dataset: Path, out: Path, tracker: Tracker) -> str:
-    """Write tables, curves, predictions and errors of all models in `chains`; returns the table for the user."""
-    bootstrap = Bootstrap(params.evaluate.bootstrap_samples, params.seed)
-    results = list(_evaluate_all(params, chains, dataset))
-    cycles = {
-        int(path.parent.name): files.read_json(path) for path in sorted(chains.glob("raft/[0-9][0-9]/metrics.json"))
-    }
-    table = report.table(results, report.TEXT_COLUMNS, bootstrap)
-    top = params.evaluate.table_rows
-    report.write(out, results, report.TEXT_COLUMNS, bootstrap, text=f"{table}\n", top=top)
-    plots.plot_error(out / "error.png", results, report.TEXT_COLUMNS, bootstrap)
-    plots.plot_reward(out / "reward.png", cycles)
-    report.track(tracker, results, report.TEXT_COLUMNS)
-    for cycle, numbers in cycles.items():
-        tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=cycle)
-    tracker.files(out)
-    return f"Test set, {len(results[0].scores)} clips of the target corpus\n\n{table}"
-
-
-def _evaluate_all(params: Params, chains: Path, dataset: Path) -> Iterator[Result]:
-    """Score the start model, every cycle and every control; features are made once, for all models are akin."""
-    # a run that reads no transcript of the target knows the words of the start corpus alone
-    known = ("start",) if params.reward.kind == "unsupervised" else CORPORA
-    words = {text for corpus in known for text in open_split(dataset / corpus, "train")["text"]}
-    normalizer = params.reward.normalizer
-    snapper = VocabularySnapper([word for text in words for word in NORMALIZERS[normalizer](text).split()])
-    clips: dict[str, Utterances] = {}
-    for model, folder in model_folders(chains, params.train.algorithm):
-        recognizer = models.load_recognizer(folder)
-        scored = {}
-        for corpus in CORPORA:
-            if corpus not in clips:
-                clips[corpus] = load_clips(dataset / corpus, "test", recognizer, normalizer=normalizer)
-            title = f"test {corpus}, {model.chain} {model.cycle}"
-            scored[corpus] = recognize(recognizer, clips[corpus], normalizer=normalizer, title=title)
-        others = {"snapped": snapped(scored["target"], snapper), "start_corpus": scored["start"]}
-        yield Result(model, scored["target"], others)
+def _missing(characters: Sequence[str], can_write: Callable[[Sequence[str]], bool]) -> Iterator[str]:
+    """Those that cannot be written, found by halving."""
+    if not characters or can_write(characters):
+        return
+    if len(characters) == 1:
+        yield characters[0]
+        return
+    middle = len(characters) // 2
+    yield from _missing(characters[:middle], can_write)
+    yield from _missing(characters[middle:], can_write)

@@ -31,13 +31,15 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Plain
 from soundraft import files
 from soundraft.audio import spectra
 from soundraft.audio.spectra import MAX_BANDS, Spectra
-from soundraft.clips.splitting import FOLDS_WITH_K, FoldKind, SplitRule
+from soundraft.clips.base import Reading
 from soundraft.models.pretrained import PRETRAINED
 from soundraft.params import ParamsError, changed, defaults, explain
 from soundraft.params import classification as sections
 from soundraft.params.base import Share
 from soundraft.params.classification import Classification, Size, SpectraParams, TrainerParams
+from soundraft.params.sections import Params
 from soundraft.runtime import UserError
+from soundraft.splits import FOLDS_WITH_K, FoldKind, SplitRule
 
 SPELLINGS = {  # of Ludwig, for keys of params.yaml
     "reduce_output": "pooling",
@@ -291,6 +293,7 @@ class Declared:
         options: the section `classification`, whole.
         audio: the column with the audio.
         columns: of the target and of every input beside the audio: its name → its column.
+        split: how clips are divided; `None`: by their splits, or by group.
         max_bad_fraction: what share of the clips may be unusable.
         notes: how some keys are used, for the user.
         dropped: rows are dropped whose cell is empty in these: audio, target.
@@ -300,12 +303,25 @@ class Declared:
     options: Classification
     audio: str
     columns: Mapping[str, str]
-    split: SplitRule
+    split: SplitRule | None
     max_bad_fraction: float
     notes: list[str]
     dropped: list[str]
     folds: str | None
     k: int | None
+
+    def params(self, seed: int) -> Params:
+        """Of a run without cycles."""
+        limits = defaults().limits.model_copy(update={"max_bad_fraction": self.max_bad_fraction})
+        found = changed(defaults(), {"task": "classification", "seed": seed, "train.cycles": 0})
+        return found.model_copy(update={"classification": self.options, "limits": limits})
+
+    def reading(self) -> Reading:
+        """What must be read of each clip."""
+        kinds = dict(item.rsplit(":", 1) for item in self.options.inputs)
+        numbers = [name for name, kind in kinds.items() if kind == "number"]
+        split = self.split.column if self.split and self.split.kind == "fixed" else None
+        return Reading(self.options.target, self.audio, self.columns, numbers, split or "split", self.dropped)
 
 
 def read_declaration(source: Path | str | Mapping[str, Any], *, target: str | None = None) -> Declared:
@@ -519,18 +535,19 @@ def _trainer(settings: _Settings) -> None:
         settings.refuse("trainer.validation_field", f"allowed: {settings.values['target']}, the only output")
 
 
-def _split(settings: _Settings) -> SplitRule:
+def _split(settings: _Settings) -> SplitRule | None:
     usual, general, split = SplitRule(), settings.at("preprocessing"), settings.at("preprocessing.split")
     if split is None:
         by, shares, force = (getattr(general, name, None) for name in OLDER_SPLIT)
-        return SplitRule("stratify" if by else "random", shares or usual.probabilities, by, bool(by or force))
+        kind = "stratify" if by else "random"
+        return SplitRule(kind, shares or usual.probabilities, by) if by or force or shares else None
     for name in OLDER_SPLIT:
         if getattr(general, name) is not None:
             settings.refuse(f"preprocessing.{name}", "preprocessing.split assigns the splits: give one of them")
     column = getattr(split, "column", None) or {"fixed": "split", "speaker": "speaker"}.get(split.type)
-    shares = getattr(split, "probabilities", None) or usual.probabilities
+    shares = getattr(split, "probabilities", None)
     kind = {"speaker": "group", "hash": "group", None: "random"}.get(split.type, split.type)
-    return SplitRule(kind, shares, column, split.type is not None)
+    return SplitRule(kind, shares or usual.probabilities, column) if split.type or shares else None
 
 
 def _fft_points(settings: _Settings, features: SpectraParams) -> int:

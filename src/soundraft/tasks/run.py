@@ -1,200 +1,262 @@
-"""What a training run by name is told, and the params that this makes together with the defaults of params.yaml."""
+"""A run without DVC: clips from anywhere through the same steps as the pipeline, in one folder.
 
+run.json                what the run was made of: task, model, data, numbers; it goes on in its folder only with these
+start/                  the start model
+cycles/NN/              each cycle's model, rollouts.parquet, metrics.json
+splits.csv              id, split, target and a hash of the audio of every clip
+predictions.parquet     of every model on the clips that are measured
+metrics.json            flat numbers of the last model
+report.md               for the user: every model beside the baselines, curves and errors in files beside it
+quarantine.jsonl        clips that could not be used, with the reason
+"""
+
+import csv
 import hashlib
+import importlib.metadata
+import platform
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from soundraft import distributed, files, models, runtime
-from soundraft.audio.features import Alteration
-from soundraft.clips import recordings
-from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import transcribe
-from soundraft.clips.recordings import Corpus, Loaded, Source
-from soundraft.corpora.base import AudioSample
+from soundraft import distributed, files, runtime
+from soundraft.clips.base import Clips, Reading
+from soundraft.clips.division import Divided, Sources, divide
+from soundraft.clips.opening import Source, open_clips
 from soundraft.evaluation import report
-from soundraft.evaluation.report import TEXT_COLUMNS
-from soundraft.evaluation.results import START, TRAINED, Model, Result, last_trained
-from soundraft.evaluation.scores import Estimate, Scores, score_texts, snapped
-from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
+from soundraft.evaluation.benchmark import Speed, measure_speed
+from soundraft.evaluation.predictions import columns_of
+from soundraft.evaluation.results import MAJORITY, START, TRAINED, Result, last_trained, shown
+from soundraft.evaluation.results import Model as Which
+from soundraft.evaluation.scores import METRICS, Estimate, Scores, majority
+from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split
 from soundraft.metrics.resampling import Bootstrap, Comparison
-from soundraft.metrics.text import NORMALIZERS, VocabularySnapper
-from soundraft.models import ModelError, Recognizer
-from soundraft.params import ParamsError, changed, defaults
+from soundraft.models.base import Model
+from soundraft.params import ParamsError, by_key, changed, defaults
 from soundraft.params.sections import Params
+from soundraft.params.tasks import TASKS
 from soundraft.runtime import UserError
-from soundraft.tasks import steps as raft_cycle
-from soundraft.tasks.asr import Recognition
-from soundraft.tasks.steps import Inputs, Rules
-from soundraft.training import raft
-from soundraft.training.raft import Target
+from soundraft.splits import SplitRule
+from soundraft.tasks import measure, steps
+from soundraft.tasks.base import Data, Task, task_class, task_of
+from soundraft.tasks.declaration import Declared, read_declaration
+from soundraft.tracking import NoTracker
 
-TASKS = ("asr",)
-LEARN_TRANSCRIPTS = ("sft",)
-LEARNING_RATE = 5e-5  # for pretrained models
-# the keys of params.yaml that a run reads; the others belong to stages of the pipeline
-READ = (
-    "seed",
-    "corpus.seed",
-    "limits.max_bad_fraction",
-    "model.revision",
-    "model.language",
-    "train.",
-    "reward.",
-    "evaluate.",
-)
-NOT_READ = ("train.epochs", "train.supervised")
-_KEYS = {
-    "num_cycles": "train.cycles",
-    "samples_per_prompt": "train.samples_per_prompt",
-    "learning_rate": "train.learning_rate",
-    "lr_decay_per_cycle": "train.lr_decay_per_cycle",
-    "wer_threshold": "reward.wer_threshold",
-    "algorithm": "train.algorithm",
-    "seed": "seed",
-}
+if TYPE_CHECKING:
+    import pandas
+
+RECORD, VERSION = "run.json", 2
+SPLITS_NAME = "splits.csv"
+Tell = Callable[[str], None]
+_MAY_DIFFER = ("notes", "versions", "params.train.cycles")  # a run may be made longer, or read again with fewer cycles
+_PACKAGES = ("soundraft", "torch", "numpy", "scikit-learn", "soxr", "transformers")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AudioRAFTConfig:
-    """A run. `None` stands for the value of params.yaml, but for the learning rate.
+class Run:
+    """One run: its task, its clips, and the folder where it goes on.
 
-    Attributes:
-        model_name: local folder or hub id of the model to start from.
-        output_dir: folder of the run; one that was killed goes on there.
-        task: asr.
-        num_cycles: how often to sample, score, select and train.
-        samples_per_prompt: texts sampled per clip and cycle.
-        learning_rate: peak of cycle 1; `None` is 5e-5. Not from params.yaml, whose rate is for a network that began
-            from nothing and would spoil a pretrained one.
-        lr_decay_per_cycle: factor on it from each cycle to the next.
-        wer_threshold: a sample with at most this word error rate counts as solved.
-        algorithm: raft, grpo, mwer, or one of the controls sft, self_training, random.
-        seed: of batches and samples. Which clips are drawn is decided by `corpus.seed`, so that runs with several
-            seeds share one test set.
-        limit: at most so many clips of each split; `None`: all.
-        params: any other number by its key in params.yaml: `{"train.rounds_per_cycle": 4}`.
-
-    Raises:
-        UserError: when there is no such task, or a number is not allowed; the message names every problem.
+    Args:
+        about: what else tells this run from another one, such as the declaration.
+        say: takes a line for the user now and then.
     """
 
-    model_name: str
-    output_dir: Path | str
-    task: str = "asr"
-    num_cycles: int | None = None
-    samples_per_prompt: int | None = None
-    learning_rate: float | None = None
-    lr_decay_per_cycle: float | None = None
-    wer_threshold: float | None = None
-    algorithm: str | None = None
-    seed: int | None = None
-    limit: int | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise UserError(f"there is no training for the task {self.task!r}; there is {', '.join(TASKS)}")
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"limit {self.limit}: give a number from 1, or none for all")
-        self.all_params()
-
-    def all_params(self) -> Params:
-        """The numbers of the run, in the shape of params.yaml."""
-        named = {key: getattr(self, name) for name, key in _KEYS.items() if getattr(self, name) is not None}
-        given = dict(self.params)
-        twice = sorted(named.keys() & given.keys())
-        if twice:
-            raise ParamsError(f"{twice[0]} is given twice, as {named[twice[0]]!r} and as {given[twice[0]]!r}")
-        start = {
-            "model.checkpoint": self.model_name,
-            "model.revision": "",
-            "train.epochs": 0,
-            "train.learning_rate": LEARNING_RATE,
+    def __init__(
+        self, task: Task, divided: Divided, data: Data, folder: Path | None, about: Mapping[str, Any], say: Tell
+    ) -> None:
+        self.task, self.divided, self.data = task, divided, data
+        self._scratch = tempfile.TemporaryDirectory() if folder is None else None
+        self.folder = Path(self._scratch.name) if folder is None and self._scratch else Path(folder or "")
+        self.about, self.say = about, say
+        self.notes = [*divided.notes, *task.check(self.data)]
+        self.contents = {
+            corpus: {split: clips.contents() for split, clips in self.data.splits(corpus).items()}
+            for corpus in ("target", "start")
         }
-        _check_read(given)
-        return changed(defaults(), start | named | given)
+        self.notes += self._same_audio()
 
+    def train(self) -> "RunResult":
+        """Train what the folder lacks of start model and cycles, then measure every model.
 
-def learns_transcripts(params: Params) -> bool:
-    """Whether the transcripts of the training clips go into the loss."""
-    return params.train.algorithm in LEARN_TRANSCRIPTS or params.train.reference_weight > 0
+        Raises:
+            UserError: when the folder holds another run.
+        """
+        check_goes_on(self.folder, self.record())
+        distributed.wait_for_everyone()  # the others must have looked before there is something new to see
+        if distributed.is_main():
+            files.write_json(self.folder / RECORD, self.record())
+            files.write_csv(self.folder / SPLITS_NAME, list(self._split_rows()))
+        distributed.wait_for_everyone()
+        for note in self.notes:
+            self.say(f"note: {note}")
+        self._make(0, partial(steps.start, self.task, self.data, tracker=NoTracker()))
+        for number in range(1, self.task.train.cycles + 1):
+            self._make(number, partial(self._cycle, number))
+        return self.measure()
 
+    @property
+    def division(self) -> str:
+        """How the clips came into their splits, in words."""
+        return "; ".join(self.divided.how)
 
-def reads_transcripts(params: Params) -> bool:
-    """Whether training clips need transcripts: to be scored by, or to be learned."""
-    return params.reward.kind != "unsupervised" or learns_transcripts(params)
+    def _cycle(self, number: int, out: Path) -> str:
+        previous, base = self.model_of(number - 1), self.model_of(0)
+        return steps.cycle(self.task, self.data, previous, out, number=number, base=base)[2]
 
+    def model_of(self, cycle: int) -> Path:
+        """The folder of a cycle's model; 0 is the start model."""
+        return self.folder / "cycles" / f"{cycle:02d}" if cycle else self.folder / "start"
 
-def leaves_read(params: Params) -> dict[str, Any]:
-    """The keys with their values that a run reads, as they are recorded."""
-    return {key: value for key, value in params.leaves().items() if _is_read(key)}
+    def record(self) -> dict[str, Any]:
+        """What `run.json` holds."""
+        task = self.task
+        return {
+            "version": VERSION,
+            "task": task.params.task,
+            "target": task.target,
+            "model": task.params.model.checkpoint if task.is_read("model.revision") else "",
+            **self.about,
+            "data": {
+                "title": self.divided.title,
+                "division": self.division,
+                **{
+                    f"{corpus}_{split}": {
+                        "clips": len(clips),
+                        "digest": _digest(task, clips, self.contents[corpus][split]),
+                    }
+                    for corpus in ("target", "start")
+                    for split, clips in self.data.splits(corpus).items()
+                },
+            },
+            "params": {key: value for key, value in task.params.leaves().items() if task.is_read(key)},
+            "notes": self.notes,
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        }
 
+    def _make(self, cycle: int, step: Callable[[Path], str]) -> None:
+        """One model, unless its folder is there."""
+        place, name = self.model_of(cycle), f"{self.task.train.algorithm} {cycle:02d}" if cycle else "start"
+        missing = not place.is_dir()
+        distributed.wait_for_everyone()
+        if not missing:
+            self.say(f"{name}: done before")
+            return
+        with distributed.building(place) as out:
+            summary = step(out)
+        self.say(summary if cycle else f"start: {summary}")
 
-def _is_read(key: str) -> bool:
-    return key.startswith(READ) and not key.startswith(NOT_READ)
+    def measure(self) -> "RunResult":
+        """Every model on test clips, or on validation where there are none; the files that come of it."""
+        cycles = range(1, self.task.train.cycles + 1)
+        algorithm = self.task.train.algorithm
+        models = [(Which(START, START, 0), self.model_of(0))]
+        models += [(Which(TRAINED, algorithm, number), self.model_of(number)) for number in cycles]
+        numbers = [files.read_json(self.model_of(number) / "metrics.json") for number in cycles]
+        split: Split | None = next((name for name in ("test", "validation") if name in self.data.target), None)
+        results: list[Result] = []
+        if split is not None:
+            results, _ = measure.evaluate(
+                self.task, self.data, models, self.folder, NoTracker(), split=split, division=self.division,
+                notes=self.notes,
+            )  # fmt: skip
+        elif distributed.is_main():
+            report.write_unmeasured(self.folder, numbers, self.notes)
+        rejected = [*self.divided.rejected, *self.data.rejected]
+        if distributed.is_main():
+            files.write_jsonl(self.folder / QUARANTINE_NAME, map(vars, rejected))
+        monitor = self.task.metrics[0]
+        bootstrap = Bootstrap(self.task.params.evaluate.bootstrap_samples, self.task.params.seed)
+        first, last = (results[0].scores, last_trained(results).scores) if results else (None, None)
+        return RunResult(
+            task=self.task,
+            folder=None if self._scratch else self.folder,
+            measured_on=split,
+            results=results,
+            before=first.estimate(monitor, bootstrap) if first else None,
+            after=last.estimate(monitor, bootstrap) if last else None,
+            gain=last.difference(first, monitor, bootstrap) if first and last else None,
+            last_model=models[-1][1],
+            best_model=self.model_of(self._best(numbers)),
+            cycles=numbers,
+            rejected=rejected,
+            notes=self.notes,
+            scratch=self._scratch,
+        )
 
+    def _best(self, cycles: Sequence[Mapping[str, Any]]) -> int:
+        """The model that is best on validation by the task's first metric; the last one without validation."""
+        if "validation" not in self.data.target or not cycles:
+            return len(cycles)
+        metric, start = METRICS[self.task.metrics[0]], self.task.load_model(self.model_of(0))
+        loaded = self.data.load(self.task, start, "target", "validation")
+        before = self.task.score(start, loaded, title="validate start").value(metric.key)
+        rates = [before, *(numbers[f"{metric.key}_target_validation"] for numbers in cycles)]
+        return (max if metric.higher_is_better else min)(range(len(rates)), key=lambda number: rates[number])
 
-def _check_read(given: Mapping[str, Any]) -> None:
-    known = defaults().leaves()
-    idle = [key for key in given if key in known and not _is_read(key)]
-    if idle:
-        names = ", ".join(key.removesuffix(".") for key in READ)
-        raise ParamsError(f"{idle[0]} is for the pipeline, a run does not read it; it reads {names}")
+    def _split_rows(self) -> Iterator[dict[str, str]]:
+        for split, clips in self.data.target.items():
+            contents = self.contents["target"][split]
+            for name, facts, content in zip(clips.ids, clips.facts, contents, strict=True):
+                target = str(facts.get(self.task.target, ""))
+                yield {"id": name, "split": split, "target": target, "content": content or ""}
 
+    def _same_audio(self) -> list[str]:
+        """How many test clips are also trained on under another name, in words; nothing where none is."""
+        used = {
+            content: name
+            for split in ("train", "validation")
+            for name, content in zip(*self._named(split), strict=True)
+            if content
+        }
+        tested = dict(zip(*self._named("test"), strict=True))
+        twice = [name for name, content in tested.items() if content in used]
+        if not twice:
+            return []
+        first, have = twice[0], "has" if len(twice) == 1 else "have"
+        return [
+            f"{len(twice):,} of {len(tested):,} test clips {have} the very audio of a training or validation clip "
+            f"({first} that of {used[str(tested[first])]}): too easy a test"
+        ]
 
-# `run.json`: what a run was made of. A run goes on in its folder only with the same model, data and numbers.
-
-
-RECORD = "run.json"
-VERSION = 1
-_MAY_DIFFER = ("notes", "params.train.cycles")  # a run may be made longer, or read again with fewer cycles
-
-
-def weights_digest(recognizer: Recognizer) -> str:
-    """A hash of a model's weights, wherever they were loaded from."""
-    digest = hashlib.sha256()
-    for name, weights in sorted(recognizer.model.state_dict().items()):
-        digest.update(f"{name}{tuple(weights.shape)}{weights.dtype}".encode())
-        digest.update(weights.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def start(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a new run, or compare it with the one that is there.
-
-    Raises:
-        UserError: when the folder holds another run, or something else; every difference is named.
-    """
-    check_goes_on(folder, record)
-    distributed.wait_for_everyone()  # the others must have looked before there is something new to see
-    if distributed.is_main():
-        files.write_json(folder / RECORD, {"version": VERSION, **record})
-    distributed.wait_for_everyone()
+    def _named(self, split: Split) -> tuple[list[str], list[str | None]]:
+        clips = self.data.target.get(split)
+        return ([], []) if clips is None else (clips.ids, self.contents["target"][split])
 
 
 def check_goes_on(folder: Path, record: Mapping[str, Any]) -> None:
-    """Raise UserError when the folder holds another run, or something else."""
+    """Raise UserError, with every difference, when the folder holds another run, or something else."""
     path = folder / RECORD
     if not path.is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} is there and holds no run of ours ({RECORD}): name a new or an empty folder")
+            raise UserError(f"{folder} exists and holds no run of ours ({RECORD}): name a new or an empty folder")
         return
-    earlier = files.read_json(path)
-    if earlier.get("version") != VERSION:
-        raise UserError(f"{path}: version {earlier.get('version')}; this is version {VERSION}: name another folder")
-    before, now = _flat(earlier), _flat({"version": VERSION, **record})
+    earlier = read_record(folder)
+    before, now = _flat(earlier), _flat(dict(record))
     different = [
         key
         for key in sorted(before.keys() | now.keys())
         if not key.startswith(_MAY_DIFFER) and before.get(key) != now.get(key)
     ]
     if different:
-        told = "; ".join(f"{key} was {_brief(before.get(key))}, is {_brief(now.get(key))}" for key in different)
-        raise UserError(f"{folder} holds another run: {told}. Name another folder, or remove this one")
+        shown = "; ".join(f"{key} was {_brief(before.get(key))}, is {_brief(now.get(key))}" for key in different)
+        raise UserError(f"{folder} holds another run: {shown}. Name another folder, or remove this one")
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """`run.json` of a run.
+
+    Raises:
+        UserError: when it is not one of ours, or of another version.
+    """
+    path = folder / RECORD
+    try:
+        record: dict[str, Any] = files.read_json(path)
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(record, dict) or record.get("version") != VERSION:
+        raise UserError(f"{path} is of another program, or of another version of this one: name another folder")
+    return record
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -211,585 +273,579 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:12]}…"
 
 
-# What a run learns from and is measured on: its splits, opened, checked and made ready for a model.
+def _digest(task: Task, clips: Clips, contents: Sequence[str | None]) -> str:
+    """A hash of what a split consists of: names, targets and audio."""
+    total = hashlib.sha256()
+    for name, facts, content in zip(clips.ids, clips.facts, contents, strict=True):
+        total.update(f"{name}\x1f{facts.get(task.target)}\x1f{content}\x1e".encode())
+    return total.hexdigest()
 
 
-@dataclass
-class RunData:
-    """The splits of a run by name: train, and where there are such, validation, test, replay and replay validation.
-
-    Attributes:
-        title: what the training corpus is called.
-        language: code of its language, where that is known, else empty.
-        reads_transcripts: whether training clips need a text; those of the other splits always do.
-        notes: what a person should know of how they came about.
-        rejected: clips that could not be used, of the splits loaded so far.
-    """
-
-    title: str
-    language: str
-    splits: dict[str, list[AudioSample]]
-    reads_transcripts: bool = True
-    notes: list[str] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    _loaded: dict[str, Loaded] = field(default_factory=dict)
-
-    def load(self, name: str, recognizer: Recognizer, params: Params, altered: Sequence[Alteration] = ()) -> Loaded:
-        """The clips of a split with features; read once.
-
-        Args:
-            altered: as of `recordings.load`; the same each time.
-
-        Raises:
-            UserError: when more of it is bad than `limits.max_bad_fraction` allows.
-        """
-        if name not in self._loaded:
-            normalize = NORMALIZERS[params.reward.normalizer]
-            loaded = recordings.load(
-                self.splits[name],
-                recognizer,
-                normalize,
-                title=name,
-                altered=altered,
-                needs_texts=self.reads_transcripts or name != "train",
-            )
-            check_bad_fraction(len(loaded.clips), loaded.rejected, params.limits.max_bad_fraction)
-            self.rejected += loaded.rejected
-            self._loaded[name] = loaded
-        return self._loaded[name]
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether every split was read, so that `rejected` is complete."""
-        return self._loaded.keys() == self.splits.keys()
-
-    def texts(self, name: str, params: Params) -> list[str]:
-        """The normalised texts of a split, without those of clips that have none."""
-        normalize = NORMALIZERS[params.reward.normalizer]
-        return [normalize(sample.text) for sample in self.splits.get(name, []) if sample.text is not None]
-
-    def record(self) -> dict[str, Any]:
-        """What tells the data of one run from that of another."""
-        return {
-            name: {"clips": len(samples), "digest": recordings.digest(samples)} for name, samples in self.splits.items()
-        }
-
-
-def open_run_data(
-    dataset: Source,
-    validation: Source | None,
-    test: Source | None,
-    replay: Source | None,
-    *,
-    limit: int | None,
-    seed: int,
-    reads_transcripts: bool = True,
-) -> RunData:
-    """Open what a run needs. A corpus without validation split lends a part of its training clips.
-
-    A run that reads no transcripts takes training clips without text, and goes without validation where none has one.
-
-    Raises:
-        UserError: when something is not there, or a split has no clips.
-    """
-    corpus = recordings.open_source(dataset, limit=limit, seed=seed, unlabelled=not reads_transcripts)
-    train = corpus.splits.get("train", [])
-    if not train:
-        raise UserError(f"{corpus.title}: no training clips; it has {', '.join(corpus.splits)}")
-    data = RunData(corpus.title, corpus.language, {}, reads_transcripts)
-    others: dict[Split, Source | None] = {"validation": validation, "test": test}
-    for split, source in others.items():
-        found = _own(corpus, split, data) if source is None else _named_split(source, split, limit, seed)
-        if found:
-            data.splits[split] = found
-    if "validation" not in data.splits:
-        train = _lend_validation(train, seed, data)
-    if "test" not in data.splits and "validation" in data.splits:
-        data.notes.append("no test split: results are on validation, which also chooses the best model")
-    elif "test" not in data.splits:
-        data.notes.append("no test split: nothing is measured; give test or validation clips with texts")
-    data.splits = {"train": train, **data.splits} | _replay_splits(replay, limit, seed)
-    if replay is None:
-        data.notes.append("no replay dataset: train.replay_fraction is 0, and what the model knew before may be lost")
-    for name, samples in data.splits.items():
-        recordings.check_names(samples, f"{corpus.title}, {name}")
-    return data
-
-
-def check_spelling(data: RunData, recognizer: Recognizer, params: Params) -> None:
-    """Find texts with characters that the model cannot write; a note, or where texts are learned, an error.
-
-    Raises:
-        UserError: when the transcripts are to be learned, or those of the replay dataset.
-    """
-    features = recordings.first_features(data.splits.get("validation", data.splits["train"]), recognizer)
-    learned = learns_transcripts(params)
-    for name in ("train", "replay"):
-        texts = data.texts(name, params)
-        lacking = unspellable(recognizer, features, texts)
-        count = sum(not lacking.isdisjoint(text) for text in texts)
-        if count:
-            shown = " ".join(sorted(lacking))
-            said = f"{name}: {count} of {len(texts)} texts have characters that the model cannot write: {shown}"
-            if name == "replay" or learned:
-                raise UserError(f"{said}; reward.normalizer: basic may help")
-            data.notes.append(f"{said}; such words always count as errors")
-
-
-def unspellable(recognizer: Recognizer, features: torch.Tensor, texts: Sequence[str]) -> set[str]:
-    """The characters of the texts that the model's vocabulary lacks.
-
-    Args:
-        features: of any clip.
-    """
-    characters = sorted(set("".join(texts)) - {" "})
-    return {item for part in _lacking(characters, _can_write(recognizer, features)) for item in part}
-
-
-def _can_write(recognizer: Recognizer, features: torch.Tensor) -> Callable[[Sequence[str]], bool]:
-    def can_write(characters: Sequence[str]) -> bool:
-        try:
-            with torch.inference_mode():
-                recognizer.score([features], [[" ".join(characters)]])
-        except ModelError:
-            return False
-        return True
-
-    return can_write
-
-
-def _lacking(characters: Sequence[str], can_write: Callable[[Sequence[str]], bool]) -> Iterator[Sequence[str]]:
-    """Those that cannot be written, found by halving."""
-    if not characters or can_write(characters):
-        return
-    if len(characters) == 1:
-        yield characters
-        return
-    middle = len(characters) // 2
-    yield from _lacking(characters[:middle], can_write)
-    yield from _lacking(characters[middle:], can_write)
-
-
-def _own(corpus: Corpus, split: Split, data: RunData) -> list[AudioSample]:
-    """The corpus's own clips of a split; of one that may lack texts those that have one."""
-    found = corpus.splits.get(split, [])
-    if data.reads_transcripts:
-        return found
-    labelled = [sample for sample in found if sample.text is not None]
-    if len(labelled) < len(found):
-        bare = len(found) - len(labelled)
-        data.notes.append(f"{split}: {bare} of {len(found)} clips have no text and are left out")
-    return labelled
-
-
-def _lend_validation(train: list[AudioSample], seed: int, data: RunData) -> list[AudioSample]:
-    """Draw the validation split from the training clips with a text; what remains of all of them.
-
-    Raises:
-        UserError: when they are too few, and the run reads transcripts.
-    """
-    bare = [] if data.reads_transcripts else [sample for sample in train if sample.text is None]
-    labelled = [sample for sample in train if sample.text is not None] if bare else train
+def _version(package: str) -> str:
     try:
-        rest, drawn, by = recordings.draw_validation(labelled, seed)
-    except UserError:
-        if data.reads_transcripts:
-            raise
-        data.notes.append(
-            f"no validation split, and {len(labelled)} training clips with a text are too few to draw one from: "
-            "cycles are not validated, and the last model counts as the best"
-        )
-        return train
-    data.splits["validation"] = drawn
-    data.notes.append(
-        f"no validation split: {len(drawn)} of the {len(labelled)} training clips{' with a text' if bare else ''} "
-        f"were drawn for it, by {by}"
-    )
-    return [*rest, *bare]
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
-def _named_split(source: Source, name: Split, limit: int | None, seed: int) -> list[AudioSample]:
-    """A corpus of the registry gives its split of this name, everything else all that it has."""
-    corpus = recordings.open_source(source, limit=limit, seed=seed)
-    found = corpus.splits.get(name, []) if _is_named(source) else recordings.all_of(corpus)
-    if not found:
-        raise UserError(f"{corpus.title}: no {name} clips; it has {', '.join(corpus.splits)}")
-    return found
-
-
-def _is_named(source: Source) -> bool:
-    from soundraft.corpora import CORPORA
-
-    return isinstance(source, str) and source in CORPORA
-
-
-def _replay_splits(replay: Source | None, limit: int | None, seed: int) -> dict[str, list[AudioSample]]:
-    if replay is None:
-        return {}
-    corpus: Corpus = recordings.open_source(replay, limit=limit, seed=seed)
-    if not corpus.splits.get("train"):
-        raise UserError(f"{corpus.title}: no training clips to replay; it has {', '.join(corpus.splits)}")
-    found = {"replay": corpus.splits["train"]}
-    return found | ({"replay_validation": corpus.splits["validation"]} if corpus.splits.get("validation") else {})
-
-
-# What a run came to: the start model and every cycle on one split, as files and as a result for Python code.
-
-
-TRANSCRIPTS = "transcripts"
-
-
-@dataclass(frozen=True)
-class TrainingResult:
+@dataclass(frozen=True, repr=False)
+class RunResult:
     """What a run came to.
 
     Attributes:
-        folder: of the run; report.md in it is for people.
-        measured_on: test, or validation where there is no test split; `None` where no clips but those of training
-            are there or have texts: then there are no rates and no gain.
-        wer_before, wer_after: of the start model and of the last cycle's, on that split.
-        gain: how much lower the error rate became, with interval and p value (paired bootstrap over the clips).
-        last_model: folder of the last cycle's model; `AutoProcessor` and `AutoModelFor…` load it.
-        best_model: folder of the model with the lowest error rate on validation, which may be the start model; without
-            validation split the last one.
-        cycles: the numbers of each cycle, as in its metrics.json: rewards, kept share, loss, validation WER and CER.
-        notes: what a person should know of the data.
+        folder: of the run; report.md in it is for the user. `None` when nothing was to be kept.
+        measured_on: test, or validation where there is no test split; `None` where there are no clips but those of
+            training, or none with a target: then there are no results.
+        results: the start model, every cycle and the baselines on these clips.
+        before, after: the task's first metric of the start model and of the last cycle.
+        gain: the one less the other, with interval and p value (paired bootstrap over the clips).
+        last_model: folder of the last cycle's model.
+        best_model: folder of the model that is best on validation, which may be the start model; without validation
+            split the last one.
+        cycles: the numbers of each cycle, as in its metrics.json.
+        rejected: clips that could not be used, with the reason.
+        notes: what the user should know of the data.
     """
 
-    folder: Path
+    task: Task
+    folder: Path | None
     measured_on: str | None
-    wer_before: Estimate | None
-    wer_after: Estimate | None
+    results: list[Result]
+    before: Estimate | None
+    after: Estimate | None
     gain: Comparison | None
     last_model: Path
     best_model: Path
     cycles: list[dict[str, Any]]
+    rejected: list[Rejected]
     notes: list[str]
+    scratch: Any = None  # a temporary folder with the models lives as long as this
+
+    def __repr__(self) -> str:
+        rates = "; ".join(
+            f"{result.label} {', '.join(METRICS[key].show(result.scores.value(key)) for key in self.task.metrics)}"
+            for result in shown(self.results)
+        )
+        return f"RunResult({self.measured_on}: {rates or 'not measured'}; folder {self.folder})"
+
+    @property
+    def model(self) -> Model:
+        """Of the last cycle."""
+        return self.task.load_model(self.last_model)
+
+    @property
+    def scores(self) -> Scores:
+        """Of the last cycle's model."""
+        return last_trained(self.results).scores
+
+    @property
+    def predictions(self) -> "pandas.DataFrame":
+        """Of the last cycle's model on the clips that were measured."""
+        return table_of(self.scores)
 
 
-def transcripts_of(folder: Path, split: str, number: int, model: Path, clips: Utterances) -> list[str]:
-    """What a model hears in a split; heard once, then read from the run's folder."""
-    path = _transcripts_path(folder, split, number)
-    if path.is_file():
-        texts: list[str] = files.read_json(path)
-        return texts
-    texts = transcribe(models.load_recognizer(model), clips, title=f"{split}, cycle {number}")
-    if distributed.is_main():
-        files.write_json(path, texts)
-    distributed.wait_for_everyone()
-    return texts
-
-
-def rows_of(
-    heard: Mapping[int, Scores], kept: Mapping[int, Scores], *, algorithm: str, vocabulary: Sequence[str]
-) -> list[Result]:
-    """One result a model, by cycle; 0 is the start model.
+def open_run(
+    params: Params,
+    sources: Sources,
+    folder: Path | None,
+    *,
+    reading: Reading | None = None,
+    rule: SplitRule | None = None,
+    limit: int | None = None,
+    split_seed: int | None = None,
+    about: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    say: Tell | None = None,
+) -> Run:
+    """Open data and model and see that they go together; nothing is written.
 
     Args:
-        heard: the split that is reported.
-        kept: validation of the replay dataset; empty where there is none.
-        vocabulary: words to which those heard are snapped, for comparison; without any, nothing is snapped.
+        folder: `None` keeps nothing once the result is gone.
+        reading, rule, about, notes: of a declaration: what is read of each clip, how clips are divided, what `run.json`
+            has beside, and what the user should know.
+        split_seed: of drawn splits; `None`: `corpus.seed`.
+        say: takes a line for the user now and then.
+
+    Raises:
+        UserError: when data, model or numbers do not go together.
     """
-    snapper = VocabularySnapper(vocabulary) if vocabulary else None
-    results = []
-    for number, scores in sorted(heard.items()):
-        model = Model(TRAINED, algorithm, number) if number else Model(START, START, 0)
-        others = {"snapped": snapped(scores, snapper)} if snapper else {}
-        others |= {"start_corpus": kept[number]} if number in kept else {}
-        results.append(Result(model, scores, others))
-    return results
+    task = task_of(params)
+    chosen, limits = reading or task.reading(), params.limits
+    seed = params.corpus.seed if split_seed is None else split_seed
+    divided = divide(task, sources, chosen, rule=rule, limit=limit, seed=seed, max_bad_fraction=limits.max_bad_fraction)
+    divided.notes = [*notes, *divided.notes]
+    data = Data(divided.parts, _replay(task, sources.replay, limit, seed, divided))
+    if divided.language and not params.model.language and task.is_read("model.language"):
+        task = task_of(changed(params, {"model.language": divided.language}))
+        divided.notes.append(f"model.language: {divided.language}, the language of {divided.title}")
+    kept = {"reading": asdict(chosen), **(about or {})}
+    return Run(task, divided, data, folder, kept, say or (lambda line: None))
 
 
-def write(
-    folder: Path, results: Sequence[Result], bootstrap: Bootstrap, *, split: str, notes: Sequence[str], top: int
-) -> None:
-    """report.md, metrics.json, predictions.parquet, curves and errors of a run."""
-    gained = difference(results, bootstrap)
-    lines = [
-        f"# {split.capitalize()} split, {len(results[0].scores)} clips",
-        "",
-        report.table(results, TEXT_COLUMNS, bootstrap),
-        "",
-        f"The last cycle against the start model, by paired bootstrap over the clips: {describe_gain(gained)}.",
-        "",
-        *(f"- {note}" for note in notes),
-    ]
-    text = "\n".join(lines).rstrip() + "\n"
-    numbers = {"p_value": gained.p_value}
-    report.write(folder, results, TEXT_COLUMNS, bootstrap, text=text, top=top, numbers=numbers)
+def _replay(task: Task, source: Any, limit: int | None, seed: int, divided: Divided) -> dict[Split, Clips]:
+    """Training and validation clips of the start corpus."""
+    if "start" not in task.corpora:
+        return {}
+    if source is None:
+        lost = "what the model learned before may be lost"
+        divided.notes.append(f"no replay dataset: train.replay_fraction is 0, and {lost}")
+        return {}
+    found = open_clips(source, Reading(task.target), limit=limit, seed=seed)
+    parts = found.clips.by_split([split or "train" for split in found.splits])
+    if "train" not in parts:
+        raise UserError(f"{found.title}: no training clips to replay; it has {', '.join(parts)}")
+    return {split: clips for split, clips in parts.items() if split != "test"}
 
 
-def write_unmeasured(folder: Path, cycles: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> None:
-    """report.md and metrics.json of a run that has no clips to measure on: what its reward said."""
-    head = ("cycle", "reward of all samples", "of the kept ones", "clips with a kept one")
-    rows = [
-        (str(number), *(_number(numbers[key]) for key in ("reward_mean", "reward_kept", "kept_share")))
-        for number, numbers in enumerate(cycles, start=1)
-    ]
-    table = [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
-    lines = ["# Nothing was measured: no clips with texts", "", *table, "", *(f"- {note}" for note in notes)]
-    files.write_text(folder / "report.md", "\n".join(lines).rstrip() + "\n")
-    files.write_json(folder / "metrics.json", {"cycles": len(cycles), **(cycles[-1] if cycles else {})})
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model, and what is known of the run that made it.
+
+    Attributes:
+        reading: what it takes of each clip, its target included.
+        splits: of the clips of its run, by id and by a hash of their audio; empty where there is no run.
+        train_targets: one a training clip of that run.
+    """
+
+    task: Task
+    model: Model
+    reading: Reading
+    splits: Mapping[str, str] = field(default_factory=dict)
+    train_targets: Sequence[str] = ()
+
+    def renamed(self, columns: Mapping[str, str]) -> "TrainedModel":
+        """The same for a table that names its columns otherwise.
+
+        Args:
+            columns: by the name of the target, of an input, of `audio` or of `split`, the table's column.
+
+        Raises:
+            UserError: when there is no such name.
+        """
+        reading, target = self.reading, self.task.target
+        known = list(dict.fromkeys([target, *reading.columns, "audio", "split"]))
+        odd = [name for name in columns if name not in known]
+        if odd:
+            raise UserError(f"columns: {odd[0]} is none that this model reads; it reads {', '.join(known)}")
+        facts = {name: column for name, column in columns.items() if name not in ("audio", "split")}
+        audio, split = columns.get("audio", reading.audio), columns.get("split", reading.split)
+        renamed = replace(reading, columns={**reading.columns, **facts}, audio=audio, split=split)
+        return replace(self, reading=renamed)
+
+    def used(self, clips: Clips) -> list[str | None]:
+        """For what its run used each clip: that split, by the clip's id or its audio, which comes first of `SPLITS`."""
+        contents = clips.contents() if self.splits else [None] * len(clips)
+        found = [
+            {self.splits.get(name), self.splits.get(content or "")}
+            for name, content in zip(clips.ids, contents, strict=True)
+        ]
+        return [next((split for split in SPLITS if split in each), None) for each in found]
 
 
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
+def open_model(model: Path | str | RunResult, params: Mapping[str, Any] | None = None) -> TrainedModel:
+    """The model of a run (of its last cycle, or the one whose folder is named), or one by its folder or hub id.
+
+    Args:
+        params: keys of params.yaml with other values than those of the run.
+
+    Raises:
+        UserError: when there is none.
+    """
+    place = Path(model.last_model if isinstance(model, RunResult) else model)
+    root = next((each for each in (place, *list(place.parents)[:2]) if (each / RECORD).is_file()), None)
+    if root is None:
+        return _without_run(str(place if isinstance(model, RunResult) else model), params or {})
+    record = read_record(root)
+    task = task_of(changed(defaults(), {**record["params"], **(params or {})}))
+    cycles = sorted(root.glob("cycles/[0-9][0-9]"))
+    folder = place if place != root else cycles[-1] if cycles else root / "start"
+    with (root / SPLITS_NAME).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    # train stands first, so it stays where one recording is in several splits
+    splits = {row[key]: row["split"] for row in reversed(rows) for key in ("content", "id") if row[key]}
+    targets = [row["target"] for row in rows if row["split"] == "train" and row["target"]]
+    return TrainedModel(task, task.load_model(folder), Reading(**record["reading"]), splits, targets)
 
 
-def difference(results: Sequence[Result], bootstrap: Bootstrap) -> Comparison:
-    """Of the start model and the last cycle's."""
-    return results[0].scores.difference(last_trained(results).scores, "wer", bootstrap)
+def _without_run(name: str, params: Mapping[str, Any]) -> TrainedModel:
+    place = Path(name)
+    folds = sorted(place.glob("models/*"))
+    if (place / "folds.json").is_file() and folds:
+        raise UserError(f"{place}: a cross-validation has one model a fold; name one, such as {folds[0]}")
+    if place.is_dir() and not any(place.glob("*.json")):
+        raise UserError(f"{place}: neither a run ({RECORD}) nor a model (config.json)")
+    # the first task that recognises it; speech recognition takes whatever transformers loads
+    for task_name in sorted(TASKS, key=lambda each: each == "asr"):
+        found = task_class(task_name).recognizes(name)
+        if found is not None:
+            task = task_of(changed(defaults(), {**found, **params}))
+            return TrainedModel(task, task.open_model(name), task.reading())
+    raise UserError(f"{name}: no task has such a model")
 
 
-def describe_gain(gain: Comparison) -> str:
-    """Such as `4.2 points lower [3.1–5.5], p = 0.001`."""
-    points = [100 * value for value in (gain.difference, gain.low, gain.high)]
-    lower = gain.difference >= 0
-    middle, low, high = points if lower else (-points[0], -points[2], -points[1])
-    return f"{middle:.1f} points {'lower' if lower else 'higher'} [{low:.1f} to {high:.1f}], p = {gain.p_value:.2g}"
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` returns.
+
+    Attributes:
+        notes: which clips were measured, for the user.
+        rejected: clips that could not be used, with the reason.
+    """
+
+    task: Task
+    scores: Scores
+    notes: list[str]
+    rejected: list[Rejected]
+
+    def estimates(self, seed: int = 0) -> dict[str, Estimate]:
+        """The task's metrics with their intervals."""
+        bootstrap = Bootstrap(self.task.params.evaluate.bootstrap_samples, seed)
+        return {key: self.scores.estimate(key, bootstrap) for key in self.task.metrics}
 
 
-def _transcripts_path(folder: Path, split: str, number: int) -> Path:
-    return folder / TRANSCRIPTS / f"{number:02d}-{split}.json"
+def evaluate(
+    model: Path | str | RunResult,
+    data: Any,
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    output_dir: Path | str | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure a model on clips whose targets are known.
+
+    Args:
+        model: the folder of a run or of a model, a hub id, or what a training returned.
+        data: what `open_clips` takes.
+        split: train, validation, test or all. `None`: the test clips where the data has splits and the run used none
+            of these, else those that the run did not train or validate on, whatever their files are called now.
+        columns: of a table that names them otherwise than the model's: its column by the name of the target, of an
+            input, of `audio` or of `split`.
+        limit: at most so many clips.
+        output_dir: gets report.md, metrics.json, predictions.parquet and quarantine.jsonl, or nothing.
+        seed: of the bootstrap.
+
+    Raises:
+        UserError: when there is no such model, or clips lack what it needs.
+    """
+    opened = open_model(model).renamed(columns or {})
+    task, folder = opened.task, None if output_dir is None else free_folder(Path(output_dir))
+    source = open_clips(data, replace(opened.reading, target=task.target), limit=limit, seed=seed)
+    chosen, notes = _chosen(source, opened, split)
+    loaded = task.load(chosen, opened.model, title=source.title)
+    scores = task.score(opened.model, loaded, title="evaluate")
+    notes = [*source.notes, *notes, *task.notes(opened.model, loaded)]
+    evaluation = Evaluation(task, scores, notes, [*source.rejected, *loaded.rejected, *source.dropped])
+    if folder is not None:
+        results = [Result(Which(START, START, 0), scores, task.others(Data({}), scores), name="model")]
+        if scores.labels and opened.train_targets:
+            like = majority(opened.train_targets, scores)
+            results.append(Result(Which(MAJORITY, MAJORITY, 0), like))
+        bootstrap = Bootstrap(task.params.evaluate.bootstrap_samples, seed)
+        with files.building(folder) as out:
+            top = task.params.evaluate.table_rows
+            report.write(
+                out, results, task.columns, bootstrap, split=split or "test", division="", notes=notes, top=top
+            )
+            files.write_jsonl(out / QUARANTINE_NAME, map(vars, evaluation.rejected))
+    return evaluation
 
 
-# RAFT from Python, on recordings as they are: `AudioRAFTTrainer(AudioRAFTConfig(…)).train("librispeech")`.
-#
-# What a stage of the pipeline calls for a cycle is called here too; only the data come straight from the audio, without
-# tokens and dataset in between.
-#
-#     OUTPUT/run.json             what the run was made of: model, data, numbers
-#     OUTPUT/start/               the start model, pinned
-#     OUTPUT/cycles/NN/           each cycle's model, rollouts.parquet, metrics.json
-#     OUTPUT/transcripts/         what each model hears in the splits that it is measured on
-#     OUTPUT/report.md, metrics.json, predictions.parquet, curves.csv, confusions.csv, worst_clips.csv, quarantine.jsonl
+def predict(
+    model: Path | str | RunResult, data: Any, *, columns: Mapping[str, str] | None = None
+) -> "pandas.DataFrame":
+    """A model's answers on clips whose targets need not be known.
+
+    Args:
+        model, data, columns: as of `evaluate`.
+
+    Returns:
+        A row a clip: id, path and prediction; of a classifier `<target>_predictions`, `<target>_probability`, and for
+        each label `<target>_probabilities_<label>`. Clips that cannot be used are left out; `.attrs["rejected"]` has
+        them, `.attrs["notes"]` what the user should know of the others.
+
+    Raises:
+        UserError: as `evaluate`; when no clip can be used.
+    """
+    scores, rejected, notes = answers(model, data, columns=columns)
+    table = table_of(scores)
+    table.attrs |= {"rejected": [vars(item) for item in rejected], "notes": notes}
+    return table
+
+
+def answers(
+    model: Path | str | RunResult, data: Any, *, columns: Mapping[str, str] | None = None
+) -> tuple[Scores, list[Rejected], list[str]]:
+    """What `predict` makes its table of, the clips that cannot be used, and what to know of the others."""
+    opened = open_model(model).renamed(columns or {})
+    beside = {name: column for name, column in opened.reading.columns.items() if name != opened.task.target}
+    source = open_clips(data, replace(opened.reading, target=None, columns=beside, drop=()))
+    loaded = opened.task.load(source.clips, opened.model, title=source.title, targets=False)
+    scores = opened.task.score(opened.model, loaded, title="predict")
+    notes = [*source.notes, *opened.task.notes(opened.model, loaded)]
+    return scores, [*source.rejected, *loaded.rejected], notes
+
+
+def table_of(scores: Scores) -> "pandas.DataFrame":
+    """The columns that `predict` promises."""
+    import pandas
+
+    table = pandas.DataFrame(columns_of(replace(scores, references=None, counts={}, groups={})))
+    if "path" not in table:
+        table.insert(1, "path", None)
+    return table
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What `benchmark` returns: quality on the clips of a split, and speed on the first `timed` of them."""
+
+    evaluation: Evaluation
+    split: str
+    audio_s: float
+    speed: Speed
+    timed: int
+    parameters: int
+    device: str
+
+    def numbers(self) -> dict[str, Any]:
+        """Flat, for a file."""
+        found: dict[str, Any] = {"clips": len(self.evaluation.scores), "audio_s": self.audio_s}
+        for key, estimate in self.evaluation.estimates().items():
+            found |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
+        found |= {**vars(self.speed), "batched_throughput": 1 / self.speed.batched_real_time_factor}
+        found |= {"timed_clips": self.timed, "parameters": self.parameters, "device": self.device}
+        return found | {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and values for the user."""
+        speed, rejected = self.speed, len(self.evaluation.rejected)
+        rates = [
+            (f"{METRICS[key].title} [95 % interval]", str(each)) for key, each in self.evaluation.estimates().items()
+        ]
+        throughput = f"{1 / speed.batched_real_time_factor:.1f} s of audio a second, in batches of {speed.batch_clips}"
+        return [
+            ("clips", f"{len(self.evaluation.scores):,}, {self.audio_s:,.0f} s of audio, {rejected} rejected"),
+            *rates,
+            ("real-time factor", f"{speed.real_time_factor:.4f} one by one, {self.timed} clips, on {self.device}"),
+            ("latency", f"p50 {1000 * speed.latency_p50_s:.0f} ms, p95 {1000 * speed.latency_p95_s:.0f} ms a clip"),
+            ("throughput", throughput),
+            ("peak memory", f"{runtime.peak_memory_bytes() / 2**30:.2f} GiB"),
+            ("parameters", f"{self.parameters:,}"),
+        ]
+
+
+def benchmark(
+    model: Path | str | RunResult, data: Any, *, params: Mapping[str, Any] | None = None, limit: int | None = None,
+    seed: int = 0,
+) -> Benchmark:  # fmt: skip
+    """Score and time a model on test clips, else on validation, else on training clips.
+
+    Args:
+        model, data, limit, seed: as of `evaluate`.
+        params: keys of params.yaml with other values, such as `reward.normalizer`.
+
+    Raises:
+        UserError: as `evaluate`.
+    """
+    opened = open_model(model, params)
+    task, options = opened.task, opened.task.params.benchmark
+    source = open_clips(data, replace(opened.reading, target=task.target), limit=limit, seed=seed)
+    parts = source.clips.by_split([split or "test" for split in source.splits])
+    split = next(split for split in reversed(SPLITS) if split in parts)
+    loaded = task.load(parts[split], opened.model, title=split)
+    scores = task.score(opened.model, loaded, title="benchmark")
+    timed = loaded.clips.part(range(min(options.clips, len(loaded.clips))))
+    speed = measure_speed(
+        opened.model, task.featurizer(opened.model), timed, task.params.decoding, warmup=options.warmup,
+        repeats=options.repeats,
+    )  # fmt: skip
+    rejected = [*source.rejected, *loaded.rejected, *source.dropped]
+    return Benchmark(
+        Evaluation(task, scores, source.notes, rejected), split, sum(loaded.durations_s), speed, len(timed),
+        sum(weights.numel() for weights in opened.model.model.parameters()), str(runtime.device()),
+    )  # fmt: skip
+
+
+def free_folder(folder: Path) -> Path:
+    """Raise UserError when there is something in the folder: a finished one is not overwritten."""
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: name a folder")
+    if not folder.name:
+        raise UserError(f"{folder}: name a folder of its own, it is moved to its place when it is complete")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty: name another folder, or remove it")
+    return folder
+
+
+def _chosen(source: Source, opened: TrainedModel, split: str | None) -> tuple[Clips, list[str]]:
+    """The clips that are measured, and which these are in words."""
+    clips = source.clips
+    if split not in (None, "all", *SPLITS):
+        raise UserError(f"there is no split {split!r}; there are {', '.join(SPLITS)}, all")
+    if split == "all":
+        return clips, ["all clips, whatever they were used for"]
+    used = opened.used(clips)
+    where: Sequence[str | None] = source.splits if source.has_splits else used
+    wanted = split or "test"
+    places = [place for place, each in enumerate(where) if each == wanted]
+    seen = sum(used[place] in ("train", "validation") for place in places) if wanted == "test" else 0
+    unknown = "the model's training clips are not known: clips that it was trained on are not left out"
+    notes = [] if opened.splits else [unknown]
+    if split is not None or (source.has_splits and not seen):
+        if not places:
+            known = ", ".join(sorted({str(each) for each in where if each})) or "none that is known"
+            raise UserError(f"{source.title}: no clip is of the split {wanted}; splits: {known}; --split all takes all")
+        if seen:
+            notes.append(f"{seen:,} of these were trained or validated on, whatever their split says")
+        return clips.part(places), [f"the {len(places):,} {wanted} clips of {len(clips):,}", *notes]
+    free = [place for place, each in enumerate(used) if each not in ("train", "validation")]
+    if len(free) == len(clips):
+        return clips, notes
+    if not free:
+        raise UserError(
+            f"{source.title}: the model was trained on all {len(clips)} clips; --split all measures it on them"
+        )
+    found = f"{len(clips) - len(free):,} of {len(clips):,} clips were trained or validated on, and are left out"
+    if seen:  # the run was divided otherwise
+        found += f"; {seen:,} of them are among the data's own {len(places):,} test clips, which --split test measures"
+    return clips.part(free), [found]
+
+
+LEARNING_RATE = 5e-5  # for pretrained models
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioRAFTConfig:
+    """A run of RAFT on a pretrained model. `None` stands for the value of params.yaml, but for the learning rate.
+
+    Attributes:
+        output_dir: folder of the run; one that was killed goes on there.
+        model_name: local folder or hub id of the model to start from, for tasks that start from one, as asr does.
+        task: asr, classification.
+        num_cycles: how often to sample, score, select and train.
+        samples_per_prompt: answers sampled per clip and cycle.
+        learning_rate: peak of cycle 1; `None` is 5e-5 with a model_name. Not from params.yaml, whose rate is for a
+            network that began from nothing and would spoil a pretrained one.
+        lr_decay_per_cycle: factor on it from each cycle to the next.
+        wer_threshold: a sample with at most this word error rate counts as solved.
+        algorithm: raft, grpo, mwer, or one of the controls sft, self_training, random.
+        seed: of batches and samples. `corpus.seed` decides which clips are drawn, so that runs with several seeds share
+            one test set.
+        limit: at most so many clips of each split; `None`: all.
+        params: any other number by its key in params.yaml: `{"train.rounds_per_cycle": 4}`.
+
+    Raises:
+        UserError: when there is no such task, or a number is not allowed; the message names every problem.
+    """
+
+    output_dir: Path | str
+    model_name: str | None = None
+    task: str = "asr"
+    num_cycles: int | None = None
+    samples_per_prompt: int | None = None
+    learning_rate: float | None = None
+    lr_decay_per_cycle: float | None = None
+    wer_threshold: float | None = None
+    algorithm: str | None = None
+    seed: int | None = None
+    limit: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"limit {self.limit}: give a number from 1, or none for all")
+        self.all_params()
+
+    def all_params(self) -> Params:
+        """The numbers of the run, in the shape of params.yaml."""
+        own = ("model_name", "output_dir", "task", "num_cycles", "limit", "params")
+        named = [(name, value) for name, value in vars(self).items() if name not in own]
+        found = by_key([*named, ("cycles", self.num_cycles), *self.params.items()])
+        task = task_class(self.task)
+        unread = [key for key in found if key in defaults().leaves() and not task.is_read(key)]
+        if unread:
+            raise ParamsError(f"{unread[0]} belongs to the pipeline, a run does not read it")
+        start: dict[str, Any] = {"task": self.task}
+        if self.model_name is not None:
+            start |= {"model.checkpoint": self.model_name, "model.revision": "", "train.epochs": 0}
+            start |= {"train.learning_rate": LEARNING_RATE}
+        elif task.is_read("model.revision"):
+            raise UserError(f"task {self.task}: name the model to start from (model_name in Python, --model)")
+        return changed(defaults(), {**start, **found})
 
 
 class AudioRAFTTrainer:
-    """Improves a pretrained recogniser on recordings.
+    """Improves a pretrained model on recordings.
 
     Args:
-        tell: takes a line for a person now and then; without it the run is silent but for its progress bars.
+        say: takes a line for the user now and then; without it the run is silent but for its progress bars.
     """
 
-    def __init__(self, config: AudioRAFTConfig, *, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, config: AudioRAFTConfig, *, say: Tell | None = None) -> None:
         self.config = config
-        self.tell: Callable[[str], None] = tell or (lambda _: None)
+        self.say = say
 
-    def train(
-        self,
-        dataset: Source,
-        validation: Source | None = None,
-        test: Source | None = None,
-        *,
-        replay_dataset: Source | None = None,
-    ) -> TrainingResult:
+    def train(self, dataset: Any, validation: Any = None, test: Any = None, *, replay_dataset: Any = None) -> RunResult:
         """Train the cycles that the run's folder lacks, then measure the start model and every cycle.
 
         Args:
-            dataset: a corpus that `soundraft datasets list` names, a folder or list of recordings, an `AudioDataset`,
-                or samples. It brings the splits that it has; without validation a part of train is taken.
+            dataset: what `open_clips` takes: a corpus that `soundraft datasets list` names, a folder or list of
+                recordings, an `AudioDataset`, samples, a table. It brings the splits that it has; those that it lacks
+                are drawn from its training clips.
             validation, test: in place of its own: of a named corpus that split, of anything else all clips.
-            replay_dataset: what the model knew before; a share of each cycle is its clips with their transcripts.
+            replay_dataset: what the model learned before; a share of each cycle is its clips with their targets.
 
         Raises:
             UserError: when data, model or numbers do not go together, or the folder holds another run.
         """
-        run = open_run(self.config, dataset, validation, test, replay_dataset)
-        for note in run.data.notes:
-            self.tell(note)
-        start(run.folder, run.record())
-        for cycle in range(1, run.params.train.cycles + 1):
-            run.train_cycle(cycle, self.tell)
-        result = run.measure()
-        self.tell(
-            f"{result.measured_on}: WER {result.wer_before} → {result.wer_after}"
-            if result.measured_on
-            else "nothing was measured: no clips with texts beside the training clips"
-        )
-        return result
+        return self.open(dataset, validation, test, replay_dataset=replay_dataset).train()
+
+    def open(self, dataset: Any, validation: Any = None, test: Any = None, *, replay_dataset: Any = None) -> Run:
+        """Open data and model and see that they go together; nothing is written."""
+        params = self.config.all_params()
+        if replay_dataset is None:
+            if self.config.params.get("train.replay_fraction"):
+                raise UserError("train.replay_fraction is given, but no replay dataset: name one, or leave it out")
+            params = changed(params, {"train.replay_fraction": 0.0})
+        sources = Sources(dataset, validation, test, replay_dataset)
+        return open_run(params, sources, Path(self.config.output_dir), limit=self.config.limit, say=self.say)
 
 
-def open_run(
-    config: AudioRAFTConfig, dataset: Source, validation: Source | None, test: Source | None, replay: Source | None
-) -> "Run":
-    """Open data and model and see that they go together; nothing is written."""
-    params = config.all_params()
-    params = _without_replay(config, params) if replay is None else params
-    data = open_run_data(
-        dataset,
-        validation,
-        test,
-        replay,
-        limit=config.limit,
-        seed=params.corpus.seed,
-        reads_transcripts=reads_transcripts(params),
-    )
-    language = params.model.language or data.language
-    recognizer = models.load_recognizer(
-        config.model_name, revision=params.model.revision or None, language=language or None
-    )
-    if language and not params.model.language:
-        data.notes.append(f"model.language: {language}, the language of {data.title}")
-    check_spelling(data, recognizer, params)
-    return Run(Path(config.output_dir), config.model_name, params, data, recognizer)
+def fit(
+    config: Path | str | Mapping[str, Any] | Declared,
+    train_df: Any,
+    val_df: Any = None,
+    test_df: Any = None,
+    *,
+    extra_df: Any = None,
+    output_dir: Path | str | None = None,
+    seed: int = 0,
+    say: Tell | None = None,
+) -> RunResult:
+    """Train and test a classifier that is declared in the form of `tasks.declaration`.
 
+    Args:
+        config: the declaration: a yaml file, or what stands in one.
+        train_df: clips: a data frame, a table's path, a corpus by name, a folder; what `open_clips` takes. Splits that
+            are not given are those of its column `split`, else they are drawn from it.
+        val_df, test_df: the same for validation and test.
+        extra_df: more clips to learn from, all of them, never for validation or test.
+        output_dir: of the run; without one nothing is kept once the result is gone.
+        seed: of drawn splits, weights and batches.
+        say: takes a line for the user now and then.
 
-class Run:
-    """One run: its data, its start model, and the folder where it goes on."""
-
-    def __init__(self, folder: Path, model_name: str, params: Params, data: RunData, recognizer: Recognizer) -> None:
-        self.folder = folder
-        self.model_name = model_name
-        self.params = params
-        self.data = data
-        self.recognizer = recognizer  # the start model
-        subject = Recognition(params.reward.model_dump(), texts=data.texts("replay", params))
-        self.rules = Rules.of(subject, params.train.model_dump(), seed=params.seed)
-
-    def record(self) -> dict[str, Any]:
-        """What `run.json` holds."""
-        return {
-            "model": {"name": self.model_name, "weights": weights_digest(self.recognizer)},
-            "data": {"title": self.data.title, "splits": self.data.record()},
-            "params": leaves_read(self.params),
-            "notes": self.data.notes,
-        }
-
-    def clips(self, split: str) -> Utterances:
-        return self.data.load(split, self.recognizer, self.params).clips
-
-    def model_of(self, cycle: int) -> Path:
-        """The folder of a cycle's model; 0 is the start model."""
-        return self.folder / "cycles" / f"{cycle:02d}" if cycle else self.folder / "start"
-
-    def train_cycle(self, cycle: int, tell: Callable[[str], None]) -> None:
-        """Train a cycle on from the one before, unless its folder is there."""
-        out, algorithm = self.model_of(cycle), self.params.train.algorithm
-        if not _is_missing(out):
-            tell(f"{algorithm} {cycle:02d}: done before")
-            return
-        self.pin_start()
-        with distributed.building(out) as scratch:
-            metrics, _ = raft_cycle.improve(
-                self.model_of(cycle - 1),
-                scratch,
-                self.inputs(cycle),
-                self.rules,
-                algorithm=algorithm,
-                cycle=cycle,
-                base=self.model_of(0),
-            )
-        tell(raft_cycle.describe(self.rules, algorithm, cycle, metrics))
-
-    def inputs(self, cycle: int) -> Inputs:
-        train = self.data.load("train", self.recognizer, self.params, self.rules.subject.altered)
-        replay = None
-        if "replay" in self.data.splits:
-            clips = self.clips("replay")
-            drawn = raft.draw_replay(len(clips), self.rules.settings, seed=self.rules.seed, cycle=cycle)
-            replay = clips.part(drawn)
-        validation = {"target": self.clips("validation")} if "validation" in self.data.splits else {}
-        if "replay_validation" in self.data.splits:
-            validation["start"] = self.clips("replay_validation")
-        return Inputs(Target(train.clips, train.durations_s, train.perturbed), replay, validation)
-
-    def measure(self) -> TrainingResult:
-        """Transcripts of start and every cycle; the files that come of them, and the result."""
-        self.pin_start()
-        split = next((name for name in ("test", "validation") if name in self.data.splits), None)
-        if split is None:
-            return self._unmeasured()
-        heard = self._scored(split)
-        kept = self._scored("replay_validation") if "replay_validation" in self.data.splits else {}
-        rows = rows_of(heard, kept, algorithm=self.params.train.algorithm, vocabulary=self._vocabulary())
-        evaluate = self.params.evaluate
-        bootstrap = Bootstrap(evaluate.bootstrap_samples, self.params.seed)
-        if distributed.is_main():
-            write(self.folder, rows, bootstrap, split=split, notes=self.data.notes, top=evaluate.table_rows)
-            self._write_quarantine()
-        cycles = self._cycles()
-        return TrainingResult(
-            folder=self.folder,
-            measured_on=split,
-            wer_before=rows[0].scores.estimate("wer", bootstrap),
-            wer_after=rows[-1].scores.estimate("wer", bootstrap),
-            gain=difference(rows, bootstrap),
-            last_model=self.model_of(rows[-1].model.cycle),
-            best_model=self.model_of(self._best(heard if split == "validation" else None, cycles)),
-            cycles=cycles,
-            notes=self.data.notes,
-        )
-
-    def _unmeasured(self) -> TrainingResult:
-        """A run without any clips whose texts are known."""
-        cycles = self._cycles()
-        if distributed.is_main():
-            write_unmeasured(self.folder, cycles, self.data.notes)
-            self._write_quarantine()
-        last = self.model_of(len(cycles))
-        return TrainingResult(self.folder, None, None, None, None, last, last, cycles, self.data.notes)
-
-    def _cycles(self) -> list[dict[str, Any]]:
-        """The numbers of each cycle."""
-        numbers = range(1, self.params.train.cycles + 1)
-        return [files.read_json(self.model_of(number) / "metrics.json") for number in numbers]
-
-    def _best(self, heard: Mapping[int, Scores] | None, cycles: Sequence[Mapping[str, Any]]) -> int:
-        """The cycle with the lowest error rate on validation; the last one where there is no validation.
-
-        Args:
-            heard: validation as scored already.
-        """
-        if "validation" not in self.data.splits:
-            return len(cycles)
-        before = (heard or self._scored("validation", only_start=True))[0].value("wer")
-        rates = [before, *(numbers["wer_target_validation"] for numbers in cycles)]
-        return min(range(len(rates)), key=lambda number: rates[number])
-
-    def _vocabulary(self) -> list[str]:
-        """What a snapper may know: of a run without transcripts no word of the target's."""
-        known = "replay" if self.params.reward.kind == "unsupervised" else "train"
-        return [word for text in self.data.texts(known, self.params) for word in text.split()]
-
-    def _scored(self, split: str, *, only_start: bool = False) -> dict[int, Scores]:
-        """By cycle, 0 the start model."""
-        numbers = range(1 if only_start else self.params.train.cycles + 1)
-        clips = self.clips(split)
-        texts = {number: transcripts_of(self.folder, split, number, self.model_of(number), clips) for number in numbers}
-        normalize = NORMALIZERS[self.params.reward.normalizer]
-        return {
-            number: score_texts(ids=clips.ids, references=clips.texts, hypotheses=found, normalizer=normalize)
-            for number, found in texts.items()
-        }
-
-    def _write_quarantine(self) -> None:
-        """What could not be used; after a resumption that did not need every split the earlier list stands."""
-        if self.data.is_loaded:
-            rows = sorted(self.data.rejected, key=lambda item: (item.id, item.path))
-            files.write_jsonl(self.folder / QUARANTINE_NAME, map(vars, rows))
-
-    def pin_start(self) -> None:
-        """Keep the start model as it was when the run began."""
-        if not _is_missing(self.model_of(0)):
-            return
-        with distributed.building(self.model_of(0)) as out:
-            if distributed.is_main():
-                runtime.seed_torch(self.params.seed)
-                self.recognizer.save(out)
-
-
-def _is_missing(folder: Path) -> bool:
-    """Whether a folder is not there, before any process makes it."""
-    missing = not folder.is_dir()
-    distributed.wait_for_everyone()
-    return missing
-
-
-def _without_replay(config: AudioRAFTConfig, params: Params) -> Params:
-    if config.params.get("train.replay_fraction"):
-        given = config.params["train.replay_fraction"]
-        raise UserError(
-            f"train.replay_fraction: got {given}, but there is no replay dataset: name one, or leave it out"
-        )
-    return changed(params, {"train.replay_fraction": 0.0})
+    Raises:
+        UserError: when the declaration, the data or the folder cannot be used; the message says why.
+        FloatingPointError: when the loss is not finite.
+    """
+    declared = config if isinstance(config, Declared) else read_declaration(config)
+    if declared.folds:
+        raise UserError(f"the declaration asks for folds ({declared.folds}): cross_validate does that, fit trains once")
+    sources = Sources(train_df, val_df, test_df, extra=extra_df)
+    folder = None if output_dir is None else Path(output_dir)
+    return open_run(
+        declared.params(seed), sources, folder, reading=declared.reading(), rule=declared.split, split_seed=seed,
+        notes=declared.notes, say=say,
+    ).train()  # fmt: skip

@@ -1,197 +1,191 @@
-"""One cycle of RAFT or a control, whatever the task: from a model's folder to the next model's folder."""
+"""The steps of a run that make models, whatever the task: start and cycle.
+
+The stages of the pipeline call them with the dataset that s5 built, `tasks/run.py` with clips from anywhere.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import xxhash
 
 from soundraft import distributed, files, runtime
-from soundraft.audio.features import Alteration
-from soundraft.clips.batches import Utterances, open_split
-from soundraft.manifest import Split
-from soundraft.models.base import Recognizer
-from soundraft.models.tuning import Tuning, tuned
-from soundraft.rewards.base import Verifier
+from soundraft.clips.base import Clips, Loaded, from_dataset
+from soundraft.clips.batches import Utterances
+from soundraft.evaluation.scores import METRICS
+from soundraft.manifest import QUARANTINE_NAME, Split
+from soundraft.models.base import Model
+from soundraft.models.tuning import tuned
+from soundraft.params.sections import Train
+from soundraft.tasks.base import Data, Task
+from soundraft.tracking import Tracker
 from soundraft.training import raft
-from soundraft.training.learner import Augment, Masking
 from soundraft.training.raft import Shards, Target
-from soundraft.training.selection import CycleSettings
 
-TUNING = ("lora", "freeze", "gradient_checkpointing", "precision")
-CODE = ("models", "training", "rewards", "metrics", "dataset", "audio")
+CODE = ("models", "training", "rewards", "metrics", "clips", "audio")  # on which the samples of a cycle depend
 
 
-class Subject(Protocol):
-    """What is improved: the part of a cycle that differs from task to task.
+class _Splits(Mapping[Split, Clips]):
+    """Splits of a dataset that s5 built, each read when it is asked for."""
 
-    Attributes:
-        altered: what is done to the clips for the copies that the verifier asks for.
-        judged_by: tells verifiers apart.
-        measured: of "start" and "target" those whose validation clips are measured.
+    def __init__(self, folder: Path, splits: Sequence[Split]) -> None:
+        self._folder = folder
+        self._splits = splits
+        self._read: dict[Split, Clips] = {}
+
+    def __getitem__(self, split: Split) -> Clips:
+        if split not in self._splits:
+            raise KeyError(split)
+        if split not in self._read:
+            self._read[split] = from_dataset(self._folder, split)
+        return self._read[split]
+
+    def __iter__(self) -> Iterator[Split]:
+        return iter(self._splits)
+
+    def __len__(self) -> int:
+        return len(self._splits)
+
+
+def dataset_of(task: Task, folder: Path, splits: Sequence[Split], *, for_start: bool = False) -> Data:
+    """These splits of a dataset that s5 built; no other one is read.
+
+    Args:
+        for_start: read the start corpus alone, which s5 makes a copy of the target where the task has only that one.
     """
-
-    verifier: Verifier
-    altered: Sequence[Alteration]
-    judged_by: str
-    measured: Sequence[str]
-
-    def load_model(self, folder: Path) -> Recognizer: ...
-
-    def load_clips(
-        self,
-        dataset: Path,
-        split: Split,
-        recognizer: Recognizer,
-        *,
-        indices: Sequence[int] | None = None,
-        altered: Alteration | None = None,
-    ) -> Utterances: ...
-
-    def augment(self, recognizer: Recognizer, seed: int) -> Augment | None:
-        """How clips are altered when the model learns them, beside what masking does."""
-        ...
-
-    def validate(self, recognizer: Recognizer, clips: Utterances, corpus: str) -> dict[str, float]:
-        """Metrics of clips whose answers are known, named after the corpus that they are of."""
-        ...
-
-    def describe(self, metrics: Mapping[str, Any]) -> str:
-        """What of these metrics a person wants to read; empty where there are none."""
-        ...
+    if "start" not in task.corpora:
+        return Data(_Splits(folder / ("start" if for_start else "target"), splits))
+    return Data({} if for_start else _Splits(folder / "target", splits), _Splits(folder / "start", splits))
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The clips of one cycle, with features; every model of a chain takes the same features."""
-
-    target: Target
-    replay: Utterances | None
-    validation: dict[str, Utterances]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How to learn from them."""
-
-    subject: Subject
-    settings: CycleSettings
-    masking: Masking
-    tuning: Tuning
-    seed: int
-
-    @classmethod
-    def of(cls, subject: Subject, train: Mapping[str, Any], *, seed: int) -> "Rules":
-        """From the section `train` of the params."""
-        settings = CycleSettings(**{field.name: train[field.name] for field in fields(CycleSettings)})
-        tuning = Tuning.of(**{key: train[key] for key in TUNING})
-        return cls(subject, settings, Masking(**train["masking"]), tuning, seed)
-
-    def of_controls(self) -> "Rules":
-        """The same without what only RAFT has: a control learns one text of each clip, and nothing beside it."""
-        return replace(self, settings=replace(self.settings, reference_weight=0.0, kl_weight=0.0))
+def start(task: Task, data: Data, out: Path, tracker: Tracker) -> str:
+    """Write the start model to `out`; what came of it, in a line."""
+    runtime.seed_torch(task.params.seed)
+    summary = task.start_model(data, out, tracker)
+    if distributed.is_main():
+        files.write_jsonl(out / QUARANTINE_NAME, map(vars, data.rejected))
+    return summary
 
 
-def load_inputs(dataset: Path, recognizer: Recognizer, rules: Rules, *, cycle: int) -> Inputs:
-    known = len(open_split(dataset / "start", "train"))
-    drawn = raft.draw_replay(known, rules.settings, seed=rules.seed, cycle=cycle)
-    load = partial(rules.subject.load_clips, recognizer=recognizer)
-    clips = load(dataset / "target", "train")
-    table = open_split(dataset / "target", "train")
-    durations_s = dict(zip(table["id"], table["duration"], strict=True))
-    target = Target(
-        clips=clips,
-        durations_s=[durations_s[name] for name in clips.ids],
-        perturbed=[load(dataset / "target", "train", altered=change) for change in rules.subject.altered],
-    )
-    return Inputs(
-        target=target,
-        replay=load(dataset / "start", "train", indices=drawn) if drawn else None,
-        validation={name: load(dataset / name, "validation") for name in rules.subject.measured},
-    )
-
-
-def improve(
-    previous: Path, out: Path, inputs: Inputs, rules: Rules, *, algorithm: str, cycle: int, base: Path
-) -> tuple[dict[str, Any], dict[str, float]]:
+def cycle(
+    task: Task,
+    data: Data,
+    previous: Path,
+    out: Path,
+    *,
+    number: int,
+    base: Path,
+    control: str = "",
+) -> tuple[dict[str, Any], dict[str, float], str]:
     """Train one cycle on from the model in `previous`; model, rollouts and metrics go to `out`.
 
     Args:
         base: the start model, from which a divergence is measured.
+        control: the algorithm of a control, which learns one answer of each clip and nothing beside it.
 
     Returns:
-        The metrics, and more for the tracker, some of which belongs to the machine and into no file.
+        The metrics; more for the tracker, some of which belongs to the machine and into no file; and a line for the
+        user.
     """
-    load_model = rules.subject.load_model
-    recognizer = load_model(previous)
-    shards = Shards(_shards_folder(previous, inputs, rules, algorithm, cycle))
-    runtime.seed_torch(runtime.derive_seed(rules.seed, "adapters", cycle))
-    with tuned(recognizer, rules.tuning):
+    model, seed, train = task.load_model(previous), task.params.seed, task.train
+    algorithm = control or train.algorithm
+    if control:
+        train = train.model_copy(update={"reference_weight": 0.0, "kl_weight": 0.0})
+    loaded = data.load(task, model, "target", "train")
+    target = Target(loaded.utterances, loaded.durations_s, loaded.copies)
+    replay = _replay(task, data, model, train, number)
+    validation = {
+        name: data.load(task, model, name, "validation") for name in measured_corpora(task, data, "validation")
+    }
+    verifier = task.verifier(data)
+    shards = Shards(_shards_folder(task, previous, target, replay, algorithm, number))
+    runtime.seed_torch(runtime.derive_seed(seed, "adapters", number))
+    with tuned(model, train):
         result = raft.run_cycle(
-            recognizer,
+            model,
             algorithm=algorithm,
-            cycle=cycle,
-            target=inputs.target,
-            replay=inputs.replay,
-            verifier=rules.subject.verifier,
-            settings=rules.settings,
-            masking=rules.masking,
-            seed=rules.seed,
+            cycle=number,
+            target=target,
+            replay=replay,
+            verifier=verifier,
+            train=train,
+            decoding=task.params.decoding,
+            seed=seed,
             shards=shards,
-            anchor=load_model(base) if rules.settings.kl_weight else None,
-            augment=rules.subject.augment(recognizer, runtime.derive_seed(rules.seed, "cycle", cycle)),
+            anchor=task.load_model(base) if train.kl_weight else None,
+            augment=task.augment(model, runtime.derive_seed(seed, "cycle", number)),
         )
     metrics = raft.summarize(result)
-    for name, clips in inputs.validation.items():
-        metrics |= rules.subject.validate(recognizer, clips, name)
+    validated = validate(task, model, validation)
     if distributed.is_main():
-        recognizer.save(out)
-        raft.write(out / "rollouts.parquet", result.samples, inputs.target.clips)
-        files.write_json(out / "metrics.json", metrics)
+        model.save(out)
+        raft.write(out / "rollouts.parquet", result.samples, target.clips)
+        files.write_json(out / "metrics.json", metrics | validated)
     shards.clear()
-    return metrics, raft.details(result)
+    return metrics | validated, raft.details(result), _describe(task, algorithm, number, metrics, validated)
 
 
-def describe(rules: Rules, algorithm: str, cycle: int, metrics: Mapping[str, Any]) -> str:
-    """One line for a person."""
+def validate(task: Task, model: Model, validation: Mapping[str, Loaded]) -> dict[str, float]:
+    """The task's metrics on validation clips, each named after the corpus that they are of."""
+    if "target" in validation:
+        task.after_cycle(model, validation["target"])
+    found: dict[str, float] = {}
+    for corpus, loaded in validation.items():
+        scores = task.score(model, loaded, title=f"validate {corpus}")
+        found |= {f"{key}_{corpus}_validation": scores.value(key) for key in task.metrics}
+    return found
+
+
+def measured_corpora(task: Task, data: Data, split: Split) -> list[str]:
+    """Those of the task's corpora whose clips of this split are there."""
+    return [corpus for corpus in task.corpora if split in data.splits(corpus)]
+
+
+def _replay(task: Task, data: Data, model: Model, train: Train, number: int) -> Utterances | None:
+    """The clips of the start corpus that a cycle replays."""
+    if "train" not in data.start or not train.replay_fraction:
+        return None
+    known = data.load(task, model, "start", "train").utterances
+    return known.part(raft.draw_replay(len(known), train, seed=task.params.seed, cycle=number))
+
+
+def _describe(
+    task: Task, algorithm: str, number: int, metrics: Mapping[str, Any], validated: Mapping[str, float]
+) -> str:
     kept, drawn = ("none" if metrics[key] is None else f"{metrics[key]:.2f}" for key in ("reward_kept", "reward_mean"))
-    validated = rules.subject.describe(metrics)
+    monitor = METRICS[task.metrics[0]]
+    rates = {name: validated.get(f"{monitor.key}_{name}_validation") for name in task.corpora}
+    known = ", ".join(f"{name} {monitor.show(rate)}" for name, rate in rates.items() if rate is not None)
     return (
-        f"{algorithm} {cycle:02d}: kept {metrics['kept_share']:.0%} of the clips, "
-        f"their reward {kept} (all samples: {drawn})" + (f"; validation {validated}" if validated else "")
+        f"{algorithm} {number:02d}: kept {metrics['kept_share']:.0%} of the clips, "
+        f"their reward {kept} (all samples: {drawn})" + (f"; validation {monitor.title} {known}" if known else "")
     )
 
 
-def _digest(clips: Utterances | None) -> str:
-    """Of all that a model may see of them."""
-    if clips is None:
-        return ""
-    content = xxhash.xxh3_128(repr((clips.ids, clips.texts)).encode())
-    for features in clips.features:
-        content.update(features.contiguous().numpy().data)
-    return content.hexdigest()
-
-
-def _shards_folder(previous: Path, inputs: Inputs, rules: Rules, algorithm: str, cycle: int) -> Path:
+def _shards_folder(
+    task: Task, previous: Path, target: Target, replay: Utterances | None, algorithm: str, number: int
+) -> Path:
     """Of the cache; named by all that decides which samples are drawn: model, clips, numbers and code."""
     root = Path(__file__).resolve().parents[1]
     code = [path for part in CODE for path in sorted((root / part).rglob("*.py"))]
     weights = sorted(path for path in previous.iterdir() if path.is_file())
+    numbers = task.params.model_copy(update={"train": task.train.model_copy(update={"cycles": 0})})
     parts = (
         files.content_hash(*code, *weights),
-        _digest(inputs.target.clips),
-        _digest(inputs.replay),
-        [_digest(copy) for copy in inputs.target.perturbed],
-        rules.settings,
-        rules.masking,
-        rules.tuning,
-        rules.subject.judged_by,
-        rules.seed,
+        [_digest(clips) for clips in (target.clips, *target.perturbed)],
+        _digest(replay) if replay else "",
+        numbers.leaves(),
         algorithm,
-        cycle,
+        number,
         distributed.world_size(),
     )
     return runtime.cache_root() / "rollouts" / hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def _digest(clips: Utterances) -> str:
+    """Of all that a model may see of them."""
+    content = xxhash.xxh3_128(repr((clips.ids, clips.texts)).encode())
+    for features in clips.features:
+        content.update(features.contiguous().numpy().data)
+    return content.hexdigest()

@@ -1,89 +1,85 @@
-"""What a step minimises: the likelihood of one text or of a mixture, or a policy gradient over a clip's samples.
+"""What a step minimises: the loss of one answer, of a mixture, or a policy gradient over a clip's samples.
 
 Pure functions.
 
-Letters: N different texts of one clip. `log_probs` and `tokens` are `[N]`, of `TextScores`.
+Letters: N different answers of one clip. `losses`, `log_probs` and `tokens` are `[N]`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
-from soundraft.models.base import TextScores
+from soundraft.models.base import Answer, LogProbs, Losses
+from soundraft.params.sections import Train
 
 POLICY_GRADIENTS = ("grpo", "mwer")
-IMPOSSIBLE = -1e4  # log-probability of a text that the clip cannot have
+IMPOSSIBLE = -1e4  # log-probability of an answer that the clip cannot have
 SPREAD_FLOOR = 1e-4  # keeps an advantage finite where all samples have nearly one reward
 
 
 @dataclass(frozen=True)
 class Group:
-    """The different texts of one clip and what is known of each; parallel tuples.
+    """The different answers of one clip and what is known of each; parallel tuples.
 
     Attributes:
-        texts: to learn from. For a policy gradient the reference, when it is learned as well, stands last, behind
-            those that have rewards.
-        rewards: of the sampled texts; empty where the one text is simply learned.
+        answers: to learn from. The reference, when it is learned beside samples, stands last.
+        rewards: of the samples, for a policy gradient.
         times: how often each was drawn; the weight of each in a mixture.
         behaviour: log-probability of each when it was drawn.
         anchor: log-probability of each under the start model; empty where no divergence is asked for.
     """
 
-    texts: tuple[str, ...]
+    answers: tuple[Answer, ...]
     rewards: tuple[float, ...] = ()
     times: tuple[float, ...] = ()
     behaviour: tuple[float, ...] = ()
     anchor: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Strengths:
-    """The weights and limits of the terms of a policy gradient, named as in `train` of the params."""
-
-    ratio_clip: float
-    best_weight: float
-    reference_weight: float
-    kl_weight: float
+Objective = Callable[[Any, Group], torch.Tensor]  # a clip's `Losses` → a scalar with gradient
 
 
-def clip_loss(objective: str, scores: TextScores, group: Group, strengths: Strengths) -> torch.Tensor:
-    """The loss of one clip, a scalar with gradient.
+def of_algorithm(algorithm: str, train: Train) -> Objective:
+    """The objective of the examples of a cycle; with `reference_weight` each example's last answer is its reference."""
+    plain: Objective = likelihood
+    if algorithm in POLICY_GRADIENTS:
+        plain = partial(policy_gradient, algorithm=algorithm, train=train)
+    if not train.reference_weight:
+        return plain
+    return partial(_beside_reference, objective=plain, weight=train.reference_weight)
 
-    Args:
-        objective: "likelihood" of the first text, "mixture" of all, "grpo" or "mwer".
-    """
-    if objective == "mixture":
-        return mixture(scores, group)
-    reference_weight = strengths.reference_weight if len(group.texts) > max(1, len(group.rewards)) else 0.0
-    if objective == "likelihood":
-        parts = likelihood(scores, 0)
+
+def likelihood(scores: Losses, group: Group) -> torch.Tensor:
+    """The loss of the first answer."""
+    return scores.losses[0]
+
+
+def mixture(scores: Losses, group: Group) -> torch.Tensor:
+    """`Σ timesᵢ · lossᵢ`; weights need not sum to 1. Mixed clips, smoothed labels and class weights are such sums."""
+    return (scores.losses.new_tensor(group.times) * scores.losses).sum()
+
+
+def _beside_reference(scores: Losses, group: Group, *, objective: Objective, weight: float) -> torch.Tensor:
+    return (1 - weight) * objective(scores, group) + weight * scores.losses[-1]
+
+
+def policy_gradient(scores: LogProbs, group: Group, *, algorithm: str, train: Train) -> torch.Tensor:
+    """GRPO or MWER on the answers with rewards; with them the best one is learned, and divergence punished."""
+    graded = slice(len(group.rewards))
+    sampled, tokens = scores.log_probs[graded], scores.tokens[graded]
+    if algorithm == "grpo":
+        loss = grpo(sampled, tokens, group, train.ratio_clip)
     else:
-        graded = slice(len(group.rewards))
-        sampled, tokens = scores.log_probs[graded], scores.tokens[graded]
-        if objective == "grpo":
-            parts = grpo(sampled, tokens, group, strengths.ratio_clip)
-        else:
-            parts = mwer(sampled.masked_fill(~scores.possible[graded], IMPOSSIBLE), group)
-        if strengths.best_weight:
-            parts = parts + strengths.best_weight * likelihood(scores, _best(group))
-        if group.anchor:
-            parts = parts + strengths.kl_weight * divergence(sampled, tokens, group)
-    if reference_weight:
-        parts = (1 - reference_weight) * parts + reference_weight * likelihood(scores, -1)
-    return parts
-
-
-def likelihood(scores: TextScores, index: int) -> torch.Tensor:
-    """Negative log-probability of one text per token."""
-    return -scores.log_probs[index] / scores.tokens[index]
-
-
-def mixture(scores: TextScores, group: Group) -> torch.Tensor:
-    """Cross-entropy with weights: `−Σ timesᵢ · log pᵢ` per token. Weights need not sum to 1.
-
-    Mixed clips, smoothed labels and class weights are such sums.
-    """
-    return -(scores.log_probs.new_tensor(group.times) * scores.log_probs / scores.tokens).sum()
+        loss = mwer(sampled.masked_fill(~scores.possible[graded], IMPOSSIBLE), group)
+    if train.best_weight:
+        best = max(range(len(group.rewards)), key=lambda index: group.rewards[index])
+        loss = loss + train.best_weight * scores.losses[best]
+    if group.anchor:
+        loss = loss + train.kl_weight * divergence(sampled, tokens, group)
+    return loss
 
 
 def grpo(log_probs: torch.Tensor, tokens: torch.Tensor, group: Group, ratio_clip: float) -> torch.Tensor:
@@ -116,7 +112,7 @@ def divergence(log_probs: torch.Tensor, tokens: torch.Tensor, group: Group) -> t
     """Kullback-Leibler divergence from the start model, estimated from the samples: `q − 1 − ln q`.
 
     `q = (π_start/π)^(1/tokens)`, as in the ratio of `grpo`. The estimator k3 of Schulman, "Approximating KL divergence"
-    (2020), which is never negative, and unbiased for texts of one token.
+    (2020), which is never negative, and unbiased for answers of one token.
     """
     _, share = _rewards(log_probs, group)
     log_ratio = (log_probs.new_tensor(group.anchor) - log_probs) / tokens
@@ -124,10 +120,6 @@ def divergence(log_probs: torch.Tensor, tokens: torch.Tensor, group: Group) -> t
 
 
 def _rewards(log_probs: torch.Tensor, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rewards and the share of the draws of each text, `[N]` both."""
+    """Rewards and the share of the draws of each answer, `[N]` both."""
     times = log_probs.new_tensor(group.times)
     return log_probs.new_tensor(group.rewards), times / times.sum()
-
-
-def _best(group: Group) -> int:
-    return max(range(len(group.rewards)), key=lambda index: group.rewards[index])

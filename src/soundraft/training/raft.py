@@ -1,4 +1,7 @@
-"""Samples that survive a kill: every finished shard of a cycle's rollouts is a file until the cycle is done."""
+"""One RAFT cycle: sample, score, select, fine-tune, in rounds. The controls only choose otherwise what to learn.
+
+RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
+"""
 
 import hashlib
 import math
@@ -14,39 +17,47 @@ from typing import Any
 
 from soundraft import distributed, files, runtime
 from soundraft.clips.batches import Utterances, shuffled_batches
-from soundraft.clips.decoding import decode, transcribe
-from soundraft.models.base import Recognizer
+from soundraft.clips.decoding import best_answers, decode
+from soundraft.models.base import Answer, Model
 from soundraft.parallel import progress
+from soundraft.params.sections import Decoding, Train
 from soundraft.rewards.base import Evidence, Verifier
 from soundraft.runtime import UserError
 from soundraft.training import selection
-from soundraft.training import selection as lessons
-from soundraft.training.learner import Augment, Example, FitReport, Learner, Masking, Optimizing, Schedule
-from soundraft.training.selection import CycleSettings, Round, Sample
+from soundraft.training.learner import Augment, FitReport, Learner, examples_of
+from soundraft.training.selection import Round, Sample
 
 SHARD_CLIPS = 128
 
 
 class Shards:
-    """The samples of one cycle, in shards of clips.
+    """The samples of one cycle, in shards of clips that survive a kill.
 
     Sampling and training are repeatable, so a cycle that was killed goes through the same states again, and the shards
     that it finished need no second sampling. A shard is known by its clips and its place in the cycle.
 
     Args:
         folder: where they are kept until `clear`; its name must tell apart what has other samples. `None` keeps none.
+        write, read: an answer ↔ a value of JSON.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        write: Callable[[Any], Any] = lambda answer: answer,
+        read: Callable[[Any], Any] = lambda value: value,
+    ) -> None:
         self.folder = folder
+        self._write, self._read = write, read
         self._place = 0
 
-    def texts(self, clips: Utterances, sample: Callable[[Utterances], list[list[str]]]) -> list[list[str]]:
-        """The texts of every clip: read where they were finished, else sampled."""
-        texts: list[list[str]] = []
+    def answers(self, clips: Utterances, sample: Callable[[Utterances], list[list[Any]]]) -> list[list[Any]]:
+        """The answers of every clip: read where they were finished, else sampled."""
+        found: list[list[Any]] = []
         for start in range(0, len(clips), SHARD_CLIPS):
-            texts += self._shard(clips.part(range(start, min(start + SHARD_CLIPS, len(clips)))), sample)
-        return texts
+            found += self._shard(clips.part(range(start, min(start + SHARD_CLIPS, len(clips)))), sample)
+        return found
 
     def clear(self) -> None:
         """Forget them: the cycle is done and has written its rollouts."""
@@ -54,27 +65,19 @@ class Shards:
         if self.folder is not None and self.folder.is_dir() and distributed.is_main():
             shutil.rmtree(self.folder)
 
-    def _shard(self, clips: Utterances, sample: Callable[[Utterances], list[list[str]]]) -> list[list[str]]:
+    def _shard(self, clips: Utterances, sample: Callable[[Utterances], list[list[Any]]]) -> list[list[Any]]:
         self._place += 1
         if self.folder is None:
             return sample(clips)
-        path = self.folder / f"{self._place:05d}-{_digest(clips.ids)}.json"
+        names = hashlib.sha256("\x1f".join(clips.ids).encode()).hexdigest()[:16]
+        path = self.folder / f"{self._place:05d}-{names}.json"
         if path.is_file():
-            return files.read_json(path)
-        texts = sample(clips)
+            return [[self._read(value) for value in drawn] for drawn in files.read_json(path)]
+        answers = sample(clips)
         if distributed.is_main():
-            files.write_json(path, texts)
+            files.write_json(path, [[self._write(answer) for answer in drawn] for drawn in answers])
         distributed.wait_for_everyone()
-        return texts
-
-
-def _digest(names: Sequence[str]) -> str:
-    return hashlib.sha256("\x1f".join(names).encode()).hexdigest()[:16]
-
-
-# One RAFT cycle: sample, score, select, fine-tune, in rounds. The controls only choose otherwise what to learn.
-#
-# RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
+        return answers
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,9 @@ class Target:
     """The clips that a cycle samples; parallel.
 
     Attributes:
-        clips: their texts go to the verifier, and into the loss where references are learned.
+        clips: their references go to the verifier, and into the loss where references are learned.
         durations_s: their lengths in seconds.
-        perturbed: altered copies of them, for verifiers that ask for such.
+        perturbed: perturbed copies of them, for verifiers that ask for such.
     """
 
     clips: Utterances
@@ -98,50 +101,48 @@ class Target:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What an algorithm may look at to choose its training texts: the clips of one round."""
+    """What an algorithm may look at to choose the answers to learn: the clips of one round."""
 
-    recognizer: Recognizer
+    model: Model
     target: Target
     verifier: Verifier
-    settings: CycleSettings
+    train: Train
+    decoding: Decoding
     seed: int
     shards: Shards
 
 
-Algorithm = Callable[[Rollouts], list[Sample]]
-
-
 def raft(rollouts: Rollouts) -> list[Sample]:
-    """Sample K texts a clip, keep the best ones by reward."""
+    """Sample K answers a clip, keep the best ones by reward."""
     return selection.best_of_each(
         sample_and_score(rollouts),
-        reward_threshold=rollouts.settings.reward_threshold,
-        keep_top_percent=rollouts.settings.keep_top_percent,
+        reward_threshold=rollouts.train.reward_threshold,
+        keep_top_percent=rollouts.train.keep_top_percent,
     )
 
 
 def policy_gradient(rollouts: Rollouts) -> list[Sample]:
-    """Sample K texts a clip, keep those that the gradient of the expected reward is made of."""
-    return selection.groups(sample_and_score(rollouts), group_size=rollouts.settings.group_size)
+    """Sample K answers a clip, keep those that the gradient of the expected reward is made of."""
+    return selection.groups(sample_and_score(rollouts), group_size=rollouts.train.group_size)
 
 
 def random_choice(rollouts: Rollouts) -> list[Sample]:
-    """Control: sample K texts a clip, keep a random one. What remains of RAFT without its reward."""
+    """Control: sample K answers a clip, keep a random one. What remains of RAFT without its reward."""
     return selection.one_of_each(sample_and_score(rollouts), seed=runtime.derive_seed(rollouts.seed, "choice"))
 
 
 def self_training(rollouts: Rollouts) -> list[Sample]:
-    """Control: learn the model's own greedy texts."""
-    texts = transcribe(rollouts.recognizer, rollouts.target.clips)
-    return _keep_all(_scored(rollouts, [[text] for text in texts]))
+    """Control: learn the model's own best answers."""
+    answers = best_answers(rollouts.model, rollouts.target.clips, rollouts.decoding)
+    return selection.keep_all(_scored(rollouts, [[answer] for answer in answers]))
 
 
 def supervised(rollouts: Rollouts) -> list[Sample]:
-    """Control: learn the reference texts, which RAFT never sees as targets."""
-    return _keep_all(_scored(rollouts, [[text] for text in rollouts.target.clips.texts]))
+    """Control: learn the references, which RAFT never sees as targets."""
+    return selection.keep_all(_scored(rollouts, [[reference] for reference in rollouts.target.clips.texts]))
 
 
-ALGORITHMS: dict[str, Algorithm] = {
+ALGORITHMS: dict[str, Callable[[Rollouts], list[Sample]]] = {
     "raft": raft,
     "grpo": policy_gradient,
     "mwer": policy_gradient,
@@ -162,35 +163,36 @@ class CycleResult:
 
 
 def run_cycle(
-    recognizer: Recognizer,
+    model: Model,
     *,
     algorithm: str,
     cycle: int,
     target: Target,
     replay: Utterances | None,
     verifier: Verifier,
-    settings: CycleSettings,
-    masking: Masking | None,
+    train: Train,
+    decoding: Decoding,
     seed: int,
     shards: Shards,
-    anchor: Recognizer | None = None,
+    anchor: Model | None = None,
     augment: Augment | None = None,
 ) -> CycleResult:
-    """Improve the recogniser in place: `settings.rounds_per_cycle` times sample a part of the clips and train on it.
+    """Improve the model in place: `train.rounds_per_cycle` times sample a part of the clips and train on it.
 
     Args:
+        algorithm: of a control another one than `train.algorithm`.
         cycle: 1, 2, …
         replay: clips of the start corpus to mix in with their references.
-        shards: where finished samples survive a kill.
-        anchor: the start model, needed where `settings.kl_weight` is above 0.
-        augment: how clips are altered when they are learned.
+        anchor: the start model, needed where `train.kl_weight` is above 0.
+        augment: how clips are perturbed when they are learned.
 
     Raises:
         UserError: when no sample passes the selection: there is nothing to learn.
     """
     cycle_seed = runtime.derive_seed(seed, "cycle", cycle)
-    plan = lessons.plan_rounds(len(target.clips), len(replay) if replay else 0, settings, seed=cycle_seed)
-    learner = make_learner(recognizer, plan, settings, settings.lr(cycle), masking, augment)
+    plan = selection.plan_rounds(len(target.clips), len(replay) if replay else 0, train, seed=cycle_seed)
+    peak = max(train.min_lr, train.learning_rate * train.lr_decay_per_cycle ** (cycle - 1))
+    learner = learner_of(model, plan, train, peak, augment)
     runtime.seed_torch(cycle_seed)
     samples: list[Sample] = []
     seconds = {"sampling": 0.0, "training": 0.0}
@@ -198,84 +200,22 @@ def run_cycle(
         for number, part in enumerate(plan):
             began = time.monotonic()
             round_seed = runtime.derive_seed(cycle_seed, "round", number)
-            drawn = Rollouts(recognizer, target.part(part.clips), verifier, settings, round_seed, shards)
-            chosen = ALGORITHMS[algorithm](drawn)
+            rollouts = Rollouts(model, target.part(part.clips), verifier, train, decoding, round_seed, shards)
+            chosen = ALGORITHMS[algorithm](rollouts)
             samples += [replace(sample, clip=part.clips[sample.clip]) for sample in chosen]
             sampled = time.monotonic()
-            learned = lessons.make_lessons(
-                chosen, drawn.target.clips, algorithm=algorithm, settings=settings, recognizer=recognizer, anchor=anchor
-            )
-            examples = lessons.presented(learned, part.learned, seed=runtime.derive_seed(round_seed, "presentations"))
-            examples += lessons.replay_lessons(replay, part.replayed)
-            learner.learn(examples, _batches(examples, settings, round_seed), bar)
+            made = selection.examples_of_samples(
+                chosen, rollouts.target.clips, algorithm=algorithm, train=train, decoding=decoding, model=model,
+                anchor=anchor,
+            )  # fmt: skip
+            examples = selection.presented(made, part.learned, seed=runtime.derive_seed(round_seed, "presentations"))
+            if replay:
+                again = replay.part(part.replayed)
+                examples += examples_of(again.features, again.texts)
+            lengths = [len(example.features) for example in examples]
+            learner.learn(examples, shuffled_batches(lengths, train.batch_size, seed=round_seed), bar)
             seconds["sampling"] += sampled - began
             seconds["training"] += time.monotonic() - sampled
-    _check_something_was_learned(samples, learner, cycle)
-    samples.sort(key=lambda sample: (sample.clip, sample.number))
-    return CycleResult(samples, learner.report(), settings.lr(cycle), seconds)
-
-
-def draw_replay(clips: int, settings: CycleSettings, *, seed: int, cycle: int) -> list[int]:
-    """Which of the start corpus's clips a cycle replays: other ones each cycle, none twice while there are enough."""
-    rng = random.Random(runtime.derive_seed(seed, "replay", cycle))
-    rounds, rest = divmod(settings.replayed, clips)
-    return list(range(clips)) * rounds + rng.sample(range(clips), rest)
-
-
-def sample_and_score(rollouts: Rollouts) -> list[Sample]:
-    """K samples of each clip, seeded by (cycle, clip), with their rewards."""
-    recognizer, settings = rollouts.recognizer, rollouts.settings
-
-    def draw(encoded: object, ids: list[str]) -> list[list[str]]:
-        return recognizer.sample(
-            encoded,
-            settings.samples_per_prompt,
-            temperature=settings.temperature,
-            seeds=[runtime.derive_seed(rollouts.seed, "sample", name) for name in ids],
-        )
-
-    def sample(clips: Utterances) -> list[list[str]]:
-        return decode(recognizer, clips, draw, title="sample")
-
-    return _scored(rollouts, rollouts.shards.texts(rollouts.target.clips, sample))
-
-
-def _scored(rollouts: Rollouts, texts: list[list[str]]) -> list[Sample]:
-    target = rollouts.target
-    altered = [transcribe(rollouts.recognizer, copy, title="perturbed") for copy in target.perturbed]
-    samples = []
-    for clip, drawn in enumerate(texts):
-        evidence = Evidence(target.clips.texts[clip], target.durations_s[clip], tuple(heard[clip] for heard in altered))
-        verdicts = rollouts.verifier.verify_samples(drawn, evidence)
-        readable = {text: rollouts.recognizer.can_score(text) for text in set(drawn)}
-        for number, (text, verdict) in enumerate(zip(drawn, verdicts, strict=True)):
-            scored = Sample(clip, number, text, verdict.reward, verdict.parts, verdict.success, verdict.reason)
-            samples.append(scored if readable[text] else replace(scored, reward=None, reason=selection.CANNOT_LEARN))
-    return samples
-
-
-def make_learner(
-    recognizer: Recognizer,
-    plan: Sequence[Round],
-    settings: CycleSettings,
-    peak: float,
-    masking: Masking | None,
-    augment: Augment | None = None,
-) -> Learner:
-    """A learner whose schedule, with this peak of the learning rate, ends with the last round of the plan."""
-    accumulation = settings.gradient_accumulation_steps
-    optimizing = Optimizing(settings.weight_decay, settings.max_grad_norm, accumulation, settings.strengths)
-    schedule = Schedule(peak, settings.warmup_share, settings.final_lr_share)
-    batches = [math.ceil((part.learned + len(part.replayed)) / settings.batch_size) for part in plan]
-    steps = sum(math.ceil(count / accumulation) for count in batches)
-    return Learner(recognizer, schedule=schedule, steps=steps, optimizing=optimizing, masking=masking, augment=augment)
-
-
-def _batches(examples: Sequence[Example], settings: CycleSettings, seed: int) -> list[list[int]]:
-    return shuffled_batches([len(example.features) for example in examples], settings.batch_size, seed=seed)
-
-
-def _check_something_was_learned(samples: Sequence[Sample], learner: Learner, cycle: int) -> None:
     if learner.done == 0 or not any(sample.kept for sample in samples):
         best = max((sample.reward for sample in samples if sample.reward is not None), default=None)
         reason = Counter(sample.reason for sample in samples).most_common(1)[0][0]
@@ -283,21 +223,68 @@ def _check_something_was_learned(samples: Sequence[Sample], learner: Learner, cy
             f"cycle {cycle}: none of {len(samples)} samples was kept (best reward {best}, mostly: {reason}); "
             "lower train.reward_threshold, draw more samples, or start from a better model"
         )
+    samples.sort(key=lambda sample: (sample.clip, sample.number))
+    return CycleResult(samples, learner.report(), peak, seconds)
 
 
-def _keep_all(samples: list[Sample]) -> list[Sample]:
-    """What needs no reward is learned without one, too."""
-    return [
-        sample if sample.reason == selection.CANNOT_LEARN else replace(sample, reason=selection.KEPT)
-        for sample in samples
-    ]
+def draw_replay(clips: int, train: Train, *, seed: int, cycle: int) -> list[int]:
+    """Which of the start corpus's clips a cycle replays: other ones each cycle, none twice while there are enough."""
+    rng = random.Random(runtime.derive_seed(seed, "replay", cycle))
+    rounds, rest = divmod(round(train.presentations_per_cycle * train.replay_fraction), clips)
+    return list(range(clips)) * rounds + rng.sample(range(clips), rest)
+
+
+def learner_of(
+    model: Model, plan: Sequence[Round], train: Train, peak: float, augment: Augment | None = None
+) -> Learner:
+    """A learner whose schedule, with this peak of the learning rate, ends with the last round of the plan."""
+    accumulation = train.gradient_accumulation_steps
+    batches = [math.ceil((part.learned + len(part.replayed)) / train.batch_size) for part in plan]
+    steps = sum(math.ceil(count / accumulation) for count in batches)
+    return Learner(
+        model, train, peak=peak, steps=steps, accumulation=accumulation, masking=train.masking, augment=augment
+    )
+
+
+def sample_and_score(rollouts: Rollouts) -> list[Sample]:
+    """K samples of each clip, seeded by (cycle, clip), with their rewards."""
+    model, train = rollouts.model, rollouts.train
+
+    def draw(encoded: object, ids: list[str]) -> Sequence[list[Any]]:
+        seeds = [runtime.derive_seed(rollouts.seed, "sample", name) for name in ids]
+        return model.sample(encoded, train.samples_per_prompt, temperature=train.temperature, seeds=seeds)
+
+    def sample(clips: Utterances) -> list[list[Any]]:
+        return decode(model, clips, draw, rollouts.decoding, title="sample")
+
+    return _scored(rollouts, rollouts.shards.answers(rollouts.target.clips, sample))
+
+
+def _scored(rollouts: Rollouts, answers: Sequence[Sequence[Any]]) -> list[Sample]:
+    model, target = rollouts.model, rollouts.target
+    perturbed = [best_answers(model, copy, rollouts.decoding, title="perturbed") for copy in target.perturbed]
+    samples = []
+    for clip, drawn in enumerate(answers):
+        evidence = Evidence(target.clips.texts[clip], target.durations_s[clip], tuple(each[clip] for each in perturbed))
+        results = rollouts.verifier.verify_samples(drawn, evidence)
+        learnable = {answer: model.can_learn(answer) for answer in set(drawn)}
+        for number, (answer, result) in enumerate(zip(drawn, results, strict=True)):
+            scored = Sample(clip, number, answer, result.reward, result.parts, result.success, result.reason)
+            samples.append(scored if learnable[answer] else replace(scored, reward=None, reason=selection.CANNOT_LEARN))
+    return samples
 
 
 # The record of a cycle: every sample with its reward and fate (parquet), and the numbers of the whole.
 
 
-def write(path: Path, samples: Sequence[Sample], clips: Utterances) -> None:
-    """One row per sample: `id, sample, text, reward, <parts…>, success, selected, reason`."""
+def write(
+    path: Path, samples: Sequence[Sample], clips: Utterances, *, text: Callable[[Any], Any] = lambda answer: answer
+) -> None:
+    """One row per sample: `id, sample, text, reward, <parts…>, success, selected, reason`.
+
+    Args:
+        text: an answer → what the column `text` holds.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -305,7 +292,7 @@ def write(path: Path, samples: Sequence[Sample], clips: Utterances) -> None:
     columns: dict[str, list[Any]] = {
         "id": [clips.ids[sample.clip] for sample in samples],
         "sample": [sample.number for sample in samples],
-        "text": [sample.text for sample in samples],
+        "text": [text(sample.answer) for sample in samples],
         "reward": [sample.reward for sample in samples],
         **{name: [sample.parts.get(name) for sample in samples] for name in parts},
         "success": [sample.success for sample in samples],
@@ -320,21 +307,20 @@ def write(path: Path, samples: Sequence[Sample], clips: Utterances) -> None:
 def summarize(result: CycleResult) -> dict[str, Any]:
     """Flat numbers of one cycle. Samples without a reward are counted and left out of the averages.
 
-    An average of nothing is `None`: a control may learn texts that its verifier cannot score.
+    An average of nothing is `None`: a control may learn answers that its verifier cannot score.
     """
-    rewards = {index: sample.reward for index, sample in enumerate(result.samples) if sample.reward is not None}
+    scored = [sample for sample in result.samples if sample.reward is not None]
     best: dict[int, float] = {}
-    for index, reward in rewards.items():
-        clip = result.samples[index].clip
-        best[clip] = max(best.get(clip, -math.inf), reward)
-    kept = {sample.clip for sample in result.samples if sample.kept}
+    for sample in scored:
+        best[sample.clip] = max(best.get(sample.clip, -math.inf), sample.reward or 0.0)
+    clips = {sample.clip for sample in result.samples}
     return {
-        "reward_mean": _mean(rewards.values()),
+        "reward_mean": _mean(sample.reward for sample in scored),
         "reward_best": _mean(best.values()),
-        "reward_kept": _mean(reward for index, reward in rewards.items() if result.samples[index].kept),
-        "success_rate": _mean(result.samples[index].success for index in rewards),
-        "kept_share": len(kept) / len({sample.clip for sample in result.samples}),
-        "not_scorable": len(result.samples) - len(rewards),
+        "reward_kept": _mean(sample.reward for sample in scored if sample.kept),
+        "success_rate": _mean(sample.success for sample in scored),
+        "kept_share": len({sample.clip for sample in result.samples if sample.kept}) / len(clips),
+        "not_scorable": len(result.samples) - len(scored),
         "loss": result.fit.mean_loss,
         "learning_rate": result.learning_rate,
     }
@@ -343,12 +329,12 @@ def summarize(result: CycleResult) -> dict[str, Any]:
 def details(result: CycleResult) -> dict[str, float]:
     """More numbers of one cycle, for the tracker: quantiles of the rewards, variety of the samples, speeds.
 
-    `sample_entropy` is the mean over the clips of the entropy, in nats, of the texts that were drawn.
+    `sample_entropy` is the mean over the clips of the entropy, in nats, of the answers that were drawn.
     """
     rewards = sorted(sample.reward for sample in result.samples if sample.reward is not None)
-    drawn: dict[int, Counter[str]] = defaultdict(Counter)
+    drawn: dict[int, Counter[Answer]] = defaultdict(Counter)
     for sample in result.samples:
-        drawn[sample.clip][sample.text] += 1
+        drawn[sample.clip][sample.answer] += 1
     percents = (10, 50, 90) if rewards else ()
     quantiles = {f"reward_q{percent}": rewards[(len(rewards) - 1) * percent // 100] for percent in percents}
     return quantiles | {
@@ -360,7 +346,7 @@ def details(result: CycleResult) -> dict[str, float]:
     }
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def _mean(values: Iterable[Any]) -> float | None:
     numbers = list(values)
     return fmean(numbers) if numbers else None
 

@@ -1,61 +1,18 @@
-"""The numbers of a cycle, under the names that they have in `train` of the params."""
+"""Which samples a RAFT cycle learns from, and in which order: pure functions, but for log-probabilities."""
 
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from soundraft import runtime
 from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import text_scores
-from soundraft.models.base import Recognizer
+from soundraft.clips.decoding import answer_log_probs
+from soundraft.models.base import Answer, Model
+from soundraft.params.sections import Decoding, Train
 from soundraft.training.learner import Example
-from soundraft.training.objectives import POLICY_GRADIENTS, Group, Strengths
-
-
-@dataclass(frozen=True)
-class CycleSettings:
-    """The `train` params that a cycle uses."""
-
-    rounds_per_cycle: int
-    samples_per_prompt: int
-    temperature: float
-    reward_threshold: float
-    keep_top_percent: float
-    learning_rate: float
-    lr_decay_per_cycle: float
-    min_lr: float
-    warmup_share: float
-    final_lr_share: float
-    weight_decay: float
-    max_grad_norm: float
-    group_size: int
-    ratio_clip: float
-    best_weight: float
-    reference_weight: float
-    kl_weight: float
-    presentations_per_cycle: int
-    replay_fraction: float
-    batch_size: int
-    gradient_accumulation_steps: int
-
-    def lr(self, cycle: int) -> float:
-        """The peak rate of cycle 1, 2, …: `learning_rate · decay^(cycle − 1)`, never under `min_lr`."""
-        return max(self.min_lr, self.learning_rate * self.lr_decay_per_cycle ** (cycle - 1))
-
-    @property
-    def replayed(self) -> int:
-        """How many presentations of a cycle are clips of the start corpus."""
-        return round(self.presentations_per_cycle * self.replay_fraction)
-
-    @property
-    def strengths(self) -> Strengths:
-        return Strengths(self.ratio_clip, self.best_weight, self.reference_weight, self.kl_weight)
-
-
-# Which samples a RAFT cycle learns from: pure functions over scored samples.
-
+from soundraft.training.objectives import POLICY_GRADIENTS, Group, of_algorithm
 
 KEPT = "kept"
 NOT_SCORABLE = "not scorable"
@@ -70,7 +27,7 @@ OUTSIDE_GROUP = "outside the group of its clip"
 
 @dataclass(frozen=True)
 class Sample:
-    """One sampled text of one clip.
+    """One sampled answer of one clip.
 
     Attributes:
         clip: index of the clip in the training split.
@@ -81,7 +38,7 @@ class Sample:
 
     clip: int
     number: int
-    text: str
+    answer: Answer
     reward: float | None
     parts: dict[str, float]
     success: bool = False
@@ -95,35 +52,51 @@ class Sample:
 def best_of_each(samples: Sequence[Sample], *, reward_threshold: float, keep_top_percent: float) -> list[Sample]:
     """RAFT's choice (Dong et al., arXiv 2304.06767): of each clip its best sample, of those the best share.
 
-    A clip's first best sample stands for it, so equal texts count once. Samples below `reward_threshold` go first;
+    A clip's first best sample stands for it, so equal answers count once. Samples below `reward_threshold` go first;
     then the `keep_top_percent` of the clips with the highest rewards stay, at least one.
 
     Returns:
         All samples, in the order given, with their reason.
     """
-    best: dict[int, int] = {}
-    for index, sample in enumerate(samples):
-        if sample.reward is None:
-            continue
-        rival = best.get(sample.clip)
-        if rival is None or sample.reward > _reward(samples[rival]):
-            best[sample.clip] = index
-    passing = [index for index in best.values() if _reward(samples[index]) >= reward_threshold]
-    ranked = sorted(passing, key=lambda index: (-_reward(samples[index]), samples[index].clip))
-    kept = set(ranked[: math.ceil(len(ranked) * keep_top_percent / 100)])
-    above = set(passing)
-    winners = set(best.values())
+    best = {clip: _first_best(drawn) for clip, drawn in _scorable(samples).items()}
+    passing = [sample for sample in best.values() if _reward(sample) >= reward_threshold]
+    ranked = sorted(passing, key=lambda sample: (-_reward(sample), sample.clip))
+    kept = {sample.clip for sample in ranked[: math.ceil(len(ranked) * keep_top_percent / 100)]}
 
-    def reason(index: int, sample: Sample) -> str:
-        if sample.reward is None:
-            return f"{NOT_SCORABLE}: {sample.reason}"
-        if index not in winners:
+    def reason(sample: Sample) -> str:
+        if sample.number != best[sample.clip].number:
             return NOT_BEST
-        if index not in above:
+        if _reward(sample) < reward_threshold:
             return BELOW_THRESHOLD
-        return KEPT if index in kept else OUTSIDE_TOP
+        return KEPT if sample.clip in kept else OUTSIDE_TOP
 
-    return [replace(sample, reason=reason(index, sample)) for index, sample in enumerate(samples)]
+    return _with_reasons(samples, reason)
+
+
+def groups(samples: Sequence[Sample], *, group_size: int) -> list[Sample]:
+    """What a policy gradient learns from: of each clip the answers that were drawn most often, and the best.
+
+    At most `group_size` different answers, the first best one always among them; ties go to the answer drawn first.
+    Clips whose group has one reward for all have no gradient and are left out.
+
+    Returns:
+        All samples, in the order given, with their reason.
+    """
+    chosen: dict[int, set[Answer]] = {}
+    rewards: dict[int, set[float | None]] = {}
+    for clip, drawn in _scorable(samples).items():
+        best = _first_best(drawn).answer
+        counts = Counter(sample.answer for sample in drawn)
+        frequent = [answer for answer, _ in counts.most_common() if answer != best]
+        chosen[clip] = {best, *frequent[: group_size - 1]}
+        rewards[clip] = {sample.reward for sample in drawn if sample.answer in chosen[clip]}
+
+    def reason(sample: Sample) -> str:
+        if len(rewards[sample.clip]) == 1:
+            return NO_CONTRAST
+        return KEPT if sample.answer in chosen[sample.clip] else OUTSIDE_GROUP
+
+    return _with_reasons(samples, reason)
 
 
 def one_of_each(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
@@ -137,36 +110,22 @@ def one_of_each(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
     return [replace(sample, reason=KEPT if index in drawn else NOT_DRAWN) for index, sample in enumerate(samples)]
 
 
-def groups(samples: Sequence[Sample], *, group_size: int) -> list[Sample]:
-    """What a policy gradient learns from: of each clip the samples whose texts were drawn most often, and the best.
+def keep_all(samples: Sequence[Sample]) -> list[Sample]:
+    """What needs no reward is learned without one, too."""
+    return [sample if sample.reason == CANNOT_LEARN else replace(sample, reason=KEPT) for sample in samples]
 
-    At most `group_size` different texts, the first best one always among them; ties go to the text drawn first. Clips
-    whose group has one reward for all have no gradient and are left out.
 
-    Returns:
-        All samples, in the order given, with their reason.
-    """
+def _scorable(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
+    """Those with a reward, by clip."""
     by_clip: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         if sample.reward is not None:
             by_clip[sample.clip].append(sample)
-    chosen = {clip: _group(drawn, group_size) for clip, drawn in by_clip.items()}
-    rewards = {clip: {sample.reward for sample in by_clip[clip] if sample.text in chosen[clip]} for clip in by_clip}
-
-    def reason(sample: Sample) -> str:
-        if sample.reward is None:
-            return f"{NOT_SCORABLE}: {sample.reason}"
-        if len(rewards[sample.clip]) == 1:
-            return NO_CONTRAST
-        return KEPT if sample.text in chosen[sample.clip] else OUTSIDE_GROUP
-
-    return [replace(sample, reason=reason(sample)) for sample in samples]
+    return by_clip
 
 
-def _group(drawn: Sequence[Sample], size: int) -> set[str]:
-    best = max(drawn, key=_reward).text
-    frequent = [text for text, _ in Counter(sample.text for sample in drawn).most_common() if text != best]
-    return {best, *frequent[: size - 1]}
+def _first_best(drawn: Sequence[Sample]) -> Sample:
+    return max(drawn, key=_reward)
 
 
 def _reward(sample: Sample) -> float:
@@ -174,7 +133,14 @@ def _reward(sample: Sample) -> float:
     return sample.reward
 
 
-# What a cycle learns in which order: its rounds, and the lessons that come of a round's samples.
+def _with_reasons(samples: Sequence[Sample], reason: Callable[[Sample], str]) -> list[Sample]:
+    return [
+        replace(sample, reason=f"{NOT_SCORABLE}: {sample.reason}" if sample.reward is None else reason(sample))
+        for sample in samples
+    ]
+
+
+# What a cycle learns in which order: its rounds, and the examples that are made of a round's samples.
 
 
 @dataclass(frozen=True)
@@ -192,14 +158,14 @@ class Round:
     replayed: list[int]
 
 
-def plan_rounds(clips: int, replay: int, settings: CycleSettings, *, seed: int) -> list[Round]:
+def plan_rounds(clips: int, replay: int, train: Train, *, seed: int) -> list[Round]:
     """Deal clips, presentations and replay out to the rounds as evenly as can be, in a random order.
 
     With more rounds than clips there are as many rounds as clips.
     """
-    rounds = min(settings.rounds_per_cycle, clips)
+    rounds = min(train.rounds_per_cycle, clips)
     order = random.Random(runtime.derive_seed(seed, "rounds")).sample(range(clips), clips)
-    wanted = settings.presentations_per_cycle - replay
+    wanted = train.presentations_per_cycle - replay
 
     def part(total: int, number: int) -> range:
         return range(total * number // rounds, total * (number + 1) // rounds)
@@ -218,71 +184,52 @@ def presented(items: Sequence[Example], count: int, *, seed: int) -> list[Exampl
     return chosen[:count]
 
 
-def replay_lessons(replay: Utterances | None, indices: Sequence[int]) -> list[Example]:
-    if replay is None:
-        return []
-    return [Example(replay.features[index], Group((replay.texts[index],))) for index in indices]
-
-
-def make_lessons(
+def examples_of_samples(
     samples: Sequence[Sample],
     clips: Utterances,
     *,
     algorithm: str,
-    settings: CycleSettings,
-    recognizer: Recognizer,
-    anchor: Recognizer | None,
+    train: Train,
+    decoding: Decoding,
+    model: Model,
+    anchor: Model | None,
 ) -> list[Example]:
-    """One lesson for each clip with kept samples, in the order of the clips.
+    """One example for each clip with kept samples, in the order of the clips.
 
     Args:
         samples: selected ones of one round; their `clip` counts in `clips`.
-        recognizer: the model that drew them, as it was then.
-        anchor: the start model; only needed where `settings.kl_weight` is above 0.
+        model: the one that drew them, as it was then.
+        anchor: the start model; only needed where `train.kl_weight` is above 0.
     """
     kept: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         if sample.kept:
             kept[sample.clip].append(sample)
-    extra: dict[int, tuple[str, ...]] = {
-        index: ((clips.texts[index],) if settings.reference_weight else ()) for index in kept
-    }
+    indices = sorted(kept)
+    objective = of_algorithm(algorithm, train)
+    references = [(clips.texts[index],) if train.reference_weight else () for index in indices]
     if algorithm not in POLICY_GRADIENTS:
         return [
-            Example(clips.features[index], Group((chosen[0].text, *extra[index])))
-            for index, chosen in sorted(kept.items())
+            Example(clips.features[index], Group((kept[index][0].answer, *reference)), objective)
+            for index, reference in zip(indices, references, strict=True)
         ]
-    return _graded_lessons(kept, extra, clips, objective=algorithm, recognizer=recognizer, anchor=anchor)
-
-
-def _graded_lessons(
-    kept: dict[int, list[Sample]],
-    extra: dict[int, tuple[str, ...]],
-    clips: Utterances,
-    *,
-    objective: str,
-    recognizer: Recognizer,
-    anchor: Recognizer | None,
-) -> list[Example]:
-    indices = sorted(kept)
-    times = [Counter(sample.text for sample in kept[index]) for index in indices]
-    rewards = [{sample.text: sample.reward or 0.0 for sample in kept[index]} for index in indices]
-    texts = [tuple(count) for count in times]
-    part = clips.part(indices)
-    # of the two only GRPO compares with what the text's probability was
-    behaviour = text_scores(recognizer, part, texts) if objective == "grpo" else [() for _ in indices]
-    anchored = text_scores(anchor, part, texts) if anchor else [() for _ in indices]
+    times = [Counter(sample.answer for sample in kept[index]) for index in indices]
+    rewards = [{sample.answer: sample.reward or 0.0 for sample in kept[index]} for index in indices]
+    part, answers, nothing = clips.part(indices), [tuple(count) for count in times], [()] * len(indices)
+    # of the two only GRPO compares with the probability at the time of sampling
+    behaviour = answer_log_probs(model, part, answers, decoding) if algorithm == "grpo" else nothing
+    anchored = answer_log_probs(anchor, part, answers, decoding) if anchor else nothing
     return [
         Example(
-            clips.features[index],
+            features,
             Group(
-                texts=texts[n] + extra[index],
-                rewards=tuple(rewards[n][text] for text in texts[n]),
-                times=tuple(times[n][text] for text in texts[n]),
+                answers=answers[n] + references[n],
+                rewards=tuple(rewards[n].values()),
+                times=tuple(times[n].values()),
                 behaviour=behaviour[n],
                 anchor=anchored[n],
             ),
             objective,
         )
-        for n, index in enumerate(indices)
+        for n, features in enumerate(part.features)
     ]

@@ -1,14 +1,16 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundraft.manifest import SPLITS, Clip, Split
 from soundraft.runtime import UserError
-from soundraft.splits import assign_splits, fold_split, group_keys, hashed_split
+from soundraft.splits import SplitRule, assign_splits, clip_keys, draw, fold_split, folds_of, hashed_split
 
 
 def clip(name: int | str, **values: object) -> Clip:
@@ -53,13 +55,14 @@ def test_given_splits_stay_and_no_group_is_divided_by_us(clips: list[Clip]) -> N
     where = defaultdict(set)
     given_in = defaultdict(set)
     for item in clips:
-        for key in group_keys(item, {}):
+        for key in clip_keys(item, {}):
             (given_in if item.split else where)[key].add(chosen[item.id])
     for key, found in where.items():
         assert len(found) == 1
         assert not given_in[key] or len(given_in[key]) > 1 or len(given_in[key] | found) <= 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 200), min_size=3, max_size=60), st.integers(0, 3))
 def test_no_split_is_empty_from_three_groups_on(counts: list[int], seed: int) -> None:
     clips = [clip(f"{who}-{index}", speaker=str(who)) for who, count in enumerate(counts) for index in range(count)]
@@ -148,3 +151,83 @@ def test_a_group_that_draws_alone_is_where_its_name_and_the_seed_put_it() -> Non
     assert drawn == [hashed_split(7, ("speaker", str(number))) for number in range(4000)]
     assert drawn != [hashed_split(8, ("speaker", str(number))) for number in range(4000)]
     assert drawn != [hashed_split(7, ("source", str(number))) for number in range(4000)]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Clips of which label, speaker and fold are known."""
+
+    ids: list[str]
+    facts: list[dict[str, Any]]
+
+    def values(self, name: str) -> list[Any]:
+        found = [facts.get(name) for facts in self.facts]
+        if all(value is None for value in found):
+            raise UserError(f"no clip has a {name}")
+        return found
+
+    def reversed(self) -> "Labelled":
+        return Labelled(self.ids[::-1], self.facts[::-1])
+
+
+def labelled(count: int = 200, *, speakers: int = 8) -> Labelled:
+    facts = [
+        {"label": "rare" if n % 10 == 0 else f"l{n % 3}", "speaker": f"s{n % speakers}", "fold": 1 + n % 5}
+        for n in range(count)
+    ]
+    return Labelled([f"c{n}" for n in range(count)], facts)
+
+
+@pytest.mark.parametrize("rule", [SplitRule(), SplitRule("stratify"), SplitRule("group", column="speaker")])
+def test_a_rule_depends_on_ids_and_seed_alone(rule: SplitRule) -> None:
+    clips = labelled()
+    drawn = draw(clips, rule, target="label", seed=1)
+    assert drawn == draw(clips.reversed(), rule, target="label", seed=1)[::-1]
+    assert drawn != draw(clips, rule, target="label", seed=2)
+    if rule.kind == "group":
+        assert all(len({drawn[n] for n in range(200) if n % 8 == speaker}) == 1 for speaker in range(8))
+
+
+def test_shares_and_labels_of_a_rule() -> None:
+    clips = labelled()
+    drawn = draw(clips, SplitRule("stratify", (0.6, 0.2, 0.2)), target="label", seed=0)
+    assert Counter(drawn) == {"train": 120, "validation": 40, "test": 40}
+    rare = Counter(split for split, facts in zip(drawn, clips.facts, strict=True) if facts["label"] == "rare")
+    assert all(abs(rare[split] - share * 20) <= 1 for split, share in (("train", 0.6), ("test", 0.2)))
+    drawn = draw(clips, SplitRule(), target="label", seed=0, among=("train", "validation"))
+    assert Counter(drawn) == {"train": 175, "validation": 25}
+    once = Labelled([f"c{n}" for n in range(20)], [{"label": "once" if n == 0 else "x"} for n in range(20)])
+    assert all(draw(once, SplitRule("stratify"), target="label", seed=seed)[0] == "train" for seed in range(20))
+
+
+@pytest.mark.parametrize(
+    ("kind", "k", "folds"), [("speaker", None, 8), ("speaker", 4, 4), ("official", None, 5), ("k", 5, 5)]
+)
+def test_folds_test_each_clip_once_on_a_model_not_trained_on_its_group(kind: str, k: int | None, folds: int) -> None:
+    clips = labelled()
+    found = folds_of(clips, kind, target="label", k=k, seed=0)
+    assert len(found) == folds
+    assert all(each.count("test") == 1 for each in zip(*found.values(), strict=True))
+    column = {"speaker": "speaker", "official": "fold"}.get(kind)
+    for splits_ in found.values():
+        assert splits_.count("validation") >= 0.09 * (200 - splits_.count("test"))
+        by_split = defaultdict(set)
+        for split, facts in zip(splits_, clips.facts, strict=True):
+            by_split[split].add(facts.get(column or "label"))
+        assert not column or not by_split["test"] & (by_split["train"] | by_split["validation"])
+
+
+@pytest.mark.parametrize(
+    ("divide", "word"),
+    [
+        (lambda clips: draw(labelled(speakers=2), SplitRule("group", column="speaker"), target="label", seed=0), "few"),
+        (lambda clips: draw(clips, SplitRule("group", column="room"), target="label", seed=0), "room"),
+        (lambda clips: draw(labelled(2), SplitRule(), target="label", seed=0), "validation"),
+        (lambda clips: folds_of(labelled(speakers=1), "speaker", target="label", k=None, seed=0), "two or more"),
+        (lambda clips: folds_of(clips, "official", target="label", k=3, seed=0), "k"),
+        (lambda clips: folds_of(clips, "leave", target="label", k=3, seed=0), "leave"),
+    ],
+)
+def test_clips_that_cannot_be_divided(divide: Any, word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        divide(labelled())

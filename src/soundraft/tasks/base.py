@@ -1,0 +1,221 @@
+"""What a task is: the only place where its model, its metrics and its clips meet.
+
+A task is one file beside this one with a class derived from `Task`, and one line in `params/tasks.py`. The steps of a
+run (start, cycle, evaluate, benchmark), the stages of the pipeline, the command line and Python know no more of it
+than stands here.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from soundraft.audio.features import Alteration
+from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
+from soundraft.evaluation.results import Column
+from soundraft.evaluation.scores import Scores
+from soundraft.manifest import Split, check_bad_fraction
+from soundraft.models.base import Model
+from soundraft.params.sections import Params, Train
+from soundraft.params.tasks import TASKS
+from soundraft.rewards.base import Verifier
+from soundraft.runtime import UserError
+from soundraft.tracking import Tracker
+from soundraft.training.learner import Augment
+
+# what every run without the pipeline reads; the other sections belong to stages
+READ = ("task", "seed", "corpus.seed", "limits.", "train.", "reward.", "evaluate.", "benchmark.")
+NOT_READ = ("train.epochs", "train.supervised.")
+
+
+@dataclass
+class Data:
+    """The clips of a run, and their features once they were asked for.
+
+    Attributes:
+        target: the splits of what RAFT improves the model on.
+        start: the splits of what the start model learned, replayed against forgetting; empty where there is no such.
+    """
+
+    target: Mapping[Split, Clips]
+    start: Mapping[Split, Clips] = field(default_factory=dict)
+    _loaded: dict[tuple[str, str], Loaded] = field(default_factory=dict)
+
+    def splits(self, corpus: str) -> Mapping[Split, Clips]:
+        return self.target if corpus == "target" else self.start
+
+    def load(self, task: "Task", model: Model, corpus: str, split: Split) -> Loaded:
+        """The clips of a split with features, made once: all models of a run take the same."""
+        if (corpus, split) not in self._loaded:
+            clips = self.splits(corpus)[split]
+            self._loaded[corpus, split] = task.load(
+                clips, model, title=f"{corpus} {split}", sampled=(corpus, split) == ("target", "train")
+            )
+        return self._loaded[corpus, split]
+
+    @property
+    def rejected(self) -> list[Any]:
+        """The clips that could not be used, of the splits loaded so far."""
+        found = {(each.id, each.path): each for loaded in self._loaded.values() for each in loaded.rejected}
+        return [found[key] for key in sorted(found)]
+
+
+class Task(ABC):
+    """One task with the params of one experiment.
+
+    Attributes:
+        target: the fact of a clip that the model is to answer.
+        metrics: keys of `evaluation.scores.METRICS`; the first one chooses between models.
+        columns: of the report.
+        reads: the sections of the params that a run without the pipeline reads beside `READ`.
+        train: how a cycle learns.
+        needs_targets: whether training clips must have their target.
+        perturbed: of the copies of training clips whose answers the verifier asks for.
+    """
+
+    metrics: ClassVar[Sequence[str]]
+    columns: ClassVar[Sequence[Column]]
+    reads: ClassVar[Sequence[str]] = ()
+    target: str
+    train: Train
+    needs_targets: bool = True
+    perturbed: Sequence[Alteration] = ()
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.train = params.train
+
+    @property
+    def corpora(self) -> Sequence[str]:
+        """Whose clips its models are measured on, the one that RAFT improves first."""
+        return sorted(TASKS[self.params.task].corpora, reverse=True)
+
+    @classmethod
+    def recognizes(cls, model: str) -> dict[str, Any] | None:
+        """The params, by key, that a model's folder or hub id implies; `None` for a model of another task."""
+        return None
+
+    @classmethod
+    def is_read(cls, key: str) -> bool:
+        """Whether a run without the pipeline reads a key of the params."""
+        return key.startswith((*READ, *cls.reads)) and not key.startswith(NOT_READ)
+
+    def reading(self) -> Reading:
+        """What is read of each clip."""
+        return Reading(self.target if self.needs_targets else None)
+
+    def check(self, data: Data) -> list[str]:
+        """See before anything is trained that the clips can be learned and measured; notes for the user.
+
+        Raises:
+            UserError: when they cannot.
+        """
+        return []
+
+    @abstractmethod
+    def start_model(self, data: Data, out: Path, tracker: Tracker) -> str:
+        """Write the start model and its metrics.json to a folder: a new one, trained, or the checkpoint; one line."""
+
+    def initial_model(self) -> Model:
+        """The model that the start is trained from, for `--dry-run`.
+
+        Raises:
+            UserError: where the start model is built from its training clips.
+        """
+        raise UserError(
+            f"--dry-run is for tasks that start from a checkpoint; {self.params.task} trains its start model"
+        )
+
+    @abstractmethod
+    def load_model(self, folder: Path) -> Model: ...
+
+    def open_model(self, name: str) -> Model:
+        """A model by its folder or hub id."""
+        return self.load_model(Path(name))
+
+    @abstractmethod
+    def featurizer(self, model: Model, perturbation: Alteration | None = None) -> Featurizer: ...
+
+    @abstractmethod
+    def target_of(self, facts: Facts) -> str | None:
+        """The answer that a clip asks for, `None` where it is not known."""
+
+    @abstractmethod
+    def verifier(self, data: Data) -> Verifier:
+        """What scores sampled answers; it may know the targets of training clips."""
+
+    @abstractmethod
+    def score(self, model: Model, loaded: Loaded, *, title: str) -> Scores:
+        """The model's answers on clips with known targets."""
+
+    def after_cycle(self, model: Model, validation: Loaded) -> None:
+        """What is fitted to validation clips once the weights have changed, such as a temperature."""
+        return
+
+    def augment(self, model: Model, seed: int) -> Augment | None:
+        """How clips are perturbed when a cycle learns them, beside the masks."""
+        return None
+
+    def others(self, data: Data, scores: Scores) -> dict[str, Scores]:
+        """A model's answers in other ways that `columns` shows, each by its name."""
+        return {}
+
+    def baselines(self, data: Data, test: Loaded, model: Model, like: Scores) -> dict[str, Scores]:
+        """What simpler ways score on the same clips, each by its name.
+
+        Args:
+            model, like: the start model and its scores.
+        """
+        return {}
+
+    def notes(self, model: Model, *parts: Loaded) -> list[str]:
+        """What the user should know of how clips are taken, such as how many are cut."""
+        return []
+
+    def load(
+        self, clips: Clips, model: Model, *, title: str, sampled: bool = False, targets: bool = True,
+        max_bad_fraction: float | None = None,
+    ) -> Loaded:  # fmt: skip
+        """Features of clips.
+
+        Args:
+            sampled: whether a cycle samples them: then with the copies that the verifier asks for, and where training
+                reads no targets, also clips without one.
+            targets: whether clips must have their target.
+            max_bad_fraction: in place of that of the params.
+
+        Raises:
+            UserError: when a larger share of them is bad than `limits.max_bad_fraction` allows; without targets, when
+                none can be used.
+        """
+
+        def target_or_none(facts: Facts) -> str:
+            return self.target_of(facts) or ""
+
+        wanted = self.target_of if targets and (self.needs_targets or not sampled) else target_or_none
+        copies = self.perturbed if sampled else ()
+        featurizers = [self.featurizer(model), *(self.featurizer(model, change) for change in copies)]
+        loaded = load(clips, featurizers, target=wanted, title=title)
+        limit = self.params.limits.max_bad_fraction if max_bad_fraction is None else max_bad_fraction
+        check_bad_fraction(len(loaded.clips), loaded.rejected, limit if targets else 1.0)
+        return loaded if targets else replace(loaded, has_targets=False)
+
+
+def task_class(name: str) -> type[Task]:
+    """The class of a task.
+
+    Raises:
+        UserError: when there is no such task.
+    """
+    if name not in TASKS:
+        raise UserError(f"there is no task {name!r}; there are {', '.join(TASKS)}")
+    module, _, attribute = TASKS[name].place.partition(":")
+    found: type[Task] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def task_of(params: Params) -> Task:
+    """The task that the params name."""
+    return task_class(params.task)(params)

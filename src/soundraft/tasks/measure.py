@@ -1,0 +1,115 @@
+"""The steps of a run that measure models, whatever the task: evaluate and benchmark."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from soundraft import distributed, files, runtime
+from soundraft.evaluation import label_plots, plots, report
+from soundraft.evaluation.benchmark import measure_speed
+from soundraft.evaluation.results import TRAINED, Result, last_trained, model_folders
+from soundraft.evaluation.results import Model as Which
+from soundraft.evaluation.scores import METRICS
+from soundraft.manifest import QUARANTINE_NAME, Split
+from soundraft.metrics.resampling import Bootstrap
+from soundraft.params.sections import Params
+from soundraft.tasks.base import Data, Task
+from soundraft.tasks.steps import measured_corpora
+from soundraft.tracking import Tracker
+
+
+def measure(task: Task, data: Data, models: Sequence[tuple[Which, Path]], split: Split) -> list[Result]:
+    """Every model, the start model first, and the task's baselines on the clips of a split."""
+    results = []
+    for which, folder in models:
+        model = task.load_model(folder)
+        scores, *others = (
+            task.score(model, data.load(task, model, corpus, split), title=f"{split} {corpus}, {which}")
+            for corpus in measured_corpora(task, data, split)
+        )
+        ways = dict(zip((f"{corpus}_corpus" for corpus in task.corpora[1:]), others, strict=False))
+        results.append(Result(which, scores, task.others(data, scores) | ways))
+    start = task.load_model(models[0][1])
+    tested = data.load(task, start, "target", split)
+    found = task.baselines(data, tested, start, results[0].scores)
+    return results + [Result(Which(name, name, 0), scores) for name, scores in found.items()]
+
+
+def evaluate(
+    task: Task,
+    data: Data,
+    models: Sequence[tuple[Which, Path]],
+    out: Path,
+    tracker: Tracker,
+    *,
+    split: Split = "test",
+    division: str = "",
+    notes: Sequence[str] = (),
+) -> tuple[list[Result], str]:
+    """Report, tables, curves, predictions and errors of all models, the start model first; the table, for the user."""
+    options = task.params.evaluate
+    results = measure(task, data, models, split)
+    bootstrap = Bootstrap(options.bootstrap_samples, task.params.seed)
+    if not distributed.is_main():
+        return results, ""
+    cycles = {which.cycle: files.read_json(place / "metrics.json") for which, place in models if which.chain == TRAINED}
+    report.write(
+        out, results, task.columns, bootstrap, split=split, top=options.table_rows, division=division, notes=notes
+    )
+    files.write_jsonl(out / QUARANTINE_NAME, map(vars, data.rejected))
+    missing = _plot(task, results, bootstrap, models[0][1], cycles, out)
+    report.track(tracker, results, task.columns)
+    for number, numbers in cycles.items():
+        tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=number)
+    tracker.files(out)
+    head = (out / "report.md").read_text(encoding="utf-8").partition("## ")[0].strip()
+    return results, "\n\n".join([head, *(f"note: {note}" for note in missing)])
+
+
+def _plot(
+    task: Task, results: Sequence[Result], bootstrap: Bootstrap, start: Path, cycles: Mapping[int, Any], out: Path
+) -> list[str]:
+    """Every picture that the results make; which characters no font has."""
+    plots.plot_error(out / "error.png", results, task.columns, bootstrap)
+    plots.plot_reward(out / "reward.png", cycles)
+    last = last_trained(results).scores
+    if not last.labels:
+        return []
+    history = label_plots.read_history(start / "learning_curves.csv")
+    if history:
+        plots.save_figure(label_plots.learning_curves(history), out / "learning_curves.png")
+    return sorted({label_plots.draw(name, out / f"{name}.png", last) for name in label_plots.PICTURES} - {""})
+
+
+def pipeline_models(params: Params, models: Path) -> list[tuple[Which, Path]]:
+    return model_folders(models, params.train.algorithm)
+
+
+def benchmark(task: Task, data: Data, folder: Path) -> tuple[dict[str, float], dict[str, float], str]:
+    """Quality on validation clips, speed and memory on this machine, and both in a line for the user."""
+    model, options = task.load_model(folder), task.params.benchmark
+    validation = {
+        name: data.load(task, model, name, "validation") for name in measured_corpora(task, data, "validation")
+    }
+    quality = {
+        f"{key}_{corpus}_validation": task.score(model, loaded, title=f"validate {corpus}").value(key)
+        for corpus, loaded in validation.items()
+        for key in task.metrics
+    }
+    clips = validation["target"].clips
+    timed = clips.part(range(min(options.clips, len(clips))))
+    speed = vars(
+        measure_speed(
+            model, task.featurizer(model), timed, task.params.decoding, warmup=options.warmup, repeats=options.repeats
+        )
+    )
+    machine = speed | {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
+    monitor = METRICS[task.metrics[0]]
+    rates = ", ".join(f"{name} {monitor.show(quality[f'{monitor.key}_{name}_validation'])}" for name in validation)
+    summary = (
+        f"{monitor.title} {rates} (validation); "
+        f"real-time factor {machine['real_time_factor']:.4f} one by one, "
+        f"{machine['batched_real_time_factor']:.4f} batched; latency p50 {1000 * machine['latency_p50_s']:.0f} ms, "
+        f"p95 {1000 * machine['latency_p95_s']:.0f} ms"
+    )
+    return quality, machine, summary

@@ -1,0 +1,197 @@
+"""Clips from tables, data frames and corpora."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+
+from soundraft.audio import io
+from soundraft.clips.base import Reading
+from soundraft.clips.opening import open_clips
+from soundraft.corpora.base import AudioDataset, AudioSample
+from soundraft.manifest import SPLITS
+from soundraft.parallel import BadClip
+from soundraft.runtime import UserError
+from soundraft.splits import HELD_OUT_SHARE
+from tests.tasks import tones
+
+READING = Reading("pitch", "audio", {"pitch": "pitch", "age": "age"}, ["age"])
+
+
+def test_every_form_of_a_table_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tones.rows(tmp_path, 6)
+    frame = pandas.DataFrame(rows)
+    tones.write_csv(tmp_path / "a.csv", rows)
+    (tmp_path / "a.tsv").write_text((tmp_path / "a.csv").read_text().replace(",", "\t"))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    frame.to_parquet(tmp_path / "a.parquet")
+    monkeypatch.chdir(tmp_path)  # the paths of a data frame count from here
+    for source in (tmp_path / "a.csv", tmp_path / "a.tsv", "a.jsonl", "a.parquet", frame):
+        found = open_clips(source, READING)
+        assert found.clips.ids == [row["audio"] for row in rows]
+        assert found.clips.paths == found.clips.ids
+        assert found.clips.values("pitch") == [row["pitch"] for row in rows]
+        assert [int(age) for age in found.clips.values("age")] == [row["age"] for row in rows]
+        assert found.clips.audio(3) == (tmp_path / "03.wav").read_bytes()
+        assert not found.has_splits
+
+
+def test_columns_by_other_names_and_audio_in_memory(tmp_path: Path) -> None:
+    rows = tones.rows(tmp_path, 3)
+    data = [(tmp_path / row["audio"]).read_bytes() for row in rows]
+    frame = pandas.DataFrame({"clip": data, "how_high": ["a", "b", "c"], "id": [7, 8, 9], "split": [0.0, 1.0, 2.0]})
+    found = open_clips(frame, Reading("pitch", "clip", {"pitch": "how_high"}))
+    assert found.clips.ids == ["7", "8", "9"]
+    assert found.clips.values("pitch") == ["a", "b", "c"]
+    assert found.clips.audio(2) == data[2]
+    assert found.splits == ["train", "validation", "test"]
+    packed = pandas.DataFrame({"audio": [{"bytes": each, "path": f"x{n}"} for n, each in enumerate(data)]})
+    packed.to_parquet(tmp_path / "p.parquet")
+    found = open_clips(tmp_path / "p.parquet", Reading())
+    assert (found.clips.ids, found.clips.audio(1)) == (["x0", "x1", "x2"], data[1])
+
+
+def test_numbers_that_are_not_there_are_missing_and_counted(tmp_path: Path) -> None:
+    rows = tones.rows(tmp_path, 6)
+    for place, value in enumerate(("nan", "NaN", "", "31")):
+        rows[place]["age"] = value
+    source = open_clips(tones.write_csv(tmp_path / "a.csv", rows), READING)
+    assert source.clips.values("age") == [None, None, None, "31", "24", "25"]
+    assert "3 of 6" in source.notes[0]
+    frame = pandas.DataFrame(rows).assign(audio=str(tmp_path) + "/" + pandas.Series([row["audio"] for row in rows]))
+    frame["age"] = [np.nan, 20.5, 21, 22, 23, 24]
+    assert open_clips(frame, READING).clips.values("age") == [None, 20.5, 21, 22, 23, 24]
+
+
+def test_a_corpus_in_python(tmp_path: Path) -> None:
+    class Mine(AudioDataset):
+        name, task = "mine", "classification"
+
+        def load(self) -> list[AudioSample]:
+            return [
+                AudioSample(None, label, task="classification", metadata={"id": label, "split": "test"},
+                            audio_array=tones.clip(label, "ann", 1), sample_rate=tones.RATE_HZ)
+                for label in tones.PITCHES_HZ
+            ]  # fmt: skip
+
+    found = open_clips(Mine(), Reading(columns={"label": "label"}, target="label"))
+    assert found.clips.values("label") == ["low", "middle", "high"]
+    assert found.splits == ["test"] * 3
+    samples, rate_hz = io.parse(found.clips.audio(0))
+    assert rate_hz == tones.RATE_HZ
+    np.testing.assert_array_equal(samples[:, 0], tones.clip("low", "ann", 1))
+
+
+def _table(folder: Path, change: Any) -> Path:
+    rows = tones.rows(folder, 6)
+    change(rows)
+    return tones.write_csv(folder / "a.csv", rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda rows: rows.clear() or rows.append({"audio": "", "pitch": "", "age": ""}), "no clips"),
+        (lambda rows: [row.update(audio=f"no/{row['audio']}") for row in rows], "none of its 6 audio files"),
+        (lambda rows: [row.pop("pitch") for row in rows], "pitch"),
+        (lambda rows: [row.update(wave=row.pop("audio")) for row in rows], "wave"),
+        (lambda rows: rows[1].update(audio="00.wav"), "00.wav"),
+        (lambda rows: [row.update(split="later") for row in rows], "later"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_named(tmp_path: Path, change: Any, word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        open_clips(_table(tmp_path, change), READING)
+
+
+def test_the_same_recordings_get_the_same_splits_however_they_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """48 recordings of eight speakers: no speaker in two splits, and no form of listing them changes one clip."""
+    speakers = [f"speaker {number % 8}" for number in range(48)]
+    (tmp_path / "clips").mkdir()
+    rows = [
+        {**row, "label": row["pitch"], "speaker": speaker}
+        for row, speaker in zip(tones.rows(tmp_path / "clips"), speakers, strict=True)
+    ]
+    csv = tones.write_csv(tmp_path / "clips" / "clips.csv", rows)
+    elsewhere = [{**row, "audio": f"clips/{row['audio']}", "id": f"other name {n}"} for n, row in enumerate(rows)]
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in elsewhere[::-1]))
+    folder = tmp_path / "folder"
+    shutil.copytree(tmp_path / "clips", folder, ignore=shutil.ignore_patterns("*.csv"))
+    tones.write_csv(folder / "metadata.csv", [{**row, "file_name": row["audio"]} for row in rows])
+    monkeypatch.chdir(tmp_path)
+    frame = pandas.DataFrame(elsewhere).drop(columns="id").sample(frac=1, random_state=0)
+    samples = [
+        AudioSample(tmp_path / "clips" / row["audio"], row["label"], task="classification", metadata=dict(row))
+        for row in rows
+    ]
+    reading = Reading("label")
+    found = []
+    for source in (csv, tmp_path / "list.jsonl", folder, folder / "metadata.csv", frame, samples):
+        opened = open_clips(source, reading)
+        splits = opened.grouped(0, HELD_OUT_SHARE)
+        found.append(dict(zip(opened.clips.contents(), splits, strict=True)))
+        who = {split: {facts["speaker"] for facts, own in zip(opened.clips.facts, splits, strict=True) if own == split}
+               for split in SPLITS}  # fmt: skip
+        assert not who["train"] & who["test"]
+        assert not who["train"] & who["validation"]
+        assert all(who.values())
+    assert all(each == found[0] for each in found)
+    # without speakers by the audio itself, again whatever the files are called
+    bare = [{name: value for name, value in row.items() if name != "speaker"} for row in elsewhere]
+    one = open_clips(pandas.DataFrame(bare), reading)
+    other = open_clips(tones.write_csv(tmp_path / "clips" / "bare.csv", [
+        {name: value for name, value in row.items() if name != "speaker"} for row in rows[::-1]
+    ]), reading)  # fmt: skip
+    by_audio = [dict(zip(each.clips.contents(), each.grouped(0, HELD_OUT_SHARE), strict=True)) for each in (one, other)]
+    assert by_audio[0] == by_audio[1]
+    assert set(by_audio[0].values()) == set(SPLITS)
+
+
+def test_a_column_under_another_spelling(tmp_path: Path) -> None:
+    rows = [{"audio_filepath": row["audio"], "sentence": "one two"} for row in tones.rows(tmp_path, 2)]
+    found = open_clips(tones.write_csv(tmp_path / "a.csv", rows), Reading("text"))
+    assert found.clips.values("text") == ["one two", "one two"]
+
+
+def test_a_limit_is_drawn_by_the_ids(tmp_path: Path) -> None:
+    table = tones.table(tmp_path)
+    few = open_clips(table, READING, limit=5, seed=1).clips.ids
+    assert len(few) == 5
+    assert few != open_clips(table, READING, limit=5, seed=2).clips.ids
+
+
+def test_samples_without_a_rate_are_said_to_be_no_audio() -> None:
+    found = open_clips(pandas.DataFrame({"audio": [np.zeros(8)]}), Reading())
+    with pytest.raises(BadClip, match="sample rate"):
+        found.clips.audio(0)
+
+
+def test_recordings_of_which_nothing_else_is_known(tmp_path: Path) -> None:
+    rows = tones.rows(tmp_path, 2)
+    places = [tmp_path / row["audio"] for row in rows]
+    one, both = open_clips(str(places[1]), Reading(audio="clip")), open_clips(places, Reading(audio="clip"))
+    assert one.clips.ids == [str(places[1])]
+    assert both.clips.ids == [str(place) for place in places]
+    assert (one.clips.audio(0), both.clips.audio(1)) == (places[1].read_bytes(), places[1].read_bytes())
+    with pytest.raises(UserError, match="gone"):
+        open_clips(tmp_path / "gone.wav", Reading())
+    with pytest.raises(UserError, match="pitch, age"):
+        open_clips(places[0], READING)
+
+
+def test_what_is_no_data(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("")
+    for source, message in (
+        (tmp_path / "a.csv", "empty"),
+        (tmp_path / "b.csv", "no such file"),
+        ("emodbb", "espeak"),
+        (3, "int"),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_clips(source, READING)
