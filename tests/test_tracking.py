@@ -1,5 +1,6 @@
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,24 @@ from mlflow import MlflowClient
 from soundraft import tracking
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One without runs; its tables take seconds to make."""
+    path = tmp_path_factory.mktemp("mlflow") / tracking.DATABASE
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty repository of its own, with tracking into its `mlflow.db`."""
+def repository(bare: Path, database: Path) -> Path:
+    """With tracking into its `mlflow.db`."""
+    shutil.copy(database, bare)
+    return bare
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty repository, without database."""
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     monkeypatch.chdir(tmp_path)
@@ -87,33 +103,33 @@ def test_the_pipeline_is_the_nearest_dvc_above(tmp_path: Path) -> None:
     assert tracking._pipeline_process() == psutil.Process(os.getpid())
 
 
-def test_an_unreachable_server_is_told_once_and_costs_seconds(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_unreachable_server_is_reported_once_and_costs_seconds(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with tracking.stage_run("train", {}) as tracker:
         tracker.metrics({"loss": 1.0})
         tracker.metrics({"loss": 2.0})
-    told = capsys.readouterr().err
-    assert told.count("train: tracking stops here, results are not affected") == 1
-    assert not (repository / tracking.DATABASE).exists()
+    said = capsys.readouterr().err
+    assert said.count("train: tracking stops here, results are not affected") == 1
+    assert not (bare / tracking.DATABASE).exists()
 
 
-def test_off_writes_nothing(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off_writes_nothing(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOUNDRAFT_TRACKING", "off")
     with tracking.stage_run("train", {}) as tracker:
         tracker.metrics({"loss": 1.0})
-    assert sorted(path.name for path in repository.iterdir()) == [".git", "dvc.yaml"]
+    assert sorted(path.name for path in bare.iterdir()) == [".git", "dvc.yaml"]
 
 
-def test_four_first_uses_at_once_share_one_database(repository: Path) -> None:
+def test_two_first_uses_at_once_share_one_database(bare: Path) -> None:
     code = "from soundraft.tracking import stage_run\nwith stage_run('fetch', {}) as t: t.metrics({'a': 1.0})"
-    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
-    assert [process.communicate()[1] for process in processes] == [b""] * 4
-    client = MlflowClient(f"sqlite:///{repository / tracking.DATABASE}")
+    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate()[1] for process in processes] == [b""] * 2
+    client = MlflowClient(f"sqlite:///{bare / tracking.DATABASE}")
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
-    assert names.count("fetch") == 4
+    assert names.count("fetch") == 2
 
 
 def test_a_damaged_database_does_not_stop_a_stage(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

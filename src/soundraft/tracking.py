@@ -1,4 +1,4 @@
-"""The MLflow window on a run. Files are the record: with tracking off or out of reach, every out is the same.
+"""MLflow shows a run; files are the record: with tracking off or out of reach, every out is the same.
 
 One parent run per pipeline run (one `dvc` process), one child per stage. `SOUNDRAFT_TRACKING=off` turns it off;
 `MLFLOW_TRACKING_URI` names another place than `mlflow.db` in the main repository.
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -28,43 +28,27 @@ _TAG = "soundraft."
 _PARENT = "mlflow.parentRunId"
 
 
-class Tracker(Protocol):
-    """What a stage may tell. Metrics go to the stage's run and to the pipeline's run, as `<stage>/<key>`."""
+class Tracker:
+    """What a stage reports goes nowhere; `MlflowTracker` has the same methods."""
 
-    def metrics(self, values: Mapping[str, float | None], *, step: int = 0) -> None: ...
+    def metrics(self, values: Mapping[str, float | None], *, step: int = 0) -> None:
+        """Metrics of the stage's run and of the pipeline's run, as `<stage>/<key>`."""
 
     def missing_metrics(self, values: Mapping[str, float | None], *, step: int) -> None:
-        """Metrics, with full names, of a stage that DVC took from its cache; what the run has already is left."""
-        ...
+        """Metrics, with full names, of a stage that DVC took from its cache; those that the run has are skipped."""
 
     def files(self, folder: Path) -> None:
         """Attach a folder's files to the pipeline's run."""
-        ...
 
     def file(self, path: Path) -> None:
         """Attach one file to the stage's run."""
-        ...
-
-
-class NoTracker:
-    def metrics(self, values: Mapping[str, float | None], *, step: int = 0) -> None:
-        pass
-
-    def missing_metrics(self, values: Mapping[str, float | None], *, step: int) -> None:
-        pass
-
-    def files(self, folder: Path) -> None:
-        pass
-
-    def file(self, path: Path) -> None:
-        pass
 
 
 @contextmanager
 def stage_run(stage: str, params: Mapping[str, Any], *, last: bool = False) -> Iterator[Tracker]:
     """Track one stage. `last` closes the pipeline's run when the stage ends well."""
     if os.environ.get("SOUNDRAFT_TRACKING") == "off" or not distributed.is_main():
-        yield NoTracker()
+        yield Tracker()
         return
     tracker = MlflowTracker(stage)
     tracker.call(lambda: tracker.start(params))
@@ -76,8 +60,8 @@ def stage_run(stage: str, params: Mapping[str, Any], *, last: bool = False) -> I
     tracker.call(lambda: tracker.finish("FINISHED", pipeline=last))
 
 
-class MlflowTracker:
-    """MLflow behind a guard: the first failure is told on stderr, then tracking is over for this stage."""
+class MlflowTracker(Tracker):
+    """MLflow behind a guard: the first failure is reported on stderr, then tracking is over for this stage."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -158,7 +142,7 @@ def _experiment(client: Any, root: Path) -> str:
     if found is not None:
         return str(found.experiment_id)
     location = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / ARTIFACTS).as_uri()
-    training = {"mlflow.experimentKind": "custom_model_development"}  # the page of curves, not the one of traces
+    training = {"mlflow.experimentKind": "custom_model_development"}  # the page shows curves, not traces
     return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=training))
 
 
@@ -223,7 +207,7 @@ def _create(client: Any, experiment: str, name: str, process: psutil.Process, ta
 
 
 def _identity(process: psutil.Process) -> dict[str, str]:
-    """What tells a process apart from all others, also from a later one with its number."""
+    """Tells a process from all others, also from a later one with its number."""
     return {"host": socket.gethostname(), "pid": str(process.pid), "started": f"{process.create_time():.2f}"}
 
 

@@ -19,7 +19,9 @@ PATHS = [f"wav/{number}.wav" for number in range(CLIPS)]
 def plain(scores: Scores) -> dict[str, Any]:
     """Without the counts of characters, which no file has."""
     counts = {name: each.tolist() for name, each in scores.counts.items() if name != "characters"}
-    return {**vars(scores), "probabilities": scores.probabilities.tolist(), "counts": counts, "label_scores": None}
+    groups = list(scores.groups.items())  # with their order
+    about = {"counts": counts, "groups": groups, "label_scores": None}
+    return {**vars(scores), "probabilities": scores.probabilities.tolist(), **about}
 
 
 @pytest.mark.parametrize(

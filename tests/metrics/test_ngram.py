@@ -70,12 +70,6 @@ def test_characters_are_tokens_too() -> None:
     assert model.score_next("tur", "n") == model.score_next(("t", "u", "r"), "n")
 
 
-def test_an_unknown_token_is_rarer_than_any_known_one() -> None:
-    model = NGram.train(SENTENCES, 2)
-    known = min(model.score_next((), word) for word in model.vocabulary)
-    assert model.score_next((), "xyz") == model.score_next((), Mark.UNKNOWN) < known
-
-
 def test_nothing_to_learn_from_is_an_error() -> None:
     with pytest.raises(ValueError, match="no sentence"):
         NGram.train([], 3)

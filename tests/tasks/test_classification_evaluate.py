@@ -16,7 +16,7 @@ from soundraft.models.classifier import load_classifier
 from soundraft.runtime import CACHE_VARIABLE, UserError
 from soundraft.tasks import classification
 from soundraft.tasks.classification import division_of, evaluate, predict, svm
-from soundraft.tracking import NoTracker
+from soundraft.tracking import Tracker
 from tests.tasks import sounds
 
 REWARDS = {"reward_mean": 0.5, "reward_best": 1.0, "reward_kept": 1.0}
@@ -36,11 +36,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for out, epochs in (("base", 2), ("raft/01", 8)):
             (folder / "chains" / out).mkdir(parents=True)
             given = sounds.params(classification__trainer__epochs=epochs)
-            classification.start(given, folder / "dataset/target", folder / "chains" / out, NoTracker())
+            classification.start(given, folder / "dataset/target", folder / "chains" / out, Tracker())
         files.write_json(folder / "chains/raft/01/metrics.json", REWARDS)
         files.write_json(folder / "chains/raft/02/inactive.json", {"active": False})
         folder.joinpath("told").write_text(
-            evaluate(sounds.params(), folder / "chains", folder / "dataset", folder / "reports", NoTracker())
+            evaluate(sounds.params(), folder / "chains", folder / "dataset", folder / "reports", Tracker())
         )
     return folder
 
@@ -105,8 +105,8 @@ def test_test_clips_that_cannot_be_used_are_counted_and_listed(place: Path, tmp_
     del test.facts[4]["label"]
     folder = sounds.dataset(tmp_path / "dataset", train=train, validation=validation, test=test)
     with pytest.raises(TooManyBad, match=r"1 of 18 clips are bad; limits.max_bad_fraction allows 1.0%\n.*no label"):
-        evaluate(sounds.params(), place / "chains", folder, tmp_path, NoTracker())
-    evaluate(sounds.params(limits__max_bad_fraction=0.1), place / "chains", folder, tmp_path, NoTracker())
+        evaluate(sounds.params(), place / "chains", folder, tmp_path, Tracker())
+    evaluate(sounds.params(limits__max_bad_fraction=0.1), place / "chains", folder, tmp_path, Tracker())
     assert json.loads((tmp_path / "quarantine.jsonl").read_text())["id"] == test.ids[4]
     test.facts[4]["label"] = "falling"
     shutil.rmtree(folder)
@@ -114,11 +114,11 @@ def test_test_clips_that_cannot_be_used_are_counted_and_listed(place: Path, tmp_
     with pytest.raises(
         UserError, match=r"test: 1 of 18 clips have labels that were not seen in training: 'falling' \(1\)"
     ):
-        evaluate(sounds.params(), place / "chains", folder, tmp_path, NoTracker())
+        evaluate(sounds.params(), place / "chains", folder, tmp_path, Tracker())
 
 
 def test_two_evaluations_write_the_same_bytes(place: Path, tmp_path: Path) -> None:
-    evaluate(sounds.params(), place / "chains", place / "dataset", tmp_path, NoTracker())
+    evaluate(sounds.params(), place / "chains", place / "dataset", tmp_path, Tracker())
     for path in sorted((place / "reports").iterdir()):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 

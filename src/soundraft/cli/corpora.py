@@ -6,16 +6,14 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from soundraft import corpora, files
 from soundraft.cli.options import (
     OPTIONS,
-    Chosen,
-    Command,
     add_corpus,
     chosen,
     columns_given,
@@ -47,6 +45,15 @@ _LISTED = {  # what the list shows, and where it breaks off: `describe` shows th
     "languages": "; |: ",
 }
 _DESCRIBED = ("about", "source", "task", "size", "licence", "languages", "splits")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One action: a line of help, its options, and what it does with them."""
+
+    about: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
 
 
 def list_options(options: argparse.ArgumentParser) -> None:
@@ -231,13 +238,13 @@ def splits_options(options: argparse.ArgumentParser) -> None:
 
 
 def splits(given: argparse.Namespace) -> None:
-    which = chosen(given)
-    found, unreadable = checks.examine(which.clips, which.root, texts=given.texts)
+    fetched = chosen(given)
+    found, unreadable = checks.examine(fetched.clips, fetched.root, texts=given.texts)
     bad = {check.kind: check.leaks for check in found if check.kind not in given.allow and check.leaks}
-    print(f"{which.title}: {len(which.clips):,} clips\n")
-    print("\n".join(_splits_table(which, found)))
-    print("\n" + "\n".join(_checks_table(found, len(which.clips), given.allow)) + "\n")
-    print_each("rejected", which.rejected)
+    print(f"{given.corpus}: {len(fetched.clips):,} clips\n")
+    print("\n".join(_splits_table(fetched.clips, found)))
+    print("\n" + "\n".join(_checks_table(found, len(fetched.clips), given.allow)) + "\n")
+    print_each("rejected", fetched.rejected)
     print_each("unreadable", unreadable)
     for kind, leaks in bad.items():
         for value, leak in leaks.items():
@@ -248,19 +255,18 @@ def splits(given: argparse.Namespace) -> None:
         count = sum(map(len, bad.values()))
         print(f"{count:,} values in two splits, {len(unreadable):,} clips unreadable{hint}")
         sys.exit(1)
-    present = [split for split in SPLITS if any(clip.split == split for clip in which.clips)]
+    present = [split for split in SPLITS if any(clip.split == split for clip in fetched.clips)]
     if len(present) < 2:
         print(f"nothing to compare: of the splits there is {present[0] if present else 'none'}")
         sys.exit(1)
-    print(f"the splits are apart. Next: soundraft datasets stats {which.title}")
+    print(f"the splits are apart. Next: soundraft datasets stats {given.corpus}")
 
 
-def _splits_table(which: Chosen, found: Sequence[Check]) -> list[str]:
+def _splits_table(clips: Sequence[Clip], found: Sequence[Check]) -> list[str]:
     """How many different values each split has."""
     rows = [("split", "clips", *(f"{check.kind}s" if check.kind != "audio" else "audio" for check in found))]
     for split in SPLITS:
-        clips = sum(clip.split == split for clip in which.clips)
-        numbers = [clips, *(check.different[split] for check in found)]
+        numbers = [sum(clip.split == split for clip in clips), *(check.different[split] for check in found)]
         rows.append((split, *(f"{number:,}" if number else "–" for number in numbers)))
     return columns(rows, right=range(1, len(rows[0])))
 
@@ -299,23 +305,23 @@ def stats_options(options: argparse.ArgumentParser) -> None:
 def stats(given: argparse.Namespace) -> None:
     if given.plot is not None and given.plot.suffix.lower() != ".png":
         raise UserError(f"--plot writes a .png, not {given.plot}")
-    which = chosen(given)
-    found, unreadable = checks.measure(which.clips, which.root)
-    print(f"{which.title}\n")
+    fetched = chosen(given)
+    found, unreadable = checks.measure(fetched.clips, fetched.root)
+    print(f"{given.corpus}\n")
     table = checks.table(found)
     print("\n".join(columns(table, right=range(1, len(table[0]) - 1))))
     labels = checks.labels_table(found, given.top)
     if labels:
         print("\n" + "\n".join(columns(labels, right=range(1, len(labels[0])))))
     print()
-    print_each("rejected", which.rejected)
+    print_each("rejected", fetched.rejected)
     print_each("not counted", unreadable)
     if given.plot is not None:
         from soundraft.evaluation import plots
 
-        plots.plot_statistics(given.plot, found, title=which.title, most_labels=given.top)
+        plots.plot_statistics(given.plot, found, title=given.corpus, most_labels=given.top)
         print(f"{given.plot}: the picture")
-    print(f"next: soundraft datasets splits {which.title}")
+    print(f"next: soundraft datasets splits {given.corpus}")
 
 
 def datasets_options(options: argparse.ArgumentParser) -> None:

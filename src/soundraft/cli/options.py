@@ -1,30 +1,20 @@
 """Options of the command line: those that are keys of params.yaml, and those that name a corpus or recordings."""
 
 import argparse
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from soundraft.manifest import MANIFEST_NAME, Clip, Rejected, read_manifest
+from soundraft.manifest import MANIFEST_NAME, Rejected, read_manifest
 from soundraft.params.options import Options, add_key
 from soundraft.params.sections import Role
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
-    from soundraft.corpora import CorpusDataset, Request
+    from soundraft.corpora import CorpusDataset, Fetched, Request
     from soundraft.models import Recognizer
 
 SHOWN_ITEMS = 20
-
-
-@dataclass(frozen=True)
-class Command:
-    """One subcommand: a line of help, its options, and what it does with them."""
-
-    about: str
-    options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
 
 
 def count(text: str) -> int:
@@ -62,16 +52,6 @@ _KEYS = {"subset": "corpus.target.config", "seed": "corpus.seed"}
 OF_MODELS = "Language code, for corpora in several languages, and for what a multilingual Whisper transcribes."
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A corpus that was named: its clips, and the folder that their paths count from."""
-
-    title: str
-    clips: list[Clip]
-    root: Path
-    rejected: list[Rejected]
-
-
 class _Refused(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         parser.error("--config is for a declaration, which this command does not read; a corpus's subset is --subset")
@@ -103,39 +83,40 @@ def request(given: argparse.Namespace, name: str, *, path: Path | None = None, u
     """The part of a corpus that the options describe."""
     from soundraft import corpora
 
-    options = {"split": None, **_options(given, path)}
-    options["limit"] = options.get("limit") or None
-    return corpora.make_request(name, **options, asked_as="--", unlabelled=unlabelled and name in ("folder", "jsonl"))
+    found = _given(given)
+    if path is not None and "path" in found:
+        raise UserError("--path goes with the name of a corpus; here the folder is named already")
+    others = {"path": path, **found, "asked_as": "--", "unlabelled": unlabelled and name in ("folder", "jsonl")}
+    return corpora.make_request(name, others.pop("split", None), others.pop("limit", None) or None, **others)
 
 
-def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> Chosen:
+def chosen(given: argparse.Namespace, *, unlabelled: bool = False) -> "Fetched":
     """The corpus that `given.corpus` names: one of the registry, a folder with a manifest, or the user's recordings.
 
     Args:
-        unlabelled: the user's recordings may lack texts, as of `Request`.
+        unlabelled: the user's recordings may lack texts, as in `Request`.
 
     Raises:
         UserError: when it is none of these.
     """
     from soundraft import corpora
 
-    place = Path(given.corpus)
-    if given.corpus in corpora.CORPORA:
+    name, place = given.corpus, Path(given.corpus)
+    if name in corpora.CORPORA:
         try:
-            fetched = corpora.fetch_to_cache(given.corpus, request(given, given.corpus, unlabelled=unlabelled))
+            return corpora.fetch_to_cache(name, request(given, name, unlabelled=unlabelled))
         except UserError as error:
             hint = f"; for the folder of that name write ./{place}" if place.is_dir() else ""
             raise UserError(f"{error}{hint}") from error
-    elif (place / MANIFEST_NAME).is_file() and not _options(given, None):
-        return Chosen(str(place), read_manifest(place / MANIFEST_NAME), place, [])
-    elif place.exists():
-        inside = sorted(path.parent.name for path in place.glob(f"*/{MANIFEST_NAME}"))
-        if inside and not (place / MANIFEST_NAME).is_file():
-            raise UserError(f"{place} holds several corpora; name one of them: {', '.join(inside)}")
-        fetched = corpora.fetch_to_cache("folder", request(given, "folder", path=place, unlabelled=unlabelled))
-    else:
-        raise UserError(f"{given.corpus}: neither a folder nor a corpus; there are {', '.join(corpora.CORPORA)}")
-    return Chosen(given.corpus, fetched.clips, fetched.root, fetched.rejected)
+    if not place.exists():
+        raise UserError(f"{name}: neither a folder nor a corpus; there are {', '.join(corpora.CORPORA)}")
+    if (place / MANIFEST_NAME).is_file() and not _given(given):
+        clips = read_manifest(place / MANIFEST_NAME)
+        return corpora.Fetched(clips, len(clips), [], place)
+    inside = sorted(path.parent.name for path in place.glob(f"*/{MANIFEST_NAME}"))
+    if inside and not (place / MANIFEST_NAME).is_file():
+        raise UserError(f"{place} holds several corpora; name one of them: {', '.join(inside)}")
+    return corpora.fetch_to_cache("folder", request(given, "folder", path=place, unlabelled=unlabelled))
 
 
 def columns_given(given: argparse.Namespace) -> dict[str, str]:
@@ -143,18 +124,10 @@ def columns_given(given: argparse.Namespace) -> dict[str, str]:
     return dict(column.split("=", 1) for column in given.columns or ())
 
 
-def _options(given: argparse.Namespace, path: Path | None) -> dict[str, Any]:
-    """The options that were given."""
-    found = {name: getattr(given, name) for name in OPTIONS if getattr(given, name, None) is not None}
-    if "subset" in found:
-        found["config"] = found.pop("subset")
-    if given.columns:
-        found["columns"] = columns_given(given)
-    if path is not None:
-        if "path" in found:
-            raise UserError("--path goes with the name of a corpus; here the folder is named already")
-        found["path"] = path
-    return found
+def _given(given: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given, as `corpora.make_request` calls them."""
+    found = {name: getattr(given, name, None) for name in OPTIONS} | {"columns": columns_given(given)}
+    return {"config" if name == "subset" else name: value for name, value in found.items() if value not in (None, {})}
 
 
 def dataset_of(
@@ -168,19 +141,17 @@ def dataset_of(
         quiet: rejected clips are not printed: they come with those of the run.
     """
     from soundraft import corpora, distributed
-    from soundraft.corpora import CorpusDataset
-    from soundraft.corpora.base import Fetched
 
     takes = corpora.CORPORA[given.corpus].info.takes if given.corpus in corpora.CORPORA else ()
     part = argparse.Namespace(**vars(given))
     part.seed = seed
     part.language = given.language if "language" in takes else None  # else it is for the model alone
-    which = chosen(part, unlabelled=unlabelled)
-    if not which.clips:
-        raise UserError(f"{which.title}: no clips")
+    fetched = chosen(part, unlabelled=unlabelled)
+    if not fetched.clips:
+        raise UserError(f"{given.corpus}: no clips")
     if distributed.is_main() and not quiet:
-        print_each("rejected", which.rejected)
-    return CorpusDataset(which.title, Fetched(which.clips, len(which.clips), which.rejected, which.root))
+        print_each("rejected", fetched.rejected)
+    return corpora.CorpusDataset(given.corpus, fetched)
 
 
 def language_of(given: argparse.Namespace) -> str:

@@ -269,15 +269,15 @@ def calibration(scores: Scores) -> Any:
     for label, style in gaps.items():
         axes.bar(0, 0, label=label, **style)
     axes.plot((0, 1), (0, 1), ":", color="#888888", linewidth=1.2, label="as sure as right")
-    for each in metric.reliability_bins(scores.confidence, scores.correct):
-        if each.accuracy is None or each.confidence is None:
-            continue
-        width, middle = 0.92 * (each.high - each.low), (each.low + each.high) / 2
-        lower, gap = min(each.accuracy, each.confidence), each.confidence - each.accuracy
-        axes.bar(middle, lower, width, color=MAIN, alpha=0.8)
-        axes.bar(middle, abs(gap), width, bottom=lower, **gaps["too sure" if gap > 0 else "not sure enough"])
-        axes.hlines(each.accuracy, middle - width / 2, middle + width / 2, color="#053d2b", linewidth=2.2)
-        counts.bar(middle, each.clips, width, color=FAINT)
+    bins = metric.reliability_bins(scores.confidence, scores.correct)
+    for place in np.flatnonzero(bins[:, 0]):
+        clips, sure, right = bins[place]
+        width, middle = 0.92 / len(bins), (place + 0.5) / len(bins)
+        axes.bar(middle, min(sure, right), width, color=MAIN, alpha=0.8)
+        kind = "too sure" if sure > right else "not sure enough"
+        axes.bar(middle, abs(sure - right), width, bottom=min(sure, right), **gaps[kind])
+        axes.hlines(right, middle - width / 2, middle + width / 2, color="#053d2b", linewidth=2.2)
+        counts.bar(middle, clips, width, color=FAINT)
     means = f"mean confidence {scores.confidence.mean():.1%}, accuracy {scores.correct.mean():.1%}"
     dress(axes, "Calibration", "", "accuracy", note=f"ECE {scores.label_scores.ece:.3f}; {means}")
     dress(counts, "", "confidence", "clips")

@@ -128,28 +128,22 @@ def _scores(path: Path, found: Any) -> Scores:
     names = found.column_names
     target = _target(path, names)
     metrics = [metric for metric in METRICS.values() if metric.columns and set(metric.columns) <= set(names)]
-    each = [name for name in names if target and name.startswith(target + _EACH)]
-    texts = {name: found[name].to_pylist() for name in names if name not in each}
-    own = {
-        *_CLIP,
-        target + _PREDICTION,
-        target + _PROBABILITY,
-        *(name for metric in metrics for name in metric.columns),
-    }
+    labels = [name for name in names if target and name.startswith(target + _EACH)]
+    texts = {name: found[name].to_pylist() for name in names if name not in labels}
+    own = [*_CLIP, target + _PREDICTION, target + _PROBABILITY, *(name for each in metrics for name in each.columns)]
     references = texts.get("reference")
     unknown = sum(reference is None for reference in references or [])
     if unknown:
         raise UserError(f"{path}: {unknown} of {len(found)} clips have no {target or 'reference'}")
-    about: dict[str, Any] = {"references": references, "paths": texts.get("path"), "groups": {}}
-    for name in texts.keys() - own:
-        about["groups"][name] = [None if value is None else str(value) for value in texts[name]]
+    groups = {name: values for name, values in texts.items() if name not in own}
+    groups = {name: [None if value is None else str(value) for value in values] for name, values in groups.items()}
+    about: dict[str, Any] = {"references": references, "paths": texts.get("path"), "groups": groups}
     if not target:
         counts = {metric.counts: _numbers(path, found, metric.columns, -np.inf, np.inf) for metric in metrics}
         return Scores(texts["id"], texts["prediction"], counts=counts, **about)
-    probabilities = _numbers(path, found, each, 0, 1 + 1e-6).astype(np.float64)
-    labels = [name.removeprefix(target + _EACH) for name in each]
-    predictions = texts[target + _PREDICTION]
-    return score_labels(texts["id"], probabilities, labels, target=target, predictions=predictions, **about)
+    probabilities = _numbers(path, found, labels, 0, 1 + 1e-6).astype(np.float64)
+    about |= {"target": target, "predictions": texts[target + _PREDICTION]}
+    return score_labels(texts["id"], probabilities, [name.removeprefix(target + _EACH) for name in labels], **about)
 
 
 def _numbers(path: Path, found: Any, names: Sequence[str], low: float, high: float) -> np.ndarray:
@@ -163,7 +157,11 @@ def _numbers(path: Path, found: Any, names: Sequence[str], low: float, high: flo
 def _target(path: Path, names: Sequence[str]) -> str:
     """What a classifier predicts: the X that has X_predictions and X_probability; of another task empty."""
     targets = [name.removesuffix(_PREDICTION) for name in names if name.endswith(_PREDICTION)]
-    targets = [target for target in targets if target + _PROBABILITY in names] or [""] * ("prediction" in names)
+    targets = [
+        target
+        for target in targets
+        if target + _PROBABILITY in names and any(name.startswith(target + _EACH) for name in names)
+    ] or [""] * ("prediction" in names)
     if len(targets) != 1 or "id" not in names:
         raise UserError(
             f"{path} is no table of predictions: it needs the columns id and prediction, or of one target id, "

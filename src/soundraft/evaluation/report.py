@@ -11,7 +11,7 @@ import numpy as np
 from soundraft import files
 from soundraft.evaluation.predictions import write_results
 from soundraft.evaluation.results import MAJORITY, TRAINED, Column, Result, curves, last_trained, shown, summary
-from soundraft.evaluation.scores import Scores
+from soundraft.evaluation.scores import METRICS, Scores
 from soundraft.metrics.labels import LabelScores, confusion_counts, row_entropy
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.text import confusions
@@ -27,6 +27,8 @@ FURTHER_LABEL_COLUMNS = (
     Column("log_loss", "log loss", lambda scores: scores.label_scores.log_loss, "{:.3f}"),
 )
 _GROUPS_SHOWN = 40
+_WORST_HEADS = {"id": "clip", "reference": "reference", "prediction": "prediction", "confidence": "its probability",
+                "reference_probability": "that of the reference"}  # fmt: skip
 
 
 def write(
@@ -96,14 +98,14 @@ def text(
         table(results, columns, bootstrap),
         _bullets(sentences),
         *(_label_sections(results, bootstrap, top) if scores.labels else []),
-        *(part for name in scores.groups for part in group_section(scores, name, top=top)),
+        *(part for name in scores.groups for part in _group_section(scores, name, top)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _label_sections(results: Sequence[Result], bootstrap: Bootstrap, top: int) -> list[str]:
     last = last_trained(results)
-    hits = last.scores.label_scores.hits
+    hits, wrong = last.scores.label_scores.hits, worst(last.scores, top=top)
     further = [*FURTHER_LABEL_COLUMNS, *(Column(f"hits_{k}", f"hits@{k}", partial(_hits, k=k)) for k in hits)]
     return [
         "## Further measures",
@@ -111,7 +113,7 @@ def _label_sections(results: Sequence[Result], bootstrap: Bootstrap, top: int) -
         f"## Classes, by {last.in_words}",
         _classes_table(last.scores),
         f"## Worst clips of {last.in_words}",
-        _worst_table(last.scores, top),
+        _rows_table(wrong, _WORST_HEADS) if wrong else "None: every clip is predicted rightly.",
     ]
 
 
@@ -141,13 +143,8 @@ def track(tracker: Tracker, results: Sequence[Result], columns: Sequence[Column]
 def table(results: Sequence[Result], columns: Sequence[Column], bootstrap: Bootstrap) -> str:
     """In markdown: start and every cycle, then each control after its last cycle, and the baselines."""
     columns = [column for column in columns if column.scores(results[0]) is not None]
-    return markdown(
-        ("model", "cycle", *(column.title for column in columns)),
-        [
-            (result.label, result.cycle, *(column.cell(result, bootstrap) for column in columns))
-            for result in shown(results)
-        ],
-    )
+    rows = [(each.label, each.cycle, *(column.cell(each, bootstrap) for column in columns)) for each in shown(results)]
+    return markdown(("model", "cycle", *(column.title for column in columns)), rows)
 
 
 def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
@@ -161,21 +158,15 @@ def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
         name, rank = ("errors", metric.clip_error(counts)) if metric.clip_error else (metric.key, -metric.value(counts))
         own, wanted = {name: abs(rank)}, list(range(len(scores)))
     places = sorted(wanted, key=lambda clip: (-rank[clip], scores.ids[clip]))[:top]
-    return [
-        {
-            "id": scores.ids[clip],
-            **({} if scores.paths is None else {"path": scores.paths[clip]}),
-            "reference": scores.known[clip],
-            "prediction": scores.predictions[clip],
-            **{name: values[clip].item() for name, values in own.items()},
-        }
-        for clip in places
-    ]
+    columns = {"id": scores.ids} | ({} if scores.paths is None else {"path": scores.paths})
+    columns |= {"reference": scores.known, "prediction": scores.predictions}
+    columns |= {name: values.tolist() for name, values in own.items()}
+    return [{name: values[clip] for name, values in columns.items()} for clip in places]
 
 
 def text_confusions(scores: Scores, *, top: int) -> list[dict[str, Any]]:
     found = confusions(scores.known, scores.predictions, top=top)
-    return [dict(zip(("reference", "prediction", "times"), each, strict=True)) for each in found]
+    return [{"reference": left, "prediction": right, "times": times} for left, right, times in found]
 
 
 def label_confusions(scores: Scores) -> list[dict[str, Any]]:
@@ -271,23 +262,16 @@ def _notes(found: LabelScores) -> list[str]:
 
 def _classes_table(scores: Scores) -> str:
     counts = _confusion_counts(scores)
-    entropies = row_entropy(counts)
+    entropies = row_entropy(counts).tolist()
     np.fill_diagonal(counts, 0)
+    rows = []
+    for score, bits, wrong in zip(scores.label_scores.classes, entropies, counts, strict=True):
+        shares = (_number(value, "{:.1%}") for value in (score.precision, score.recall, score.f1))
+        numbers = (_number(score.mcc), _number(score.roc_auc), _number(bits if score.support else None, "{:.2f}"))
+        taken = f"{scores.labels[wrong.argmax()]} ({wrong.max()})" if wrong.any() else "–"
+        rows.append((score.label, str(score.support), *shares, *numbers, taken))
     head = ("label", "clips", "precision", "recall", "F1", "MCC", "AUC", "entropy (bits)", "most often taken for")
-    return markdown(
-        head,
-        [
-            (
-                score.label,
-                str(score.support),
-                *(_number(value, "{:.1%}") for value in (score.precision, score.recall, score.f1)),
-                *(_number(value, "{:.3f}") for value in (score.mcc, score.roc_auc)),
-                _number(bits if score.support else None, "{:.2f}"),
-                f"{scores.labels[wrong.argmax()]} ({wrong.max()})" if wrong.any() else "–",
-            )
-            for score, bits, wrong in zip(scores.label_scores.classes, entropies.tolist(), counts, strict=True)
-        ],
-    )
+    return markdown(head, rows)
 
 
 def group_rows(scores: Scores, group: str) -> list[dict[str, Any]]:
@@ -300,51 +284,36 @@ def group_rows(scores: Scores, group: str) -> list[dict[str, Any]]:
     return rows
 
 
-def group_section(scores: Scores, name: str, *, top: int) -> list[str]:
+def _group_section(scores: Scores, name: str, top: int) -> list[str]:
     """Heading and table; nothing where all clips are one group, and of very many groups the worst."""
-    rows = group_rows(scores, name)
-    first = scores.metrics[0]
+    rows, first = group_rows(scores, name), scores.metrics[0]
     if len(rows) < 2:
         return []
     heading = f"## By {name}"
     if len(rows) > max(top, _GROUPS_SHOWN):
-        heading = f"## By {name}: the {top} with the worst {first.title} of {len(rows)}"
+        heading += f": the {top} with the worst {first.title} of {len(rows)}"
         sign = 1 if first.higher_is_better else -1
         rows = sorted(rows, key=lambda row: (sign * row[first.key], row["value"]))[:top]
-    counts = ["clips", "labels"] if scores.labels else ["clips"]
-    cells = [
-        (
-            row["value"],
-            *(str(row[count]) for count in counts),
-            *(metric.show(row[metric.key]) for metric in scores.metrics),
-        )
-        for row in rows
-    ]
-    return [heading, markdown((name, *counts, *(metric.title for metric in scores.metrics)), cells)]
+    heads = {"value": name, "clips": "clips"} | ({"labels": "labels"} if scores.labels else {})
+    return [heading, _rows_table(rows, heads | {metric.key: metric.title for metric in scores.metrics})]
 
 
-def _worst_table(scores: Scores, top: int) -> str:
-    found = worst(scores, top=top)
-    if not found:
-        return "None: every clip is predicted rightly."
-    lines = [
-        (
-            row["id"],
-            row["reference"],
-            row["prediction"],
-            f"{row['confidence']:.3f}",
-            f"{row['reference_probability']:.3f}",
+def _rows_table(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> str:
+    """The values of these keys in markdown."""
+
+    def cell(key: str, value: Any) -> str:
+        return (
+            METRICS[key].show(value) if key in METRICS else _number(value) if isinstance(value, float) else str(value)
         )
-        for row in found
-    ]
-    return markdown(("clip", "reference", "prediction", "its probability", "that of the reference"), lines)
+
+    return markdown(list(heads.values()), [[cell(key, row[key]) for key in heads] for row in rows])
 
 
 def _confusion_counts(scores: Scores) -> np.ndarray:
     return confusion_counts(references=scores.known, predictions=scores.predictions, labels=scores.labels)
 
 
-def _number(value: float | None, form: str) -> str:
+def _number(value: float | None, form: str = "{:.3f}") -> str:
     return "–" if value is None else form.format(value)
 
 

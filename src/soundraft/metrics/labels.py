@@ -6,15 +6,16 @@ its recall and F1 are 0, and its precision counts as 0 in the means, as in sciki
 says that it has none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 HITS_AT = (3, 5)
-_LEAST_PROBABILITY = 1e-15  # as scikit-learn did for float64: a right label with probability 0 costs 34.5, not infinity
+BINS = 15
+_LEAST_PROBABILITY = 1e-15  # a right label with probability 0 costs 34.5, not infinity
+_COLDEST, _HOTTEST = 0.01, 100.0
 
 
 @dataclass(frozen=True)
@@ -92,31 +93,33 @@ def measure(
     Raises:
         ValueError: when there are no clips, the inputs do not belong together, or some label is not in `labels`.
     """
-    right = codes(references, labels)
-    told = codes(predictions, labels)
-    if probabilities.shape != (len(right), len(labels)) or len(told) != len(right):
-        shape = f"{len(right)} references, {len(told)} predictions, probabilities {list(probabilities.shape)}"
+    from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
+
+    right, predicted = codes(references, labels), codes(predictions, labels)
+    if probabilities.shape != (len(right), len(labels)) or len(predicted) != len(right):
+        shape = f"{len(right)} references, {len(predicted)} predictions, probabilities {list(probabilities.shape)}"
         raise ValueError(f"{shape} and {len(labels)} labels do not belong together")
     if not len(right):
         raise ValueError("no clips: nothing to measure")
+    correct = right == predicted
+    share = float(correct.mean())
     areas = roc_areas(right, probabilities)
-    classes = _classes(right, told, areas, labels)
-    correct = right == told
-    scored = [name for name, area in zip(labels, areas, strict=True) if area is not None]
-    single = len(set(right.tolist())) == 1
+    known = [area for area in areas if area is not None]
+    classes = _classes(right, predicted, areas, labels)
+    single = (right == right[0]).all()
     reason = f"all references are {references[0]!r}"
     return LabelScores(
         clips=len(right),
-        accuracy=float(correct.mean()),
-        macro=_average(right, told, "macro"),
-        micro=_average(right, told, "micro"),
-        weighted=_average(right, told, "weighted"),
+        accuracy=share,
+        macro=_average(right, predicted, "macro"),
+        micro=Average(share, share, share),
+        weighted=_average(right, predicted, "weighted"),
         hits={k: hits_at_k(right, probabilities, k) for k in HITS_AT if k < len(labels)},
-        roc_auc=float(np.mean([area for area in areas if area is not None])) if scored else None,
-        kappa=None if single else _kappa(right, told),
-        mcc=None if single else _mcc(right, told),
+        roc_auc=float(np.mean(known)) if known else None,
+        kappa=None if single else float(cohen_kappa_score(right, predicted)),
+        mcc=None if single else float(matthews_corrcoef(right, predicted)),
         ece=expected_calibration_error(probabilities.max(1), correct),
-        log_loss=log_loss(right, probabilities),
+        log_loss=float(log_losses(right, probabilities).mean()),
         classes=classes,
         absent=[score.label for score in classes if not score.support],
         missing=dict.fromkeys(("roc_auc", "kappa", "mcc"), reason) if single else {},
@@ -129,8 +132,8 @@ def codes(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     Raises:
         ValueError: when a name is none of them.
     """
-    places: Mapping[str, int] = {label: place for place, label in enumerate(labels)}
-    unknown = sorted({name for name in names if name not in places})
+    places = {label: place for place, label in enumerate(labels)}
+    unknown = sorted(set(names) - places.keys())
     if unknown:
         raise ValueError(f"{', '.join(map(repr, unknown))} is none of the labels {', '.join(map(repr, labels))}")
     return np.array([places[name] for name in names], dtype=np.int64)
@@ -176,14 +179,14 @@ def confusion_counts(*, references: Sequence[str], predictions: Sequence[str], l
     """Clips by reference (row) and prediction (column), int64 [C, C]."""
     from sklearn.metrics import confusion_matrix
 
-    right, told = codes(references, labels), codes(predictions, labels)
-    return np.asarray(confusion_matrix(right, told, labels=range(len(labels))), dtype=np.int64)
+    pairs = codes(references, labels), codes(predictions, labels)
+    return np.asarray(confusion_matrix(*pairs, labels=range(len(labels))), dtype=np.int64)
 
 
 def row_entropy(counts: np.ndarray) -> np.ndarray:
-    """How scattered the answers to each label are, in bits, [C].
+    """How scattered the predictions of each label are, in bits, [C]; NaN for a label that no reference has.
 
-    0: always the same answer, right or wrong; log2(C): anything. NaN for a label that no reference has.
+    0: always the same prediction, right or wrong; log2(C): anything.
 
     Args:
         counts: [C, C], as `confusion_counts` gives them.
@@ -195,19 +198,9 @@ def row_entropy(counts: np.ndarray) -> np.ndarray:
 
 
 def hits_at_k(right: np.ndarray, probabilities: np.ndarray, k: int) -> float:
-    """Share of clips whose label is among the k most likely; of equally likely ones the earlier columns come first.
-
-    Args:
-        right: codes [N].
-        probabilities: [N, C].
-    """
+    """Share of clips (codes [N]) whose label is among the k most likely; of equally likely ones earlier columns win."""
     most = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return float((most == right[:, None]).any(1).mean())
-
-
-def log_loss(right: np.ndarray, probabilities: np.ndarray) -> float:
-    """The mean of `log_losses`."""
-    return float(log_losses(right, probabilities).mean())
 
 
 def log_losses(right: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -220,84 +213,50 @@ def roc_areas(right: np.ndarray, probabilities: np.ndarray) -> list[float | None
     """Area under the ROC curve of each label against the rest; `None` where references have it never or always."""
     from sklearn.metrics import roc_auc_score
 
-    support = np.bincount(right, minlength=probabilities.shape[1])
     return [
-        float(roc_auc_score(right == place, probabilities[:, place])) if 0 < times < len(right) else None
-        for place, times in enumerate(support)
+        float(roc_auc_score(right == place, column)) if 0 < (right == place).sum() < len(right) else None
+        for place, column in enumerate(probabilities.T)
     ]
 
 
 def _classes(
-    right: np.ndarray, told: np.ndarray, areas: Sequence[float | None], labels: Sequence[str]
+    right: np.ndarray, predicted: np.ndarray, areas: Sequence[float | None], labels: Sequence[str]
 ) -> list[ClassScore]:
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import matthews_corrcoef, precision_recall_fscore_support
 
     every = range(len(labels))
-    found = precision_recall_fscore_support(right, told, labels=every, average=None, zero_division=0)
-    predicted = np.bincount(told, minlength=len(labels))
+    found = precision_recall_fscore_support(right, predicted, labels=every, average=None, zero_division=0)
+    times = np.bincount(predicted, minlength=len(labels))
     return [
         ClassScore(
-            label,
+            labels[place],
             support=int(support),
-            predicted=int(times),
-            precision=float(precision) if times else None,
+            predicted=int(times[place]),
+            precision=float(precision) if times[place] else None,
             recall=float(recall) if support else None,
             f1=float(f1) if support else None,
-            mcc=None if area is None else _mcc(right == place, told == place),
-            roc_auc=area,
+            mcc=None if areas[place] is None else float(matthews_corrcoef(right == place, predicted == place)),
+            roc_auc=areas[place],
         )
-        for place, label, precision, recall, f1, support, times, area in zip(
-            every, labels, *found, predicted, areas, strict=True
-        )
+        for place, precision, recall, f1, support in zip(every, *found, strict=True)
     ]
 
 
-def _average(right: np.ndarray, told: np.ndarray, kind: str) -> Average:
-    """Over the labels that references have; micro over all decisions, the predictions of other labels included."""
+def _average(right: np.ndarray, predicted: np.ndarray, kind: str) -> Average:
+    """Over the labels that references have."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    over = None if kind == "micro" else np.unique(right)
-    found: tuple[Any, ...] = precision_recall_fscore_support(right, told, labels=over, average=kind, zero_division=0)
-    return Average(*(float(value) for value in found[:3]))
+    over = np.unique(right)
+    found: tuple[Any, ...] = precision_recall_fscore_support(
+        right, predicted, labels=over, average=kind, zero_division=0
+    )
+    return Average(*map(float, found[:3]))
 
 
-def _mcc(right: np.ndarray, told: np.ndarray) -> float:
-    from sklearn.metrics import matthews_corrcoef
+def reliability_bins(confidence: np.ndarray, correct: np.ndarray, *, bins: int = BINS) -> np.ndarray:
+    """Clips, their mean confidence and the share of right ones, in bins of equal width, [bins, 3]; NaN without clips.
 
-    return float(matthews_corrcoef(right, told))
-
-
-def _kappa(right: np.ndarray, told: np.ndarray) -> float:
-    from sklearn.metrics import cohen_kappa_score
-
-    return float(cohen_kappa_score(right, told))
-
-
-# Whether a model is right as often as its probabilities say, and the one number that mends most of it.
-
-
-BINS = 15
-_COLDEST, _HOTTEST = 0.01, 100.0
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Clips whose confidence lies above `low` and not above `high`; the first bin has those of 0 too.
-
-    Attributes:
-        confidence: their mean confidence; `None` without clips.
-        accuracy: share of them that are right; `None` without clips.
-    """
-
-    low: float
-    high: float
-    clips: int
-    confidence: float | None
-    accuracy: float | None
-
-
-def reliability_bins(confidence: np.ndarray, correct: np.ndarray, *, bins: int = BINS) -> list[Bin]:
-    """Confidence against accuracy, in bins of equal width.
+    A bin has the clips above its lower end and not above its upper one; the first has those of 0 too.
 
     Args:
         confidence: [N], the probability of the predicted label.
@@ -310,14 +269,11 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray, *, bins: int =
         raise ValueError("no clips: nothing to measure")
     if not ((confidence >= 0) & (confidence <= 1 + 1e-6)).all():
         raise ValueError(f"a confidence lies outside 0–1: {confidence.min()} to {confidence.max()}")
-    edges = np.linspace(0, 1, bins + 1)
-    places = np.searchsorted(edges[1:-1], confidence, side="left")
-    found = []
-    for place, (low, high) in enumerate(pairwise(edges)):
-        inside = places == place
-        clips = int(inside.sum())
-        means = (float(confidence[inside].mean()), float(correct[inside].mean())) if clips else (None, None)
-        found.append(Bin(float(low), float(high), clips, *means))
+    places = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
+    found = np.full((bins, 3), np.nan)
+    found[:, 0] = np.bincount(places, minlength=bins)
+    for place in set(places.tolist()):
+        found[place, 1:] = confidence[places == place].mean(), correct[places == place].mean()
     return found
 
 
@@ -326,21 +282,16 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, *, b
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
     """
-    found = reliability_bins(confidence, correct, bins=bins)
-    gaps = [
-        each.clips * abs(each.accuracy - each.confidence)
-        for each in found
-        if each.accuracy is not None and each.confidence is not None
-    ]
-    return sum(gaps) / len(confidence)
+    found = reliability_bins(confidence, correct, bins=bins).tolist()
+    return sum(clips * abs(right - sure) for clips, sure, right in found if clips) / len(confidence)
 
 
 def fit_temperature(log_probs: np.ndarray, right: np.ndarray) -> float:
     """The T for which softmax(log_probs / T) fits the right labels best; above 1 the model was too sure.
 
-    Guo et al. (2017), section 4.2, on clips that training has not seen. The loss is convex in 1/T, so there is one
-    minimum. Where the model is right on all these clips, T would fall to 0 and every probability become 1; so each
-    right label counts 1 − 1/(N + 2), and the rest is spread over the others (Platt 1999, section 2.2).
+    Guo et al. (2017), section 4.2, on clips not seen in training. The loss is convex in 1/T, with one minimum. Where
+    the model is always right, T would fall to 0 and every probability become 1; so each right label counts
+    1 − 1/(N + 2), and the rest is spread over the others (Platt 1999, section 2.2).
 
     Args:
         log_probs: [N, C], logits or log-probabilities.

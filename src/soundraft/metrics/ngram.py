@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Mark(Enum):
-    """What stands in no text: the beginning and the end of a sentence, and any token not seen in training."""
+    """What no text contains: the beginning and the end of a sentence, and any token not seen in training."""
 
     START = "start"
     END = "end"
@@ -24,11 +24,11 @@ class NGram:
     the number of different tokens seen after h; below the single tokens lies the uniform distribution over all
     outcomes. Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1998, section 2.6.
 
-    It is kept as in ARPA files: the probability of each n-gram that was seen, and for each context the factor
+    Stored as in ARPA files: the probability of each n-gram of the training texts, and for each context the factor
     T(h) / (c(h) + T(h)) on the shorter context's probability for all others.
 
     Attributes:
-        vocabulary: the tokens that training saw.
+        vocabulary: the tokens of the training texts.
         outcomes: how many things can come next: these, the end, and the unknown token.
     """
 

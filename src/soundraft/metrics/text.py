@@ -12,7 +12,6 @@ import numpy as np
 from rapidfuzz import distance, process
 
 Normalizer = Callable[[str], str]
-_REMEMBERED_TEXTS = 1 << 16  # Whisper's rules take 0.1 ms a text, and samples of a clip come back in every cycle
 
 
 class _Kept(dict[int, str]):
@@ -37,23 +36,17 @@ def single_spaces(text: str) -> str:
     return " ".join(text.split())
 
 
-@functools.lru_cache(_REMEMBERED_TEXTS)
-def whisper_english(text: str) -> str:
-    """Whisper's rules for English: numbers as digits, American spelling, contractions written out.
+@functools.lru_cache(1 << 16)  # 0.1 ms a text, and samples of a clip come back in every cycle
+def _whisper(kind: str, text: str) -> str:
+    """Whisper's rules, as published, so that rates can be compared.
+
+    For English: numbers as digits, American spelling, contractions written out. For all other languages: lower case,
+    no punctuation, nothing in brackets; they also take the vowel signs from scripts that write them as combining
+    marks, such as Devanagari, where `basic` keeps them.
 
     Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", appendix C.
     """
-    return single_spaces(_whisper_rules("english")(text))
-
-
-@functools.lru_cache(_REMEMBERED_TEXTS)
-def whisper_multilingual(text: str) -> str:
-    """Whisper's rules for all other languages: lower case, no punctuation, nothing in brackets.
-
-    As published, so that rates can be compared: they also take the vowel signs from scripts that write them as
-    combining marks, such as Devanagari, where `basic` keeps them.
-    """
-    return single_spaces(_whisper_rules("multilingual")(text))
+    return single_spaces(_whisper_rules(kind)(text))
 
 
 @functools.cache
@@ -70,8 +63,8 @@ def _whisper_rules(kind: str) -> Normalizer:
 NORMALIZERS: dict[str, Normalizer] = {
     "none": single_spaces,
     "basic": basic,
-    "whisper-english": whisper_english,
-    "whisper-multilingual": whisper_multilingual,
+    "whisper-english": functools.partial(_whisper, "english"),
+    "whisper-multilingual": functools.partial(_whisper, "multilingual"),
 }
 
 
@@ -144,9 +137,8 @@ def confusions(references: Sequence[str], hypotheses: Sequence[str], *, top: int
 
 
 class VocabularySnapper:
-    """Replaces each word by the nearest word of a vocabulary: a free post-process that any gain must stand on top of.
-
-    Nearest by Levenshtein distance; ties go to the alphabetically first word. Without a vocabulary words stay.
+    """Replaces each word by the nearest of a vocabulary, by Levenshtein distance; of equally near ones the first by
+    alphabet. Free post-processing: a gain must exceed what it gives. Without a vocabulary words stay.
     """
 
     def __init__(self, vocabulary: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from soundraft.tasks import measure, steps
 from soundraft.tasks.base import Data, Task, task_of
 from soundraft.tasks.declaration import Declared, read_declaration
 from soundraft.tasks.run import Tell, free_folder
-from soundraft.tracking import NoTracker
+from soundraft.tracking import Tracker
 
 HELD_OUT = "held_out"
 _BY = {"official": "the column fold", "speaker": "speaker", "k": "drawing"}
@@ -163,7 +163,7 @@ def _train(task: Task, name: str, parts: Mapping[Split, Clips], place: Path, tel
     folder = place / "models" / name.replace("/", "_")
     try:
         with distributed.building(folder) as out:
-            steps.start(task, data, out, NoTracker())
+            steps.start(task, data, out, Tracker())
         results = measure.measure(task, data, [(Which(START, START, 0), folder)], "test")
     except UserError as error:
         raise UserError(f"fold {name}: {error}") from error

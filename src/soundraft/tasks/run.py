@@ -42,7 +42,7 @@ from soundraft.splits import SplitRule
 from soundraft.tasks import measure, steps
 from soundraft.tasks.base import Data, Task, task_class, task_of
 from soundraft.tasks.declaration import Declared, read_declaration
-from soundraft.tracking import NoTracker
+from soundraft.tracking import Tracker
 
 if TYPE_CHECKING:
     import pandas
@@ -90,7 +90,7 @@ class Run:
         distributed.wait_for_everyone()
         for note in self.notes:
             self.say(f"note: {note}")
-        self._make(0, partial(steps.start, self.task, self.data, tracker=NoTracker()))
+        self._make(0, partial(steps.start, self.task, self.data, tracker=Tracker()))
         for number in range(1, self.task.train.cycles + 1):
             self._make(number, partial(self._cycle, number))
         return self.measure()
@@ -157,7 +157,7 @@ class Run:
         results: list[Result] = []
         if split is not None:
             results, _ = measure.evaluate(
-                self.task, self.data, models, self.folder, NoTracker(), split=split, division=self.division,
+                self.task, self.data, models, self.folder, Tracker(), split=split, division=self.division,
                 notes=self.notes,
             )  # fmt: skip
         elif distributed.is_main():
