@@ -1,4 +1,4 @@
-# The verbs of soundraft; `make help` lists them. All of them make the environment first.
+# The targets of soundraft; `make help` lists them. Those that need the environment create it first.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -9,31 +9,31 @@ export PYTHONDONTWRITEBYTECODE := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup repro exp classification words digits speakers test test-slow lint ui bench clean
 
-help: ## list the verbs
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/' | expand -t 24
 
-setup: $(STAMP) ## make .venv from requirements.lock (again when the lock changes)
+setup: $(STAMP) ## create .venv from requirements.lock (again when the lock changes)
 
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "soundraft needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "soundraft needs Python 3.11 or newer; choose one: make PYTHON=python3.12"; exit 1; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	@echo "installing $$(grep -c == requirements.lock) pinned packages; the first time this takes minutes"
+	@echo "installing $$(grep -c == requirements.lock) pinned packages; the first time this takes several minutes"
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-repro: setup ## rebuild what changed; ends with the table of results
+repro: setup ## rebuild what has changed; ends with the table of results
 	dvc repro
 	@echo && echo "the table is in reports/evaluate/report.md; next: make ui (curves), make exp S='train.cycles=6' (change a number)"
 
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 	dvc exp run $(foreach change,$(S),-S $(change))
 
-classification: setup ## classifiers of spoken words, made offline, and of recorded digits and their speakers (FSDD=FOLDER)
+classification: setup ## train classifiers of synthetic words, and of recorded digits and speakers (FSDD=FOLDER)
 	@$(MAKE) --no-print-directory -j 2 words $(if $(FSDD),digits speakers)
 
-# the recordings of the Free Spoken Digit Dataset, where they lie beside this folder
+# the recordings of the Free Spoken Digit Dataset, if they are beside this folder
 FSDD ?= $(firstword $(wildcard ../shared/data/fsdd/recordings ../fsdd/recordings ../free-spoken-digit-dataset/recordings))
 CLASSIFY = rm -rf $(1) && OMP_NUM_THREADS=1 soundraft train --config configs/classify.yaml --output $(1)
 
@@ -47,7 +47,7 @@ speakers:
 test: setup ## all fast tests, 5 to 6 minutes on two cores, no network
 	OMP_NUM_THREADS=1 pytest -m "not slow" -n auto --dist loadfile
 
-test-slow: setup ## the slow tests: whole pipelines, killed and resumed
+test-slow: setup ## slow tests: whole pipelines, killed and resumed
 	pytest -m slow
 
 lint: setup ## ruff and mypy
@@ -59,8 +59,8 @@ ui: setup ## MLflow on http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --host 127.0.0.1 --port $${PORT:-5000} \
 		--backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
 
-bench: setup ## speed against the baselines in benchmarks/
+bench: setup ## measure speed against the baselines in benchmarks/
 	for script in benchmarks/bench_*.py; do PYTHONPATH=. python $$script || exit 1; done
 
-clean: ## remove the environment and scratch files; data, models and DVC's cache stay
+clean: ## remove the environment and scratch files; data, models and DVC's cache are kept
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis data/.*.tmp models/.*.tmp models/*/.*.tmp reports/.*.tmp
