@@ -13,7 +13,7 @@ import pytest
 from soundraft import cli
 from soundraft.dataset.build import Form, build_dataset
 from soundraft.dataset.rows import Sources
-from soundraft.evaluation import plots
+from soundraft.evaluation import data_plots
 from tests.dataset.workshop import Corpus, cond_of, corpus
 
 LINES = """\
@@ -99,9 +99,9 @@ def test_a_picture(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_picture_shows_each_code_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
-    monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.update(figure=figure))
+    monkeypatch.setattr(data_plots, "save_figure", lambda figure, path: drawn.update(figure=figure))
     codes = np.arange(12).reshape(6, 2)
-    plots.plot_clip(tmp_path / "x.png", codes, np.ones((6, 1)), ["$odd_name"], audio=None, title="a$b")
+    data_plots.plot_clip(tmp_path / "x.png", codes, np.ones((6, 1)), ["$odd_name"], audio=None, title="a$b")
     image = drawn["figure"].axes[0].images[0]
     np.testing.assert_array_equal(image.get_array(), codes.T)
     assert image.get_extent() == [0, 6 / 75, 1.5, -0.5]

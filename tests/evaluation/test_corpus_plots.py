@@ -11,7 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from soundraft.corpora.checks import Statistics
-from soundraft.evaluation import plots
+from soundraft.evaluation import data_plots
 
 Found = dict[str, Statistics]
 
@@ -39,7 +39,7 @@ def corpus(**about: Any) -> Found:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    monkeypatch.setattr(plots, "save_figure", lambda figure, path: kept.update(figure=figure))
+    monkeypatch.setattr(data_plots, "save_figure", lambda figure, path: kept.update(figure=figure))
     return kept
 
 
@@ -49,7 +49,7 @@ def panels(figure: Any) -> dict[str, Any]:
 
 def test_the_bars_are_the_numbers(drawn: dict[str, Any]) -> None:
     found = corpus(labels=("anger", "joy"), speakers=5)
-    plots.plot_statistics(Path("x.png"), found, title="t", most_labels=20)
+    data_plots.plot_statistics(Path("x.png"), found, title="t", most_labels=20)
     axes = panels(drawn["figure"])
     assert list(axes) == ["Duration", "Words per clip", "Clips per speaker", "Sample rate", "Clips per label"]
     widths = [bar.get_width() for bar in axes["Clips per label"].patches]
@@ -70,7 +70,7 @@ def test_the_bars_are_the_numbers(drawn: dict[str, Any]) -> None:
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 9, 30, 200])
 def test_words_are_counted_in_whole_numbers(drawn: dict[str, Any], most: int) -> None:
     found = {name: replace(part, words=np.arange(part.clips) % most + 1) for name, part in corpus().items()}
-    plots.plot_statistics(Path("x.png"), found, title="t", most_labels=20)
+    data_plots.plot_statistics(Path("x.png"), found, title="t", most_labels=20)
     axes = panels(drawn["figure"])["Words per clip"]
     low, high = axes.get_xlim()
     ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
@@ -79,7 +79,7 @@ def test_words_are_counted_in_whole_numbers(drawn: dict[str, Any], most: int) ->
 
 
 def test_what_is_not_known_has_no_panel(drawn: dict[str, Any]) -> None:
-    plots.plot_statistics(Path("x.png"), {"no split": split(0, 9, words=False)}, title="t", most_labels=20)
+    data_plots.plot_statistics(Path("x.png"), {"no split": split(0, 9, words=False)}, title="t", most_labels=20)
     assert list(panels(drawn["figure"])) == ["Duration", "Sample rate"]
 
 
@@ -96,7 +96,7 @@ def test_what_is_not_known_has_no_panel(drawn: dict[str, Any]) -> None:
     ids=["speech", "two", "fifty", "emotions", "one clip", "no length"],
 )
 def test_no_words_overlap_or_leave_the_picture(found: Found, drawn: dict[str, Any]) -> None:
-    plots.plot_statistics(Path("x.png"), found, title="data/raw/target", most_labels=50)
+    data_plots.plot_statistics(Path("x.png"), found, title="data/raw/target", most_labels=50)
     figure = drawn["figure"]
     FigureCanvasAgg(figure).draw()
     boxes = [(word.get_text(), word.get_window_extent().padded(-1)) for word in words(figure)]
@@ -122,7 +122,7 @@ def words(figure: Any) -> list[Any]:
 
 def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        plots.plot_statistics(tmp_path / name, corpus(labels=("a", "b")), title="t", most_labels=20)
+        data_plots.plot_statistics(tmp_path / name, corpus(labels=("a", "b")), title="t", most_labels=20)
     data = (tmp_path / "a.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     assert data == (tmp_path / "b.png").read_bytes()

@@ -317,9 +317,9 @@ def stats(given: argparse.Namespace) -> None:
     print_each("rejected", fetched.rejected)
     print_each("not counted", unreadable)
     if given.plot is not None:
-        from soundraft.evaluation import plots
+        from soundraft.evaluation import data_plots
 
-        plots.plot_statistics(given.plot, found, title=given.corpus, most_labels=given.top)
+        data_plots.plot_statistics(given.plot, found, title=given.corpus, most_labels=given.top)
         print(f"{given.plot}: the picture")
     print(f"next: soundraft datasets splits {given.corpus}")
 

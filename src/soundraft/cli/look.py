@@ -101,12 +101,12 @@ def _folders_view(given: argparse.Namespace) -> _View:
 
 
 def _plot(view: _View, indices: Sequence[int], path: Path) -> None:
-    from soundraft.evaluation import plots
+    from soundraft.evaluation import data_plots
 
     if not indices:
         raise UserError("--plot draws the first clip shown, and none is")
     item = view.tokens[indices[0]]
-    plots.plot_clip(
+    data_plots.plot_clip(
         path, item["codes"].numpy(), item["cond"].numpy(), item["names"], audio=view.audio(indices[0]),
         title=Path(item["path"]).name,
     )  # fmt: skip

@@ -14,7 +14,6 @@ import torch
 from soundraft.audio import io
 from soundraft.clips.batches import Utterances
 from soundraft.clips.features import FeatureCache, content_of
-from soundraft.dataset.table import open_split
 from soundraft.manifest import Rejected, Split
 from soundraft.parallel import BadClip, progress_over
 from soundraft.runtime import UserError
@@ -137,7 +136,9 @@ class Clips:
 
 def from_dataset(folder: Path, split: Split) -> Clips:
     """The clips of one split of a dataset that s5 built."""
-    table = open_split(folder, split)
+    import datasets
+
+    table = datasets.load_from_disk(str(folder / split))
     names = ("label", "speaker", "text", "duration")
     rows = zip(table["metadata"], *(table[name] for name in names), strict=True)
     facts = [
