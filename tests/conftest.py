@@ -1,11 +1,40 @@
 """What several tests share: small recordings and a small recogniser."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+from soundraft import cli
 from soundraft.models import ctc
 from soundraft.models.ctc import CTCAdapter
 from soundraft.runtime import CACHE_VARIABLE, seed_torch
+
+Say = Callable[..., str]
+
+
+def soundraft(capsys: pytest.CaptureFixture[str], *argv: object, code: int | str = 0) -> str:
+    """What the command prints; with `code` a text, the one line that it must end with."""
+    capsys.readouterr()
+    try:
+        cli.main([str(word) for word in argv])
+        ended: int | str | None = 0
+    except SystemExit as end:
+        ended = end.code
+    said = capsys.readouterr()
+    if isinstance(code, str):
+        assert isinstance(ended, str)
+        assert code in ended
+        assert "\n" not in ended
+        return ended
+    assert ended == code, said.err
+    return said.out + said.err
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """The same without `capsys`."""
+    return lambda *argv, code=0: soundraft(capsys, *argv, code=code)
 
 
 @pytest.fixture(autouse=True)

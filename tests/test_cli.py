@@ -14,6 +14,7 @@ from soundraft import cli
 from soundraft.dataset.build import Form, build_dataset
 from soundraft.dataset.rows import Sources
 from soundraft.evaluation import data_plots
+from tests.conftest import Say
 from tests.dataset.workshop import Corpus, cond_of, corpus
 
 LINES = """\
@@ -28,28 +29,10 @@ def made(tmp_path: Path) -> Corpus:
     return built
 
 
-def soundraft(capsys: pytest.CaptureFixture[str], *argv: object, code: int | str = 0) -> str:
-    """What the command prints; with `code` a text, how it must end."""
-    capsys.readouterr()
-    try:
-        cli.main([str(word) for word in argv])
-        ended: int | str | None = 0
-    except SystemExit as end:
-        ended = end.code
-    said = capsys.readouterr()
-    if isinstance(code, str):
-        assert isinstance(ended, str)
-        assert code in ended
-        assert "\n" not in ended
-        return ended
-    assert ended == code, said.err
-    return said.out + said.err
-
-
-def test_a_dataset_is_shown(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = soundraft(capsys, "inspect", tmp_path / "ds")
+def test_a_dataset_is_shown(made: Corpus, tmp_path: Path, say: Say) -> None:
+    said = say("inspect", tmp_path / "ds")
     assert LINES in said
-    assert said == soundraft(capsys, "inspect", "--hf-ds", tmp_path / "ds")
+    assert said == say("inspect", "--hf-ds", tmp_path / "ds")
     rms = cond_of(0)[:, 0].astype(np.float32)
     shown = [line.split() for line in said.splitlines()]
     assert ["rms_db", *(f"{number:.4g}" for number in (rms.min(), rms.mean(), rms.max()))] in shown
@@ -58,27 +41,27 @@ def test_a_dataset_is_shown(made: Corpus, tmp_path: Path, capsys: pytest.Capture
     assert "speaker: s" in said
 
 
-def test_split_show_and_indices(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = soundraft(capsys, "inspect", tmp_path / "ds", "--split", "test", "--show", "1")
+def test_split_show_and_indices(made: Corpus, tmp_path: Path, say: Say) -> None:
+    said = say("inspect", tmp_path / "ds", "--split", "test", "--show", "1")
     assert "[0] 2 " in said
     assert "[1]" not in said
-    said = soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1,0")
+    said = say("inspect", tmp_path / "ds", "--indices", "1,0")
     assert said.index("[1] 3 ") < said.index("[0] 0 ")
-    assert "[0]" not in soundraft(capsys, "inspect", tmp_path / "ds", "--show", "0")
+    assert "[0]" not in say("inspect", tmp_path / "ds", "--show", "0")
     form = Form("bare", "embed", split="dev")
     build_dataset(Sources(made.tokens, None), tmp_path / "bare", form, max_bad_fraction=0)
-    said = soundraft(capsys, "inspect", tmp_path / "bare", "--show", "1", "--plot", tmp_path / "p.png")
+    said = say("inspect", tmp_path / "bare", "--show", "1", "--plot", tmp_path / "p.png")
     assert "dev:" in said
     assert "no conditioning" in said
-    said = soundraft(capsys, "inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--indices", "3")
+    said = say("inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--indices", "3")
     assert f"6 token files in {made.tokens}, sidecars in {made.cond}" in said
     assert f"[3] {made.tokens}/train/3_x.0.ecdc  0.51 s, 38 frames, 4 codebooks" in said
 
 
-def test_verify(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify(made: Corpus, tmp_path: Path, say: Say) -> None:
     folders = ("--tokens-root", made.tokens, "--cond-root", made.cond)
     for what in ((tmp_path / "ds",), folders):
-        assert "verified 6 clips" in soundraft(capsys, "inspect", *what, "--verify")
+        assert "verified 6 clips" in say("inspect", *what, "--verify")
     (tmp_path / "ds/tokens/test/5.ecdc").unlink()
     (made.tokens / "test/5.ecdc").write_bytes(b"junk")
     for what in ((tmp_path / "ds",), folders):
@@ -86,14 +69,14 @@ def test_verify(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
             cli.main(["inspect", *map(str, what), "--show", "0", "--verify"])
 
 
-def test_a_picture(made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_picture(made: Corpus, tmp_path: Path, say: Say) -> None:
     picture, again = tmp_path / "deep/clip.png", tmp_path / "again.png"
-    assert f"{picture}: clip 1" in soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1", "--plot", picture)
+    assert f"{picture}: clip 1" in say("inspect", tmp_path / "ds", "--indices", "1", "--plot", picture)
     tall = pixels(picture)
     assert tall.std() > 20, "not one colour"
-    soundraft(capsys, "inspect", tmp_path / "ds", "--indices", "1", "--plot", again)
+    say("inspect", tmp_path / "ds", "--indices", "1", "--plot", again)
     assert picture.read_bytes() == again.read_bytes()
-    soundraft(capsys, "inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--plot", again)
+    say("inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--plot", again)
     assert len(pixels(again)) < len(tall), "no waveform where there is no audio"
 
 
@@ -147,31 +130,31 @@ def pixels(path: Path) -> np.ndarray:
     ],
 )
 def test_what_does_not_go_together_is_refused_in_a_line(
-    made: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    made: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say,
     argv: tuple[str, ...], named: str | int,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    soundraft(capsys, "inspect", *argv, code=named)
+    say("inspect", *argv, code=named)
 
 
-def test_help_names_every_command_and_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
-    said = " ".join(soundraft(capsys, "--help", code=0).split())
-    assert said == " ".join(soundraft(capsys, code=0).split())
+def test_help_names_every_command_and_imports_nothing_heavy(say: Say) -> None:
+    said = " ".join(say("--help", code=0).split())
+    assert said == " ".join(say(code=0).split())
     for name, (_, about) in cli.COMMANDS.items():
         assert name in said
         assert about in said
-        assert "usage: soundraft" in soundraft(capsys, name, "--help", code=0)
-    soundraft(capsys, "inspcet", code=2)
-    assert soundraft(capsys, "--version") == f"soundraft {importlib.metadata.version('soundraft')}\n"
+        assert "usage: soundraft" in say(name, "--help", code=0)
+    say("inspcet", code=2)
+    assert say("--version") == f"soundraft {importlib.metadata.version('soundraft')}\n"
     script = "import sys; from soundraft import cli; cli.parser(''); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert {"numpy", "pydantic", "torch", "soundraft.params"} & set(done.stdout.split()) == set()
 
 
 @pytest.mark.parametrize("command", ["datasets stats espeak", "evaluate", "predict", "benchmark"])
-def test_the_subset_of_a_corpus_is_no_config(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_the_subset_of_a_corpus_is_no_config(say: Say, command: str) -> None:
     required = () if command.startswith("datasets") else ("--model", "m", "--dataset", "d")
-    assert "--subset" in soundraft(capsys, *command.split(), *required, "--config", "digits", code=2)
+    assert "--subset" in say(*command.split(), *required, "--config", "digits", code=2)
 
 
 @pytest.mark.parametrize("module", ["soundraft", "soundraft.cli"])

@@ -9,8 +9,9 @@ import yaml
 
 from soundraft import cli, files
 from soundraft.cli import look
+from tests.conftest import soundraft
 from tests.tasks import tones
-from tests.test_cli import pixels, soundraft
+from tests.test_cli import pixels
 
 
 @pytest.fixture(scope="module")

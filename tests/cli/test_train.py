@@ -8,8 +8,8 @@ import pytest
 
 from soundraft import cli, files
 from soundraft.cli.options import language_of
+from tests.conftest import soundraft
 from tests.tasks import workshop
-from tests.test_cli import soundraft
 
 SMALL = [f"{key}={json.dumps(value)}" for key, value in workshop.SMALL.items()]
 

@@ -11,9 +11,9 @@ import pytest
 
 from soundraft import cli, models
 from soundraft.audio import io
+from tests.conftest import Say
 from tests.models import test_whisper
 from tests.tasks import workshop
-from tests.test_cli import soundraft
 
 TEXTS = {"a.wav": "one two", "b.v2.flac": "six nine zero"}
 
@@ -27,28 +27,26 @@ def recordings(tmp_path: Path) -> list[Path]:
     return [tmp_path / name for name in TEXTS]
 
 
-def test_text_goes_to_the_screen_or_to_files(
-    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_text_goes_to_the_screen_or_to_files(recordings: list[Path], tmp_path: Path, say: Say) -> None:
     model, out = ("--model", workshop.checkpoint()), ("--output", tmp_path / "out")
-    assert soundraft(capsys, "transcribe", recordings[0], *model) == "one two\n"
-    both = soundraft(capsys, "transcribe", *recordings, *model)
+    assert say("transcribe", recordings[0], *model) == "one two\n"
+    both = say("transcribe", *recordings, *model)
     assert both == f"{recordings[0]}:\none two\n{recordings[1]}:\nsix nine zero\n"
-    soundraft(capsys, "transcribe", *recordings, *model, *out, "--format", "json")
+    say("transcribe", *recordings, *model, *out, "--format", "json")
     found = json.loads((tmp_path / "out/b.v2.json").read_text())
     assert found["text"] == "six nine zero"
     assert found["segments"][0]["end_s"] == pytest.approx(len(TEXTS["b.v2.flac"]) * workshop.LETTER_S)
-    soundraft(capsys, "transcribe", recordings[0], *model, *out, "--format", "srt")
+    say("transcribe", recordings[0], *model, *out, "--format", "srt")
     assert re.fullmatch(r"1\n00:00:00,000 --> 00:00:00,420\none two\n", (tmp_path / "out/a.srt").read_text())
 
 
-def test_a_recording_longer_than_a_window_is_read_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recording_longer_than_a_window_is_read_whole(tmp_path: Path, say: Say) -> None:
     window_s = models.load_recognizer(workshop.checkpoint()).window_s
     wave = workshop.wave_of(" ".join(workshop.text_of(number) for number in range(60)))
     seconds = len(wave) / workshop.RATE_HZ
     io.write_wav(tmp_path / "long.wav", wave, workshop.RATE_HZ)
     model = ("--model", workshop.checkpoint(), "--format", "json")
-    segments = json.loads(soundraft(capsys, "transcribe", tmp_path / "long.wav", *model))["segments"]
+    segments = json.loads(say("transcribe", tmp_path / "long.wav", *model))["segments"]
     assert len(segments) >= math.ceil(seconds / window_s) > 1
     assert [segments[0]["start_s"], segments[-1]["end_s"]] == [0.0, pytest.approx(seconds, abs=1e-3)]
     assert all(first["end_s"] == then["start_s"] for first, then in pairwise(segments))
@@ -67,19 +65,15 @@ def test_bad_files_are_named_and_the_others_done(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.txt", "b.v2.txt"]
 
 
-def test_what_cannot_be_written_is_refused_before_the_work(
-    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_written_is_refused_before_the_work(recordings: list[Path], tmp_path: Path, say: Say) -> None:
     model = ("--model", tmp_path / "not loaded")
-    soundraft(capsys, "transcribe", *recordings, *model, "--format", "srt", code="--output")
+    say("transcribe", *recordings, *model, "--format", "srt", code="--output")
     twins = ("x/a.wav", "y/a.flac")
-    soundraft(capsys, "transcribe", *twins, *model, "--output", tmp_path, code="y/a.flac")
-    soundraft(capsys, "transcribe", *twins, *model, "--output", recordings[0], code="is a file")
+    say("transcribe", *twins, *model, "--output", tmp_path, code="y/a.flac")
+    say("transcribe", *twins, *model, "--output", recordings[0], code="is a file")
 
 
-def test_a_beam_search_is_that_of_the_model(
-    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_beam_search_is_that_of_the_model(recordings: list[Path], tmp_path: Path, say: Say) -> None:
     recognizer = models.load_recognizer(workshop.checkpoint())
     noisy = workshop.wave_of("one two six", seed=3)
     noisy += 0.25 * np.random.default_rng(0).standard_normal(len(noisy)).astype(np.float32)
@@ -89,9 +83,9 @@ def test_a_beam_search_is_that_of_the_model(
     (wanted,), (greedy,) = recognizer.beam(encoded, width=8), recognizer.greedy(encoded)  # type: ignore[attr-defined]
     assert wanted != greedy
     argv = ("transcribe", tmp_path / "noisy.wav", "--model", workshop.checkpoint())
-    assert soundraft(capsys, *argv, "--beam", 8) == f"{wanted}\n"
-    assert soundraft(capsys, *argv) == f"{greedy}\n"
-    soundraft(capsys, *argv, "--beam", 0, code=2)
+    assert say(*argv, "--beam", 8) == f"{wanted}\n"
+    assert say(*argv) == f"{greedy}\n"
+    say(*argv, "--beam", 0, code=2)
     whisper = test_whisper.checkpoint(tmp_path / "whisper")
     argv = ("transcribe", recordings[0], "--model", whisper, "--language", "en", "--beam", 4)
-    soundraft(capsys, *argv, code="--beam is for CTC models")
+    say(*argv, code="--beam is for CTC models")

@@ -13,9 +13,9 @@ from soundraft.evaluation.predictions import write_predictions, write_results
 from soundraft.evaluation.scores import Scores
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.runtime import UserError
+from tests.conftest import soundraft
 from tests.evaluation.answers import BOOTSTRAP, IDS, TEXTS, label_results, labels, text_result, texts
 from tests.evaluation.test_report import cells
-from tests.test_cli import soundraft
 
 
 def written(path: Path, given: Scores) -> Candidate:

@@ -118,11 +118,3 @@ def words(figure: Any) -> list[Any]:
             ticks = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
             found += [label for place, label in ticks if low <= place <= high]
     return [text for text in found if text.get_text()]
-
-
-def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        data_plots.plot_statistics(tmp_path / name, corpus(labels=("a", "b")), title="t", most_labels=20)
-    data = (tmp_path / "a.png").read_bytes()
-    assert data.startswith(b"\x89PNG")
-    assert data == (tmp_path / "b.png").read_bytes()

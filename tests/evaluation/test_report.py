@@ -8,8 +8,10 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from soundraft.evaluation import plots, report
-from soundraft.evaluation.report import LABEL_COLUMNS, TEXT_COLUMNS, label_report, verdicts
+from soundraft.evaluation.report import verdicts
 from soundraft.evaluation.results import Result, summary
+from soundraft.tasks.asr import COLUMNS as TEXT_COLUMNS
+from soundraft.tasks.classification import COLUMNS as LABEL_COLUMNS
 from tests.evaluation.answers import BOOTSTRAP, CLIPS, IDS, LABELS, label_results, labels, model, text_result
 
 TEXT_RESULTS = [text_result("start", 0, 90), text_result("raft", 1, 40), text_result("raft", 2, 10)]
@@ -36,7 +38,7 @@ def test_the_table_has_start_every_cycle_the_last_of_each_control_and_the_baseli
     assert found[0][4:7] == ["90", "0", "0"]
     assert found[0][7].startswith("12.2% ["), "trn is snapped to turn"
     results = label_results(0.6, 0.7, 0.8, sft=0.65)
-    found = cells(label_report(results, BOOTSTRAP, top=5), "# Emotion")
+    found = cells(report.text(results, LABEL_COLUMNS, BOOTSTRAP, split="test", top=5), "# Emotion")
     assert [line[:2] for line in found[3:]] == [
         ["control: supervised on references", "2"],
         ["control: statistics SVM", "–"],
@@ -72,8 +74,8 @@ def test_the_summary_is_flat_short_and_right() -> None:
 def test_files_hold_every_detail_and_the_same_bytes_twice(tmp_path: Path) -> None:
     for name in ("one", "two"):
         out = tmp_path / name
-        report.write(out / "texts", TEXT_RESULTS, TEXT_COLUMNS, BOOTSTRAP, text="t", top=2)
-        report.write(out / "labels", label_results(0.6, 0.8), LABEL_COLUMNS, BOOTSTRAP, text="l", top=2)
+        report.write(out / "texts", TEXT_RESULTS, TEXT_COLUMNS, BOOTSTRAP, split="test", top=2)
+        report.write(out / "labels", label_results(0.6, 0.8), LABEL_COLUMNS, BOOTSTRAP, split="test", top=2)
         plots.plot_error(out / "texts/error.png", TEXT_RESULTS, TEXT_COLUMNS, BOOTSTRAP)
         plots.plot_error(out / "labels/error.png", label_results(0.6, 0.8), LABEL_COLUMNS, BOOTSTRAP)
         plots.plot_reward(out / "texts/reward.png", {1: {"reward_mean": 0.4, "reward_best": 0.7, "reward_kept": 0.8}})
@@ -132,7 +134,7 @@ def test_who_is_better_is_said_and_whether_it_may_be_luck(results: list[Result],
 
 def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
     results = label_results(0.6, 0.7)
-    text = label_report(results, BOOTSTRAP, top=4, division="no speaker in two splits")
+    text = report.text(results, LABEL_COLUMNS, BOOTSTRAP, split="test", top=4, division="no speaker in two splits")
     assert "Division into splits: no speaker in two splits." in text
     last = results[1].scores
     classes = cells(text, "## Classes, by cycle 1")

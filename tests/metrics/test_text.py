@@ -38,10 +38,10 @@ def random_pairs(number: int, seed: int) -> list[tuple[str, str]]:
     words = ["a", "an", "the", "light", "lights", "kitchen", "köln", "привет", "on", "off", "one", "won"]
     pairs = []
     for _ in range(number):
-        said = rng.choices(words, k=rng.randint(1, 12))
-        heard = [rng.choice(words) if rng.random() < 0.3 else word for word in said if rng.random() < 0.8]
-        heard.insert(rng.randint(0, len(heard)), rng.choice(words))
-        pairs.append((" ".join(said), "" if rng.random() < 0.05 else " ".join(heard)))
+        reference = rng.choices(words, k=rng.randint(1, 12))
+        kept = [rng.choice(words) if rng.random() < 0.3 else word for word in reference if rng.random() < 0.8]
+        kept.insert(rng.randint(0, len(kept)), rng.choice(words))
+        pairs.append((" ".join(reference), "" if rng.random() < 0.05 else " ".join(kept)))
     return pairs
 
 

@@ -120,8 +120,8 @@ def _indices(text: str) -> list[int]:
 # `soundraft compare`: whether one run is better than another, or only luckier in its test clips.
 
 
-NAME = "predictions.parquet"
-PIPELINE = Path("reports/evaluate")
+PREDICTIONS = ("predictions.parquet", "reports/evaluate/predictions.parquet")
+LEARNING_CURVES = ("learning_curves.csv", "start/learning_curves.csv", "models/base/learning_curves.csv")
 _WHICH = (
     "a run of `soundraft train`, what `soundraft evaluate --output` wrote, reports/evaluate of the pipeline, a "
     "repository with one, or a predictions.parquet"
@@ -133,15 +133,11 @@ def compare_options(options: argparse.ArgumentParser) -> None:
     add("run_a", type=Path, metavar="RUN_A", help=_WHICH)
     add("run_b", type=Path, metavar="RUN_B", help="the same; RUN_A again, to compare two of its models")
     for run in ("a", "b"):
-        name = run.upper()
-        add(
-            f"--cycle-{run}",
-            type=count,
-            metavar="N",
-            help=f"which model of RUN_{name}, where it has several; 0 is its start model (the last)",
-        )
-        control = f"the trained one or a control of RUN_{name}, where it has several models (the trained one)"
-        add(f"--algorithm-{run}", metavar="NAME", help=control)
+        name = f"RUN_{run.upper()}"
+        add(f"--cycle-{run}", type=count, metavar="N",
+            help=f"which model of {name}, where it has several; 0 is its start model (the last)")  # fmt: skip
+        add(f"--algorithm-{run}", metavar="NAME",
+            help=f"the trained one or a control of {name}, where it has several models (the trained one)")  # fmt: skip
     add("--samples", type=positive, default=usual, metavar="N", help=f"test sets to draw ({usual})")
     add("--seed", type=count, default=0, metavar="N", help="of the drawing (0)")
     add("--json", type=Path, metavar="FILE.json", help="write the numbers too")
@@ -151,8 +147,11 @@ def compare(given: argparse.Namespace) -> None:
     from soundraft.evaluation import compare
     from soundraft.metrics.resampling import Bootstrap
 
-    first = compare.read_candidate(_predictions(given.run_a), algorithm=given.algorithm_a, cycle=given.cycle_a)
-    second = compare.read_candidate(_predictions(given.run_b), algorithm=given.algorithm_b, cycle=given.cycle_b)
+    runs = ((given.run_a, given.algorithm_a, given.cycle_a), (given.run_b, given.algorithm_b, given.cycle_b))
+    first, second = (
+        compare.read_candidate(_found(run, PREDICTIONS), algorithm=algorithm, cycle=cycle)
+        for run, algorithm, cycle in runs
+    )
     compared = compare.compare(first, second, Bootstrap(given.samples, given.seed))
     print(compare.table(compared))
     if given.json is not None:
@@ -160,31 +159,11 @@ def compare(given: argparse.Namespace) -> None:
         print(f"{given.json}: the numbers")
 
 
-def _predictions(run: Path) -> Path:
-    if run.is_file():
-        return run
-    for place in (run / NAME, run / PIPELINE / NAME):
-        if place.is_file():
-            return place
-    if not run.exists():
-        raise UserError(f"no such run: {run}")
-    raise UserError(f"{run}: no {NAME} in it, nor in {PIPELINE} below; a run that has ended has one")
+# `soundraft visualize`: pictures of the predictions of a classifier, and of its training.
 
 
-# `soundraft visualize`: pictures of what a classifier says, and of how it learned.
-
-
-NAMES = (
-    "confusion_matrix",
-    "learning_curves",
-    "roc_curves",
-    "precision_recall",
-    "calibration",
-    "frequency_vs_f1",
-    "confidence_thresholding",
-)
-_ANSWERS = ("predictions.parquet", "reports/evaluate/predictions.parquet")
-_CURVES = ("learning_curves.csv", "start/learning_curves.csv", "models/base/learning_curves.csv")
+NAMES = ("confusion_matrix", "learning_curves", "roc_curves", "precision_recall", "calibration", "frequency_vs_f1",
+         "confidence_thresholding")  # fmt: skip
 
 
 def visualize_options(options: argparse.ArgumentParser) -> None:
@@ -203,26 +182,26 @@ def visualize(given: argparse.Namespace) -> None:
     out = given.output or Path(f"{given.visualization}.png")
     plots.check_suffix(out)
     if given.visualization == "learning_curves":
-        history = label_plots.read_history(_found(given.source, _CURVES))
+        history = label_plots.read_history(_found(given.source, LEARNING_CURVES))
         plots.save_figure(label_plots.learning_curves(history), out)
         print(f"{out}: {given.visualization} of {len(history)} epochs")
         return
-    found = read_predictions(_found(given.source, _ANSWERS))
-    note = label_plots.draw(given.visualization, out, found)
+    scores = read_predictions(_found(given.source, PREDICTIONS))
+    note = label_plots.draw(given.visualization, out, scores)
     if note:
         print(f"note: {note}")
-    print(f"{out}: {given.visualization} of {len(found):,} clips")
+    print(f"{out}: {given.visualization} of {len(scores):,} clips")
 
 
 def _found(source: Path, names: tuple[str, ...]) -> Path:
-    """The file itself, or in a run's folder the one that is there."""
+    """The file itself, or the first of these in the folder of a run or a repository."""
     if source.is_file():
         return source
     if not source.exists():
         raise UserError(f"no such run or file: {source}")
     found = next((source / name for name in names if (source / name).is_file()), None)
     if found is None and (source / "folds.json").is_file():
-        raise UserError(f"{source} is a cross-validation: what each fold learned by epochs is not kept")
+        raise UserError(f"{source} is a cross-validation: the epochs of its folds are not kept")
     if found is None:
-        raise UserError(f"{source}: no {names[0]} in it, nor {names[1]}")
+        raise UserError(f"{source}: no {names[0]} in it, nor {names[1]}; a run that has ended has one")
     return found

@@ -150,7 +150,7 @@ def table(results: Sequence[Result], columns: Sequence[Column], bootstrap: Boots
 def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
     """The clips with the most errors; of a classifier the wrong predictions, the surest first. Ties by id."""
     if scores.labels:
-        own = {"confidence": scores.confidence, "reference_probability": scores.reference_probability}
+        own = {"confidence": scores.confidence, "reference_probability": scores.probability_of(scores.known)}
         wanted, rank = np.flatnonzero(~scores.correct).tolist(), scores.confidence
     else:
         metric = scores.metrics[0]

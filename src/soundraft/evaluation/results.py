@@ -104,8 +104,8 @@ class Column:
         value: a metric's key, or a function of the scores.
         of: which of `Result.others` is measured; empty: the scores.
         interval: whether the table shows the metric's 95 % interval.
-        entries: what metrics.json has: "before" (of the start model), "after" (of the last cycle), "interval" (of
-            "after"), "reduction" (of an error rate, relative), names of baselines; "curve": curves.csv has it too.
+        entries: in metrics.json "before" (the start model) and "after" (the last cycle), the "interval" of "after",
+            the relative "reduction" of an error rate, and baselines by name; "curve": in curves.csv, too.
     """
 
     key: str

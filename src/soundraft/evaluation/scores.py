@@ -63,7 +63,7 @@ METRICS = {
         Metric("wer", "WER", WORDS, text_metrics.error_rate, 0, "word error rate", text_metrics.Counts._fields,
                clip_error=lambda counts: counts[:, 1:].sum(1)),
         Metric("cer", "CER", CHARACTERS, text_metrics.error_rate, 0, "character error rate"),
-        Metric("accuracy", "accuracy", LABELS, label_metrics.accuracy, 1, "share of wrong answers"),
+        Metric("accuracy", "accuracy", LABELS, label_metrics.accuracy, 1, "share of wrong labels"),
         Metric("uar", "UAR", LABELS, label_metrics.mean_recall, 1, "1 − UAR"),
     )
 }  # fmt: skip
@@ -114,7 +114,7 @@ class Scores:
 
     def __post_init__(self) -> None:
         columns: dict[str, Any] = {"predictions": self.predictions, "references": self.references, "paths": self.paths}
-        columns |= {**self.counts, **self.groups, "probabilities": self.probabilities if self.labels else None}
+        columns |= {**self.counts, **self.groups} | ({"probabilities": self.probabilities} if self.labels else {})
         wrong = [f"{len(rows)} {name}" for name, rows in columns.items() if rows is not None and len(rows) != len(self)]
         if wrong:
             raise ValueError(f"{len(self)} clips, but {', '.join(wrong)}")
@@ -189,13 +189,7 @@ class Scores:
         )
 
     def by(self, group: str) -> "dict[str, Scores]":
-        """The clips of each value of a group, values in alphabetical order, clips without one last.
-
-        Raises:
-            UserError: when there is no such group.
-        """
-        if group not in self.groups:
-            raise UserError(f"no group {group!r}; there is {', '.join(sorted(self.groups)) or 'none'}")
+        """The clips of each value of a group, values in alphabetical order, clips without one last."""
         values = self.groups[group]
         return {
             UNKNOWN_GROUP if value is None else value: self.part([n for n, each in enumerate(values) if each == value])
@@ -205,12 +199,11 @@ class Scores:
     @property
     def confidence(self) -> np.ndarray:
         """Of a classifier the probability of each prediction, `[N]`."""
-        return self._probability_of(self.predictions)
+        return self.probability_of(self.predictions)
 
-    @property
-    def reference_probability(self) -> np.ndarray:
-        """Of a classifier the probability of each right label, `[N]`."""
-        return self._probability_of(self.known)
+    def probability_of(self, names: Sequence[str]) -> np.ndarray:
+        """Of a classifier the probability of a label for each clip, `[N]`."""
+        return self.probabilities[np.arange(len(self)), label_metrics.codes(names, self.labels)]
 
     @property
     def correct(self) -> np.ndarray:
@@ -227,9 +220,6 @@ class Scores:
     def _of(self, key: str) -> np.ndarray:
         assert len(self.known) == len(self)
         return self.counts[METRICS[key].counts]
-
-    def _probability_of(self, names: Sequence[str]) -> np.ndarray:
-        return self.probabilities[np.arange(len(self)), label_metrics.codes(names, self.labels)]
 
 
 def score_texts(
@@ -288,7 +278,7 @@ def score_labels(
 
 
 def majority(train_labels: Sequence[str], like: Scores) -> Scores:
-    """A model that hears nothing: the shares of the labels in training, for each clip of `like`.
+    """A model without input: the shares of the labels in training, for each clip of `like`.
 
     Raises:
         UserError: when there is no training clip.
