@@ -25,6 +25,10 @@ def cells(text: str, heading: str = "") -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
+def label_report(results: list[Result], top: int = 5, division: str = "") -> str:
+    return report.text(results, LABEL_COLUMNS, BOOTSTRAP, split="test", top=top, division=division)
+
+
 def test_the_table_has_start_every_cycle_the_last_of_each_control_and_the_baselines() -> None:
     found = cells(report.table(TEXT_RESULTS, TEXT_COLUMNS, BOOTSTRAP))
     assert [line[:2] for line in found] == [
@@ -38,7 +42,7 @@ def test_the_table_has_start_every_cycle_the_last_of_each_control_and_the_baseli
     assert found[0][4:7] == ["90", "0", "0"]
     assert found[0][7].startswith("12.2% ["), "trn is snapped to turn"
     results = label_results(0.6, 0.7, 0.8, sft=0.65)
-    found = cells(report.text(results, LABEL_COLUMNS, BOOTSTRAP, split="test", top=5), "# Emotion")
+    found = cells(label_report(results), "# Emotion")
     assert [line[:2] for line in found[3:]] == [
         ["control: supervised on references", "2"],
         ["control: statistics SVM", "–"],
@@ -80,7 +84,7 @@ def test_files_hold_every_detail_and_the_same_bytes_twice(tmp_path: Path) -> Non
         plots.plot_error(out / "labels/error.png", label_results(0.6, 0.8), LABEL_COLUMNS, BOOTSTRAP)
         plots.plot_reward(out / "texts/reward.png", {1: {"reward_mean": 0.4, "reward_best": 0.7, "reward_kept": 0.8}})
     paths = [path for path in (tmp_path / "one").rglob("*.*") if path.is_file()]
-    assert len(paths) == 8 + 8
+    assert len(paths) == 8 + 9
     for path in paths:
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
 
@@ -134,7 +138,7 @@ def test_who_is_better_is_said_and_whether_it_may_be_luck(results: list[Result],
 
 def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
     results = label_results(0.6, 0.7)
-    text = report.text(results, LABEL_COLUMNS, BOOTSTRAP, split="test", top=4, division="no speaker in two splits")
+    text = label_report(results, top=4, division="no speaker in two splits")
     assert "Division into splits: no speaker in two splits." in text
     last = results[1].scores
     classes = cells(text, "## Classes, by cycle 1")
@@ -143,17 +147,17 @@ def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
     assert [line[:2] for line in cells(text, "## By speaker")] == [[f"s{number}", "30"] for number in range(4)]
     assert "## By one" not in text, "a group of one value says nothing"
     many = Result(results[1].model, replace(last, groups={"room": list(last.ids)}))
-    rooms = cells(label_report([results[0], many], BOOTSTRAP, top=4), "## By room")
+    rooms = cells(label_report([results[0], many], top=4), "## By room")
     assert [line[3] for line in rooms] == ["0.0%"] * 4
     worst = cells(text, "## Worst clips of cycle 1")
     assert [line[0] for line in worst] == [row["id"] for row in report.worst(last, top=4)]
-    assert "None: every clip" in label_report(label_results(1.0), BOOTSTRAP, top=4)
+    assert "None: every clip" in label_report(label_results(1.0))
 
 
 def test_labels_without_test_clips_and_a_single_one_are_said() -> None:
     some = labels(0.7).part(np.flatnonzero(np.arange(CLIPS) % 3 < 2).tolist())
-    text = label_report([Result(model("start"), some)], BOOTSTRAP, top=3)
+    text = label_report([Result(model("start"), some)])
     assert "Labels without a test clip, 1, are left out of UAR, macro F1 and AUC: sad." in text
-    text = label_report([Result(model("start"), labels(0.7, references=["joy"] * len(IDS)))], BOOTSTRAP, top=3)
+    text = label_report([Result(model("start"), labels(0.7, references=["joy"] * len(IDS)))])
     assert "No kappa: all references are 'joy'." in text
     assert cells(text, "## Further measures")[0][4:7] == ["–", "–", "–"]
