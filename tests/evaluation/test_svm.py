@@ -71,9 +71,7 @@ def test_loudness_does_not_matter_and_short_and_silent_clips_have_statistics() -
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for odd in (samples[:20], np.zeros(4000, dtype=np.float32), samples[:1]):
-            found = statistics(odd, RATE_HZ)
-            assert found.shape == (svm.COLUMNS,)
-            assert np.isfinite(found).all()
+            assert np.isfinite(statistics(odd, RATE_HZ)).sum() == svm.COLUMNS
 
 
 def test_what_cannot_be_learned_is_refused() -> None:

@@ -210,12 +210,7 @@ def precision_recall(scores: Scores) -> Any:
 
 
 def _draw_curves(
-    scores: Scores,
-    curves: Mapping[int, Curve],
-    areas: Sequence[float | None],
-    words: tuple[str, str, str, str],
-    *,
-    stepped: bool,
+    scores: Scores, curves: Mapping[int, Curve], areas: Sequence[float | None], words: Sequence[str], *, stepped: bool
 ) -> Any:
     """Few labels each in its colour, from the best to the worst; of many the mean and the worst stand out.
 
@@ -228,33 +223,32 @@ def _draw_curves(
     axes = figure.subplots()
     if not stepped:
         axes.plot((0, 1), (0, 1), ":", color="#888888", linewidth=1.2)
-    ranked = sorted(curves, key=lambda place: -(areas[place] or 0.0))
+    shown = sorted(curves, key=lambda place: -(areas[place] or 0.0))
     style = "steps-pre" if stepped else "default"
-    shown = ranked
-    if len(ranked) > len(COLORS):
-        shown = ranked[-_WORST_SHOWN:]
-        for place in ranked[:-_WORST_SHOWN]:
+    if len(shown) > len(COLORS):
+        others, shown = shown[:-_WORST_SHOWN], shown[-_WORST_SHOWN:]
+        for place in others:
             axes.plot(*curves[place], color=FAINT, linewidth=0.8, alpha=0.8, drawstyle=style)
-        heights = [
-            up[np.searchsorted(x, _SHARES)] if stepped else np.interp(_SHARES, x, up) for x, up in curves.values()
-        ]
-        axes.plot([], [], color=FAINT, label=f"{len(ranked) - len(shown)} other labels")
-        axes.plot(
-            _SHARES, np.mean(heights, axis=0), color="#222222", linewidth=2.2, label="mean of all labels", zorder=4
-        )
+        axes.plot([], [], color=FAINT, label=f"{len(others)} other labels")
+        mean = _mean_curve(list(curves.values()), stepped=stepped)
+        axes.plot(_SHARES, mean, color="#222222", linewidth=2.2, label="mean of all labels", zorder=4)
         axes.plot([], [], " ", label=f"the {len(shown)} worst:")
     for place, color in zip(shown, COLORS, strict=False):
         label = f"{areas[place]:.3f}  {cut(scores.labels[place])}"  # a name like _silence_ in front would not be shown
         axes.plot(*curves[place], color=color, linewidth=1.7, label=label, drawstyle=style)
     known = [area for area in areas if area is not None]
     note = f"mean {name} {np.mean(known):.3f}" if known else "all clips have one label: there is no curve"
-    if known and len(known) < len(areas):
-        note += f"; left out, without clips: {len(areas) - len(known)}"
-    dress(axes, title, x_label, y_label, note=note)
+    left_out = f"; left out, without clips: {len(areas) - len(known)}" if 0 < len(known) < len(areas) else ""
+    dress(axes, title, x_label, y_label, note=note + left_out)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     percent(axes.xaxis, axes.yaxis)
     legend_beside(axes)
     return figure
+
+
+def _mean_curve(curves: Sequence[Curve], *, stepped: bool) -> np.ndarray:
+    heights = [up[np.searchsorted(x, _SHARES)] if stepped else np.interp(_SHARES, x, up) for x, up in curves]
+    return np.mean(heights, axis=0)
 
 
 def calibration(scores: Scores) -> Any:
