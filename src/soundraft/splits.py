@@ -92,9 +92,14 @@ def fold_split(fold: int, test_fold: int, folds: int) -> Split:
 
 def clip_keys(clip: Clip, contents: Mapping[str, str]) -> list[Key]:
     """What ties a clip of a manifest to others, the most telling first."""
+    own: Key = ("content", contents[clip.id]) if clip.id in contents else ("audio", clip.audio_path)
+    return [*known_origin(clip), own]
+
+
+def known_origin(clip: Clip) -> list[Key]:
+    """What is known of where a clip of a manifest comes from."""
     text = clip.text if clip.task == "asr" else None
-    keys = origin_keys(clip.speaker, clip.metadata.get("source"), text)
-    return [*keys, ("content", contents[clip.id]) if clip.id in contents else ("audio", clip.audio_path)]
+    return origin_keys(clip.speaker, clip.metadata.get("source"), text)
 
 
 def origin_keys(speaker: str | None, source: object, text: str | None) -> list[Key]:

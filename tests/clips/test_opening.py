@@ -148,8 +148,15 @@ def test_the_same_recordings_get_the_same_splits_however_they_are_listed(
     other = open_clips(tones.write_csv(tmp_path / "clips" / "bare.csv", [
         {name: value for name, value in row.items() if name != "speaker"} for row in rows[::-1]
     ]), reading)  # fmt: skip
-    by_audio = [dict(zip(each.clips.contents(), each.grouped(0, HELD_OUT_SHARE), strict=True)) for each in (one, other)]
-    assert by_audio[0] == by_audio[1]
+    labels = tmp_path / "by label"
+    for row in rows:
+        (labels / row["label"]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "clips" / row["audio"], labels / row["label"] / f"copy of {row['audio']}")
+    third = open_clips(labels, reading)
+    by_audio = [
+        dict(zip(each.clips.contents(), each.grouped(0, HELD_OUT_SHARE), strict=True)) for each in (one, other, third)
+    ]
+    assert by_audio[0] == by_audio[1] == by_audio[2]
     assert set(by_audio[0].values()) == set(SPLITS)
 
 

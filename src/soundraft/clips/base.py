@@ -13,7 +13,8 @@ import torch
 
 from soundraft.audio import io
 from soundraft.clips.batches import Utterances
-from soundraft.clips.features import FeatureCache, content_of
+from soundraft.clips.features import FeatureCache
+from soundraft.files import content_of
 from soundraft.manifest import Rejected, Split
 from soundraft.parallel import BadClip, progress_over
 from soundraft.runtime import UserError

@@ -29,11 +29,6 @@ FILE_BYTES = 256 << 20
 SUFFIX = ".safetensors"
 
 
-def content_of(audio: bytes) -> str:
-    """What tells the bytes of an audio file from all others, whatever the file is called."""
-    return xxhash.xxh3_128_hexdigest(audio)
-
-
 @dataclass(frozen=True)
 class Place:
     """Where the features of a clip lie: rows of a file, and their hash."""
@@ -75,7 +70,7 @@ class FeatureCache:
 
     def of(self, audio: bytes, content: str | None = None) -> torch.Tensor:
         """The features of an audio file's bytes; `content_of` them need not be computed again where it is known."""
-        name = content or content_of(audio)
+        name = content or files.content_of(audio)
         features = self._new.get(name)
         if features is None:
             features = self._kept(name)

@@ -34,7 +34,7 @@ from soundraft.corpora.lists import (
 )
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
 from soundraft.parallel import BadClip, Failure, map_clips
-from soundraft.splits import assign_splits
+from soundraft.splits import assign_splits, known_origin
 
 METADATA_NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 TOLERANCE_S = 0.05  # how far a stated duration may be from the audio's
@@ -96,7 +96,7 @@ def open_recordings(listed: Recordings, request: Request) -> Fetched:
         else:
             clips.append(result)
     drawn = any(clip.split is None for clip in clips)
-    clips = assign_splits(clips, request.seed, _shared_contents(listed.root, clips) if drawn else None)
+    clips = assign_splits(clips, request.seed, _contents(listed.root, clips) if drawn else None)
     source = {"form": listed.form}
     return Fetched(_limited(clips, request), len(clips), rejections(findings), listed.root, source)
 
@@ -122,15 +122,18 @@ def _limited(clips: list[Clip], request: Request) -> list[Clip]:
     return kept
 
 
-def _shared_contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
-    """By id, a hash of the file of each clip whose bytes another clip has too.
+def _contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
+    """By id, a hash of the file of each clip that is tied to others by it.
 
-    Only files of one size are opened, and only those with one beginning are read whole.
+    That is a clip whose bytes another clip has too (only files of one size are opened, and only those with one
+    beginning are read whole), and one of which neither speaker, source nor text is known.
     """
     paths = {clip.id: root / clip.audio_path for clip in clips}
     sizes = _alike({name: str(path.stat().st_size) for name, path in paths.items()})
     beginnings = _alike({name: f"{size} {_beginning(paths[name])}" for name, size in sizes.items()})
-    return _alike({name: files.content_hash(paths[name]) for name in beginnings})
+    shared = _alike({name: files.content_of(paths[name].read_bytes()) for name in beginnings})
+    bare = [clip.id for clip in clips if not known_origin(clip) and clip.id not in shared]
+    return shared | {name: files.content_of(paths[name].read_bytes()) for name in bare}
 
 
 def _alike(values: Mapping[str, str]) -> dict[str, str]:
