@@ -186,6 +186,6 @@ def data_of(given: argparse.Namespace, *, seed: int | None = None, unlabelled: b
     if given.corpus in corpora.CORPORA or not given.corpus.lower().endswith((*TABLES, *AUDIO_SUFFIXES)):
         return dataset_of(given, seed=seed, unlabelled=unlabelled, quiet=True)
     for name in OPTIONS:
-        if name not in ("seed", "columns") and getattr(given, name) is not None:
+        if name not in ("seed", "columns", "limit") and getattr(given, name) is not None:
             raise UserError(f"--{name} is for corpora and folders; {given.corpus} is a file")
     return str(given.corpus)

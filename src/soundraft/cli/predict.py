@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Decoder = Callable[[Any], list[str]]
 
 _MODEL = "A run of `soundraft train`, the folder of a model, or a hub id."
+_BENCHMARKED = 100  # clips
 _DATA = "A table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, or a folder"
 
 
@@ -52,7 +53,10 @@ def evaluate(given: argparse.Namespace) -> None:
 
     split, given.split = given.split, None
     data, seed = data_of(given, seed=given.seed), given.seed or 0
-    found = measure(given.model, data, split=split, columns=_columns(given, data), output_dir=given.output, seed=seed)
+    found = measure(
+        given.model, data, split=split, columns=_columns(given, data), limit=given.limit or None,
+        output_dir=given.output, seed=seed,
+    )  # fmt: skip
     _print_notes(found.notes, found.rejected)
     rates = [f"{METRICS[key].title} {estimate}" for key, estimate in found.estimates(seed).items()]
     if found.scores.labels:
@@ -79,7 +83,8 @@ def predict(given: argparse.Namespace) -> None:
     if given.output.suffix not in (".parquet", ".csv"):
         raise UserError(f"--output writes a .parquet or a .csv file, not {given.output}")
     data = data_of(given, seed=given.seed, unlabelled=True)
-    found, rejected, notes = answers(given.model, data, columns=_columns(given, data))
+    columns = _columns(given, data)
+    found, rejected, notes = answers(given.model, data, columns=columns, limit=given.limit or None)
     _print_notes(notes, rejected)
     if given.output.suffix == ".csv":
         import pandas
@@ -116,8 +121,9 @@ def benchmark_options(options: argparse.ArgumentParser) -> None:
     add("--output", type=Path, metavar="FILE.json", help="Write the numbers there as well.")
     add_keys(options, "reward.normalizer", "benchmark.repeats")
     add_key(options, "benchmark.clips", flag="--timed")
-    add_corpus(options, texts={"language": OF_MODELS, "limit": "At most so many clips (default: 100); 0: all."})
-    options.set_defaults(limit=100)
+    add_corpus(
+        options, texts={"language": OF_MODELS, "limit": f"At most so many clips; 0: all. Without it {_BENCHMARKED}."}
+    )
 
 
 def benchmark(given: argparse.Namespace) -> None:
@@ -127,8 +133,9 @@ def benchmark(given: argparse.Namespace) -> None:
     params = keys_given(given)
     if language_of(given):
         params["model.language"] = language_of(given)
+    limit = _BENCHMARKED if given.limit is None else given.limit or None
     data = data_of(given, seed=given.seed)
-    found = measure(given.model, data, params=params, limit=given.limit or None, seed=given.seed or 0)
+    found = measure(given.model, data, params=params, limit=limit, seed=given.seed or 0)
     normalizer = found.evaluation.task.params.reward.normalizer
     print(f"{given.model} on {given.corpus}, {found.split} split, text normalisation {normalizer}\n")
     print("\n".join(columns(found.rows())) + "\n")
@@ -137,7 +144,7 @@ def benchmark(given: argparse.Namespace) -> None:
         about = {"model": given.model, "dataset": given.corpus, "split": found.split, "normalizer": normalizer}
         files.write_json(given.output, about | found.numbers())
         print(f"{given.output}: the numbers")
-    print(f"next: soundraft train --model {given.model} --dataset {given.corpus} --output RUN --dry-run")
+    print(f"next: soundraft evaluate --model {given.model} --dataset {given.corpus} --output FOLDER")
 
 
 def transcribe_options(options: argparse.ArgumentParser) -> None:

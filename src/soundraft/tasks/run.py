@@ -553,12 +553,12 @@ def evaluate(
 
 
 def predict(
-    model: Path | str | RunResult, data: Any, *, columns: Mapping[str, str] | None = None
+    model: Path | str | RunResult, data: Any, *, columns: Mapping[str, str] | None = None, limit: int | None = None
 ) -> "pandas.DataFrame":
     """A model's answers on clips whose targets need not be known.
 
     Args:
-        model, data, columns: as of `evaluate`.
+        model, data, columns, limit: as of `evaluate`.
 
     Returns:
         A row a clip: id, path and prediction; of a classifier `<target>_predictions`, `<target>_probability`, and for
@@ -568,19 +568,19 @@ def predict(
     Raises:
         UserError: as `evaluate`; when no clip can be used.
     """
-    scores, rejected, notes = answers(model, data, columns=columns)
+    scores, rejected, notes = answers(model, data, columns=columns, limit=limit)
     table = table_of(scores)
     table.attrs |= {"rejected": [vars(item) for item in rejected], "notes": notes}
     return table
 
 
 def answers(
-    model: Path | str | RunResult, data: Any, *, columns: Mapping[str, str] | None = None
+    model: Path | str | RunResult, data: Any, *, columns: Mapping[str, str] | None = None, limit: int | None = None
 ) -> tuple[Scores, list[Rejected], list[str]]:
     """What `predict` makes its table of, the clips that cannot be used, and what to know of the others."""
     opened = open_model(model).renamed(columns or {})
     beside = {name: column for name, column in opened.reading.columns.items() if name != opened.task.target}
-    source = open_clips(data, replace(opened.reading, target=None, columns=beside, drop=()))
+    source = open_clips(data, replace(opened.reading, target=None, columns=beside, drop=()), limit=limit)
     loaded = opened.task.load(source.clips, opened.model, title=source.title, targets=False)
     scores = opened.task.score(opened.model, loaded, title="predict")
     notes = [*source.notes, *opened.task.notes(opened.model, loaded)]
