@@ -13,6 +13,7 @@ quarantine.jsonl        clips that could not be used, with the reason
 import csv
 import hashlib
 import importlib.metadata
+import json
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,9 +110,9 @@ class Run:
         return self.folder / "cycles" / f"{cycle:02d}" if cycle else self.folder / "start"
 
     def record(self) -> dict[str, Any]:
-        """What `run.json` holds."""
+        """What `run.json` holds, in values of JSON."""
         task = self.task
-        return {
+        record = {
             "version": VERSION,
             "task": task.params.task,
             "target": task.target,
@@ -133,6 +134,8 @@ class Run:
             "notes": self.notes,
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         }
+        found: dict[str, Any] = json.loads(json.dumps(record))
+        return found
 
     def _make(self, cycle: int, step: Callable[[Path], str]) -> None:
         """One model, unless its folder is there."""
