@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from soundraft.audio import io
-from soundraft.clips.batches import shuffled_batches
 from soundraft.corpora.base import AudioSample
-from soundraft.training.learner import Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import examples_of, fit
 from tests.conftest import tiny_recognizer
+from tests.training import toy
 
 RATE_HZ = 8000
 WORDS = ("one", "two", "six", "nine", "zero", "four")
@@ -26,6 +26,13 @@ SMALL = {
     "train.masking": {"masks": 0, "frequency_bins": 0, "time_share": 0.0},
     "evaluate.bootstrap_samples": 200,
 }
+# a reward without transcripts that needs no text of a domain either
+UNSUPERVISED = {
+    "reward.kind": "unsupervised",
+    "reward.unsupervised.weights": {"agreement": 1.0, "words": 0.0, "vocabulary": 0.0, "length": 0.0, "language": 0.0,
+                                    "stability": 0.0},
+    "train.reward_threshold": 0.0,
+}  # fmt: skip
 
 
 def text_of(number: int) -> str:
@@ -77,19 +84,11 @@ def samples(count: int, *, first: int = 0, accent: float = 0.04, split: str | No
 
 @functools.cache
 def checkpoint() -> Path:
-    """A model that knows the language without an accent; made once for all tests of a process."""
+    """A model that has learned the language without an accent; made once for all tests of a process."""
     recognizer = tiny_recognizer(mel_bins=40)
     texts = [text_of(number) for number in range(1000, 1120)]
     features = [recognizer.extract(wave_of(text, seed=number)) for number, text in enumerate(texts)]
-    fit(
-        recognizer,
-        spoken(features, texts),
-        [batch for epoch in range(16) for batch in shuffled_batches([len(x) for x in features], 16, seed=epoch)],
-        schedule=Schedule(5e-3, 0.1, 0.05),
-        optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1),
-        masking=None,
-        title="toy start",
-    )
+    fit(recognizer, examples_of(features, texts), toy.start_settings(epochs=16), seed=0, title="toy start")
     folder = Path(HOME.name) / "toy"
     recognizer.save(folder)
     return folder
