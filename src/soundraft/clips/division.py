@@ -108,7 +108,8 @@ def divide(
             found.notes.append(f"{train.title}: its splits are not used: the declaration asks for other ones")
     else:
         _by_own_splits(train, rule, found)
-        _draw_missing(targets, train, seed, found)
+    _leave_out_unknown(targets, found)
+    _draw_missing(targets, train, seed, found)
     check_apart(found.parts)
     if sources.extra is not None:
         extra = open_clips(sources.extra, reading, seed=seed)
@@ -138,6 +139,21 @@ def _by_own_splits(train: Source, rule: SplitRule | None, found: Divided) -> Non
     found.parts = {**own, **found.parts}
     if train.has_splits:
         found.how.append(train.split_by)
+
+
+def _leave_out_unknown(targets: Targets, found: Divided) -> None:
+    """Where training takes clips without a target: measure on those held-out clips that have one."""
+    for split in HELD_OUT_SHARE:
+        clips = found.parts.get(split)
+        if targets.needs_targets or clips is None:
+            continue
+        known = clips.part([place for place, facts in enumerate(clips.facts) if targets.target_of(facts) is not None])
+        if len(known) < len(clips):
+            lacking = f"{len(clips) - len(known)} of {len(clips)} clips have no {targets.target}"
+            found.notes.append(f"{split}: {lacking} and are left out")
+            found.parts[split] = known
+        if not len(known):
+            del found.parts[split]
 
 
 def _draw_missing(targets: Targets, train: Source, seed: int, found: Divided) -> None:
