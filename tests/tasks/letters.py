@@ -4,11 +4,15 @@ import functools
 import random
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from soundraft.audio import io
+from soundraft.clips.base import Clips
 from soundraft.corpora.base import AudioSample
+from soundraft.params import changed, defaults
+from soundraft.tasks.asr import Recognition
 from soundraft.training.learner import examples_of, fit
 from tests.conftest import tiny_recognizer
 from tests.training import toy
@@ -92,3 +96,16 @@ def checkpoint() -> Path:
     folder = Path(HOME.name) / "toy"
     recognizer.save(folder)
     return folder
+
+
+def clips(numbers: range, *, accent: float = 0.0) -> Clips:
+    """The same as a run takes them."""
+    audio = [io.wav_bytes(wave_of(text_of(n), accent=accent, seed=n), RATE_HZ) for n in numbers]
+    return Clips([f"{n:04d}" for n in numbers], lambda index: audio[index], [{"text": text_of(n)} for n in numbers])
+
+
+def task(**changes: Any) -> Recognition:
+    """With `SMALL`, from `checkpoint`, and with changes whose names have `__` for each dot."""
+    usual = {"model.checkpoint": str(checkpoint()), "train.epochs": 0, "train.learning_rate": 2e-3}
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    return Recognition(changed(defaults(), SMALL | usual | dotted))

@@ -9,31 +9,18 @@ import pytest
 from safetensors.torch import load_file
 
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, files, models
-from soundraft.audio import io
 from soundraft.clips.base import Clips
 from soundraft.manifest import Split
-from soundraft.params import changed, defaults
 from soundraft.rewards import Evidence, TranscriptReward, UnsupervisedReward
 from soundraft.runtime import UserError
 from soundraft.tasks import steps
-from soundraft.tasks.asr import Recognition, unspellable
+from soundraft.tasks.asr import unspellable
 from soundraft.tasks.base import Data
 from soundraft.tracking import NoTracker
 from tests.tasks import letters
+from tests.tasks.letters import clips, task
 
 STABLE = letters.UNSUPERVISED["reward.unsupervised.weights"] | {"stability": 1.0}
-
-
-def task(**changes: Any) -> Recognition:
-    dotted = {name.replace("__", "."): value for name, value in changes.items()}
-    usual = letters.SMALL | {"model.checkpoint": str(letters.checkpoint()), "train.epochs": 0, "train.learning_rate": 2e-3}
-    return Recognition(changed(defaults(), usual | dotted))
-
-
-def clips(numbers: range, *, accent: float = 0.0, **facts: Any) -> Clips:
-    audio = [io.wav_bytes(letters.wave_of(letters.text_of(n), accent=accent, seed=n), letters.RATE_HZ) for n in numbers]
-    known = [{"text": letters.text_of(n)} | facts for n in numbers]
-    return Clips([f"{n:04d}" for n in numbers], lambda index: audio[index], known)
 
 
 def trainer(folder: Path, *, say: Any = None, **changes: Any) -> AudioRAFTTrainer:
