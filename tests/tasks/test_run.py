@@ -75,7 +75,6 @@ def test_every_run_folder_has_one_shape_and_the_numbers_of_its_result(finished: 
     rows = pandas.read_parquet(out / "predictions.parquet")
     own = rows[rows.chain.isin(["start", "trained"])]
     assert set(own.groupby(["chain", "cycle"]).size()) == {len(result.scores)}
-    assert [each.metrics for each in (result.scores,)][0][0].key == key
     splits = pandas.read_csv(out / "splits.csv")
     assert list(splits.columns) == ["id", "split", "target", "content"]
     assert set(splits[splits.split == "test"].id) == set(result.scores.ids)
@@ -137,21 +136,18 @@ def test_a_killed_run_becomes_the_one_that_was_not(
 def test_bad_clips_are_rejected_within_the_limit(train: Train, tmp_path: Path) -> None:
     task = "asr" if train is train_asr else "classification"
     bad = [AudioSample(tmp_path / "none.wav", "low", task=task, metadata={"split": "train"}),
-           AudioSample(None, "low", task=task, metadata={"id": "empty", "split": "train"})]  # fmt: skip
+           AudioSample(None, "low", task=task, metadata={"split": "train"})]  # fmt: skip
     good = {train_asr: [*letters.samples(20, split="train"), *letters.samples(8, first=50, split="validation")]}
     data = good.get(train) or [
         AudioSample(None, label, task=task, sample_rate=8000, audio_array=sounds.wave(label, seed=seed),
                     metadata={"id": f"{seed}{label}", "split": "validation" if seed > 9 else "train"})
         for seed in range(13) for label in sounds.LABELS
     ]  # fmt: skip
-    held_out = [sample for sample in data if sample.metadata["split"] == "validation"]
     with pytest.raises(UserError, match=r"(?s)2 of \d+ clips are bad.*none\.wav"):
         train(tmp_path / "out", [*data, *bad])
-    assert not (tmp_path / "out/start").exists() or train is train_asr
-    result = train(tmp_path / "more", [*data, *bad], num_cycles=0, params={"limits.max_bad_fraction": 0.2})
-    assert {bad.id for bad in result.rejected} == {str(tmp_path / "none.wav"), "empty"}
+    result = train(tmp_path / "more", [*data, *bad], params={"limits.max_bad_fraction": 0.2})
+    assert {bad.id for bad in result.rejected} == {str(tmp_path / "none.wav"), f"row {len(data) + 2}"}
     assert len((tmp_path / "more/quarantine.jsonl").read_text().splitlines()) == 2
-    assert held_out
 
 
 # one trained by a declaration
@@ -285,7 +281,8 @@ def test_side_inputs_extra_clips_and_test_clips_that_are_also_trained_on(
     result = soundraft.fit(given, frame[:27], frame[27:36], frame[36:], extra_df=copies, output_dir=tmp_path / "out",
                            say=said.append)  # fmt: skip
     who, age = result.model.side  # type: ignore[attr-defined]
-    assert (who.vocabulary, age.mean) == (tuple(sounds.SPEAKERS), pytest.approx(pandas.concat([frame[:27], copies]).age.mean()))
+    assert list(who.vocabulary) == sorted(sounds.SPEAKERS)
+    assert age.mean == pytest.approx(pandas.concat([frame[:27], copies]).age.mean())
     assert any("age: 4 of 27" in line for line in said)
     (note,) = [note for note in result.notes if "very audio" in note]
     assert note.startswith("4 of 9 test clips")
