@@ -229,3 +229,26 @@ def shared_speakers(train: Clips, test: Clips | None) -> str:
     return (
         f"{shared} of {len(tested[0])} test speakers are seen in training" if shared else "no speaker in train and test"
     )
+
+
+def shared_audio(parts: Mapping[Any, tuple[Sequence[str], Sequence[str | None]]]) -> list[str]:
+    """How many test clips are also trained on under another name, in words; nothing where none is.
+
+    Args:
+        parts: ids and `Clips.contents` of each split.
+    """
+    used = {
+        content: name
+        for split in ("train", "validation")
+        for name, content in zip(*parts.get(split, ([], [])), strict=True)
+        if content
+    }
+    tested = dict(zip(*parts.get("test", ([], [])), strict=True))
+    twice = [name for name, content in tested.items() if content in used]
+    if not twice:
+        return []
+    first, have = twice[0], "has" if len(twice) == 1 else "have"
+    return [
+        f"{len(twice):,} of {len(tested):,} test clips {have} the very audio of a training or validation clip "
+        f"({first} that of {used[str(tested[first])]}): too easy a test"
+    ]
