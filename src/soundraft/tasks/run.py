@@ -749,8 +749,10 @@ class AudioRAFTConfig:
         task = task_class(self.task)
         unread = [key for key in found if key in defaults().leaves() and not task.is_read(key)]
         if unread:
-            raise ParamsError(f"{unread[0]} belongs to the pipeline, a run does not read it")
+            raise ParamsError(f"{unread[0]}: without the pipeline a run of the task {self.task} does not read it")
         start: dict[str, Any] = {"task": self.task}
+        if self.model_name is not None and not task.is_read("model.revision"):
+            raise UserError(f"task {self.task}: its start model is trained; leave out model_name, --model")
         if self.model_name is not None:
             start |= {"model.checkpoint": self.model_name, "model.revision": "", "train.epochs": 0}
             start |= {"train.learning_rate": LEARNING_RATE}
