@@ -84,6 +84,12 @@ def test_where_speakers_are_too_few_texts_and_audio_are_kept_apart(frame: pandas
     assert found.how[0].endswith("drawn by text or audio")
 
 
+def test_a_task_that_predicts_the_speaker_trains_on_all_of_them(frame: pandas.DataFrame) -> None:
+    found = divided(frame, wanted=Wanted("speaker"))
+    assert values(found, "speaker")["train"] == set(sounds.SPEAKERS)
+    assert set(found.parts) == set(SPLITS)
+
+
 def test_the_splits_are_those_of_the_source_or_those_given(frame: pandas.DataFrame) -> None:
     own = frame.assign(split=["train"] * 20 + [""] * 5 + ["dev"] * 10 + ["test"] * 10)
     found = divided(own)

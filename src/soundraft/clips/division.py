@@ -159,7 +159,7 @@ def _leave_out_unknown(targets: Targets, found: Divided) -> None:
 def _draw_missing(targets: Targets, train: Source, seed: int, found: Divided) -> None:
     """Take validation and test, a tenth of the clips each, from training clips with a target where there are none yet.
 
-    By speaker or source recording where those are known and enough, else by text or audio.
+    By speaker or source recording where those are known and enough, else by text or audio; not by the target itself.
     """
     missing = [split for split in HELD_OUT_SHARE if split not in found.parts]
     if not missing:
@@ -170,8 +170,10 @@ def _draw_missing(targets: Targets, train: Source, seed: int, found: Divided) ->
         usable = [place for place in usable if targets.target_of(clips.facts[place]) is not None]  # type: ignore[assignment]
     labelled = replace(train, clips=clips.part(usable), splits=[None] * len(usable))
     shares = {split: HELD_OUT_SHARE[split] for split in missing}
-    for by_origin, words in ((True, "speaker, source recording or text"), (False, "text or audio")):
-        splits = labelled.grouped(seed, shares, by_origin=by_origin)
+    origins = {"speaker": "speaker", "source": "source recording"}
+    origins.pop(targets.target, None)
+    for by, words in ((origins, f"{', '.join(origins.values())} or text"), ({}, "text or audio")):
+        splits = labelled.grouped(seed, shares, by=list(by))
         if set(missing) <= set(splits):
             drawn = labelled.clips.by_split(splits)
             bare = clips.part(sorted(set(range(len(clips))) - set(usable)))
