@@ -11,6 +11,7 @@ import pytest
 
 from soundraft import cli, models
 from soundraft.audio import io
+from soundraft.params import defaults
 from tests.conftest import Say
 from tests.models import test_whisper
 from tests.tasks import letters
@@ -41,7 +42,7 @@ def test_text_goes_to_the_screen_or_to_files(recordings: list[Path], tmp_path: P
 
 
 def test_a_recording_longer_than_a_window_is_read_whole(tmp_path: Path, say: Say) -> None:
-    window_s = models.load_recognizer(letters.checkpoint()).window_s
+    window_s = defaults().decoding.long_audio.window_s
     wave = letters.wave_of(" ".join(letters.text_of(number) for number in range(60)))
     seconds = len(wave) / letters.RATE_HZ
     io.write_wav(tmp_path / "long.wav", wave, letters.RATE_HZ)
@@ -80,7 +81,8 @@ def test_a_beam_search_is_that_of_the_model(recordings: list[Path], tmp_path: Pa
     io.write_wav(tmp_path / "noisy.wav", noisy, letters.RATE_HZ)
     recognizer.model.eval()
     encoded = recognizer.encode([recognizer.extract(io.read(tmp_path / "noisy.wav")[0][:, 0])])
-    (wanted,), (greedy,) = recognizer.beam(encoded, width=8), recognizer.greedy(encoded)  # type: ignore[attr-defined]
+    (wanted,) = recognizer.beam(encoded, width=8, tokens_per_frame=defaults().decoding.beam_tokens_per_frame)  # type: ignore[attr-defined]
+    (greedy,) = recognizer.best(encoded)
     assert wanted != greedy
     argv = ("transcribe", tmp_path / "noisy.wav", "--model", letters.checkpoint())
     assert say(*argv, "--beam", 8) == f"{wanted}\n"

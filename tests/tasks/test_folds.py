@@ -53,7 +53,10 @@ def test_folds_of_the_declaration_and_extra_clips_in_each(table: Path, tmp_path:
     more = sounds.write_csv(tmp_path / "more.csv", [
         {**row, "id": f"more {row['audio']}"} for row in sounds.rows(tmp_path, 12)
     ])  # fmt: skip
-    without, found = (soundraft.cross_validate(declared, table, extra=extra) for extra in (None, more))
+    said: list[str] = []
+    without = soundraft.cross_validate(declared, table)
+    found = soundraft.cross_validate(declared, table, extra=more, say=said.append)
+    assert sum("very audio" in line for line in said) == 2, "the extra clips are also tested ones, in each fold"
     assert (found.kind, len(found.scores), found.folder) == ("k", 2, None)
     assert [each.train - bare.train for each, bare in zip(found.scores, without.scores, strict=True)] == [12, 12]
     assert sorted(found.pooled.ids) == sorted(without.pooled.ids)

@@ -349,6 +349,7 @@ def test_a_place_that_cannot_be_written_costs_no_training(
         ({"learning_rate": 1e-4, "params": {"train.learning_rate": 1e-3}}, "given twice"),
         ({"model_name": None}, "model"),
         ({"model_name": None, "task": "classification", "learning_rate": 1e-3}, "train.learning_rate"),
+        ({"task": "classification"}, "model_name"),
         ({"algorithm": "ppo"}, "train.algorithm: got 'ppo'"),
         ({"limit": 0}, "limit 0"),
     ],
