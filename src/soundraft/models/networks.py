@@ -142,7 +142,7 @@ def _number(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ModelError(f"input {name}: {value!r} is no finite number")
+        raise ModelError(f"input {name}: {value!r} is no number")
     return number
 
 
