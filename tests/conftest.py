@@ -8,6 +8,7 @@ import pytest
 from soundraft import cli
 from soundraft.models import ctc
 from soundraft.models.ctc import CTCAdapter
+from soundraft.params import defaults
 from soundraft.runtime import CACHE_VARIABLE, seed_torch
 
 Say = Callable[..., str]
@@ -55,14 +56,5 @@ def tone(seconds: float = 0.5, rate_hz: int = 8000, level: float = 0.3, frequenc
 
 def tiny_recognizer(seed: int = 0, hidden_size: int = 32, mel_bins: int = 16, subsampling: int = 2) -> CTCAdapter:
     seed_torch(seed)
-    return ctc.build(
-        sample_rate_hz=8000,
-        mel_bins=mel_bins,
-        window_s=0.025,
-        hop_s=0.01,
-        hidden_size=hidden_size,
-        layers=1,
-        attention_heads=2,
-        subsampling=subsampling,
-        dropout=0.0,
-    )
+    size = {"mel_bins": mel_bins, "hidden_size": hidden_size, "layers": 1, "attention_heads": 2}
+    return ctc.build(defaults().model.scratch.model_copy(update={"subsampling": subsampling, **size}))

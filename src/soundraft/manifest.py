@@ -93,7 +93,7 @@ def parse_rows(rows: Iterable[tuple[str, dict[str, Any]]]) -> tuple[list[Clip], 
         try:
             clip = Clip.model_validate({"id": name} | row)
         except ValidationError as error:
-            rejected.append(Rejected(name, place, _problems(error)))
+            rejected.append(Rejected(name, place, problems(error)))
             continue
         if clip.id in clips:
             rejected.append(Rejected(name, place, "duplicate id: an earlier row has it"))
@@ -172,7 +172,7 @@ def check_bad_fraction(good: int, rejected: list[Rejected], max_bad_fraction: fl
     raise TooManyBad(f"{len(rejected)} of {total} clips are bad{limit}\n{shown}{more}")
 
 
-def _problems(error: ValidationError) -> str:
+def problems(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
     )

@@ -80,6 +80,8 @@ def test_the_three_stages_without_torch(workspace: Path) -> None:
 
 
 def test_bad_clips_are_quarantined_up_to_the_limit_and_the_audit_reports_before_it_fails(workspace: Path) -> None:
+    change(workspace, "sidecar", producers=["from_audio"], arguments=[])
+    change(workspace, "audit", require=[])
     assert run(workspace, "s3_sidecar_init").returncode == 0
     (workspace / "data/normalized/start/a.wav").unlink()
     failed = run(workspace, "s4_sidecar_add")

@@ -114,7 +114,7 @@ def test_other_rates_and_channels_are_brought_to_those_of_the_classifier() -> No
     samples = np.stack([sounds.wave("rising", rate_hz=22050), sounds.wave("low", seed=0, rate_hz=22050)], axis=1)
     data = sounds.stereo(samples, 22050)
     params = sounds.params()
-    spectra = Spectra(**params.classification.features.model_dump())
+    spectra = Spectra(params.classification.features)
     expected = {
         "average": samples.mean(axis=1),
         "1": samples[:, 1],

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from soundraft.audio import io
-from soundraft.clips.batches import shuffled_batches
 from soundraft.corpora.base import AudioSample
-from soundraft.training.learner import Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import examples_of, fit
 from tests.conftest import tiny_recognizer
+from tests.training.toy import start_settings
 
 RATE_HZ = 8000
 WORDS = ("one", "two", "six", "nine", "zero", "four")
@@ -83,11 +83,9 @@ def checkpoint() -> Path:
     features = [recognizer.extract(wave_of(text, seed=number)) for number, text in enumerate(texts)]
     fit(
         recognizer,
-        spoken(features, texts),
-        [batch for epoch in range(16) for batch in shuffled_batches([len(x) for x in features], 16, seed=epoch)],
-        schedule=Schedule(5e-3, 0.1, 0.05),
-        optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1),
-        masking=None,
+        examples_of(features, texts),
+        start_settings(16),
+        seed=0,
         title="toy start",
     )
     folder = Path(HOME.name) / "toy"

@@ -1,46 +1,39 @@
 """A toy language that a small CTC model learns in seconds: each word is a pattern of frames, a domain bends them."""
 
-import dataclasses
 import functools
 import random
 from typing import Any
 
 import torch
 
-from soundraft.clips.batches import Utterances, shuffled_batches
+from soundraft.clips.batches import Utterances
 from soundraft.models.ctc import CTCAdapter
-from soundraft.training.learner import Optimizing, Schedule, fit, spoken
-from soundraft.training.selection import CycleSettings
+from soundraft.params import defaults
+from soundraft.params.sections import Train
+from soundraft.training.learner import examples_of, fit
 from tests.conftest import tiny_recognizer
 
 WORDS = ("one", "two", "six", "nine", "zero", "four")
 MEL_BINS = 16
 FRAMES_PER_LETTER = 6
 NOISE = 0.8
+DECODING = defaults().decoding
+NO_MASKS = defaults().train.masking.model_copy(update={"masks": 0})
 
-SETTINGS = CycleSettings(
-    rounds_per_cycle=2,
-    samples_per_prompt=16,
-    temperature=1.0,
-    reward_threshold=0.3,
-    keep_top_percent=100.0,
-    learning_rate=3e-3,
-    lr_decay_per_cycle=0.9,
-    min_lr=1e-5,
-    warmup_share=0.1,
-    final_lr_share=0.1,
-    weight_decay=0.0,
-    max_grad_norm=1.0,
-    group_size=8,
-    ratio_clip=0.2,
-    best_weight=0.0,
-    reference_weight=0.0,
-    kl_weight=0.0,
-    presentations_per_cycle=240,
-    replay_fraction=0.25,
-    batch_size=16,
-    gradient_accumulation_steps=1,
-)
+
+def settings(**changes: Any) -> Train:
+    small = {
+        "rounds_per_cycle": 2, "samples_per_prompt": 16, "keep_top_percent": 100.0, "learning_rate": 3e-3,
+        "lr_decay_per_cycle": 0.9, "final_lr_share": 0.1, "weight_decay": 0.0, "best_weight": 0.0,
+        "presentations_per_cycle": 240, "replay_fraction": 0.25, "masking": NO_MASKS,
+    }  # fmt: skip
+    return defaults().train.model_copy(update=small | changes)
+
+
+def start_settings(epochs: int, rate: float = 5e-3, batch_size: int = 16) -> Train:
+    """Of a supervised start."""
+    own = defaults().train.supervised.model_copy(update={"learning_rate": rate, "batch_size": batch_size})
+    return settings(epochs=epochs, supervised=own, final_lr_share=0.05)
 
 
 def clips(count: int, *, seed: int, lean: float = 0.0) -> Utterances:
@@ -59,24 +52,12 @@ def clips(count: int, *, seed: int, lean: float = 0.0) -> Utterances:
     return Utterances(names, texts, features)
 
 
-def settings(**changes: Any) -> CycleSettings:
-    return dataclasses.replace(SETTINGS, **changes)
-
-
 @functools.cache
 def trained_weights(epochs: int) -> dict[str, torch.Tensor]:
     """A start model that knows the patterns as they are."""
     recognizer = tiny_recognizer(mel_bins=MEL_BINS)
     start = clips(240, seed=1)
-    fit(
-        recognizer,
-        spoken(start.features, start.texts),
-        [batch for epoch in range(epochs) for batch in shuffled_batches(start.lengths, 16, seed=epoch)],
-        schedule=Schedule(5e-3, 0.1, 0.05),
-        optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1),
-        masking=None,
-        title="toy start",
-    )
+    fit(recognizer, examples_of(start.features, start.texts), start_settings(epochs), seed=0, title="toy start")
     return {name: weights.clone() for name, weights in recognizer.model.state_dict().items()}
 
 

@@ -6,7 +6,7 @@ import torch
 
 from soundraft import distributed
 from soundraft.params import defaults
-from soundraft.tasks import asr
+from soundraft.rewards import TranscriptReward
 from soundraft.training.raft import Shards, Target, run_cycle
 from tests.training import toy
 
@@ -17,13 +17,12 @@ def main(path: str) -> None:
     clips = toy.clips(21, seed=2, lean=0.45)
     result = run_cycle(
         recognizer, algorithm="raft", cycle=1, target=Target(clips, [1.0] * len(clips)), replay=toy.clips(30, seed=3),
-        verifier=asr.build(defaults().reward.model_dump(), texts=[]), masking=None, seed=0,
-        settings=toy.settings(presentations_per_cycle=70, reward_threshold=0.0), shards=Shards(None),
+        verifier=TranscriptReward(defaults().reward), seed=0, decoding=toy.DECODING, shards=Shards(None),
+        train=toy.settings(presentations_per_cycle=70, reward_threshold=0.0),
     )  # fmt: skip
     if distributed.is_main():
-        torch.save(
-            {"weights": recognizer.model.state_dict(), "texts": [sample.text for sample in result.samples]}, path
-        )
+        answers = [sample.answer for sample in result.samples]
+        torch.save({"weights": recognizer.model.state_dict(), "answers": answers}, path)
 
 
 if __name__ == "__main__":

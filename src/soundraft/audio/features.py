@@ -1,4 +1,4 @@
-"""What a model hears of a clip: the waveform, a mel spectrogram or cepstral coefficients.
+"""A clip for a model: its waveform, a mel spectrogram or cepstral coefficients; and perturbed copies of it.
 
 The numbers of the mel spectrogram are those of torchaudio's `MelSpectrogram` with its defaults: Hann window, frames
 centred on multiples of the hop, power, HTK mel scale from 0 Hz to half the rate, triangles of height 1, no logarithm.
@@ -26,13 +26,13 @@ FFT_SAMPLES = 400
 HOP_SAMPLES = 160
 MEL_BINS = 80
 COEFFICIENTS = 40
+RESAMPLING_STEPS = 1000  # a speed is a ratio of whole numbers for the resampler
 MAX_CHANNELS = 8  # a 2-D array with more rows and more columns than this is no audio
 
 
 @dataclass(frozen=True)
 class ProcessedAudio:
-    """A clip made ready.
-
+    """
     Attributes:
         waveform: float32, `[N]` when mono was asked for, else `[C, N]`.
         duration: of the waveform, in seconds.
@@ -50,8 +50,8 @@ class ProcessedAudio:
 class AudioProcessor:
     """Brings any audio to one form. A file and an array with the same audio give the same numbers.
 
-    In this order: the rate changes (soxr, high quality), channels become their mean, what is beyond `max_duration`
-    falls away, and what is left is scaled to a peak of 1 (silence stays as it is).
+    In this order: channels become their mean, the rate changes (soxr, high quality), what is beyond `max_duration` is
+    cut off, and the rest is scaled to a peak of 1 (silence stays as it is).
 
     Attributes:
         sample_rate: of the result, Hz.
@@ -75,16 +75,11 @@ class AudioProcessor:
             raise UserError(f"max_duration {self.max_duration}: give seconds above 0, or None for no limit")
 
     def load(self, path: Path | str) -> ProcessedAudio:
-        """Read a file.
-
-        Raises:
-            BadClip: when it is not there, not audio, or too short for the features.
-        """
+        """Raises BadClip when the file is not there, not audio, or too short for the features."""
         return self._process(*io.read(Path(path)))
 
     def load_array(self, array: np.ndarray | torch.Tensor, original_sr: int) -> ProcessedAudio:
-        """Take samples from memory.
-
+        """
         Args:
             array: `[N]`, `[N, C]` or `[C, N]`: the axis with at most 8 entries is the channels. Integers are full
                 scale by their type (int16: 32768), floats are −1…1.
@@ -158,12 +153,6 @@ def _as_columns(array: np.ndarray) -> np.ndarray:
             f"{MAX_CHANNELS} channels and more than {MAX_CHANNELS} samples"
         )
     return array if shorter == [1] else array.T
-
-
-# Altered copies of a clip: another speed, added noise.
-
-
-RESAMPLING_STEPS = 1000  # a speed is a ratio of whole numbers for the resampler
 
 
 @dataclass(frozen=True)

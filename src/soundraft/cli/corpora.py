@@ -29,7 +29,7 @@ from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, Spl
 from soundraft.params import defaults
 from soundraft.params.options import add_key
 from soundraft.runtime import UserError
-from soundraft.tables import columns, wrapped
+from soundraft.tables import columns
 
 _IDS_SHOWN = 5
 _LABELS_SHOWN = 20
@@ -68,7 +68,7 @@ def list_corpora(given: argparse.Namespace) -> None:
         return
     rows = [("name", *_LISTED)]
     rows += [(name, *(_brief(getattr(info, key), end) for key, end in _LISTED.items())) for name, info in infos.items()]
-    print("\n".join(wrapped(rows, width=_width())))
+    print("\n".join(columns(rows, width=_width())))
     print(f"\n{len(infos)} corpora. Next: soundraft datasets describe NAME, which shows all of one")
 
 
@@ -106,7 +106,7 @@ def describe(given: argparse.Namespace) -> None:
 def _section(title: str, facts: dict[str, str]) -> None:
     if facts:
         rows = [(f"  {key}", value) for key, value in facts.items()]
-        print("\n".join([title, *wrapped(rows, width=_width())]), end="\n\n")
+        print("\n".join([title, *columns(rows, width=_width())]), end="\n\n")
 
 
 def _flags(names: frozenset[Any]) -> str:
