@@ -11,9 +11,10 @@ import pytest
 
 from soundraft import cli, models
 from soundraft.audio import io
+from soundraft.params import defaults
 from tests.conftest import Say
 from tests.models import test_whisper
-from tests.tasks import workshop
+from tests.tasks import letters
 
 TEXTS = {"a.wav": "one two", "b.v2.flac": "six nine zero"}
 
@@ -23,29 +24,29 @@ def recordings(tmp_path: Path) -> list[Path]:
     import soundfile
 
     for name, text in TEXTS.items():
-        soundfile.write(tmp_path / name, workshop.wave_of(text), workshop.RATE_HZ)
+        soundfile.write(tmp_path / name, letters.wave_of(text), letters.RATE_HZ)
     return [tmp_path / name for name in TEXTS]
 
 
 def test_text_goes_to_the_screen_or_to_files(recordings: list[Path], tmp_path: Path, say: Say) -> None:
-    model, out = ("--model", workshop.checkpoint()), ("--output", tmp_path / "out")
+    model, out = ("--model", letters.checkpoint()), ("--output", tmp_path / "out")
     assert say("transcribe", recordings[0], *model) == "one two\n"
     both = say("transcribe", *recordings, *model)
     assert both == f"{recordings[0]}:\none two\n{recordings[1]}:\nsix nine zero\n"
     say("transcribe", *recordings, *model, *out, "--format", "json")
     found = json.loads((tmp_path / "out/b.v2.json").read_text())
     assert found["text"] == "six nine zero"
-    assert found["segments"][0]["end_s"] == pytest.approx(len(TEXTS["b.v2.flac"]) * workshop.LETTER_S)
+    assert found["segments"][0]["end_s"] == pytest.approx(len(TEXTS["b.v2.flac"]) * letters.LETTER_S)
     say("transcribe", recordings[0], *model, *out, "--format", "srt")
     assert re.fullmatch(r"1\n00:00:00,000 --> 00:00:00,420\none two\n", (tmp_path / "out/a.srt").read_text())
 
 
 def test_a_recording_longer_than_a_window_is_read_whole(tmp_path: Path, say: Say) -> None:
-    window_s = models.load_recognizer(workshop.checkpoint()).window_s
-    wave = workshop.wave_of(" ".join(workshop.text_of(number) for number in range(60)))
-    seconds = len(wave) / workshop.RATE_HZ
-    io.write_wav(tmp_path / "long.wav", wave, workshop.RATE_HZ)
-    model = ("--model", workshop.checkpoint(), "--format", "json")
+    window_s = defaults().decoding.long_audio.window_s
+    wave = letters.wave_of(" ".join(letters.text_of(number) for number in range(60)))
+    seconds = len(wave) / letters.RATE_HZ
+    io.write_wav(tmp_path / "long.wav", wave, letters.RATE_HZ)
+    model = ("--model", letters.checkpoint(), "--format", "json")
     segments = json.loads(say("transcribe", tmp_path / "long.wav", *model))["segments"]
     assert len(segments) >= math.ceil(seconds / window_s) > 1
     assert [segments[0]["start_s"], segments[-1]["end_s"]] == [0.0, pytest.approx(seconds, abs=1e-3)]
@@ -58,7 +59,7 @@ def test_bad_files_are_named_and_the_others_done(
 ) -> None:
     (tmp_path / "noise.wav").write_bytes(b"junk")
     bad = [tmp_path / "none.wav", tmp_path / "noise.wav", tmp_path]
-    given = ["transcribe", *bad, *recordings, "--model", workshop.checkpoint(), "--output", tmp_path / "out"]
+    given = ["transcribe", *bad, *recordings, "--model", letters.checkpoint(), "--output", tmp_path / "out"]
     with pytest.raises(SystemExit, match="3 of 5 files"):
         cli.main([str(word) for word in given])
     assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines() if "/" in line] == list(map(str, bad))
@@ -74,15 +75,16 @@ def test_what_cannot_be_written_is_refused_before_the_work(recordings: list[Path
 
 
 def test_a_beam_search_is_that_of_the_model(recordings: list[Path], tmp_path: Path, say: Say) -> None:
-    recognizer = models.load_recognizer(workshop.checkpoint())
-    noisy = workshop.wave_of("one two six", seed=3)
+    recognizer = models.load_recognizer(letters.checkpoint())
+    noisy = letters.wave_of("one two six", seed=3)
     noisy += 0.25 * np.random.default_rng(0).standard_normal(len(noisy)).astype(np.float32)
-    io.write_wav(tmp_path / "noisy.wav", noisy, workshop.RATE_HZ)
+    io.write_wav(tmp_path / "noisy.wav", noisy, letters.RATE_HZ)
     recognizer.model.eval()
     encoded = recognizer.encode([recognizer.extract(io.read(tmp_path / "noisy.wav")[0][:, 0])])
-    (wanted,), (greedy,) = recognizer.beam(encoded, width=8), recognizer.greedy(encoded)  # type: ignore[attr-defined]
+    (wanted,) = recognizer.beam(encoded, width=8, tokens_per_frame=defaults().decoding.beam_tokens_per_frame)  # type: ignore[attr-defined]
+    (greedy,) = recognizer.best(encoded)
     assert wanted != greedy
-    argv = ("transcribe", tmp_path / "noisy.wav", "--model", workshop.checkpoint())
+    argv = ("transcribe", tmp_path / "noisy.wav", "--model", letters.checkpoint())
     assert say(*argv, "--beam", 8) == f"{wanted}\n"
     assert say(*argv) == f"{greedy}\n"
     say(*argv, "--beam", 0, code=2)

@@ -17,15 +17,15 @@ from soundraft.manifest import SPLITS
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 from soundraft.splits import HELD_OUT_SHARE
-from tests.tasks import tones
+from tests.tasks import sounds
 
 READING = Reading("pitch", "audio", {"pitch": "pitch", "age": "age"}, ["age"])
 
 
 def test_every_form_of_a_table_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = tones.rows(tmp_path, 6)
+    rows = sounds.rows(tmp_path, 6)
     frame = pandas.DataFrame(rows)
-    tones.write_csv(tmp_path / "a.csv", rows)
+    sounds.write_csv(tmp_path / "a.csv", rows)
     (tmp_path / "a.tsv").write_text((tmp_path / "a.csv").read_text().replace(",", "\t"))
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     frame.to_parquet(tmp_path / "a.parquet")
@@ -41,7 +41,7 @@ def test_every_form_of_a_table_says_the_same(tmp_path: Path, monkeypatch: pytest
 
 
 def test_columns_by_other_names_and_audio_in_memory(tmp_path: Path) -> None:
-    rows = tones.rows(tmp_path, 3)
+    rows = sounds.rows(tmp_path, 3)
     data = [(tmp_path / row["audio"]).read_bytes() for row in rows]
     frame = pandas.DataFrame({"clip": data, "how_high": ["a", "b", "c"], "id": [7, 8, 9], "split": [0.0, 1.0, 2.0]})
     found = open_clips(frame, Reading("pitch", "clip", {"pitch": "how_high"}))
@@ -56,10 +56,10 @@ def test_columns_by_other_names_and_audio_in_memory(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_there_are_missing_and_counted(tmp_path: Path) -> None:
-    rows = tones.rows(tmp_path, 6)
+    rows = sounds.rows(tmp_path, 6)
     for place, value in enumerate(("nan", "NaN", "", "31")):
         rows[place]["age"] = value
-    source = open_clips(tones.write_csv(tmp_path / "a.csv", rows), READING)
+    source = open_clips(sounds.write_csv(tmp_path / "a.csv", rows), READING)
     assert source.clips.values("age") == [None, None, None, "31", "24", "25"]
     assert "3 of 6" in source.notes[0]
     frame = pandas.DataFrame(rows).assign(audio=str(tmp_path) + "/" + pandas.Series([row["audio"] for row in rows]))
@@ -74,22 +74,22 @@ def test_a_corpus_in_python(tmp_path: Path) -> None:
         def load(self) -> list[AudioSample]:
             return [
                 AudioSample(None, label, task="classification", metadata={"id": label, "split": "test"},
-                            audio_array=tones.clip(label, "ann", 1), sample_rate=tones.RATE_HZ)
-                for label in tones.PITCHES_HZ
+                            audio_array=sounds.wave(label), sample_rate=sounds.RATE_HZ)
+                for label in sounds.LABELS
             ]  # fmt: skip
 
     found = open_clips(Mine(), Reading(columns={"label": "label"}, target="label"))
-    assert found.clips.values("label") == ["low", "middle", "high"]
+    assert found.clips.values("label") == list(sounds.LABELS)
     assert found.splits == ["test"] * 3
     samples, rate_hz = io.parse(found.clips.audio(0))
-    assert rate_hz == tones.RATE_HZ
-    np.testing.assert_array_equal(samples[:, 0], tones.clip("low", "ann", 1))
+    assert rate_hz == sounds.RATE_HZ
+    np.testing.assert_array_equal(samples[:, 0], sounds.wave("high"))
 
 
 def _table(folder: Path, change: Any) -> Path:
-    rows = tones.rows(folder, 6)
+    rows = sounds.rows(folder, 6)
     change(rows)
-    return tones.write_csv(folder / "a.csv", rows)
+    return sounds.write_csv(folder / "a.csv", rows)
 
 
 @pytest.mark.parametrize(
@@ -113,17 +113,16 @@ def test_the_same_recordings_get_the_same_splits_however_they_are_listed(
 ) -> None:
     """48 recordings of eight speakers: no speaker in two splits, and no form of listing them changes one clip."""
     speakers = [f"speaker {number % 8}" for number in range(48)]
-    (tmp_path / "clips").mkdir()
     rows = [
         {**row, "label": row["pitch"], "speaker": speaker}
-        for row, speaker in zip(tones.rows(tmp_path / "clips"), speakers, strict=True)
+        for row, speaker in zip(sounds.rows(tmp_path / "clips", 48), speakers, strict=True)
     ]
-    csv = tones.write_csv(tmp_path / "clips" / "clips.csv", rows)
+    csv = sounds.write_csv(tmp_path / "clips" / "clips.csv", rows)
     elsewhere = [{**row, "audio": f"clips/{row['audio']}", "id": f"other name {n}"} for n, row in enumerate(rows)]
     (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in elsewhere[::-1]))
     folder = tmp_path / "folder"
     shutil.copytree(tmp_path / "clips", folder, ignore=shutil.ignore_patterns("*.csv"))
-    tones.write_csv(folder / "metadata.csv", [{**row, "file_name": row["audio"]} for row in rows])
+    sounds.write_csv(folder / "metadata.csv", [{**row, "file_name": row["audio"]} for row in rows])
     monkeypatch.chdir(tmp_path)
     frame = pandas.DataFrame(elsewhere).drop(columns="id").sample(frac=1, random_state=0)
     samples = [
@@ -145,7 +144,7 @@ def test_the_same_recordings_get_the_same_splits_however_they_are_listed(
     # without speakers by the audio itself, again whatever the files are called
     bare = [{name: value for name, value in row.items() if name != "speaker"} for row in elsewhere]
     one = open_clips(pandas.DataFrame(bare), reading)
-    other = open_clips(tones.write_csv(tmp_path / "clips" / "bare.csv", [
+    other = open_clips(sounds.write_csv(tmp_path / "clips" / "bare.csv", [
         {name: value for name, value in row.items() if name != "speaker"} for row in rows[::-1]
     ]), reading)  # fmt: skip
     labels = tmp_path / "by label"
@@ -161,13 +160,13 @@ def test_the_same_recordings_get_the_same_splits_however_they_are_listed(
 
 
 def test_a_column_under_another_spelling(tmp_path: Path) -> None:
-    rows = [{"audio_filepath": row["audio"], "sentence": "one two"} for row in tones.rows(tmp_path, 2)]
-    found = open_clips(tones.write_csv(tmp_path / "a.csv", rows), Reading("text"))
+    rows = [{"audio_filepath": row["audio"], "sentence": "one two"} for row in sounds.rows(tmp_path, 2)]
+    found = open_clips(sounds.write_csv(tmp_path / "a.csv", rows), Reading("text"))
     assert found.clips.values("text") == ["one two", "one two"]
 
 
 def test_a_limit_is_drawn_by_the_ids(tmp_path: Path) -> None:
-    table = tones.table(tmp_path)
+    table = sounds.table(tmp_path)
     few = open_clips(table, READING, limit=5, seed=1).clips.ids
     assert len(few) == 5
     assert few != open_clips(table, READING, limit=5, seed=2).clips.ids
@@ -180,7 +179,7 @@ def test_samples_without_a_rate_are_said_to_be_no_audio() -> None:
 
 
 def test_recordings_of_which_nothing_else_is_known(tmp_path: Path) -> None:
-    rows = tones.rows(tmp_path, 2)
+    rows = sounds.rows(tmp_path, 2)
     places = [tmp_path / row["audio"] for row in rows]
     one, both = open_clips(str(places[1]), Reading(audio="clip")), open_clips(places, Reading(audio="clip"))
     assert one.clips.ids == [str(places[1])]

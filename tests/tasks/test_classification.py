@@ -1,139 +1,152 @@
-from collections.abc import Iterator
+"""Classification as a task: what its start model learns, what it takes of a clip, and what it refuses."""
+
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soxr
 
 from soundraft import files
 from soundraft.audio import io
-from soundraft.clips.base import LabelledClips, hear
+from soundraft.audio.spectra import Spectra
+from soundraft.clips.base import Clips, Loaded
+from soundraft.evaluation.results import MAJORITY, SVM
+from soundraft.evaluation.scores import Scores
 from soundraft.manifest import TooManyBad
 from soundraft.metrics.labels import codes, tempered
-from soundraft.models.classifier import load_classifier
+from soundraft.models.classifier import AudioClassifier, build
+from soundraft.rewards import Evidence
 from soundraft.runtime import CACHE_VARIABLE, UserError
-from soundraft.tasks.classification import Fitted, fit, predict
+from soundraft.tasks import steps
+from soundraft.tasks.base import Data
+from soundraft.tasks.classification import Classification
+from soundraft.tracking import NoTracker
 from tests.tasks import sounds
-from tests.tasks.test_labelled import count_spectra
 
-TRAIN, VALIDATION = sounds.clips(27, seed=1), sounds.clips(12, seed=2)
+TRAIN, VALIDATION, TEST = sounds.clips(27, seed=1), sounds.clips(12, seed=2), sounds.clips(18, seed=3)
 
 
-def fitted(
-    train: LabelledClips = TRAIN,
-    validation: LabelledClips = VALIDATION,
-    *,
-    seed: int = 0,
-    bad: float = 0.0,
-    **changes: Any,
-) -> Fitted:
-    options = sounds.params(**{f"classification__{name}": value for name, value in changes.items()}).classification
-    return fit(train, validation, options, seed=seed, max_bad_fraction=bad)
+class Started:
+    """A start model of these clips, in a folder."""
+
+    def __init__(self, folder: Path, train: Clips = TRAIN, validation: Clips = VALIDATION, **changes: Any) -> None:
+        self.folder = folder
+        self.task = Classification(sounds.params(**{
+            name if name in ("seed", "limits__max_bad_fraction") else f"classification__{name}": value
+            for name, value in changes.items()
+        }))  # fmt: skip
+        self.data = Data({"train": train, "validation": validation})
+        steps.start(self.task, self.data, folder, NoTracker())
+        self.model: Any = self.task.load_model(folder)
+        self.metrics = files.read_json(folder / "metrics.json")
+
+    def load(self, clips: Clips) -> Loaded:
+        return self.task.load(clips, self.model, title="", max_bad_fraction=1.0)
+
+    def score(self, clips: Clips) -> Scores:
+        return self.task.score(self.model, self.load(clips), title="")
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitted]:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("plain")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        yield fitted()
+        patch.setenv(CACHE_VARIABLE, str(folder / "cache"))
+        yield Started(folder / "start")
 
 
-def test_it_learns_and_its_answers_come_back_from_disk(plain: Fitted, tmp_path: Path) -> None:
-    test = sounds.clips(18, seed=3)
-    told = predict(plain.classifier, hear(test, plain.classifier, target="label", title=""), target="label")
-    assert told.label_scores.accuracy > 0.85
-    assert plain.validation.label_scores.macro.recall == plain.report.best
-    assert (told.ids, told.references) == (test.ids, test.values("label"))
-    assert told.groups == {"speaker": test.values("speaker")}
-    plain.classifier.save(tmp_path)
-    again = load_classifier(tmp_path)
-    read = predict(again, hear(test, again, target="label", title=""), target="label")
-    np.testing.assert_array_equal(read.probabilities, told.probabilities)
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of all clips whose features were computed."""
+    lengths: list[int] = []
+    real = Spectra.__call__
+    monkeypatch.setattr(Spectra, "__call__", lambda self, x: lengths.append(len(x)) or real(self, x))
+    return lengths
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(plain: Fitted, tmp_path: Path) -> None:
-    hashes = []
-    for name, found in (("first", plain), ("again", fitted()), ("other", fitted(seed=1))):
-        found.classifier.save(tmp_path / name)
-        hashes.append(files.content_hash(tmp_path / name / "model.safetensors", tmp_path / name / "config.json"))
-        if name == "again":
-            np.testing.assert_array_equal(found.validation.probabilities, plain.validation.probabilities)
-            assert [row.loss for row in found.report.history] == [row.loss for row in plain.report.history]
-    assert hashes[0] == hashes[1] != hashes[2]
+def test_it_learns_and_its_numbers_are_those_of_its_answers(plain: Started) -> None:
+    found, validated = plain.score(TEST), plain.score(VALIDATION)
+    assert found.value("accuracy") > 0.85
+    assert (found.ids, found.references, found.groups) == (TEST.ids, TEST.values("label"),
+                                                           {"speaker": TEST.values("speaker")})  # fmt: skip
+    kept = {key: plain.metrics[f"{key}_validation"] for key in ("accuracy", "uar")}
+    assert kept == {key: validated.value(key) for key in kept}
+    curve = [float(line.split(",")[3]) for line in (plain.folder / "learning_curves.csv").read_text().split()[1:]]
+    assert len(curve) == plain.metrics["epochs"] == 8
+    assert plain.metrics["uar_validation"] == pytest.approx(max(curve))
 
 
-def test_features_are_computed_once_for_all_epochs_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    computed = count_spectra(monkeypatch)
-    found = fitted(trainer__epochs=3)
-    assert len(found.report.history) == 3
+def test_the_same_seed_gives_the_same_weights_and_computes_no_feature_twice(
+    plain: Started, tmp_path: Path, computed: list[int]
+) -> None:
+    again = Started(tmp_path / "again")
     assert len(computed) == len(TRAIN) + len(VALIDATION)
-    fitted(trainer__epochs=1, trainer__learning_rate=1e-4)
+    other = Started(tmp_path / "other", seed=1)
+    noisy = Started(tmp_path / "noisy", augment__noise=0.9)
     assert len(computed) == len(TRAIN) + len(VALIDATION)
+    digests = [files.content_hash(each.folder / "model.safetensors") for each in (plain, again, other, noisy)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3, "seed and augmentation reach the training"
+    assert plain.metrics == again.metrics
 
 
-def test_the_temperature_is_the_best_on_the_validation_clips(plain: Fitted) -> None:
+def test_the_temperature_is_the_best_on_the_validation_clips(plain: Started) -> None:
     """Against a search over a grid; the targets are smoothed by 1/(N + 2)."""
 
-    def best(given: LabelledClips) -> float:
-        heard = hear(given, plain.classifier, target="label", title="").utterances
-        logits = np.stack([plain.classifier.encode([clip])[0].numpy() for clip in heard.features])
-        right = codes(heard.texts, plain.classifier.labels)
+    def best(given: Clips) -> float:
+        clips = plain.load(given).utterances
+        logits = np.stack([plain.model.encode([clip])[0].numpy() for clip in clips.features])
+        right = codes(clips.texts, plain.model.labels)
         spare = 1 / (len(right) + 2)
         targets = np.full(logits.shape, spare / 2)
         targets[np.arange(len(right)), right] = 1 - spare
         grid = np.exp(np.linspace(np.log(0.02), np.log(50), 4000))
         return float(min(grid, key=lambda t: -(targets * np.log(tempered(logits, t))).sum()))
 
-    assert plain.classifier.temperature == pytest.approx(best(VALIDATION), rel=0.005)
-    assert plain.classifier.temperature != pytest.approx(best(TRAIN), rel=0.02)
+    assert plain.model.temperature == pytest.approx(best(VALIDATION), rel=0.005)
+    assert plain.model.temperature != pytest.approx(best(TRAIN), rel=0.02)
 
 
-def test_bad_clips_are_counted_against_the_limit() -> None:
+def test_bad_clips_are_counted_against_the_limit_and_kept_in_a_list(tmp_path: Path) -> None:
     audio = [TRAIN.audio(index) for index in range(27)]
     audio[4], audio[7] = b"broken", io.wav_bytes(sounds.wave("low")[:50], sounds.RATE_HZ)
     train = sounds.of(audio, TRAIN.facts)
-    with pytest.raises(
-        TooManyBad, match=r"2 of 27 clips are bad; limits.max_bad_fraction allows 1.0%\n.*004: not read"
-    ):
-        fitted(train, bad=0.01)
-    found = fitted(train, bad=0.1, trainer__epochs=1)
-    assert [bad.id for bad in found.rejected] == ["004", "007"]
-    with pytest.raises(TooManyBad, match="12 of 12 clips are bad"):
-        fitted(validation=sounds.of([b""] * 12, VALIDATION.facts), bad=0.5, trainer__epochs=1)
+    with pytest.raises(TooManyBad, match=r"(?s)2 of 27 .*004"):
+        Started(tmp_path, train)
+    found = Started(tmp_path / "more", train, limits__max_bad_fraction=0.1, trainer__epochs=1)
+    lines = (found.folder / "quarantine.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["004", "007"]
+    rare = sounds.of([TRAIN.audio(0), TRAIN.audio(1), b"broken"],
+                     [{"label": "high"}, {"label": "low"}, {"label": "rare"}])  # fmt: skip
+    with pytest.raises(UserError, match=r"'rare'.*002: not readable"):
+        Started(tmp_path, rare, sounds.clips(4, labels=["high", "low"]), limits__max_bad_fraction=0.5)
 
 
-def test_labels_that_cannot_be_learned_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    computed = count_spectra(monkeypatch)
-    new = sounds.of([VALIDATION.audio(0)], [{"label": "falling"}])
-    with pytest.raises(
-        UserError, match=r"validation: 1 of 1 clips have labels that were not seen in training: 'falling' \(1\)"
-    ):
-        fitted(validation=new)
-    with pytest.raises(UserError, match="all 9 training clips are 'low': a classifier needs two labels or more"):
-        fitted(sounds.clips(9, labels=["low"]))
-    with pytest.raises(UserError, match="training has no clips"):
-        fitted(sounds.clips(0))
-    with pytest.raises(UserError, match="validation has no clips"):
-        fitted(validation=sounds.clips(0))
-    with pytest.raises(UserError, match="no clip has a emotion; there is label, speaker"):
-        fitted(target="emotion")
-    with pytest.raises(UserError, match=r"classification\.inputs: label is what is to be told"):
-        fitted(inputs=["speaker:category", "label:category"])
-    with pytest.raises(UserError, match="no clip has a age; there is label, speaker"):
-        fitted(inputs=["age:number"])
+@pytest.mark.parametrize(
+    ("train", "validation", "changes", "words"),
+    [
+        (TRAIN, sounds.of([TRAIN.audio(0)], [{"label": "falling"}]), {}, "validation: .*'falling'"),
+        (sounds.clips(9, labels=["low"]), VALIDATION, {}, "'low'"),
+        (sounds.clips(0), VALIDATION, {}, "training"),
+        (TRAIN, sounds.clips(0), {}, "validation"),
+        (TRAIN, VALIDATION, {"target": "emotion"}, "emotion; there is label, speaker"),
+        (TRAIN, VALIDATION, {"inputs": ["speaker:category", "label:category"]}, "inputs: label"),
+        (TRAIN, VALIDATION, {"inputs": ["age:number"]}, "age; there is label, speaker"),
+        (sounds.of([b""] * 27, TRAIN.facts), VALIDATION, {"channel": "all"}, "none of 27"),
+    ],
+)
+def test_what_cannot_be_learned_is_named_before_any_feature_is_made(
+    tmp_path: Path, computed: list[int], train: Clips, validation: Clips, changes: Any, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        Started(tmp_path, train, validation, **changes)
     assert computed == []
 
 
-def test_a_label_of_which_no_clip_can_be_used_is_named() -> None:
-    broken = sounds.of(
-        [TRAIN.audio(0), TRAIN.audio(1), b"broken"], [{"label": "high"}, {"label": "low"}, {"label": "rare"}]
-    )
-    with pytest.raises(UserError, match="no training clip of 'rare' can be used: 002: not readable as audio"):
-        fitted(broken, sounds.clips(4, labels=["high", "low"]), bad=0.5)
-
-
-def hints(count: int, *, seed: int, missing: int) -> LabelledClips:
-    """Noise in which nothing is to be heard; only the age tells the label, where it is known."""
+def hints(count: int, *, seed: int, missing: int) -> Clips:
+    """Noise in which nothing can be recognised; only the age tells the label, where it is known."""
     rng = np.random.default_rng(seed)
     audio = [io.wav_bytes(0.1 * rng.standard_normal(2400).astype(np.float32), sounds.RATE_HZ) for _ in range(count)]
     facts: list[dict[str, Any]] = [
@@ -144,46 +157,121 @@ def hints(count: int, *, seed: int, missing: int) -> LabelledClips:
     return sounds.of(audio, facts)
 
 
-def test_a_number_beside_the_audio_is_used_and_may_be_missing() -> None:
+def test_a_number_beside_the_audio_is_used_and_may_be_missing(tmp_path: Path) -> None:
     train, validation = hints(64, seed=1, missing=4), hints(24, seed=2, missing=4)
-    without = fitted(train, validation, encoder__pooling="mean")
-    found = fitted(train, validation, encoder__pooling="mean", inputs=["age:number"])
-    assert found.validation.correct[4:].mean() > 0.95
-    assert without.validation.correct[4:].mean() < 0.9
-    np.testing.assert_allclose(found.validation.probabilities.sum(1), 1)
+    without = Started(tmp_path / "a", train, validation, encoder__pooling="mean")
+    found = Started(tmp_path / "b", train, validation, encoder__pooling="mean", inputs=["age:number"])
+    scores = found.score(validation)
+    assert scores.correct[4:].mean() > 0.95
+    assert without.score(validation).correct[4:].mean() < 0.9
     validation.facts[5].pop("age")
-    again = predict(
-        found.classifier, hear(validation, found.classifier, target="label", title=""), target="label"
-    ).probabilities
-    changed = np.flatnonzero((again != found.validation.probabilities).any(axis=1))
+    changed = np.flatnonzero((found.score(validation).probabilities != scores.probabilities).any(axis=1))
     assert changed.tolist() == [5]
+    validation.facts[6]["age"] = "abc"
+    assert [(bad.id, "'abc'" in bad.reason) for bad in found.load(validation).rejected] == [("006", True)]
 
 
-def test_all_rates_and_channels_are_learned_together() -> None:
+def test_all_rates_and_channels_are_learned_together(tmp_path: Path) -> None:
     audio = [TRAIN.audio(index) for index in range(27)]
     for index in range(0, 27, 2):
         label, speaker = TRAIN.facts[index]["label"], TRAIN.facts[index]["speaker"]
         wide = sounds.wave(label, speaker=speaker, seed=index, rate_hz=16000)
         audio[index] = sounds.stereo(np.stack([wide, 0.5 * wide], axis=1), 16000)
-    found = fitted(sounds.of(audio, TRAIN.facts))
-    assert found.rejected == []
-    assert found.validation.correct.mean() > 0.85
+    assert Started(tmp_path, sounds.of(audio, TRAIN.facts)).metrics["accuracy_validation"] > 0.85
 
 
-def test_all_channels_are_those_of_the_first_clip_that_can_be_read() -> None:
+def test_all_channels_are_those_of_the_first_clip_that_can_be_read(tmp_path: Path) -> None:
     audio = [b"broken"]
     for index in range(1, 27):
         mono = io.parse(TRAIN.audio(index))[0]
         audio.append(sounds.stereo(np.concatenate([mono, 0.1 * mono], axis=1), sounds.RATE_HZ))
     train = sounds.of(audio, TRAIN.facts)
-    found = fitted(train, train.part(range(1, 13)), bad=0.1, channel="all", trainer__epochs=2)
-    assert [bad.id for bad in found.rejected] == ["000"]
-    assert found.classifier.settings["channels"] == 2
-    with pytest.raises(UserError, match="none of 27 training clips can be read"):
-        fitted(sounds.of([b""] * 27, TRAIN.facts), channel="all")
+    found = Started(tmp_path, train, train.part(range(1, 13)), limits__max_bad_fraction=0.1, channel="all",
+                    trainer__epochs=2)  # fmt: skip
+    assert found.model.config.channels == 2
+    with pytest.raises(TooManyBad, match="channels is 1"):
+        found.load(sounds.clips(1))
 
 
-def test_classes_can_weigh_and_come_equally_often() -> None:
-    for changes in ({"trainer__class_weights": "balanced"}, {"trainer__sampling": "balanced"}):
-        rare = TRAIN.part([index for index in range(27) if index % 3 or index < 6])
-        assert fitted(rare, **changes).validation.correct.mean() > 0.7
+def untrained(**changes: Any) -> AudioClassifier:
+    given = sounds.params(**{f"classification__{name}": value for name, value in changes.items()}).classification
+    return build(sounds.LABELS, features=given.features, encoder=given.encoder, channel=given.channel,
+                 channels=2 if given.channel == "all" else 1, level_db=given.level_db,
+                 length_limit_s=given.audio_file_length_limit_in_s, target="label")  # fmt: skip
+
+
+def test_other_rates_and_channels_are_brought_to_those_of_the_classifier() -> None:
+    samples = np.stack([sounds.wave("rising", rate_hz=22050), sounds.wave("low", rate_hz=22050)], axis=1)
+    silence = io.wav_bytes(np.zeros(8000, np.float32), 8000)
+    given = sounds.of([sounds.stereo(samples, 22050), sounds.wav("low"), silence], [{"label": "low"}] * 3)
+    task = Classification(sounds.params())
+    spectra = Spectra(**task.options.features.model_dump())
+    for channel, expected in {"average": samples.mean(axis=1), "1": samples[:, 1], "all": samples}.items():
+        model = untrained(channel=channel, level_db=None)
+        found = task.load(given, model, title="", max_bad_fraction=1.0)
+        features = spectra(soxr.resample(expected, 22050, sounds.RATE_HZ))
+        np.testing.assert_allclose(found.utterances.features[0], features, atol=0.02)
+        assert features.shape[1] == (40 if channel == "all" else 20)
+        assert [bad.reason for bad in found.rejected if bad.id == "002"] == ["silent: every sample is 0"]
+
+
+def test_whatever_changes_the_features_changes_their_place_in_the_cache() -> None:
+    changes: list[dict[str, Any]] = [
+        {}, {"channel": "1"}, {"channel": "all"}, {"level_db": None}, {"audio_file_length_limit_in_s": 0.2},
+        {"features__num_filter_bands": 16}, {"features__norm": "per_file"},
+    ]  # fmt: skip
+    task = Classification(sounds.params())
+    assert len({str(task.featurizer(untrained(**each)).depends) for each in changes}) == len(changes)
+
+
+def test_clips_that_are_cut_are_counted() -> None:
+    task, model = Classification(sounds.params()), untrained(audio_file_length_limit_in_s=0.35)
+    loaded = task.load(TEST, model, title="")
+    longer = sum(io.duration_s(TEST.audio(index)) > 0.35 for index in range(18))
+    assert 0 < longer < 18
+    assert f"{longer} of 18 clips" in task.notes(model, loaded)[0]
+    assert task.notes(untrained(), loaded) == []
+
+
+def test_classes_can_weigh_and_come_equally_often(tmp_path: Path) -> None:
+    rare = TRAIN.part([index for index in range(27) if index % 3 or index < 6])
+    found = [
+        Started(tmp_path / str(number), rare, **changes)
+        for number, changes in enumerate(
+            ({}, {"trainer__class_weights": "balanced"}, {"trainer__sampling": "balanced"})
+        )
+    ]
+    assert len({files.content_hash(each.folder / "model.safetensors") for each in found}) == 3
+    assert all(each.metrics["accuracy_validation"] > 0.7 for each in found[1:])
+
+
+def test_baselines_never_see_a_test_label_nor_what_the_model_could_not_learn(plain: Started) -> None:
+    def baselines(train: Clips, test: Clips) -> dict[str, Scores]:
+        data, loaded = Data({"train": train}), plain.load(test)
+        task = Classification(sounds.params(limits__max_bad_fraction=0.2))
+        return task.baselines(data, loaded, plain.model, task.score(plain.model, loaded, title=""))
+
+    found = baselines(TRAIN, TEST)
+    assert found[SVM].value("accuracy") > 0.8
+    assert found[MAJORITY].value("accuracy") == pytest.approx(1 / 3)
+    blind = TEST.part(range(18))
+    blind.facts[:] = [{**facts, "label": "high"} for facts in blind.facts]
+    broken = sounds.of([*(TRAIN.audio(index) for index in range(27)), b"broken", TRAIN.audio(0)],
+                       [*TRAIN.facts, {"label": "low"}, {"label": None}])  # fmt: skip
+    for other in (baselines(TRAIN, blind), baselines(broken, TEST)):
+        np.testing.assert_array_equal(other[SVM].probabilities, found[SVM].probabilities)
+
+
+def test_other_ways_to_say_a_label_reach_the_verifier() -> None:
+    aliases = {"reward__labels__aliases": ["low=deep", "low=bass", "high=shrill"]}
+
+    def reward(answer: str, **changes: Any) -> float | None:
+        verifier = Classification(sounds.params(**changes)).verifier(Data({"train": TRAIN}))
+        return verifier.verify_samples([answer], Evidence("low"))[0].reward
+
+    assert [reward(answer, **aliases) for answer in ("deep", "BASS", "shrill", "low")] == [1, 1, 0, 1]
+    assert reward("deep") == 0
+    assert reward("BASS", **aliases, reward__labels__ignore_case=False) == 0
+    assert reward("lows", reward__labels__fuzzy_threshold=0.7) == 1
+    with pytest.raises(UserError, match=r"aliases.*bass"):
+        reward("low", reward__labels__aliases=["bass=deep"])

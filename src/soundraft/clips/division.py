@@ -108,7 +108,8 @@ def divide(
             found.notes.append(f"{train.title}: its splits are not used: the declaration asks for other ones")
     else:
         _by_own_splits(train, rule, found)
-        _draw_missing(targets, train, seed, found)
+    _leave_out_unknown(targets, found)
+    _draw_missing(targets, train, seed, found)
     check_apart(found.parts)
     if sources.extra is not None:
         extra = open_clips(sources.extra, reading, seed=seed)
@@ -140,10 +141,25 @@ def _by_own_splits(train: Source, rule: SplitRule | None, found: Divided) -> Non
         found.how.append(train.split_by)
 
 
+def _leave_out_unknown(targets: Targets, found: Divided) -> None:
+    """Where training takes clips without a target: measure on those held-out clips that have one."""
+    for split in HELD_OUT_SHARE:
+        clips = found.parts.get(split)
+        if targets.needs_targets or clips is None:
+            continue
+        known = clips.part([place for place, facts in enumerate(clips.facts) if targets.target_of(facts) is not None])
+        if len(known) < len(clips):
+            lacking = f"{len(clips) - len(known)} of {len(clips)} clips have no {targets.target}"
+            found.notes.append(f"{split}: {lacking} and are left out")
+            found.parts[split] = known
+        if not len(known):
+            del found.parts[split]
+
+
 def _draw_missing(targets: Targets, train: Source, seed: int, found: Divided) -> None:
     """Take validation and test, a tenth of the clips each, from training clips with a target where there are none yet.
 
-    By speaker or source recording where those are known and enough, else by text or audio.
+    By speaker or source recording where those are known and enough, else by text or audio; not by the target itself.
     """
     missing = [split for split in HELD_OUT_SHARE if split not in found.parts]
     if not missing:
@@ -154,8 +170,10 @@ def _draw_missing(targets: Targets, train: Source, seed: int, found: Divided) ->
         usable = [place for place in usable if targets.target_of(clips.facts[place]) is not None]  # type: ignore[assignment]
     labelled = replace(train, clips=clips.part(usable), splits=[None] * len(usable))
     shares = {split: HELD_OUT_SHARE[split] for split in missing}
-    for by_origin, words in ((True, "speaker, source recording or text"), (False, "text or audio")):
-        splits = labelled.grouped(seed, shares, by_origin=by_origin)
+    origins = {"speaker": "speaker", "source": "source recording"}
+    origins.pop(targets.target, None)
+    for by, words in ((origins, f"{', '.join(origins.values())} or text"), ({}, "text or audio")):
+        splits = labelled.grouped(seed, shares, by=list(by))
         if set(missing) <= set(splits):
             drawn = labelled.clips.by_split(splits)
             bare = clips.part(sorted(set(range(len(clips))) - set(usable)))
@@ -213,3 +231,26 @@ def shared_speakers(train: Clips, test: Clips | None) -> str:
     return (
         f"{shared} of {len(tested[0])} test speakers are seen in training" if shared else "no speaker in train and test"
     )
+
+
+def shared_audio(parts: Mapping[Any, tuple[Sequence[str], Sequence[str | None]]]) -> list[str]:
+    """How many test clips are also trained on under another name, in words; nothing where none is.
+
+    Args:
+        parts: ids and `Clips.contents` of each split.
+    """
+    used = {
+        content: name
+        for split in ("train", "validation")
+        for name, content in zip(*parts.get(split, ([], [])), strict=True)
+        if content
+    }
+    tested = dict(zip(*parts.get("test", ([], [])), strict=True))
+    twice = [name for name, content in tested.items() if content in used]
+    if not twice:
+        return []
+    first, have = twice[0], "has" if len(twice) == 1 else "have"
+    return [
+        f"{len(twice):,} of {len(tested):,} test clips {have} the very audio of a training or validation clip "
+        f"({first} that of {used[str(tested[first])]}): too easy a test"
+    ]

@@ -57,17 +57,19 @@ class Source:
     def has_splits(self) -> bool:
         return any(split is not None for split in self.splits)
 
-    def grouped(self, seed: int, shares: Mapping[Split, float], *, by_origin: bool = True) -> list[Split]:
+    def grouped(
+        self, seed: int, shares: Mapping[Split, float], *, by: Sequence[str] = ("speaker", "source")
+    ) -> list[Split]:
         """A split for each clip by speaker, source recording, text or audio; the given ones stay.
 
         Args:
             shares: of the splits that are held out.
-            by_origin: heed speakers and source recordings, too.
+            by: which of speaker and source recording are heeded.
         """
         contents = self.clips.contents()
         keys: list[list[Key]] = []
         for place, facts in enumerate(self.clips.facts):
-            speaker, source = (facts.get(name) if by_origin else None for name in ("speaker", "source"))
+            speaker, source = (facts.get(name) if name in by else None for name in ("speaker", "source"))
             origin = origin_keys(speaker and str(speaker), source, facts.get("text") and str(facts["text"]))
             content = contents[place]
             keys.append([*origin, ("audio", self.clips.ids[place]) if content is None else ("content", content)])

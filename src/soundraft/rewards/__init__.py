@@ -16,9 +16,11 @@ from soundraft.rewards.unsupervised import UnsupervisedReward
 from soundraft.runtime import UserError
 
 
-def transcript_verifier(options: RewardParams, *, texts: Sequence[str]) -> Verifier:
-    """The verifier of speech recognition; `texts` are for `kind: unsupervised`."""
-    return UnsupervisedReward(options, texts=texts) if options.kind == "unsupervised" else TranscriptReward(options)
+def transcript_verifier(options: RewardParams, *, texts: Sequence[str], normalized: bool = False) -> Verifier:
+    """The verifier of speech recognition; `texts` are for `kind: unsupervised`, `normalized` as of the other one."""
+    if options.kind == "unsupervised":
+        return UnsupervisedReward(options, texts=texts)
+    return TranscriptReward(options, normalized=normalized)
 
 
 def _asr(*, texts: Sequence[str] = (), **options: Any) -> Verifier:

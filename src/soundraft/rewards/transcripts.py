@@ -56,14 +56,18 @@ class TranscriptReward(Verifier):
     0.75
     >>> score.verify(hypothesis="", reference="Turn on the light!").reason
     'empty output'
+
+    Args:
+        normalized: the references are normalised already. Once more would change some: "zero five two" → 052 → 52.
     """
 
-    def __init__(self, options: RewardParams) -> None:
+    def __init__(self, options: RewardParams, *, normalized: bool = False) -> None:
         self.options = options
         self.normalize = metric.NORMALIZERS[options.normalizer]
+        self.normalize_reference = metric.single_spaces if normalized else self.normalize
 
     def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
-        reference = "" if evidence.reference is None else self.normalize(evidence.reference)
+        reference = "" if evidence.reference is None else self.normalize_reference(evidence.reference)
         if not reference:
             return not_scorable(hypotheses, "no reference" if evidence.reference is None else "empty reference")
         results = {text: self._result(reference, self.normalize(text)) for text in dict.fromkeys(hypotheses)}

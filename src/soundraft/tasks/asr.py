@@ -128,7 +128,7 @@ class Recognition(Task):
     def verifier(self, data: Data) -> Verifier:
         texts = [str(text) for text in data.start["train"].values("text") if text] if data.start else []
         try:
-            return transcript_verifier(self.params.reward, texts=texts)
+            return transcript_verifier(self.params.reward, texts=texts, normalized=True)
         except UserError as error:
             where = f"reward.unsupervised, with {len(texts)} texts of the start corpus"
             hint = "without the pipeline the replay dataset (--replay, replay_dataset) is the start corpus"

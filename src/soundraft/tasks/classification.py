@@ -81,6 +81,10 @@ class Classification(Task):
             "classification.inputs": inputs,
         }
 
+    @classmethod
+    def is_read(cls, key: str) -> bool:
+        return super().is_read(key) and key != "train.learning_rate"  # it is trainer.cycle_learning_rate here
+
     def reading(self) -> Reading:
         numbers = [name for name, kind in _inputs(self.options.inputs) if kind == "number"]
         columns = {name: name for name, _ in _inputs(self.options.inputs)}

@@ -15,7 +15,7 @@ import numpy as np
 
 from soundraft import distributed, files
 from soundraft.clips.base import Clips
-from soundraft.clips.division import Divided, add_extra
+from soundraft.clips.division import Divided, add_extra, shared_audio
 from soundraft.clips.opening import open_clips
 from soundraft.evaluation.predictions import write_predictions
 from soundraft.evaluation.results import START, SVM
@@ -127,12 +127,17 @@ def cross_validate(
         trainings[name] = parts
     notes = [*declared.notes, *source.notes]
     rejected: list[Rejected] = []
+    contents = dict(zip(source.clips.ids, source.clips.contents(), strict=True))
     if extra is not None:
         more = open_clips(extra, reading, seed=seed)
+        contents |= dict(zip(more.clips.ids, more.clips.contents(), strict=True))
         for parts in trainings.values():
             found = Divided(parts, source.title)
             add_extra(task.target, more, found)
             notes, rejected = [*notes, *found.notes], found.rejected
+    for name, parts in trainings.items():
+        known = {split: (clips.ids, [contents[clip] for clip in clips.ids]) for split, clips in parts.items()}
+        notes += [f"fold {name}: {note}" for note in shared_audio(known)]
     tell = say or (lambda line: None)
     for note in dict.fromkeys(notes):
         tell(f"note: {note}")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundraft import distributed, files, runtime
 from soundraft.clips.base import Clips, Reading
-from soundraft.clips.division import Divided, Sources, divide
+from soundraft.clips.division import Divided, Sources, divide, shared_audio
 from soundraft.clips.opening import Source, open_clips
 from soundraft.evaluation import report
 from soundraft.evaluation.benchmark import Speed, measure_speed
@@ -75,7 +75,9 @@ class Run:
             corpus: {split: clips.contents() for split, clips in self.data.splits(corpus).items()}
             for corpus in ("target", "start")
         }
-        self.notes += self._same_audio()
+        self.notes += shared_audio(
+            {split: (clips.ids, self.contents["target"][split]) for split, clips in self.data.target.items()}
+        )
 
     def train(self) -> "RunResult":
         """Train what the folder lacks of start model and cycles, then measure every model.
@@ -203,28 +205,6 @@ class Run:
             for name, facts, content in zip(clips.ids, clips.facts, contents, strict=True):
                 target = str(facts.get(self.task.target, ""))
                 yield {"id": name, "split": split, "target": target, "content": content or ""}
-
-    def _same_audio(self) -> list[str]:
-        """How many test clips are also trained on under another name, in words; nothing where none is."""
-        used = {
-            content: name
-            for split in ("train", "validation")
-            for name, content in zip(*self._named(split), strict=True)
-            if content
-        }
-        tested = dict(zip(*self._named("test"), strict=True))
-        twice = [name for name, content in tested.items() if content in used]
-        if not twice:
-            return []
-        first, have = twice[0], "has" if len(twice) == 1 else "have"
-        return [
-            f"{len(twice):,} of {len(tested):,} test clips {have} the very audio of a training or validation clip "
-            f"({first} that of {used[str(tested[first])]}): too easy a test"
-        ]
-
-    def _named(self, split: Split) -> tuple[list[str], list[str | None]]:
-        clips = self.data.target.get(split)
-        return ([], []) if clips is None else (clips.ids, self.contents["target"][split])
 
 
 def check_goes_on(folder: Path, record: Mapping[str, Any]) -> None:
@@ -769,8 +749,10 @@ class AudioRAFTConfig:
         task = task_class(self.task)
         unread = [key for key in found if key in defaults().leaves() and not task.is_read(key)]
         if unread:
-            raise ParamsError(f"{unread[0]} belongs to the pipeline, a run does not read it")
+            raise ParamsError(f"{unread[0]}: without the pipeline a run of the task {self.task} does not read it")
         start: dict[str, Any] = {"task": self.task}
+        if self.model_name is not None and not task.is_read("model.revision"):
+            raise UserError(f"task {self.task}: its start model is trained; leave out model_name, --model")
         if self.model_name is not None:
             start |= {"model.checkpoint": self.model_name, "model.revision": "", "train.epochs": 0}
             start |= {"train.learning_rate": LEARNING_RATE}

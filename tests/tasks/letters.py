@@ -4,14 +4,18 @@ import functools
 import random
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from soundraft.audio import io
+from soundraft.clips.base import Clips
 from soundraft.corpora.base import AudioSample
+from soundraft.params import changed, defaults
+from soundraft.tasks.asr import Recognition
 from soundraft.training.learner import examples_of, fit
 from tests.conftest import tiny_recognizer
-from tests.training.toy import start_settings
+from tests.training import toy
 
 RATE_HZ = 8000
 WORDS = ("one", "two", "six", "nine", "zero", "four")
@@ -26,6 +30,13 @@ SMALL = {
     "train.masking": {"masks": 0, "frequency_bins": 0, "time_share": 0.0},
     "evaluate.bootstrap_samples": 200,
 }
+# a reward without transcripts that needs no text of a domain either
+UNSUPERVISED = {
+    "reward.kind": "unsupervised",
+    "reward.unsupervised.weights": {"agreement": 1.0, "words": 0.0, "vocabulary": 0.0, "length": 0.0, "language": 0.0,
+                                    "stability": 0.0},
+    "train.reward_threshold": 0.0,
+}  # fmt: skip
 
 
 def text_of(number: int) -> str:
@@ -77,17 +88,24 @@ def samples(count: int, *, first: int = 0, accent: float = 0.04, split: str | No
 
 @functools.cache
 def checkpoint() -> Path:
-    """A model that knows the language without an accent; made once for all tests of a process."""
+    """A model that has learned the language without an accent; made once for all tests of a process."""
     recognizer = tiny_recognizer(mel_bins=40)
     texts = [text_of(number) for number in range(1000, 1120)]
     features = [recognizer.extract(wave_of(text, seed=number)) for number, text in enumerate(texts)]
-    fit(
-        recognizer,
-        examples_of(features, texts),
-        start_settings(16),
-        seed=0,
-        title="toy start",
-    )
+    fit(recognizer, examples_of(features, texts), toy.start_settings(16), seed=0, title="toy start")
     folder = Path(HOME.name) / "toy"
     recognizer.save(folder)
     return folder
+
+
+def clips(numbers: range, *, accent: float = 0.0) -> Clips:
+    """The same as a run takes them."""
+    audio = [io.wav_bytes(wave_of(text_of(n), accent=accent, seed=n), RATE_HZ) for n in numbers]
+    return Clips([f"{n:04d}" for n in numbers], lambda index: audio[index], [{"text": text_of(n)} for n in numbers])
+
+
+def task(**changes: Any) -> Recognition:
+    """With `SMALL`, from `checkpoint`, and with changes whose names have `__` for each dot."""
+    usual = {"model.checkpoint": str(checkpoint()), "train.epochs": 0, "train.learning_rate": 2e-3}
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    return Recognition(changed(defaults(), SMALL | usual | dotted))

@@ -1,3 +1,5 @@
+"""Features kept on disk: made once, whatever asks for them, and again where their file is damaged."""
+
 import os
 from pathlib import Path
 

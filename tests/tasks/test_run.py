@@ -1,0 +1,378 @@
+"""Runs without DVC, of both tasks: what is written, continued, refused, measured and predicted."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from sklearn.metrics import accuracy_score, recall_score
+
+import soundraft
+from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, RunResult, files
+from soundraft.audio import io
+from soundraft.params import defaults
+from soundraft.runtime import UserError
+from soundraft.tasks import run as runs
+from soundraft.tasks import steps
+from tests.tasks import letters, sounds
+
+Train = Callable[..., RunResult]
+
+
+def train_asr(folder: Path, data: Any = None, **changes: Any) -> RunResult:
+    params = letters.SMALL | changes.pop("params", {})
+    usual = {"num_cycles": 1, "samples_per_prompt": 8, "learning_rate": 2e-3, "model_name": str(letters.checkpoint())}
+    if data is None:
+        data = [*letters.samples(20), *letters.samples(6, first=50, split="validation"),
+                *letters.samples(8, first=70, split="test")]  # fmt: skip
+    return AudioRAFTTrainer(AudioRAFTConfig(output_dir=folder, params=params, **(usual | changes))).train(data)
+
+
+def train_classifier(folder: Path, data: Any = None, **changes: Any) -> RunResult:
+    params = {key: value for key, value in sounds.TOY.items() if key.startswith(("classification", "train.r", "eval"))}
+    params |= {"train.presentations_per_cycle": 64, "classification.trainer.epochs": 4} | changes.pop("params", {})
+    usual = {"num_cycles": 1, "samples_per_prompt": 8, "task": "classification"}
+    if data is None:
+        parts = {"train": 27, "validation": 9, "test": 12}
+        data = [
+            AudioSample(None, facts["label"], task="classification", sample_rate=8000, metadata={
+                "id": f"{split}{n}", "split": split, "speaker": facts["speaker"]},
+                audio_array=sounds.wave(facts["label"], speaker=facts["speaker"], seed=n + 100 * len(split)))
+            for split, count in parts.items()
+            for n, facts in enumerate(sounds.clips(count).facts)
+        ]  # fmt: skip
+    return AudioRAFTTrainer(AudioRAFTConfig(output_dir=folder, params=params, **(usual | changes))).train(data)
+
+
+@pytest.fixture(params=[train_asr, train_classifier], ids=["asr", "classification"])
+def train(request: pytest.FixtureRequest) -> Train:
+    chosen: Train = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module", params=[train_asr, train_classifier], ids=["asr", "classification"])
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Train, RunResult]:
+    """A run that others only read."""
+    return request.param, request.param(tmp_path_factory.mktemp("finished") / "out", num_cycles=2)
+
+
+def test_every_run_folder_has_one_shape_and_the_numbers_of_its_result(finished: tuple[Train, RunResult]) -> None:
+    _, result = finished
+    out, key = result.folder, result.task.metrics[0]
+    assert out is not None
+    assert {"run.json", "start", "cycles", "splits.csv", "predictions.parquet", "metrics.json", "report.md",
+            "quarantine.jsonl"} <= {path.name for path in out.iterdir()}  # fmt: skip
+    for folder in (out / "start", out / "cycles/01", out / "cycles/02"):
+        assert {"model.safetensors", "config.json", "metrics.json"} <= {path.name for path in folder.iterdir()}
+    assert {path.name for path in (out / "cycles").rglob("rollouts.parquet")} == {"rollouts.parquet"}
+    metrics = files.read_json(out / "metrics.json")
+    assert (metrics["cycles"], metrics[f"{key}_after"]) == (2, result.after.value)  # type: ignore[union-attr]
+    assert result.gain.difference == pytest.approx(result.after.value - result.before.value)  # type: ignore[union-attr]
+    rows = pandas.read_parquet(out / "predictions.parquet")
+    own = rows[rows.chain.isin(["start", "trained"])]
+    assert set(own.groupby(["chain", "cycle"]).size()) == {len(result.scores)}
+    splits = pandas.read_csv(out / "splits.csv")
+    assert list(splits.columns) == ["id", "split", "target", "content"]
+    assert set(splits[splits.split == "test"].id) == set(result.scores.ids)
+    assert all(note in (out / "report.md").read_text() for note in result.notes)
+    record = files.read_json(out / "run.json")
+    assert (record["task"], record["data"]["target_test"]["clips"]) == (result.task.params.task, len(result.scores))
+    rates = [metrics[f"{key}_before"], metrics[f"{key}_after"]]
+    assert rates[1] < 0.75 * rates[0] if key == "wer" else rates[1] > 0.8, "it learns"
+
+
+def test_it_goes_on_where_it_was_and_another_run_is_refused(
+    finished: tuple[Train, RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, first = finished
+    out = tmp_path / "out"
+    shutil.copytree(first.folder or "", out)
+    kept = {path: path.stat().st_mtime_ns for part in ("start", "cycles") for path in (out / part).rglob("*.*")}
+    report = (out / "report.md").read_bytes()
+    again = train(out, num_cycles=2)
+    assert (again.after, again.cycles) == (first.after, first.cycles)
+    assert (out / "report.md").read_bytes() == report
+    assert len(train(out, num_cycles=3).cycles) == 3
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    with pytest.raises(UserError) as caught:
+        train(out, num_cycles=2, samples_per_prompt=4, params={"train.temperature": 1.5})
+    assert all(f"params.train.{name} was" in str(caught.value) for name in ("samples_per_prompt", "temperature"))
+    assert "learning_rate" not in str(caught.value)
+    data = letters.samples(20) if train is train_asr else sounds.table(tmp_path / "other")
+    options: dict[str, Any] = {} if train is train_asr else {"params": {"classification.target": "pitch"}}
+    with pytest.raises(UserError, match=r"data\.target_train\.digest was"):
+        train(out, data, num_cycles=2, **options)
+    with pytest.raises(UserError, match="no run of ours"):
+        train(out / "start")
+    (out / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run\.json"):
+        train(out, num_cycles=2)
+
+
+def test_a_killed_run_becomes_the_one_that_was_not(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("cycle", "write"):  # after the start model, and after a cycle's training
+        with monkeypatch.context() as patched:
+            patched.setattr(steps if place == "cycle" else steps.raft, place, killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path / "killed")
+        assert [path.name for path in (tmp_path / "killed").rglob("*") if path.name == "01"] == []
+    train(tmp_path / "killed")
+    train(tmp_path / "whole")
+    paths = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file())
+    assert paths == sorted(path.relative_to(tmp_path / "killed") for path in (tmp_path / "killed").rglob("*.*"))
+    for path in paths:
+        assert (tmp_path / "whole" / path).read_bytes() == (tmp_path / "killed" / path).read_bytes(), path
+
+
+def test_bad_clips_are_rejected_within_the_limit(train: Train, tmp_path: Path) -> None:
+    task = "asr" if train is train_asr else "classification"
+    bad = [AudioSample(tmp_path / "none.wav", "low", task=task, metadata={"split": "train"}),
+           AudioSample(None, "low", task=task, metadata={"split": "train"})]  # fmt: skip
+    good = {train_asr: [*letters.samples(20, split="train"), *letters.samples(8, first=50, split="validation")]}
+    data = good.get(train) or [
+        AudioSample(None, label, task=task, sample_rate=8000, audio_array=sounds.wave(label, seed=seed),
+                    metadata={"id": f"{seed}{label}", "split": "validation" if seed > 9 else "train"})
+        for seed in range(13) for label in sounds.LABELS
+    ]  # fmt: skip
+    with pytest.raises(UserError, match=r"(?s)2 of \d+ clips are bad.*none\.wav"):
+        train(tmp_path / "out", [*data, *bad])
+    result = train(tmp_path / "more", [*data, *bad], params={"limits.max_bad_fraction": 0.2})
+    assert {bad.id for bad in result.rejected} == {str(tmp_path / "none.wav"), f"row {len(data) + 2}"}
+    assert len((tmp_path / "more/quarantine.jsonl").read_text().splitlines()) == 2
+
+
+# one trained by a declaration
+
+
+def config(**top: Any) -> dict[str, Any]:
+    return copy.deepcopy(sounds.CONFIG) | top
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sounds.table(tmp_path_factory.mktemp("sounds"))
+
+
+@pytest.fixture(scope="module")
+def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    drawn = config(preprocessing={"split": {"type": "random"}})
+    return soundraft.fit(drawn, table, output_dir=tmp_path_factory.mktemp("run") / "out")
+
+
+def test_a_declared_run_is_measured_right_and_no_row_order_changes_a_weight(
+    run: RunResult, table: Path, tmp_path: Path
+) -> None:
+    scores = run.scores
+    assert scores.value("accuracy") == accuracy_score(scores.known, scores.predictions) > 0.8
+    assert scores.value("uar") == pytest.approx(recall_score(scores.known, scores.predictions, average="macro"))
+    assert "statistics SVM" in (run.folder / "report.md").read_text()  # type: ignore[operator]
+    mixed = table.with_name("mixed.csv")
+    pandas.read_csv(table).sample(frac=1, random_state=0).to_csv(mixed, index=False)
+    drawn = config(preprocessing={"split": {"type": "random"}})
+    again = soundraft.fit(drawn, mixed, output_dir=tmp_path / "mixed")
+    for name in ("start/model.safetensors", "start/config.json", "predictions.parquet", "splits.csv"):
+        assert (run.folder / name).read_bytes() == (again.folder / name).read_bytes()  # type: ignore[operator]
+    other = soundraft.fit(drawn, table, seed=1)
+    assert (other.folder, other.scores.ids != scores.ids) == (None, True)
+    assert len(other.predictions) == len(scores), "what it needs is kept as long as the result"
+
+
+def test_predict_answers_as_the_run_did_and_needs_no_labels(run: RunResult, table: Path) -> None:
+    names = ["id", "path", "pitch_predictions", "pitch_probability", *(
+        f"pitch_probabilities_{label}" for label in sounds.LABELS)]  # fmt: skip
+    for model in (run, run.folder, run.last_model):
+        found = soundraft.predict(model, table)
+        assert (list(found.columns), len(found)) == (names, 45)
+        mine = found.set_index("id").loc[run.scores.ids]
+        assert list(mine.pitch_predictions) == run.scores.predictions
+        np.testing.assert_allclose(mine.pitch_probability, run.scores.confidence, atol=1e-6)
+    bare = pandas.DataFrame({"audio_path": [str(table.parent / "03.wav")]})
+    assert list(soundraft.predict(run, bare).pitch_predictions) == [soundraft.predict(run, table).pitch_predictions[3]]
+
+
+def test_silent_broken_and_missing_clips_get_no_answer(run: RunResult, table: Path, tmp_path: Path) -> None:
+    io.write_wav(tmp_path / "silent.wav", np.zeros(4000, np.float32), 8000)
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    places = [table.parent / "00.wav", *(tmp_path / name for name in ("silent.wav", "bad.wav", "gone.wav"))]
+    found = soundraft.predict(run, places)
+    assert list(found.id) == [str(places[0])]
+    reasons = [bad["reason"] for bad in found.attrs["rejected"]]
+    assert [word in reason for word, reason in zip(("silent", "readable", "no such file"), reasons, strict=True)]
+    with pytest.raises(UserError, match="bad"):
+        soundraft.predict(run, places[2:])
+
+
+def test_evaluate_measures_only_clips_that_the_run_did_not_use(
+    run: RunResult, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = len(run.scores)
+    found = soundraft.evaluate(run.folder, table, output_dir=tmp_path / "out")
+    assert (found.scores.ids, found.scores.value("uar")) == (run.scores.ids, run.scores.value("uar"))
+    assert f"{45 - test} of 45 clips" in found.notes[0]
+    assert {"report.md", "metrics.json", "predictions.parquet", "quarantine.jsonl"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }  # fmt: skip
+    assert [len(soundraft.evaluate(run, table, split=split).scores) for split in ("all", "test")] == [45, test]
+    moved = pandas.read_csv(table)
+    for number, name in enumerate(moved.audio):
+        shutil.copy(table.parent / name, tmp_path / f"other{number}.wav")
+    moved.audio = [str(tmp_path / f"other{number}.wav") for number in range(45)]
+    assert soundraft.evaluate(run, moved).scores.predictions == run.scores.predictions, "known by their audio"
+    other = moved.assign(split=["train" if number < 20 else "test" for number in range(45)])
+    found = soundraft.evaluate(run, other)
+    assert (len(found.scores), "--split test" in found.notes[0]) == (test, True)
+    assert "whatever their split says" in soundraft.evaluate(run, other, split="test").notes[1]
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run.last_model, "alone")
+    found = soundraft.evaluate("alone", table)
+    assert (len(found.scores), "not known" in found.notes[0]) == (45, True)
+    with pytest.raises(UserError, match="shrill"):
+        soundraft.evaluate(run, moved.assign(pitch="shrill"), split="all")
+    for options, word in (({"split": "dev"}, "dev"), ({"output_dir": tmp_path / "out"}, "empty"),
+                          ({"columns": {"label": "x"}}, "label")):  # fmt: skip
+        with pytest.raises(UserError, match=word):
+            soundraft.evaluate(run, table, **options)
+
+
+def test_columns_may_have_other_names(run: RunResult, table: Path) -> None:
+    frame = pandas.read_csv(table)
+    frame["audio"] = str(table.parent) + "/" + frame.audio
+    renamed = frame.rename(columns={"audio": "sound", "pitch": "height"})
+    names = {"audio": "sound", "pitch": "height"}
+    one = soundraft.evaluate(run, frame, split="all")
+    other = soundraft.evaluate(run, renamed, split="all", columns=names)
+    assert one.scores.predictions == other.scores.predictions
+    assert len(soundraft.predict(run, renamed, columns={"audio": "sound"})) == 45
+    with pytest.raises(UserError, match="pitch"):
+        soundraft.evaluate(run, frame.drop(columns="pitch"))
+
+
+def test_an_evaluation_is_written_whole_or_not_at_all(
+    run: RunResult, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(files, "write_jsonl", full)
+    with pytest.raises(OSError, match="no space left"):
+        soundraft.evaluate(run, table, output_dir=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_side_inputs_extra_clips_and_test_clips_that_are_also_trained_on(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(table.parent)
+    frame = pandas.read_csv(table)
+    frame.loc[::7, "age"] = np.nan
+    given = config()
+    given["input_features"] += [
+        {"name": "who", "type": "category", "column": "speaker"},
+        {"name": "age", "type": "number"},
+    ]
+    copies = frame[36:40].assign(id=[f"copy {n}" for n in range(4)])
+    said: list[str] = []
+    result = soundraft.fit(given, frame[:27], frame[27:36], frame[36:], extra_df=copies, output_dir=tmp_path / "out",
+                           say=said.append)  # fmt: skip
+    who, age = result.model.side  # type: ignore[attr-defined]
+    assert list(who.vocabulary) == sorted(sounds.SPEAKERS)
+    assert age.mean == pytest.approx(pandas.concat([frame[:27], copies]).age.mean())
+    assert any("age: 4 of 27" in line for line in said)
+    (note,) = [note for note in result.notes if "very audio" in note]
+    assert note.startswith("4 of 9 test clips")
+    assert note in (tmp_path / "out/report.md").read_text()
+    assert len(soundraft.predict(result, frame)) == 45
+    with pytest.raises(UserError, match="age"):
+        soundraft.predict(result, frame.drop(columns="age"))
+
+
+def test_rows_are_dropped_where_that_is_asked(table: Path, tmp_path: Path) -> None:
+    frame = pandas.read_csv(table)
+    holes = frame.assign(pitch=[None, *frame.pitch[1:44], " "], audio=[*frame.audio[:43], None, frame.audio[44]])
+    holes.to_csv(table.with_name("holes.csv"), index=False)
+    drop = {"missing_value_strategy": "drop_row"}
+    given = config(trainer={"epochs": 1}, preprocessing={"audio": drop})
+    given["output_features"] = [{"name": "pitch", "type": "category", "preprocessing": drop}]
+    result = soundraft.fit(given, table.with_name("holes.csv"), output_dir=tmp_path / "out")
+    lost = ["00.wav", "row 44", "44.wav"]
+    assert [bad.id for bad in result.rejected] == lost
+    assert len(pandas.read_csv(tmp_path / "out/splits.csv")) == 42
+    found = soundraft.evaluate(result, table.with_name("holes.csv"))
+    assert (found.scores.ids, [bad.id for bad in found.rejected]) == (result.scores.ids, lost)
+    assert len(soundraft.predict(result, table.with_name("holes.csv"))) == 44, "labels are not needed here"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda frame: frame.assign(pitch="low"), "'low'"),
+        (lambda frame: frame.assign(split=["train"] * 30 + ["test"] * 15, pitch=[*frame.pitch[:44], "x"]), "test.*'x'"),
+        (lambda frame: frame.assign(audio=[*frame.audio[:20], *(f"no{n}.wav" for n in range(25))]), "no such file"),
+        (lambda frame: frame.drop(columns="pitch"), "pitch"),
+        (lambda frame: frame[:0], "no clips"),
+    ],
+)
+def test_data_that_cannot_be_used_costs_no_training(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, words: str
+) -> None:
+    monkeypatch.chdir(table.parent)
+    monkeypatch.delattr("soundraft.tasks.classification.fit_epochs")
+    with pytest.raises(UserError, match=f"(?s){words}"):
+        soundraft.fit(sounds.CONFIG, change(pandas.read_csv(table)), output_dir=tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", ["file/x", "/proc/x"])
+def test_a_place_that_cannot_be_written_costs_no_training(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.delattr("soundraft.tasks.classification.fit_epochs")
+    with pytest.raises((UserError, OSError), match=place.split("/")[1] or "file"):
+        soundraft.fit(sounds.CONFIG, table, output_dir=tmp_path / place)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"task": "tts"}, "tts"),
+        ({"params": {"train.tempratur": 1.0}}, "did you mean train.temperature"),
+        ({"params": {"train.temperature": "x"}}, "train.temperature: got 'x'"),
+        ({"num_cycles": -1}, "train.cycles: got -1"),
+        ({"params": {"train.epochs": 2}}, "train.epochs"),
+        ({"params": {"train.cycles": 2}}, "train.cycles is given twice"),
+        ({"learning_rate": 1e-4, "params": {"train.learning_rate": 1e-3}}, "given twice"),
+        ({"model_name": None}, "model"),
+        ({"model_name": None, "task": "classification", "learning_rate": 1e-3}, "train.learning_rate"),
+        ({"task": "classification"}, "model_name"),
+        ({"algorithm": "ppo"}, "train.algorithm: got 'ppo'"),
+        ({"limit": 0}, "limit 0"),
+    ],
+)
+def test_wrong_numbers_are_refused_before_anything_is_opened(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        AudioRAFTConfig(**({"model_name": "m", "output_dir": "o", "num_cycles": 1} | changes))
+
+
+def test_all_numbers_but_the_learning_rate_are_those_of_params_yaml() -> None:
+    made = AudioRAFTConfig(model_name="m", output_dir="o").all_params().leaves()
+    different = {key for key, value in made.items() if value != defaults().leaves()[key]}
+    assert different == {"train.learning_rate", "model.checkpoint", "train.epochs"} - {
+        key for key in ("train.epochs",) if defaults().leaves()[key] == 0
+    }
+    assert made["train.learning_rate"] == runs.LEARNING_RATE == 5e-5
+
+
+def test_the_package_names_what_it_exports() -> None:
+    for name in soundraft.__all__:
+        assert getattr(soundraft, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing"):
+        soundraft.nothing  # noqa: B018
