@@ -16,7 +16,7 @@ from soundraft.runtime import UserError
 from soundraft.tasks import steps
 from soundraft.tasks.asr import unspellable
 from soundraft.tasks.base import Data
-from soundraft.tracking import NoTracker
+from soundraft.tracking import Tracker
 from tests.tasks import letters
 from tests.tasks.letters import clips, task
 
@@ -79,7 +79,7 @@ def test_characters_that_the_model_cannot_write_are_found_and_refused_only_where
 def test_a_start_from_a_checkpoint_is_that_one_and_one_from_scratch_learns(tmp_path: Path) -> None:
     def start(name: str, **changes: Any) -> dict[str, Any]:
         data = Data({}, {"train": clips(range(30)), "validation": clips(range(30, 36))})
-        steps.start(task(**changes), data, tmp_path / name, NoTracker())
+        steps.start(task(**changes), data, tmp_path / name, Tracker())
         found: dict[str, Any] = files.read_json(tmp_path / name / "metrics.json")
         return found
 

@@ -22,7 +22,7 @@ from soundraft.runtime import CACHE_VARIABLE, UserError
 from soundraft.tasks import steps
 from soundraft.tasks.base import Data
 from soundraft.tasks.classification import Classification
-from soundraft.tracking import NoTracker
+from soundraft.tracking import Tracker
 from tests.tasks import sounds
 
 TRAIN, VALIDATION, TEST = sounds.clips(27, seed=1), sounds.clips(12, seed=2), sounds.clips(18, seed=3)
@@ -38,7 +38,7 @@ class Started:
             for name, value in changes.items()
         }))  # fmt: skip
         self.data = Data({"train": train, "validation": validation})
-        steps.start(self.task, self.data, folder, NoTracker())
+        steps.start(self.task, self.data, folder, Tracker())
         self.model: Any = self.task.load_model(folder)
         self.metrics = files.read_json(folder / "metrics.json")
 

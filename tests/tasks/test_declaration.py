@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
-from soundraft.clips.splitting import SplitRule
 
 from soundraft.audio.spectra import Spectra
 from soundraft.models.classifier import build
 from soundraft.params import ParamsError, defaults
 from soundraft.runtime import UserError
+from soundraft.splits import SplitRule
 from soundraft.tasks.classification import encoder_settings
 from soundraft.tasks.declaration import Declared, read_declaration
 

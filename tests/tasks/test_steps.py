@@ -17,7 +17,7 @@ from soundraft.runtime import CACHE_VARIABLE
 from soundraft.tasks import measure, steps
 from soundraft.tasks.base import Data, Task
 from soundraft.tasks.classification import Classification
-from soundraft.tracking import NoTracker
+from soundraft.tracking import Tracker
 from soundraft.training import raft
 from tests.tasks import letters, sounds
 
@@ -53,7 +53,7 @@ def begin(name: str, folder: Path) -> Begun:
             lambda task: steps.dataset_of(task, folder / "dataset", ("train", "validation")),
         )  # fmt: skip
         task = begun.task(classification__trainer__epochs=1, classification__trainer__learning_rate=1e-5)
-    steps.start(task, begun.data(task), begun.start, NoTracker())
+    steps.start(task, begun.data(task), begun.start, Tracker())
     return begun
 
 
