@@ -40,8 +40,9 @@ def test_training_makes_the_same_again_and_another_target_another_run(
     assert f"{files.read_json(run / 'metrics.json')['accuracy_after']:.1%}" in said
     assert "soundraft predict --model runs/clips" in said
     assert (tmp_path / "runs/clips/report.md").read_bytes() == (run / "report.md").read_bytes()
-    say(*command(table, tmp_path / "other", "--seed", 3, "--target", "speaker"))
+    say(*command(table, tmp_path / "other", "--seed", 3, "--target", "speaker", "--limit", 30))
     assert files.read_json(tmp_path / "other/start/config.json")["labels"] == sorted(sounds.SPEAKERS)
+    assert len(pandas.read_csv(tmp_path / "other/splits.csv")) == 30
 
 
 def test_folds_with_more_clips(table: Path, tmp_path: Path, say: Say) -> None:
@@ -135,7 +136,6 @@ def test_every_picture(run: Path, tmp_path: Path, say: Say, name: str) -> None:
         (("--task", "asr"), "--task asr"),
         (("--k", "3"), "--k"),
         (("--folds", "k", "--test", "x"), "--test does not go with --folds"),
-        (("--limit", "3"), "--limit is for corpora and folders"),
         (("--subset", "x"), "--subset is for corpora and folders"),
         (("--target", "colour"), "colour"),
         (("--dataset", "nowhere"), "nowhere"),

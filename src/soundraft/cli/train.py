@@ -124,8 +124,8 @@ def _train_declared(given: argparse.Namespace) -> None:
         _cross_validate(given, declared, data)
         return
     result = fit(
-        declared, data, given.validation, given.test, extra_df=given.extra, output_dir=given.output,
-        seed=given.seed or 0, say=show,
+        declared, data, given.validation, given.test, extra_df=given.extra, limit=given.limit or None,
+        output_dir=given.output, seed=given.seed or 0, say=show,
     )  # fmt: skip
     _show_result(result, given)
 
@@ -162,8 +162,8 @@ def _cross_validate(given: argparse.Namespace, declared: "Declared", data: Any) 
         if getattr(given, name):
             raise UserError(f"--{name} does not go with --folds: every clip is tested once")
     result = cross_validate(
-        declared, data, folds=given.folds, k=given.k, extra=given.extra, output_dir=given.output,
-        seed=given.seed or 0, say=show,
+        declared, data, folds=given.folds, k=given.k, extra=given.extra, limit=given.limit or None,
+        output_dir=given.output, seed=given.seed or 0, say=show,
     )  # fmt: skip
     print_each("rejected", result.rejected)
     means = result.means

@@ -92,6 +92,7 @@ def cross_validate(
     folds: str | None = None,
     k: int | None = None,
     extra: Any = None,
+    limit: int | None = None,
     output_dir: Path | str | None = None,
     seed: int = 0,
     say: Tell | None = None,
@@ -99,7 +100,7 @@ def cross_validate(
     """Train once for each fold and test on it.
 
     Args:
-        config, data, output_dir, seed, say: as of `fit`; splits of the data are not used.
+        config, data, limit, output_dir, seed, say: as of `fit`; splits of the data are not used.
         folds: official (the column `fold`), speaker (the column `speaker`), k (drawn, each label in its share). `None`:
             what the declaration has, and its k.
         k: how many, for k (5) and speaker (each speaker is a fold).
@@ -117,7 +118,7 @@ def cross_validate(
     if declared.split is not None:
         raise UserError("the declaration divides the clips, and folds divide them otherwise: leave one out")
     task, reading = task_of(declared.params(seed)), declared.reading()
-    source = open_clips(data, reading, seed=seed)
+    source = open_clips(data, reading, limit=limit, seed=seed)
     check_bad_fraction(len(source.clips), source.rejected, declared.max_bad_fraction)
     trainings = {}
     for name, splits in folds_of(source.clips, folds, target=task.target, k=k, seed=seed).items():

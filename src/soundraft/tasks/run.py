@@ -805,6 +805,7 @@ def fit(
     test_df: Any = None,
     *,
     extra_df: Any = None,
+    limit: int | None = None,
     output_dir: Path | str | None = None,
     seed: int = 0,
     say: Tell | None = None,
@@ -817,6 +818,7 @@ def fit(
             are not given are those of its column `split`, else they are drawn from it.
         val_df, test_df: the same for validation and test.
         extra_df: more clips to learn from, all of them, never for validation or test.
+        limit: at most so many clips of each split, before splits are drawn; `None`: all.
         output_dir: of the run; without one nothing is kept once the result is gone.
         seed: of drawn splits, weights and batches.
         say: takes a line for the user now and then.
@@ -831,6 +833,6 @@ def fit(
     sources = Sources(train_df, val_df, test_df, extra=extra_df)
     folder = None if output_dir is None else Path(output_dir)
     return open_run(
-        declared.params(seed), sources, folder, reading=declared.reading(), rule=declared.split, split_seed=seed,
-        notes=declared.notes, say=say,
+        declared.params(seed), sources, folder, reading=declared.reading(), rule=declared.split, limit=limit,
+        split_seed=seed, notes=declared.notes, say=say,
     ).train()  # fmt: skip
