@@ -20,7 +20,7 @@ QUARANTINE_NAME = "quarantine.jsonl"
 class Clip(BaseModel):
     """One recording. `audio_path` is relative to the manifest's folder; absent values are left out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
     id: str = Field(min_length=1)
     audio_path: str = Field(min_length=1, validation_alias=AliasChoices("audio_path", "audio_filepath"))

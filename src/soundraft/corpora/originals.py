@@ -25,26 +25,12 @@ from soundraft.splits import fold_split
 
 EMODB_STEM = re.compile(r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[A-Z])(?P<take>[a-z]?)")
 EMODB_SPEAKERS: Mapping[str, tuple[str, int]] = {  # gender and age in years
-    "03": ("male", 31),
-    "08": ("female", 34),
-    "09": ("female", 21),
-    "10": ("male", 32),
-    "11": ("male", 26),
-    "12": ("male", 30),
-    "13": ("female", 32),
-    "14": ("female", 35),
-    "15": ("male", 25),
-    "16": ("female", 31),
-}
+    "03": ("male", 31), "08": ("female", 34), "09": ("female", 21), "10": ("male", 32), "11": ("male", 26),
+    "12": ("male", 30), "13": ("female", 32), "14": ("female", 35), "15": ("male", 25), "16": ("female", 31),
+}  # fmt: skip
 EMODB_EMOTIONS: Mapping[str, str] = {
-    "W": "anger",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happiness",
-    "N": "neutral",
-    "T": "sadness",
-}
+    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "N": "neutral", "T": "sadness",
+}  # fmt: skip
 _OTHERS_ARE_TEXT = ConfigDict(extra="allow")
 _ESC50_ROW = create_model(
     "_ESC50_ROW", __config__=_OTHERS_ARE_TEXT, filename=(str, ...), fold=(int, ...), src_file=(int, ...),
@@ -88,10 +74,9 @@ def _emodb_row(row: Mapping[str, str]) -> dict[str, Any]:
     match = EMODB_STEM.fullmatch(PurePosixPath(row["file"]).stem)
     if match is None:
         raise BadClip("name is not {speaker}{sentence}{emotion}{take}.wav, such as 03a01Wa.wav")
-    if match["speaker"] not in EMODB_SPEAKERS:
-        raise BadClip(f"speaker {match['speaker']} is none of: {', '.join(EMODB_SPEAKERS)}")
-    if match["emotion"] not in EMODB_EMOTIONS:
-        raise BadClip(f"emotion {match['emotion']} is none of: {', '.join(EMODB_EMOTIONS)}")
+    for name, known in (("speaker", EMODB_SPEAKERS), ("emotion", EMODB_EMOTIONS)):
+        if match[name] not in known:
+            raise BadClip(f"{name} {match[name]} is none of: {', '.join(known)}")
     gender, age = EMODB_SPEAKERS[match["speaker"]]
     return {**row, "emotion": EMODB_EMOTIONS[match["emotion"]], "gender": gender, "age": age}
 
