@@ -105,25 +105,27 @@ ORIGINALS: Mapping[str, Original] = {
 }
 
 
-def fetch(corpus: HubCorpus, original: Original, request: Request, out: Path) -> Fetched:
+def fetch(corpus: HubCorpus, original: Original | None, request: Request, out: Path) -> Fetched:
     """The clips of the original, where they are (those of an archive in `out`), else those of the hub's copy.
 
     Raises:
         CorpusError: when `path` is neither, is damaged, or an option has no such value.
     """
-    path, asked = request.path, f"{request.asked_as}path: {request.path}"
-    start = None if path is None else find_start(path, original)
-    if path is not None and start is not None:
+    path = request.path
+    if original is None or path is None:
+        return hub.fetch(corpus, request, out)
+    start = find_start(path, original)
+    if start is not None:
         return _fetch(corpus, original, request, path, start, out)
-    if path is not None and path.is_file():
-        raise CorpusError(f"{asked} is neither an archive of {original.holds} nor a folder")
+    if path.is_file():
+        raise request.error("path", f"{path} is neither an archive of {original.holds} nor a folder")
     try:
         return hub.fetch(corpus, request, out)
     except CorpusError as error:
-        if path is None or any(path.rglob("*.parquet")):
+        if any(path.rglob("*.parquet")):
             raise
         reason = f"is not {original.holds}, nor can it be read as a copy of {corpus.repo} ({error})"
-        raise CorpusError(f"{asked} {reason}; there is: {corpus.info.source}") from error
+        raise request.error("path", f"{path} {reason}; there is: {corpus.info.source}") from error
 
 
 def find_start(path: Path, original: Original) -> str | None:
