@@ -18,8 +18,7 @@ import torch
 
 from soundraft import runtime
 from soundraft.audio import io
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 FeatureType = Literal["raw", "mel", "mfcc"]
 FFT_SAMPLES = 400

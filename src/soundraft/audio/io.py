@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from soundraft import files
-from soundraft.parallel import BadClip
+from soundraft.runtime import BadClip
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
 PCM16_SCALE = 32768

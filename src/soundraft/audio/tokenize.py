@@ -15,9 +15,8 @@ from soundraft.audio import ecdc, io
 from soundraft.audio.ecdc import INDEX_NAME, TokenFile
 from soundraft.ledger import Entry, Ledger, bring_up_to_date, code_key, holds, item_key, output_hash, what_stays
 from soundraft.manifest import QUARANTINE_NAME, Clip, check_bad_fraction, one_per_output
-from soundraft.parallel import BadClip
 from soundraft.params.sections import BANDWIDTHS_KBPS, Encodec
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 if TYPE_CHECKING:
     from soundraft.audio.codec import Codec

@@ -22,12 +22,13 @@ import numpy as np
 from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
-from soundraft.parallel import BadClip, Failure, map_clips
+from soundraft.parallel import Failure, map_clips
 from soundraft.params.sections import Audit as Limits
 from soundraft.params.sections import FindingCode
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
 from soundraft.sidecar.format import DTYPES, STATISTICS, Dtype
+from soundraft.tables import below
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode)
 COLUMNS = ("type", "rel_ecdc", "rel_cond", "detail")
@@ -289,7 +290,7 @@ def check(audited: Audited) -> None:
         worst = [f"{row.type}: {row.rel_ecdc}: {row.detail}" for row in audited.findings if row.type in limits.fail_on]
         raise UserError(
             f"{audited.failing} of {audited.clips} clips have a finding that fails; {limits.max_failing_fraction:.1%} "
-            f"may:{listing.first_lines(worst)}"
+            f"may:{below(worst)}"
         )
 
 

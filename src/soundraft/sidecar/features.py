@@ -18,8 +18,8 @@ import numpy as np
 from soundraft import files, runtime
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
 from soundraft.manifest import Rejected
-from soundraft.parallel import BadClip, Failure, attempt, map_fresh, progress
-from soundraft.runtime import UserError
+from soundraft.parallel import Failure, attempt, map_fresh, progress
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing, producers
 from soundraft.sidecar.format import Dtype, Sidecar
 from soundraft.sidecar.producers import Producer

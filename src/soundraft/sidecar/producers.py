@@ -30,8 +30,8 @@ import numpy as np
 from soundraft import runtime
 from soundraft.audio.ecdc import SUFFIX
 from soundraft.manifest import Clip, read_manifest
-from soundraft.parallel import BadClip, Failure, attempt
-from soundraft.runtime import UserError
+from soundraft.parallel import Failure, attempt
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import from_audio
 from soundraft.sidecar.listing import WavNames
 
