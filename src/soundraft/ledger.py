@@ -56,7 +56,7 @@ def item_key(stage_key: str, *inputs: bytes) -> str:
 
 
 def output_hash(data: bytes) -> str:
-    """Of a file that a stage made. Not cryptographic: it tells damage and change, ten times faster than SHA-256."""
+    """Of a file that a stage made. Not cryptographic: it shows damage and change, ten times faster than SHA-256."""
     return xxhash.xxh3_128_hexdigest(data)
 
 
@@ -178,16 +178,18 @@ class Done:
     made: int
 
 
-def bring_up_to_date(clips: Sequence[Clip], worker: Worker, ledger: Ledger, *, title: str, anew: bool = False) -> Done:
+def bring_up_to_date(
+    clips: Sequence[Clip], worker: Worker, ledger: Ledger, *, title: str, overwrite: bool = False
+) -> Done:
     """Take over the clips whose entry of the earlier run holds, make the others, and note all in the ledger.
 
     First all of the one, then all of the other: where one clip in thousands is made, the time that it takes to start
     making it is no measure for the rest.
 
     Args:
-        anew: take nothing over.
+        overwrite: take nothing over.
     """
-    entries = {} if anew else what_stays(clips, worker, ledger)
+    entries = {} if overwrite else what_stays(clips, worker, ledger)
     for entry in entries.values():
         ledger.add(entry)
     changed = [clip for clip in clips if clip.id not in entries]

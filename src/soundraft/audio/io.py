@@ -63,7 +63,7 @@ def duration_s(data: bytes) -> float:
 def _plain_wav(data: bytes) -> tuple[np.ndarray, int] | None:
     """Decode a 16-bit PCM WAV, the common case, without libsndfile's 0.05 ms; `None` for every other kind of WAV.
 
-    It also notices what libsndfile reads without a word: a file that is shorter than its `data` chunk says.
+    It also refuses what libsndfile reads silently: a file that is shorter than its `data` chunk says.
     """
     place, layout = 12, None
     while place + 8 <= len(data):

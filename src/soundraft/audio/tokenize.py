@@ -84,8 +84,8 @@ class Encoder:
 
     Args:
         suffix: of the token files.
-        device: cpu or cuda. A GPU rounds otherwise and may flip a code now and then, so no folder is of both: what was
-            made by the other one is made anew.
+        device: cpu or cuda. A GPU rounds otherwise and may flip a code now and then, so no folder is of both: what the
+            other one made is made again.
 
     Raises:
         UserError: when the checkpoint cannot be used.
@@ -176,7 +176,7 @@ def encode_clips(
     files.check_apart(encoder.source, target)
     clips, rejected = one_per_output(clips, lambda clip: [encoder.token_path(clip)])
     with Ledger(target, MAKER, owned=owned) as ledger:
-        done = bring_up_to_date(clips, encoder, ledger, title=f"encode {encoder.source.name}", anew=overwrite)
+        done = bring_up_to_date(clips, encoder, ledger, title=f"encode {encoder.source.name}", overwrite=overwrite)
         rejected += done.rejected
         check_bad_fraction(len(done.good), rejected, max_bad_fraction)
         rows = [TokenFile(**entry.result) for _, entry in done.good]
