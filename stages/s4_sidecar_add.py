@@ -50,8 +50,8 @@ def alone() -> None:
     params = stage.defaults().sidecar
     args = features.parse_command(sys.argv[1:], dtype=params.dtype, folder=params.producers_dir, about=__doc__)
     if args.list_producers:
-        for entry in producers.listed(args.producers_dir):
-            print(f"{entry.name:16}{entry.about} ({entry.place})")
+        for name, place, about in producers.listed(args.producers_dir):
+            print(f"{name:16}{about} ({place})")
     elif args.show_producer:
         print(producers.described(producers.load(args.show_producer, args.producers_dir)))
     elif not args.producer:

@@ -21,41 +21,33 @@ from soundraft.runtime import UserError
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: a temporary neighbour, then one rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _write(temporary, data)
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say for which file
-            error.filename = str(path)
-        raise
+    write_together({path: data})
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together.
 
-
-def write_pair(first: Path, first_data: bytes, second: Path, second_data: bytes) -> None:
-    """Write two files that belong together.
-
-    Both are on disk before either is moved to its place. A kill in between leaves the second one missing, which
-    readers see, and never an old one beside a new one.
+    All are on disk before any is moved to its place. A kill in between leaves later ones missing, which readers see,
+    and never an old one beside a new one.
     """
-    temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (first, second)]
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
     try:
-        _write(temporary[0], first_data)
-        _write(temporary[1], second_data)
-        second.unlink(missing_ok=True)
-        os.replace(temporary[0], first)
-        os.replace(temporary[1], second)
-    finally:
-        for path in temporary:
+        for path, data in contents.items():
+            try:
+                temporary[path].write_bytes(data)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary[path].write_bytes(data)
+        for path in list(contents)[1:]:
             path.unlink(missing_ok=True)
+        for path in contents:
+            os.replace(temporary[path], path)
+    except BaseException as error:
+        for left in temporary.values():
+            left.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say for which file
+            error.filename = str(next(iter(contents)))
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -156,6 +148,11 @@ def sorted_names(root: Path, suffixes: Iterable[str], *, recursive: bool = True)
         matching = (name for name in names if name.lower().endswith(wanted))
         found += [prefix + name for name in matching if os.path.isfile(f"{folder}/{name}")]
     return sorted(found)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can stand in a table: the bytes of some are no UTF-8."""
+    return name.isascii() or name.encode(errors="replace").decode() == name
 
 
 def check_apart(source: Path, out: Path) -> None:

@@ -17,6 +17,11 @@ def shortened(names: Iterable[str], *, joint: str = ", ") -> str:
     return joint.join(listed[:LISTED]) + more
 
 
+def below(texts: Iterable[str]) -> str:
+    """The first ten texts, each on a line of its own below a message, and how many more there are."""
+    return "\n  " + shortened(texts, joint="\n  ")
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in markdown whose columns stand under each other."""
     cells = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]

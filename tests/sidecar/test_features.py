@@ -229,7 +229,7 @@ def test_arguments_of_the_params_file(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_no_clips_fault(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = files.write_pair, []
+    real, calls = files.write_together, []
 
     def full(*pair: object) -> None:
         calls.append(pair)
@@ -237,7 +237,7 @@ def test_a_full_disk_is_no_clips_fault(folders: tuple[Path, Path], monkeypatch: 
             raise OSError(28, "No space left on device")
         real(*pair)
 
-    monkeypatch.setattr(files, "write_pair", full)
+    monkeypatch.setattr(files, "write_together", full)
     with pytest.raises(UserError, match=r"cond.npy: No space left on device"):
         add(*folders, "const", const=[("a", 1.0)], skip_errors=True)
     done = add(*folders, "const", const=[("a", 1.0)])

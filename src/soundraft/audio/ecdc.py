@@ -28,8 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from soundraft import files
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 SUFFIX = ".ecdc"
 Container = Literal["esf", "encodec"]

@@ -6,11 +6,11 @@ The cepstral coefficients are torchaudio's `MFCC` of that: decibels (80 of range
 transform.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import soxr
@@ -18,10 +18,9 @@ import torch
 
 from soundraft import runtime
 from soundraft.audio import io
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.params.sections import Perturbation
+from soundraft.runtime import BadClip, UserError
 
-FeatureType = Literal["raw", "mel", "mfcc"]
 FFT_SAMPLES = 400
 HOP_SAMPLES = 160
 MEL_BINS = 80
@@ -64,11 +63,11 @@ class AudioProcessor:
     normalize: bool = True
     mono: bool = True
     max_duration: float | None = 30.0
-    feature_type: FeatureType = "raw"
+    feature_type: Literal["raw", "mel", "mfcc"] = "raw"
 
     def __post_init__(self) -> None:
-        if self.feature_type not in get_args(FeatureType):
-            raise UserError(f"feature_type {self.feature_type!r}: give {', '.join(get_args(FeatureType))}")
+        if self.feature_type not in ("raw", "mel", "mfcc"):
+            raise UserError(f"feature_type {self.feature_type!r}: give raw, mel, mfcc")
         if self.sample_rate < 1:
             raise UserError(f"sample_rate {self.sample_rate}: give a rate in Hz")
         if self.max_duration is not None and not self.max_duration * self.sample_rate >= 1:
@@ -156,17 +155,18 @@ def _as_columns(array: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Alteration:
-    """What is done to the samples `[N]` of a clip, and a name that tells it apart."""
+class AudioPerturbation:
+    """A change of the samples `[N]` of a clip, and its name."""
 
     name: str
     apply: Callable[[np.ndarray], np.ndarray]
 
 
-def alterations(*, speeds: Sequence[float], noise_snr_db: float) -> list[Alteration]:
+def perturbations(options: Perturbation) -> list[AudioPerturbation]:
     """One for each speed, and one that adds noise."""
-    changed = [Alteration(f"speed {speed:g}", partial(change_speed, speed=speed)) for speed in speeds]
-    return [*changed, Alteration(f"noise {noise_snr_db:g} dB", partial(add_noise, snr_db=noise_snr_db))]
+    speeds = [AudioPerturbation(f"speed {speed:g}", partial(change_speed, speed=speed)) for speed in options.speeds]
+    noise = partial(add_noise, snr_db=options.noise_snr_db)
+    return [*speeds, AudioPerturbation(f"noise {options.noise_snr_db:g} dB", noise)]
 
 
 def change_speed(samples: np.ndarray, *, speed: float) -> np.ndarray:

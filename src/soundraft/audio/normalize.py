@@ -18,8 +18,8 @@ from soundraft.manifest import (
     one_per_output,
     write_manifest,
 )
-from soundraft.parallel import BadClip
 from soundraft.params.sections import Normalize
+from soundraft.runtime import BadClip
 
 MAKER = "s1_normalize"
 LEVELS_NAME = "levels.jsonl"

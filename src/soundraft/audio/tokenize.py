@@ -15,9 +15,8 @@ from soundraft.audio import ecdc, io
 from soundraft.audio.ecdc import INDEX_NAME, TokenFile
 from soundraft.ledger import Entry, Ledger, bring_up_to_date, code_key, holds, item_key, output_hash, what_stays
 from soundraft.manifest import QUARANTINE_NAME, Clip, check_bad_fraction, one_per_output
-from soundraft.parallel import BadClip
 from soundraft.params.sections import BANDWIDTHS_KBPS, Encodec
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 if TYPE_CHECKING:
     from soundraft.audio.codec import Codec
@@ -85,8 +84,8 @@ class Encoder:
 
     Args:
         suffix: of the token files.
-        device: cpu or cuda. A GPU rounds otherwise and may flip a code now and then, so no folder is of both: what was
-            made by the other one is made anew.
+        device: cpu or cuda. A GPU rounds otherwise and may flip a code now and then, so no folder is of both: what the
+            other one made is made again.
 
     Raises:
         UserError: when the checkpoint cannot be used.
@@ -177,7 +176,7 @@ def encode_clips(
     files.check_apart(encoder.source, target)
     clips, rejected = one_per_output(clips, lambda clip: [encoder.token_path(clip)])
     with Ledger(target, MAKER, owned=owned) as ledger:
-        done = bring_up_to_date(clips, encoder, ledger, title=f"encode {encoder.source.name}", anew=overwrite)
+        done = bring_up_to_date(clips, encoder, ledger, title=f"encode {encoder.source.name}", overwrite=overwrite)
         rejected += done.rejected
         check_bad_fraction(len(done.good), rejected, max_bad_fraction)
         rows = [TokenFile(**entry.result) for _, entry in done.good]

@@ -26,9 +26,9 @@ from soundraft.dataset import rows, table
 from soundraft.dataset.rows import Form, Found, Part, Sources, Store
 from soundraft.dataset.table import Feature
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_fraction
-from soundraft.parallel import BadClip, Failure, map_clips, progress_over
+from soundraft.parallel import Failure, map_clips, progress_over
 from soundraft.params.sections import Materialize
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import audit, format, listing
 
 CARD_NAME = "README.md"

@@ -15,9 +15,8 @@ from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
 from soundraft.manifest import SPLITS, Clip, Rejected, parse_rows, read_manifest
-from soundraft.parallel import BadClip
 from soundraft.params.sections import Materialize
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
 
 COND_SUBDIR = "cond"
@@ -86,12 +85,14 @@ class Part:
 
 def join(sources: Sources, tokens: Sequence[TokenFile], form: Form) -> tuple[list[Part], list[Rejected]]:
     """Clips and token files that belong together, sorted by id, and what has no counterpart, text or split."""
-    named = [token for token in tokens if _is_text(token.path)]
+    named = [token for token in tokens if files.is_utf8(token.path)]
     if sources.manifest is None:
         clips, rejected = parse_rows([(token.path, {"id": token.name, "audio_path": token.wav}) for token in named])
     else:
         clips, rejected = read_manifest(sources.manifest), []
-    unnamed = (token.path.encode(errors="backslashreplace").decode() for token in tokens if not _is_text(token.path))
+    unnamed = (
+        token.path.encode(errors="backslashreplace").decode() for token in tokens if not files.is_utf8(token.path)
+    )
     rejected += [Rejected(name, name, "the name is not UTF-8") for name in unnamed]
     left: dict[str, list[TokenFile]] = {}
     for token in named:
@@ -108,11 +109,6 @@ def join(sources: Sources, tokens: Sequence[TokenFile], form: Form) -> tuple[lis
     for waiting in left.values():
         rejected += [Rejected(token.name, token.path, "no clip for this token file") for token in waiting]
     return parts, rejected
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file's name can stand in a table; the bytes of some are no UTF-8."""
-    return name.isascii() or name.encode(errors="replace").decode() == name
 
 
 def _missing(clip: Clip, token: TokenFile | None, split: str | None, sources: Sources, form: Form) -> str:

@@ -15,8 +15,7 @@ import torch
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
 from soundraft.dataset import table
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
 from soundraft.tables import columns
 

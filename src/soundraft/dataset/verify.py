@@ -11,9 +11,10 @@ import xxhash
 from soundraft.audio import ecdc
 from soundraft.dataset import build, rows, table
 from soundraft.dataset.rows import Embedded, Found
-from soundraft.parallel import BadClip, Failure, map_clips
-from soundraft.runtime import UserError
+from soundraft.parallel import Failure, map_clips
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
+from soundraft.tables import below
 
 
 def check(folder: Path, splits: Sequence[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def check_items(count: int, read: Callable[[int], object]) -> int:
 
 def _unless(problems: Sequence[str], clips: int, where: str) -> int:
     if problems:
-        raise UserError(f"{where}: {len(problems)} problems in {clips} clips:{listing.first_lines(problems)}")
+        raise UserError(f"{where}: {len(problems)} problems in {clips} clips:{below(problems)}")
     return clips
 
 

@@ -14,6 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,12 +23,13 @@ import numpy as np
 from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
-from soundraft.parallel import BadClip, Failure, map_clips
+from soundraft.parallel import Failure, map_clips
 from soundraft.params.sections import Audit as Limits
 from soundraft.params.sections import FindingCode
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
 from soundraft.sidecar.format import DTYPES, STATISTICS, Dtype
+from soundraft.tables import below
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode)
 COLUMNS = ("type", "rel_ecdc", "rel_cond", "detail")
@@ -105,13 +107,14 @@ def audit(
     present = {clip.path for clip in there}
     vanished = [row for row in ecdc.read_index(tokens_root) if row.path not in present and shard.has(row.path)]
     clips = sorted(there + vanished, key=lambda clip: clip.path)
-    results = map_clips(_Auditor(tokens_root, cond_root, suffix, expected), clips, title="audit")
+    results = map_clips(partial(_findings, tokens_root, cond_root, suffix, expected), clips, title="audit")
     findings = []
     for clip, result in zip(clips, results, strict=True):
-        found: list[tuple[FindingCode, str]] = (
-            [("auditor_error", result.reason)] if isinstance(result, Failure) else result
-        )
-        findings += [Finding(code, clip.path, clip.name + suffix, detail) for code, detail in found]
+        place = clip.path, clip.name + suffix
+        if isinstance(result, Failure):
+            findings.append(Finding("auditor_error", *place, result.reason))
+        else:
+            findings += [Finding(code, *place, detail) for code, detail in result]
     orphans = _orphans(cond_root, suffix, shard, {clip.name for clip in clips})
     return Audited(len(clips), findings, orphans, content, expected)
 
@@ -127,52 +130,46 @@ def _orphans(root: Path, suffix: str, shard: listing.Shard, names: set[str]) -> 
     return found
 
 
-@dataclass(frozen=True)
-class _Auditor:
-    tokens_root: Path
-    cond_root: Path
-    suffix: str
-    expected: Expectations
+def _findings(
+    tokens_root: Path, cond_root: Path, suffix: str, expected: Expectations, clip: TokenFile
+) -> list[tuple[FindingCode, str]]:
+    found: list[tuple[FindingCode, str]] = []
+    frames: int | None = None
+    try:
+        frames = ecdc.read(tokens_root / clip.path).frames
+    except BadClip as error:
+        found.append(("bad_ecdc", str(error)))
+    if clip.problem and frames is not None:
+        found.append(("bad_ecdc", clip.problem))
+    elif frames is not None and frames != clip.frames:
+        found.append(("frame_mismatch", f"the index says {clip.frames} frames, the token file has {frames}"))
+    path = listing.place(cond_root, clip, suffix)
+    npy, meta = format.exists(path)
+    if npy:
+        return [*found, *check_pair(path, frames, expected)]
+    half = "; its json is there alone" if meta else ""
+    return [*found, ("missing_sidecar", f"no {os.path.basename(path)}{half}")]
 
-    def __call__(self, clip: TokenFile) -> list[tuple[FindingCode, str]]:
-        return list(self._findings(clip))
 
-    def _findings(self, clip: TokenFile) -> Found:
-        frames: int | None = None
-        try:
-            frames = ecdc.read(self.tokens_root / clip.path).frames
-        except BadClip as error:
-            yield "bad_ecdc", str(error)
-        if clip.problem and frames is not None:
-            yield "bad_ecdc", clip.problem
-        elif frames is not None and frames != clip.frames:
-            yield "frame_mismatch", f"the index says {clip.frames} frames, the token file has {frames}"
-        path = listing.place(self.cond_root, clip, self.suffix)
-        npy, meta = format.exists(path)
-        if not npy:
-            half = "; its json is there alone" if meta else ""
-            yield "missing_sidecar", f"no {os.path.basename(path)}{half}"
-        else:
-            yield from self._pair(path, frames)
-
-    def _pair(self, path: str, frames: int | None) -> Found:
-        values = meta = None
-        try:
-            values = format.read_values(path)
-        except BadClip as error:
-            yield "bad_sidecar", str(error)
-        try:
-            meta = format.read_meta(format.json_path(path))
-        except BadClip as error:
-            yield "bad_sidecar", str(error)
-        if values is not None and values.ndim != 2:
-            yield "bad_shape", f"shape {list(values.shape)}; [T, D] is wanted"
-            values = None
-        if values is not None:
-            yield from check_values(values, frames, self.expected)
-        if meta is not None:
-            yield from check_names(meta, values, self.expected)
-            yield from check_norm(meta, values, self.expected)
+def check_pair(path: str, frames: int | None, expected: Expectations) -> Found:
+    """The npy and the json of a sidecar, whose token file has so many frames."""
+    values = meta = None
+    try:
+        values = format.read_values(path)
+    except BadClip as error:
+        yield "bad_sidecar", str(error)
+    try:
+        meta = format.read_meta(format.json_path(path))
+    except BadClip as error:
+        yield "bad_sidecar", str(error)
+    if values is not None and values.ndim != 2:
+        yield "bad_shape", f"shape {list(values.shape)}; [T, D] is wanted"
+        values = None
+    if values is not None:
+        yield from check_values(values, frames, expected)
+    if meta is not None:
+        yield from check_names(meta, values, expected)
+        yield from check_norm(meta, values, expected)
 
 
 def check_values(values: np.ndarray, frames: int | None, expected: Expectations) -> Found:
@@ -289,7 +286,7 @@ def check(audited: Audited) -> None:
         worst = [f"{row.type}: {row.rel_ecdc}: {row.detail}" for row in audited.findings if row.type in limits.fail_on]
         raise UserError(
             f"{audited.failing} of {audited.clips} clips have a finding that fails; {limits.max_failing_fraction:.1%} "
-            f"may:{listing.first_lines(worst)}"
+            f"may:{below(worst)}"
         )
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from soundraft import files, runtime
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
 from soundraft.manifest import Rejected
-from soundraft.parallel import BadClip, Failure, attempt, map_fresh, progress
-from soundraft.runtime import UserError
+from soundraft.parallel import Failure, attempt, map_fresh, progress
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing, producers
 from soundraft.sidecar.format import Dtype, Sidecar
 from soundraft.sidecar.producers import Producer
@@ -59,7 +59,7 @@ def create_sidecars(
     skip_errors: bool = False,
     shard: listing.Shard = listing.WHOLE,
 ) -> Created:
-    """Make the sidecars that are not there yet; with `overwrite` all of them anew.
+    """Make the sidecars that are not there yet; with `overwrite` all of them.
 
     Raises:
         UserError: without `skip_errors` when a clip is bad, before anything is written.
@@ -96,13 +96,13 @@ def _columns_there(clip: TokenFile, path: str) -> dict[str, int]:
     if not npy:
         return {}
     shape = format.read_values(path).shape
-    name, anew = os.path.basename(path), "--overwrite makes it anew"
+    name, remedy = os.path.basename(path), "--overwrite makes it again"
     if len(shape) != 2:
-        raise BadClip(f"{name} has shape {list(shape)}; {anew}")
+        raise BadClip(f"{name} has shape {list(shape)}; {remedy}")
     if not meta and shape[1]:
-        raise BadClip(f"{name} has features, but its json is gone; {anew}")
+        raise BadClip(f"{name} has features, but its json is gone; {remedy}")
     if shape[0] != clip.frames and shape[1]:
-        raise BadClip(f"{name} has {shape[0]} frames of features, the token file {clip.frames}; {anew}")
+        raise BadClip(f"{name} has {shape[0]} frames of features, the token file {clip.frames}; {remedy}")
     return {clip.path: shape[1]} if meta and shape[0] == clip.frames else {}
 
 
@@ -119,7 +119,7 @@ def add_options(parser: argparse.ArgumentParser, *, dtype: Dtype) -> None:
     """The options of s3 alone; `dtype` is the default."""
     listing.add_folder_options(parser)
     parser.add_argument("--dtype", choices=format.DTYPES, default=dtype, help="number format (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="make sidecars anew that are there")
+    parser.add_argument("--overwrite", action="store_true", help="make sidecars again that are there")
     table = f"write a table of the sidecars: {', '.join(COLUMNS)}"
     parser.add_argument("--manifest-csv", type=Path, metavar="FILE", help=table)
     listing.add_skip_option(parser)

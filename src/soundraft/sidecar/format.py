@@ -24,8 +24,7 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio.ecdc import FRAMES_PER_S
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 SUFFIX = ".cond.npy"
 SCHEMA_VERSION = 1
@@ -69,7 +68,7 @@ def write(path: str, sidecar: Sidecar) -> None:
     """Write both files of a sidecar; raises UserError when the disk is full or the folder is not writable."""
     meta = meta_bytes(sidecar) if sidecar.names or sidecar.extra else _empty_meta(len(sidecar.values))
     try:
-        files.write_pair(Path(path), npy_bytes(sidecar.values), Path(json_path(path)), meta)
+        files.write_together({Path(path): npy_bytes(sidecar.values), Path(json_path(path)): meta})
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 

@@ -23,8 +23,7 @@ from filelock import FileLock
 from soundraft import files
 from soundraft.audio import ecdc, tokenize
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar.listing import WavNames
 
 SILENCE_DB = -120.0

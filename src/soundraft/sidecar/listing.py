@@ -10,11 +10,9 @@ import xxhash
 from soundraft import files, runtime
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
-from soundraft.manifest import Rejected
+from soundraft.manifest import Rejected, listed
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
-
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,12 @@ def list_clips(
         raise UserError(f"no such folder: {tokens_root}")
     if not 0 <= shard.index < shard.count:
         raise UserError(f"there is no shard {shard.index} of {shard.count}; they count from 0")
-    listed = {row.path: row for row in ecdc.read_index(tokens_root)}
+    known = {row.path: row for row in ecdc.read_index(tokens_root)}
     owners: dict[str, str] = {}
     clips = []
     for path in files.sorted_names(tokens_root, [tokens_suffix], recursive=recursive):
         if shard.has(path):
-            clip = listed.get(path) or ecdc.open_token_file(tokens_root, path)
+            clip = known.get(path) or ecdc.open_token_file(tokens_root, path)
             owner = owners.setdefault(clip.name, path)
             clips.append(clip if owner == path else replace(clip, problem=f"shares its sidecar with {owner}"))
     if not clips and shard.count == 1:
@@ -116,14 +114,7 @@ def rejected(clip: TokenFile, reason: str) -> Rejected:
 
 def fail(what: str, bad: Sequence[Rejected], hint: str = "--skip-errors leaves them out") -> UserError:
     """The error that names the clips."""
-    return UserError(f"{what} ({hint}):{first_lines(f'{item.path}: {item.reason}' for item in bad)}")
-
-
-def first_lines(texts: Iterable[str]) -> str:
-    """The first of these texts, each on a line of its own below a message, and how many more there are."""
-    every = list(texts)
-    more = [f"… and {len(every) - _SHOWN} more"] if len(every) > _SHOWN else []
-    return "".join(f"\n  {text}" for text in every[:_SHOWN] + more)
+    return UserError(f"{what} ({hint}):{listed(bad)}")
 
 
 def add_folder_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

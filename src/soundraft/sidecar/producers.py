@@ -30,8 +30,8 @@ import numpy as np
 from soundraft import runtime
 from soundraft.audio.ecdc import SUFFIX
 from soundraft.manifest import Clip, read_manifest
-from soundraft.parallel import BadClip, Failure, attempt
-from soundraft.runtime import UserError
+from soundraft.parallel import Failure, attempt
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import from_audio
 from soundraft.sidecar.listing import WavNames
 
@@ -203,27 +203,21 @@ def _module(name: str, folder: Path) -> Any:
             return runtime.from_file(path.resolve())
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) and not name.endswith(".py"):
         return importlib.import_module(name)
-    known = [entry.name for entry in listed(folder)]
+    known = [known for known, _, _ in listed(folder)]
     close = difflib.get_close_matches(name, known, n=1)
     nearest = f"; did you mean {close[0]}?" if close else ""
     raise UserError(f"there is no producer {name}; there are {', '.join(known)}{nearest}")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of `--list-producers`."""
+def listed(folder: Path) -> list[tuple[str, str, str]]:
+    """(name, place, first line of its docstring) of the shipped producers and of the files of the folder.
 
-    name: str
-    place: str
-    about: str
-
-
-def listed(folder: Path) -> list[Entry]:
-    """The shipped producers and the files of the folder; nothing of the folder is executed."""
+    Nothing of the folder is executed.
+    """
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", ".")))
     found = [(name, "shipped", inspect.getdoc(module)) for name, module in SHIPPED.items()]
     found += [(path.stem, str(path), _docstring(path)) for path in paths]
-    return [Entry(name, place, (about or "no docstring").splitlines()[0]) for name, place, about in found]
+    return [(name, place, (about or "no docstring").splitlines()[0]) for name, place, about in found]
 
 
 def _docstring(path: Path) -> str | None:
