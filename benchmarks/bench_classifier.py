@@ -14,12 +14,12 @@ from timing import compare, report
 
 from soundraft import runtime
 from soundraft.clips.batches import Utterances, shuffled_batches
-from soundraft.clips.decoding import transcribe
+from soundraft.clips.decoding import best_answers
 from soundraft.models.classifier import build
 from soundraft.parallel import progress
 from soundraft.params import defaults
-from soundraft.tasks.classification import augmenter, encoder_settings
-from soundraft.training.learner import Learner, Optimizing, Schedule, spoken
+from soundraft.tasks.classification import augmenter
+from soundraft.training.learner import Learner, examples_of
 
 CLIPS = 256
 LABELS = 7
@@ -31,8 +31,8 @@ def main() -> None:
     runtime.seed_torch(0)
     labels = [f"label {number}" for number in range(LABELS)]
     classifier = build(
-        labels, features=options.features.model_dump(), encoder=encoder_settings(options.encoder),
-        channel=options.channel, length_limit_s=options.audio_file_length_limit_in_s,
+        labels, features=options.features, encoder=options.encoder, target=options.target, channel=options.channel,
+        length_limit_s=options.audio_file_length_limit_in_s, level_db=options.level_db,
     )  # fmt: skip
     rate_hz = classifier.sample_rate_hz
     waves = [0.1 * noise.standard_normal(round(rng.uniform(2, 3) * rate_hz)).astype(np.float32) for _ in range(CLIPS)]
@@ -40,29 +40,29 @@ def main() -> None:
     features = [classifier.extract(wave) for wave in waves]
     classifier.fit_normalisation(features)
     learner = Learner(
-        classifier, schedule=Schedule(1e-4, 0.1, 0.1), steps=10**6, masking=None,
-        optimizing=Optimizing(options.trainer.weight_decay, options.trainer.max_grad_norm, 1),
-        augment=augmenter(classifier, options.augment.model_dump(), weights=None, seed=0),
+        classifier, options.trainer, peak=1e-4, steps=10**6,
+        augment=augmenter(classifier, options.augment, weights=None, seed=0),
     )  # fmt: skip
     batches = shuffled_batches([len(clip) for clip in features], options.trainer.batch_size, seed=0)
 
     def epoch(made: list[torch.Tensor] | None) -> None:
         clips = made or [classifier.extract(wave) for wave in waves]
         with progress(len(batches), title="epoch", unit="step") as bar:
-            learner.learn(spoken(clips, texts), batches, bar)
+            learner.learn(examples_of(clips, texts), batches, bar)
 
-    def told() -> None:
-        transcribe(classifier, Utterances([str(number) for number in range(CLIPS)], texts, features))
+    def batched() -> None:
+        ids = [str(number) for number in range(CLIPS)]
+        best_answers(classifier, Utterances(ids, texts, features), defaults().decoding)
 
-    def told_singly() -> None:
+    def singly() -> None:
         for wave in waves:
-            classifier.greedy(classifier.encode([classifier.extract(wave)]))
+            classifier.best(classifier.encode([classifier.extract(wave)]))
 
     kept_s, anew_s = compare(lambda: epoch(features), lambda: epoch(None), repeats=3)
     parameters = sum(weights.numel() for weights in classifier.model.parameters())
     print(f"{parameters:,} parameters; {CLIPS / kept_s:.0f} clips/s in training")
     report("an epoch with features made anew against one with features kept", anew_s / kept_s, "×", 1)
-    batched_s, singly_s = compare(told, told_singly, repeats=3)
+    batched_s, singly_s = compare(batched, singly, repeats=3)
     print(f"{CLIPS / batched_s:.0f} clips/s from features to label, {CLIPS / singly_s:.0f} one by one from samples")
     print(f"{runtime.peak_memory_bytes() / 2**30:.2f} GiB of memory at most")
 

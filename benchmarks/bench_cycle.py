@@ -28,7 +28,7 @@ def main(model: Path, dataset: Path) -> None:
     started = time.process_time()
     result = run_cycle(
         recognizer, algorithm=params.train.algorithm, cycle=1, target=inputs.target, replay=inputs.replay,
-        verifier=rules.subject.verifier, settings=rules.settings, masking=rules.masking, seed=rules.seed,
+        verifier=rules.subject.verifier, train=rules.train, decoding=params.decoding, seed=rules.seed,
         shards=Shards(None),
     )  # fmt: skip
     seconds = time.process_time() - started

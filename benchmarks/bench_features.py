@@ -29,7 +29,7 @@ RATE_HZ = 24000
 
 
 def main() -> None:
-    recognizer = small.build(**defaults().model.scratch.model_dump())
+    recognizer = small.build(defaults().model.scratch)
     with scratch() as folder:
         save_split(folder / "dataset" / "train")
         loaded: list[Utterances] = []

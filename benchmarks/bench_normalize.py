@@ -22,7 +22,7 @@ from timing import report, scratch, seconds
 
 from soundraft import stage
 from soundraft.audio import io
-from soundraft.audio.normalize import Leveling, normalize_clips
+from soundraft.audio.normalize import normalize_clips
 from soundraft.manifest import find_clips
 
 SHORT, LONG = 3000, 60
@@ -79,11 +79,10 @@ def script(path: Path, source: Path, out: Path) -> None:
 def cpu_ms(source: Path) -> float:
     """CPU milliseconds a file of ours, in one process."""
     os.environ["SOUNDRAFT_JOBS"] = "1"
-    leveling = Leveling(**stage.defaults().normalize.model_dump())
     clips = find_clips(source, io.AUDIO_SUFFIXES)
     with tempfile.TemporaryDirectory(dir=source.parent) as out:
         before = resource.getrusage(resource.RUSAGE_SELF)
-        normalize_clips(clips, source, Path(out), leveling, 0.0)
+        normalize_clips(clips, source, Path(out), stage.defaults().normalize, max_bad_fraction=0.0)
         after = resource.getrusage(resource.RUSAGE_SELF)
     used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return 1000 * used_s / len(clips)

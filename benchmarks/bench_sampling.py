@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     loaded = (folder / "config.json").is_file()
     recognizer = models.load_recognizer(folder) if loaded else untrained()
     recognizer.model.eval()
-    rate_hz, size = recognizer.sample_rate_hz, batch_clips(recognizer)
+    rate_hz, size = recognizer.sample_rate_hz, batch_clips(recognizer, defaults().decoding)
     waves = [0.1 * noise.standard_normal(round(rng.uniform(1, 3) * rate_hz)).astype(np.float32) for _ in range(CLIPS)]
     features = [recognizer.extract(wave) for wave in waves]
     if not loaded:
@@ -53,13 +53,13 @@ def main(folder: Path) -> None:
     def singly() -> None:
         forget(recognizer)
         for wave in waves:
-            recognizer.greedy(recognizer.encode([recognizer.extract(wave)]))
+            recognizer.best(recognizer.encode([recognizer.extract(wave)]))
 
     def in_batches(given: Sequence[torch.Tensor] | None) -> None:
         forget(recognizer)
         clips = given or [recognizer.extract(wave) for wave in waves]
         for batch in batches:
-            recognizer.greedy(recognizer.encode([clips[index] for index in batch]))
+            recognizer.best(recognizer.encode([clips[index] for index in batch]))
 
     once_s, every_s = compare(lambda: sample(SAMPLES, 1), lambda: sample(1, SAMPLES), repeats=3)
     report(f"K = {SAMPLES}, encoder once against encoder per sample", every_s / once_s, "×", 5)
@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
 
 def untrained() -> CTCAdapter:
     seed_torch(0)
-    return ctc.build(**defaults().model.scratch.model_dump())
+    return ctc.build(defaults().model.scratch)
 
 
 def sharpen(recognizer: CTCAdapter, features: Sequence[torch.Tensor]) -> None:

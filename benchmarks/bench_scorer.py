@@ -68,16 +68,22 @@ def main() -> None:
     report("edit counts of words and characters", PAIRS / ours_s, "pairs/s", 50_000)
     report("the same against jiwer, pair by pair", theirs_s / ours_s, "×", 3)
 
-    reward = defaults().reward.model_dump()
+    reward = defaults().reward
     clips = [(said, [worn(said, rng) for _ in range(SAMPLES)]) for said in references[:CLIPS]]
-    by_reference_s = seconds(lambda: score(transcript_verifier(reward | {"kind": "reference"}, texts=[]), clips))
+    by_reference_s = seconds(
+        lambda: score(transcript_verifier(reward.model_copy(update={"kind": "reference"}), texts=[]), clips)
+    )
     report(f"a cycle of {CLIPS} × {SAMPLES} samples, reference", by_reference_s, "s", 2, at_least=False)
     for name, weights in (
         ("agreement and words", {"agreement": 1.0, "words": 1.0}),
         ("all parts but stability", dict.fromkeys(ALL_PARTS, 1.0)),
     ):
-        options = {"kind": "unsupervised", "unsupervised": reward["unsupervised"] | {"weights": weights}}
-        verifier = transcript_verifier(reward | options, texts=texts)
+        own = reward.unsupervised
+        parts = own.model_copy(
+            update={"weights": own.weights.model_copy(update=dict.fromkeys(ALL_PARTS, 0.0) | weights)}
+        )
+        options = reward.model_copy(update={"kind": "unsupervised", "unsupervised": parts})
+        verifier = transcript_verifier(options, texts=texts)
         unsupervised_s = seconds(lambda verifier=verifier: score(verifier, clips))  # type: ignore[misc]
         report(f"the same, unsupervised, {name}", unsupervised_s, "s", 2, at_least=False)
 

@@ -21,8 +21,8 @@ from timing import compare, report, seconds
 from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile, write_index
-from soundraft.sidecar.features import Task, add_features, create_sidecars
-from soundraft.sidecar.producers.from_filename import DEFAULT_REGEX
+from soundraft.sidecar.features import FeaturePass, add_features, create_sidecars
+from soundraft.sidecar.producers import DEFAULT_REGEX
 
 CLIPS = 3000
 REPEATS = 3
@@ -58,9 +58,9 @@ def ours(tokens: Path, parent: Path) -> None:
         filename_regex=DEFAULT_REGEX,
     )  # fmt: skip
     with files.building(work / "init") as out:
-        create_sidecars(tokens, out, dtype="float16", in_building=True)
+        create_sidecars(tokens, out, dtype="float16")
     with files.building(work / "sidecars") as out:
-        done = add_features(Task(tokens, work / "init", out, PRODUCERS, Path(), args, in_building=True))
+        done = add_features(FeaturePass(tokens, work / "init", out, PRODUCERS, Path(), args))
     assert done.features == dict.fromkeys(("gain", "position", "pitch", "amp"), CLIPS)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from timing import compare, report
 
 from soundraft.audio.spectra import Spectra
+from soundraft.params.classification import SpectraParams
 
 RATE_HZ = 16000
 CLIPS = 20
@@ -21,15 +22,17 @@ SECONDS = 5
 WIDTH, SHIFT, BANDS = 640, 320, 80
 REPEATS = 7
 OURS = Spectra(
-    type="fbank",
-    sample_rate_hz=RATE_HZ,
-    window_length_in_s=WIDTH / RATE_HZ,
-    window_shift_in_s=SHIFT / RATE_HZ,
-    num_fft_points=0,
-    window_type="hamming",
-    num_filter_bands=BANDS,
-    num_coefficients=20,
-    norm="none",
+    SpectraParams(
+        type="fbank",
+        sample_rate_hz=RATE_HZ,
+        window_length_in_s=WIDTH / RATE_HZ,
+        window_shift_in_s=SHIFT / RATE_HZ,
+        num_fft_points=0,
+        window_type="hamming",
+        num_filter_bands=BANDS,
+        num_coefficients=20,
+        norm="none",
+    )
 )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from soundraft.audio.ecdc import FRAMES_PER_S
 from soundraft.runtime import UserError
+from soundraft.sidecar import from_audio
 from soundraft.sidecar.listing import WavNames
-from soundraft.sidecar.producers import from_audio
 
 
 def add_cli_args(parser):

@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from soundraft import files, stage
-from soundraft.params import load_params
+from soundraft.params import checked_section, load_params
+from soundraft.params.sections import Audit
 from soundraft.sidecar import audit, listing
 from soundraft.tracking import stage_run
 
@@ -20,31 +21,28 @@ OUT = Path("reports/audit")
 
 def pipeline() -> None:
     params = load_params()
-    limits = params.audit
-    expected = audit.Expectations(
-        dtype=params.sidecar.dtype, require=tuple(limits.require),
-        verify_ranges=limits.verify_ranges, range_tolerance=limits.range_tolerance,
-    )  # fmt: skip
+    expected = audit.Expectations(params.audit, dtype=params.sidecar.dtype)
     found = {}
     with stage_run("audit", params.leaves()) as tracker:
         with files.building(OUT) as out:
             for tokens in files.folders(TOKENS):
                 done = found[tokens.name] = audit.audit(tokens, SIDECARS / tokens.name, expected)
                 audit.write_table(out / f"{tokens.name}.csv", done)
-                summary = out / f"{tokens.name}.json"
-                audit.write_summary(summary, done, limits.fail_on, limits.max_failing_fraction)
+                audit.write_summary(out / f"{tokens.name}.json", done)
                 tracker.metrics({f"{tokens.name}_{code}": count for code, count in done.counts.items()})
-                tell(f"audit: {tokens.name}", done)
+                report(f"audit: {tokens.name}", done)
         for done in found.values():  # after the reports are in their place, so that a failing one can be read
-            audit.check(done, limits.fail_on, limits.max_failing_fraction)
+            audit.check(done)
     print(f"audit: passed; {OUT}/ has the findings; s5_build_dataset makes the dataset")
 
 
 def alone(args: argparse.Namespace) -> None:
     tokens_root, cond_root = listing.folders(args)
-    expected = audit.Expectations(
-        args.expect_fps, args.expect_dtype, tuple(args.require), args.verify_ranges, args.range_tol
-    )
+    limits = checked_section(
+        Audit, require=args.require, verify_ranges=args.verify_ranges, range_tolerance=args.range_tol,
+        fail_on=args.fail_on, max_failing_fraction=0.0,
+    )  # fmt: skip
+    expected = audit.Expectations(limits, args.expect_dtype, args.expect_fps)
     shard = listing.Shard(args.shard_index, args.shard_count)
     done = audit.audit(tokens_root, cond_root, expected, suffix=args.suffix, shard=shard)
     for item in done.findings[: args.list]:
@@ -52,12 +50,12 @@ def alone(args: argparse.Namespace) -> None:
     if args.export_csv:
         audit.write_table(args.export_csv, done)
         print(f"audit: {args.export_csv} has all findings")
-    tell("audit", done)
-    audit.check(done, args.fail_on, 0.0)
+    report("audit", done)
+    audit.check(done)
     print("audit: passed; next: stages/s5_build_dataset.py")
 
 
-def tell(title: str, done: audit.Audit) -> None:
+def report(title: str, done: audit.Audited) -> None:
     counts = ", ".join(f"{code} {count}" for code, count in done.counts.items()) or "no findings"
     print(f"{title}: {done.clips} clips: {counts}")
     if done.orphans:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from soundraft import files, stage
 from soundraft.audio import io, loudness
-from soundraft.audio.normalize import Leveling, NormalizeSummary, normalize_clips, normalize_corpus
-from soundraft.manifest import find_clips
+from soundraft.audio.normalize import NormalizeSummary, normalize_clips
+from soundraft.manifest import MANIFEST_NAME, find_clips, read_manifest
 from soundraft.params import checked_section, load_params
 from soundraft.params.sections import Normalize
 from soundraft.tracking import stage_run
@@ -24,19 +24,20 @@ OUT = Path("data/normalized")
 
 def main() -> None:
     params = load_params()
-    leveling = Leveling(**params.normalize.model_dump())
     with stage_run("s1_normalize", params.leaves()) as tracker:
         sources = files.folders(SOURCE)
         files.remove_other_folders(OUT, [source.name for source in sources])
         for source in sources:
-            limit = params.limits.max_bad_fraction
-            done = normalize_corpus(source, OUT / source.name, leveling, max_bad_fraction=limit)
+            done = normalize_clips(
+                read_manifest(source / MANIFEST_NAME), source, OUT / source.name, params.normalize,
+                max_bad_fraction=params.limits.max_bad_fraction, owned=True,
+            )  # fmt: skip
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
-            tell(source.name, done)
+            report(source.name, done)
 
 
 def alone(given: argparse.Namespace) -> None:
-    checked = checked_section(
+    options = checked_section(
         Normalize,
         sample_rate_hz=given.sample_rate,
         target_db=loudness.gain_to_db(given.target_rms),
@@ -45,18 +46,18 @@ def alone(given: argparse.Namespace) -> None:
         min_duration_s=given.min_duration,
         on_clipping=given.on_clipping,
     )
-    leveling = Leveling(**checked.model_dump())
     if given.extensions is not None:
         stage.check_has_no_manifest(given.source, "--extensions")
     clips = find_clips(given.source, [f".{suffix.lstrip('.')}" for suffix in given.extensions or io.AUDIO_SUFFIXES])
-    tell(str(given.source), normalize_clips(clips, given.source, given.out, leveling, given.max_bad_fraction))
+    done = normalize_clips(clips, given.source, given.out, options, max_bad_fraction=given.max_bad_fraction)
+    report(str(given.source), done)
     print(f"s1_normalize: next: python stages/s2_encodec.py {given.out} TOKENS_DIR")
 
 
-def tell(name: str, done: NormalizeSummary) -> None:
+def report(name: str, done: NormalizeSummary) -> None:
     print(
-        f"s1_normalize: {name}: {done.clips} clips, {done.hours:.2f} h, {done.made} made anew, {done.removed} removed; "
-        f"{done.rejected} set aside (quarantine.jsonl), gain limited on {done.limited}, {done.clipped} clipped"
+        f"s1_normalize: {name}: {done.clips} clips, {done.hours:.2f} h, {done.made} made, {done.removed} removed; "
+        f"{done.rejected} rejected (quarantine.jsonl), gain limited on {done.limited}, {done.clipped} clipped"
     )
 
 
@@ -73,10 +74,10 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--extensions", nargs="+", help="file endings, in any case (all that can be read)")
     parser.add_argument("--sample-rate", type=int, default=level.sample_rate_hz, help="Hz of the output (%(default)s)")
     parser.add_argument(
-        "--silence-db", type=float, default=level.silence_db, help="clips below it are set aside, dBFS (%(default)s)"
+        "--silence-db", type=float, default=level.silence_db, help="clips below it are rejected, dBFS (%(default)s)"
     )
     parser.add_argument(
-        "--min-duration", type=float, default=level.min_duration_s, help="shorter clips are set aside, s (%(default)s)"
+        "--min-duration", type=float, default=level.min_duration_s, help="shorter clips are rejected, s (%(default)s)"
     )
     help_text = "limit the gain, or keep it and report what was cut (%(default)s)"
     parser.add_argument("--on-clipping", choices=["limit", "report"], default=level.on_clipping, help=help_text)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from soundraft import files, runtime, stage
 from soundraft.audio import io, tokenize
-from soundraft.audio.tokenize import Encoding
+from soundraft.audio.tokenize import Encoder
 from soundraft.manifest import MANIFEST_NAME, find_clips, read_manifest
-from soundraft.params import load_params
+from soundraft.params import checked_section, load_params
+from soundraft.params.sections import Encodec
 from soundraft.tracking import stage_run
 
 SOURCE = Path("data/normalized")
@@ -23,49 +24,56 @@ OUT = Path("data/tokens")
 
 def main() -> None:
     params = load_params()
-    encoding = Encoding(**params.encodec.model_dump(), device=runtime.device_name())
     with stage_run("s2_encodec", params.leaves()) as tracker:
         sources = files.folders(SOURCE)
         files.remove_other_folders(OUT, [source.name for source in sources])
         for source in sources:
+            encoder = Encoder(source, OUT / source.name, params.encodec, device=runtime.device_name())
             clips = read_manifest(source / MANIFEST_NAME)
             limit = params.limits.max_bad_fraction
-            done = tokenize.encode_clips(clips, source, OUT / source.name, encoding, max_bad_fraction=limit, owned=True)
+            done = tokenize.encode_clips(clips, encoder, max_bad_fraction=limit, owned=True)
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
-            tell(source.name, done)
+            report(source.name, done)
 
 
 def alone(given: argparse.Namespace) -> None:
-    encoding = Encoding(
+    options = checked_section(
+        Encodec,
         checkpoint=given.checkpoint,
         revision=given.revision,
         bandwidth_kbps=given.bandwidth,
         container=given.container,
-        suffix=given.suffix,
-        device=runtime.device_name() if given.device == "auto" else given.device,
     )
     if not given.recursive:
         stage.check_has_no_manifest(given.source, "--no-recursive")
     clips = find_clips(given.source, io.AUDIO_SUFFIXES, recursive=given.recursive)
+    device = runtime.device_name() if given.device == "auto" else given.device
+    encoder = Encoder(given.source, given.out, options, suffix=given.suffix, device=device)
     if given.dry_run or given.list_missing:
-        plan = tokenize.plan(clips, given.source, given.out, encoding, overwrite=given.overwrite)
-        lines = plan.dry_run() if given.dry_run else []
-        print("\n".join(lines + (plan.list_missing() if given.list_missing else [])))
+        report_plan(tokenize.plan(clips, encoder, overwrite=given.overwrite), given)
         return
-    done = tokenize.encode_clips(
-        clips, given.source, given.out, encoding, max_bad_fraction=given.max_bad_fraction, overwrite=given.overwrite
-    )
-    tell(str(given.source), done)
+    done = tokenize.encode_clips(clips, encoder, max_bad_fraction=given.max_bad_fraction, overwrite=given.overwrite)
+    report(str(given.source), done)
     if given.verify:
-        compared = tokenize.verify(given.source, given.out, encoding, samples=given.verify_samples)
+        compared = tokenize.verify(encoder, samples=given.verify_samples)
         print(f"s2_encodec: encoded {compared} clips again, one by one: the same codes")
     print(f"s2_encodec: next: python stages/s3_sidecar_init.py --audio-root {given.out}")
 
 
-def tell(name: str, done: tokenize.EncodeSummary) -> None:
+def report_plan(plan: tokenize.Plan, given: argparse.Namespace) -> None:
+    if given.dry_run:
+        lines = [f"SKIP {clip.audio_path}" for clip in plan.skip] + [f"WRITE {clip.audio_path}" for clip in plan.write]
+        print("\n".join([*lines, f"s2_encodec: would write {len(plan.write)} and skip {len(plan.skip)}"]))
+    if given.list_missing:
+        lines = [f"MISSING {path}" for path in plan.missing] + [f"ORPHAN {path}" for path in plan.orphans]
+        counts = f"{len(plan.missing)} token files are missing, {len(plan.orphans)} have no audio"
+        print("\n".join([*lines, f"s2_encodec: {counts}"]))
+
+
+def report(name: str, done: tokenize.EncodeSummary) -> None:
     print(
-        f"s2_encodec: {name}: {done.clips} clips, {done.frames} frames, {done.made} made anew, {done.removed} removed; "
-        f"{done.rejected} set aside (quarantine.jsonl)"
+        f"s2_encodec: {name}: {done.clips} clips, {done.frames} frames, {done.made} made, {done.removed} removed; "
+        f"{done.rejected} rejected (quarantine.jsonl)"
     )
 
 

@@ -22,13 +22,11 @@ def pipeline() -> None:
     params = load_params()
     with stage_run("s3_sidecar_init", params.leaves()) as tracker, files.building(OUT) as out:
         for source in files.folders(TOKENS):
-            done = features.create_sidecars(
-                source, out / source.name, dtype=params.sidecar.dtype, skip_errors=True, in_building=True
-            )
+            done = features.create_sidecars(source, out / source.name, dtype=params.sidecar.dtype, skip_errors=True)
             files.write_jsonl(out / source.name / QUARANTINE_NAME, map(vars, done.rejected))
             check_bad_fraction(done.made, done.rejected, params.limits.max_bad_fraction)
             tracker.metrics({f"{source.name}_clips": done.made, f"{source.name}_rejected": len(done.rejected)})
-            print(f"s3_sidecar_init: {source.name}: {done.made} sidecars, {len(done.rejected)} clips set aside")
+            print(f"s3_sidecar_init: {source.name}: {done.made} sidecars, {len(done.rejected)} clips rejected")
     print(f"s3_sidecar_init: made {OUT}/; s4_sidecar_add fills them")
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from soundraft import files, stage
 from soundraft.dataset import build, verify
-from soundraft.dataset.build import Form
-from soundraft.dataset.rows import Sources
+from soundraft.dataset.rows import Form, Sources
 from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import load_params
 from soundraft.params.tasks import TASKS
@@ -42,7 +41,7 @@ def pipeline() -> None:
                 home=OUT / name, audited=AUDIT / f"{name}.json",
             )  # fmt: skip
             tracker.metrics({f"{name}_{split}": facts.clips for split, facts in done.splits.items()})
-            tell(name, done)
+            report(name, done)
         if "start" not in task.corpora:  # the start model learns the corpus that its cycles go on with
             shutil.copytree(out / "target", out / "start")
 
@@ -58,15 +57,15 @@ def alone(given: argparse.Namespace) -> None:
         build.check_keeps_splits(given.out, list(done.splits))
     for bad in done.rejected:
         print(f"SKIPPED {bad.path}: {bad.reason}")
-    tell(str(given.out), done)
+    report(str(given.out), done)
     if given.verify:
         print(f"s5_build_dataset: verified {verify.check(given.out)} clips: files, frames and hashes are as stated")
     print(f"s5_build_dataset: next: soundraft inspect {given.out} --split {next(iter(done.splits))}")
 
 
-def tell(name: str, done: build.Built) -> None:
+def report(name: str, done: build.Built) -> None:
     sizes = ", ".join(f"{split} {facts.clips}" for split, facts in done.splits.items())
-    print(f"s5_build_dataset: {name}: {sizes}; {len(done.rejected)} set aside")
+    print(f"s5_build_dataset: {name}: {sizes}; {len(done.rejected)} rejected")
 
 
 def options() -> argparse.ArgumentParser:

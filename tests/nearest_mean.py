@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 
 from soundraft import files
 from soundraft.audio import io
-from soundraft.audio.features import Alteration
+from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Facts, Featurizer, Loaded, label_of
 from soundraft.clips.decoding import decode
 from soundraft.evaluation.results import Column
@@ -108,7 +108,7 @@ class SpeakerRecognition(Task):
         model.model.load_state_dict({"weight": load_file(folder / "means.safetensors")["means"]})
         return model
 
-    def featurizer(self, model: AnyModel, perturbation: Alteration | None = None) -> Featurizer:
+    def featurizer(self, model: AnyModel, perturbation: AudioPerturbation | None = None) -> Featurizer:
         def compute(samples: np.ndarray, rate_hz: int) -> torch.Tensor:
             return model.extract(io.resample(io.to_mono(samples), rate_hz, model.sample_rate_hz))
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from soundraft import cli
-from soundraft.dataset.build import Form, build_dataset
-from soundraft.dataset.rows import Sources
+from soundraft.dataset.build import build_dataset
+from soundraft.dataset.rows import Form, Sources
 from soundraft.evaluation import data_plots
 from tests.conftest import Say
 from tests.dataset.workshop import Corpus, cond_of, corpus

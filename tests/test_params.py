@@ -6,13 +6,11 @@ from dvc.utils.serialize import modify_yaml
 from soundraft.corpora import CORPORA
 from soundraft.evaluation import results
 from soundraft.metrics.text import NORMALIZERS
-from soundraft.models.tuning import FREEZE, PRECISIONS
 from soundraft.params import ParamsError, by_key, load_params
 from soundraft.params.__main__ import with_comments
 from soundraft.params.base import fields_of, is_section
 from soundraft.params.sections import Params
 from soundraft.rewards import TASKS
-from soundraft.rewards.unsupervised import PARTS
 from soundraft.training.raft import ALGORITHMS
 from tests.pipeline.workshop import with_keys
 
@@ -96,8 +94,5 @@ def test_allowed_names_are_the_registered_names() -> None:
     schema = load_params().model_json_schema()["$defs"]
     assert schema["CorpusChoice"]["properties"]["name"]["enum"] == list(CORPORA)
     assert schema["RewardParams"]["properties"]["normalizer"]["enum"] == list(NORMALIZERS)
-    assert list(schema["PartWeights"]["properties"]) == list(PARTS)
     assert load_params().task in TASKS
     assert schema["Train"]["properties"]["algorithm"]["enum"] == list(ALGORITHMS) == list(results.ALGORITHMS)
-    assert schema["Train"]["properties"]["freeze"]["enum"] == list(FREEZE)
-    assert schema["Train"]["properties"]["precision"]["enum"] == list(PRECISIONS)

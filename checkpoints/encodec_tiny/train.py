@@ -38,7 +38,7 @@ from soundraft.audio.ecdc import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from soundraft.manifest import MANIFEST_NAME, read_manifest
 from soundraft.parallel import BadClip, progress
 from soundraft.runtime import UserError
-from soundraft.training.learner import Schedule
+from soundraft.training.learner import learning_rate
 
 WRITTEN = {"config.json", "model.safetensors"}
 LOSS_WINDOWS = (256, 512, 1024, 2048)  # samples
@@ -47,7 +47,6 @@ SAMPLES_PER_BAND = 16  # of the window: narrower mel bands would fall between tw
 MAX_BANDS = 80
 NOISE_SHARE = 0.1  # of random weights beside those that are set
 START_CLIPS = 64  # whose principal components the codec starts from
-SCHEDULE = Schedule(peak=2e-3, warmup_share=0.03, final_share=0.02)
 SILENCE = 1e-3  # −60 dB of full scale; what is quieter counts as silence
 
 
@@ -72,7 +71,9 @@ class Options:
     batch_clips: int = 8
     segment_frames: int = 48
     full_depth_share: float = 0.5
-    schedule: Schedule = SCHEDULE
+    learning_rate: float = 2e-3
+    warmup_share: float = 0.03
+    final_share: float = 0.02
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     wave_weight: float = 0.25
@@ -289,7 +290,7 @@ class Trainer:
             model, decay=options.codebook_decay, dead_share=options.dead_share, generator=self.generator
         )
         self.parameters = list(model.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=options.schedule.peak, weight_decay=options.weight_decay)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
 
     def step(self, number: int) -> float:
         options = self.options
@@ -306,7 +307,10 @@ class Trainer:
         (loss + options.commitment_weight * commitment).backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, options.max_grad_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = options.schedule.at(number, options.steps)
+            group["lr"] = learning_rate(
+                number, options.steps, peak=options.learning_rate, warmup_share=options.warmup_share,
+                final_share=options.final_share,
+            )  # fmt: skip
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,38 +21,33 @@ from soundraft.runtime import UserError
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all: a temporary neighbour, then one rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            temporary.write_bytes(data)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say for which file
-            error.filename = str(path)
-        raise
+    write_together({path: data})
 
 
-def write_pair(first: Path, first_data: bytes, second: Path, second_data: bytes) -> None:
-    """Write two files that belong together.
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together.
 
-    Both are on disk before either is moved to its place. A kill in between leaves the second one missing, which
-    readers see, and never an old one beside a new one.
+    All are on disk before any is moved to its place. A kill in between leaves later ones missing, which readers see,
+    and never an old one beside a new one.
     """
-    first.parent.mkdir(parents=True, exist_ok=True)
-    temporary = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in (first, second)]
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
     try:
-        temporary[0].write_bytes(first_data)
-        temporary[1].write_bytes(second_data)
-        second.unlink(missing_ok=True)
-        os.replace(temporary[0], first)
-        os.replace(temporary[1], second)
-    finally:
-        for path in temporary:
+        for path, data in contents.items():
+            try:
+                temporary[path].write_bytes(data)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary[path].write_bytes(data)
+        for path in list(contents)[1:]:
             path.unlink(missing_ok=True)
+        for path in contents:
+            os.replace(temporary[path], path)
+    except BaseException as error:
+        for left in temporary.values():
+            left.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say for which file
+            error.filename = str(next(iter(contents)))
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,6 +79,17 @@ def read_yaml(path: Path) -> Any:
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     write_text(path, "".join(lines))
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """A line a row under the names in `columns`, else those of the first row; without either an empty file."""
+    stream, lines = io.StringIO(), list(rows)
+    names = list(columns) or [name for line in lines[:1] for name in line]
+    if names:
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    write_text(path, stream.getvalue())
 
 
 @contextmanager
@@ -144,6 +150,11 @@ def sorted_names(root: Path, suffixes: Iterable[str], *, recursive: bool = True)
     return sorted(found)
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can stand in a table: the bytes of some are no UTF-8."""
+    return name.isascii() or name.encode(errors="replace").decode() == name
+
+
 def check_apart(source: Path, out: Path) -> None:
     """Raise UserError when one folder is, or lies in, the other: results would mix with what they are made of."""
     one, other = source.resolve(), out.resolve()
@@ -200,13 +211,3 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
 )
-
-
-def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """A line a row under the names of the first one; without rows an empty file."""
-    stream, lines = io.StringIO(), list(rows)
-    if lines:
-        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    write_text(path, stream.getvalue())

@@ -1,7 +1,7 @@
 """What a kept folder holds and what each file was made from, so that a rerun makes only what changed.
 
-A stage with a kept out (`persist: true`) writes beside its files a ledger of its name: per item the key of its input (a
-hash over input bytes, options and code) and the hashes of its outputs. An item is taken over only when both still hold.
+A stage with a kept out (`persist: true`) writes beside its files a ledger of its name: per clip the key of its input (a
+hash over input bytes, options and code) and the hashes of its outputs. A clip is taken over only when both still hold.
 The ledger holds nothing else, so a folder that was brought up to date is, byte for byte, the folder made from nothing.
 """
 
@@ -28,7 +28,7 @@ _SAVE_EVERY_S = 10.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One item: its name, the key of its input, what was found out while making it, its files and their hashes."""
+    """One clip: its id, the key of its input, what was found out while making it, its files and their hashes."""
 
     item: str
     key: str
@@ -56,22 +56,18 @@ def item_key(stage_key: str, *inputs: bytes) -> str:
 
 
 def output_hash(data: bytes) -> str:
-    """Of a file that a stage made. Not cryptographic: it tells damage and change, ten times faster than SHA-256."""
+    """Of a file that a stage made. Not cryptographic: it shows damage and change, ten times faster than SHA-256."""
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def holds(entry: Entry | None, key: str, folder: Path) -> bool:
-    """Whether an item can stay as it is: made from this input, and its files untouched since."""
-    if entry is None or entry.key != key:
+def holds(entry: Entry, key: str, folder: Path) -> bool:
+    """Whether a clip can stay as it is: made from this input, and its files untouched since."""
+    try:
+        return entry.key == key and all(
+            output_hash((folder / name).read_bytes()) == expected for name, expected in entry.outputs.items()
+        )
+    except OSError:
         return False
-    for name, expected in entry.outputs.items():
-        try:
-            data = (folder / name).read_bytes()
-        except OSError:
-            return False
-        if output_hash(data) != expected:
-            return False
-    return True
 
 
 class Ledger:
@@ -81,13 +77,16 @@ class Ledger:
         maker: name of the stage.
         owned: the folder is the pipeline's, and whatever else lies there is removed. A folder that a user names is not
             owned: only files that the earlier run made are removed, and one with files but no ledger is refused.
+
+    Attributes:
+        known: the entries of the earlier run, by clip.
     """
 
     def __init__(self, folder: Path, maker: str, *, owned: bool = False) -> None:
         self.folder = folder
         self.owned = owned
         self.name = f"{maker}.ledger.jsonl"
-        self._known = _read(folder / self.name)
+        self.known = _read(folder / self.name)
         self._entries: dict[str, Entry] = {}
         self._saved_at = time.monotonic()
 
@@ -101,29 +100,25 @@ class Ledger:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is not None:
-            self._save(self._known | self._entries)
-
-    def known_items(self) -> dict[str, Entry]:
-        """The entries of the earlier run, by item."""
-        return self._known
+            self._save(self.known | self._entries)
 
     def add(self, entry: Entry) -> None:
         self._entries[entry.item] = entry
         if time.monotonic() - self._saved_at > _SAVE_EVERY_S:  # a kill then costs seconds, not hours
-            self._save(self._known | self._entries)
+            self._save(self.known | self._entries)
 
     def finish(self, keep: Iterable[str]) -> int:
         """Write the ledger of exactly what was added, and remove what the earlier run made beyond it.
 
         Args:
-            keep: files of the stage that are no outputs of an item.
+            keep: files of the stage that are no outputs of a clip.
 
         Returns:
             The number of files removed.
         """
         self._save(self._entries)
         wanted = {self.name, *keep, *_outputs(self._entries)}
-        former = set(_outputs(self._known))
+        former = set(_outputs(self.known))
         removed = 0
         for path in sorted(self.folder.rglob("*"), reverse=True):
             name = path.relative_to(self.folder).as_posix()
@@ -136,8 +131,7 @@ class Ledger:
         return removed
 
     def _save(self, entries: dict[str, Entry]) -> None:
-        rows = (vars(entries[item]) for item in sorted(entries))
-        files.write_jsonl(self.folder / self.name, rows)
+        files.write_jsonl(self.folder / self.name, (vars(entries[item]) for item in sorted(entries)))
         self._saved_at = time.monotonic()
 
 
@@ -151,11 +145,9 @@ def _is_temporary(name: str) -> bool:
 
 
 def _read(path: Path) -> dict[str, Entry]:
-    """The entries of a ledger; a line that is not one is left out, and its item made again."""
+    """The entries of a ledger; a line that is not one is left out, and its clip made again."""
     entries: dict[str, Entry] = {}
-    if not path.is_file():
-        return entries
-    for line in path.read_bytes().splitlines():
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
             entry = Entry(**json.loads(line))
         except (ValueError, TypeError):
@@ -163,9 +155,6 @@ def _read(path: Path) -> dict[str, Entry]:
         if isinstance(entry.outputs, dict):
             entries[str(entry.item)] = entry
     return entries
-
-
-# One pass over clips that makes only what a ledger does not vouch for.
 
 
 class Worker(Protocol):
@@ -182,7 +171,7 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """Clips with their entries, clips that were set aside, and how many had to be made."""
+    """Clips with their entries, rejected clips, and how many had to be made."""
 
     good: list[tuple[Clip, Entry]]
     rejected: list[Rejected]
@@ -190,39 +179,33 @@ class Done:
 
 
 def bring_up_to_date(
-    clips: Sequence[Clip],
-    worker: Worker,
-    ledger: Ledger,
-    *,
-    title: str,
-    anew: bool = False,
+    clips: Sequence[Clip], worker: Worker, ledger: Ledger, *, title: str, overwrite: bool = False
 ) -> Done:
     """Take over the clips whose entry of the earlier run holds, make the others, and note all in the ledger.
 
-    First one, then the other: where one clip in thousands is made, what starting that takes says nothing of the rest.
+    First all of the one, then all of the other: where one clip in thousands is made, the time that it takes to start
+    making it is no measure for the rest.
 
     Args:
-        anew: take nothing over.
+        overwrite: take nothing over.
     """
-    kept = {} if anew else what_stays(clips, worker, ledger)
-    for entry in kept.values():
+    entries = {} if overwrite else what_stays(clips, worker, ledger)
+    for entry in entries.values():
         ledger.add(entry)
-    changed = [clip for clip in clips if clip.id not in kept]
+    changed = [clip for clip in clips if clip.id not in entries]
     rejected = []
-    made: dict[str, Entry] = {}
     for clip, result in zip(changed, map_clips(worker, changed, title=title), strict=True):
         if isinstance(result, Failure):
             rejected.append(Rejected(clip.id, clip.audio_path, result.reason))
         else:
             ledger.add(result)
-            made[clip.id] = result
-    entries = kept | made
-    return Done([(clip, entries[clip.id]) for clip in clips if clip.id in entries], rejected, len(made))
+            entries[clip.id] = result
+    good = [(clip, entries[clip.id]) for clip in clips if clip.id in entries]
+    return Done(good, rejected, len(changed) - len(rejected))
 
 
 def what_stays(clips: Sequence[Clip], worker: Worker, ledger: Ledger) -> dict[str, Entry]:
     """By id, the entries of the earlier run that still hold."""
-    known = ledger.known_items()
-    jobs = [(clip, known[clip.id]) for clip in clips if clip.id in known]
+    jobs = [(clip, ledger.known[clip.id]) for clip in clips if clip.id in ledger.known]
     results = map_clips(worker.stays, jobs, title="compare")
     return {clip.id: entry for (clip, entry), stays in zip(jobs, results, strict=True) if stays is True}

@@ -1,4 +1,4 @@
-"""The row that describes one clip, its JSONL form, and the list of clips that were set aside."""
+"""The row that describes one clip, its JSONL form, and the list of rejected clips."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from soundraft import files
 from soundraft.runtime import UserError
+from soundraft.tables import below
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -20,7 +21,7 @@ QUARANTINE_NAME = "quarantine.jsonl"
 class Clip(BaseModel):
     """One recording. `audio_path` is relative to the manifest's folder; absent values are left out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
     id: str = Field(min_length=1)
     audio_path: str = Field(min_length=1, validation_alias=AliasChoices("audio_path", "audio_filepath"))
@@ -49,7 +50,7 @@ class Clip(BaseModel):
 
 @dataclass(frozen=True)
 class Rejected:
-    """A clip that was set aside, and why. `path` is what the source called it."""
+    """A clip that cannot be used, and why. `path` is what the source called it."""
 
     id: str
     path: str
@@ -61,7 +62,7 @@ class ManifestError(UserError):
 
 
 def parse_manifest(path: Path) -> tuple[list[Clip], list[Rejected]]:
-    """Read a manifest that somebody else wrote: good lines, and bad lines with their reason."""
+    """The clips of any manifest, and its bad lines with their reason."""
     rows: list[tuple[str, dict[str, Any]]] = []
     rejected: list[Rejected] = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
@@ -70,13 +71,11 @@ def parse_manifest(path: Path) -> tuple[list[Clip], list[Rejected]]:
             continue
         try:
             row = json.loads(line.decode("utf-8"))
-        except ValueError as error:
-            rejected.append(Rejected(place, place, f"not JSON in UTF-8: {error}"))
-            continue
-        if isinstance(row, dict):
+            if not isinstance(row, dict):
+                raise ValueError("no object")
             rows.append((place, row))
-        else:
-            rejected.append(Rejected(place, place, "not a JSON object"))
+        except ValueError as error:
+            rejected.append(Rejected(place, place, f"not a JSON object in UTF-8: {error}"))
     clips, invalid = parse_rows(rows)
     return clips, rejected + invalid
 
@@ -93,7 +92,7 @@ def parse_rows(rows: Iterable[tuple[str, dict[str, Any]]]) -> tuple[list[Clip], 
         try:
             clip = Clip.model_validate({"id": name} | row)
         except ValidationError as error:
-            rejected.append(Rejected(name, place, _problems(error)))
+            rejected.append(Rejected(name, place, problems(error)))
             continue
         if clip.id in clips:
             rejected.append(Rejected(name, place, "duplicate id: an earlier row has it"))
@@ -117,7 +116,7 @@ def read_manifest(path: Path) -> list[Clip]:
 
 
 def write_manifest(folder: Path, clips: Iterable[Clip], rejected: Iterable[Rejected]) -> None:
-    """Write `manifest.jsonl`, sorted by id, and beside it `quarantine.jsonl`, empty when nothing was set aside."""
+    """Write `manifest.jsonl`, sorted by id, and beside it `quarantine.jsonl`, empty when none was rejected."""
     rows = sorted(clips, key=lambda clip: clip.id)
     files.write_jsonl(folder / MANIFEST_NAME, (clip.row() for clip in rows))
     bad = sorted(rejected, key=lambda item: (item.id, item.path))
@@ -130,8 +129,8 @@ def find_clips(folder: Path, suffixes: Sequence[str], *, recursive: bool = True)
         return read_manifest(folder / MANIFEST_NAME)
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
-    paths = [path.relative_to(folder).as_posix() for path in files.sorted_files(folder, suffixes, recursive=recursive)]
-    unnamed = [path for path in paths if not path.isascii() and path.encode(errors="replace").decode() != path]
+    paths = files.sorted_names(folder, suffixes, recursive=recursive)
+    unnamed = [path for path in paths if not files.is_utf8(path)]
     if unnamed:
         raise UserError(f"{folder}: rename {unnamed[0]!a}: its name is not UTF-8, and no table could hold it")
     return [Clip(id=path, audio_path=path) for path in paths]
@@ -166,13 +165,16 @@ def check_bad_fraction(good: int, rejected: list[Rejected], max_bad_fraction: fl
         raise TooManyBad("there are no clips")
     if good and len(rejected) <= max_bad_fraction * total:
         return
-    shown = "\n".join(f"  {bad.path}: {bad.reason}" for bad in rejected[:10])
-    more = f"\n  … and {len(rejected) - 10} more" if len(rejected) > 10 else ""
     limit = f"; limits.max_bad_fraction allows {max_bad_fraction:.1%}" if max_bad_fraction < 1 else ""
-    raise TooManyBad(f"{len(rejected)} of {total} clips are bad{limit}\n{shown}{more}")
+    raise TooManyBad(f"{len(rejected)} of {total} clips are bad{limit}{listed(rejected)}")
 
 
-def _problems(error: ValidationError) -> str:
+def listed(rejected: Iterable[Rejected]) -> str:
+    """The first ones, each on a line of its own below a message."""
+    return below(f"{bad.path}: {bad.reason}" for bad in rejected)
+
+
+def problems(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()
     )

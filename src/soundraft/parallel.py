@@ -1,4 +1,4 @@
-"""One map over clips: worker processes, results in input order, a clip's failure is that clip's."""
+"""One map over clips: worker processes, results in input order, a clip's failure is that clip's; and progress bars."""
 
 import math
 import multiprocessing
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -20,9 +20,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK_CLIPS = 32  # a clip costs about a millisecond; a chunk keeps the cost of sending it far below that
-
-
-PROBE_CLIPS = 4  # the first ones tell how long a clip takes
+PROBE_CLIPS = 4  # the first ones show how long a clip takes
 LOG_INTERVAL_S = 10.0
 _CURSOR_UP = "\x1b[A"  # from the bar of a part of the work to that of the whole
 WORKERS_PAY_AFTER_S = 2.0  # starting two processes, each with its imports, takes about a second
@@ -45,16 +43,6 @@ def attempt(function: Callable[[Item], Result], item: Item) -> Result | Failure:
         return Failure(f"{type(error).__name__}: {error}")
 
 
-class Guarded(Generic[Item, Result]):
-    """`attempt` for each item of a chunk; picklable, so that worker processes can have it."""
-
-    def __init__(self, function: Callable[[Item], Result]) -> None:
-        self.function = function
-
-    def __call__(self, items: Sequence[Item]) -> list[Result | Failure]:
-        return [attempt(self.function, item) for item in items]
-
-
 def map_clips(function: Callable[[Item], Result], items: Sequence[Item], *, title: str) -> Iterator[Result | Failure]:
     """`function` of each item, in input order, by the workers that `SOUNDRAFT_BACKEND` and `SOUNDRAFT_JOBS` name.
 
@@ -64,12 +52,12 @@ def map_clips(function: Callable[[Item], Result], items: Sequence[Item], *, titl
     if not items:
         return
     with progress(len(items), title=title, unit="clip") as bar:
-        for done in _map_chunks(Guarded(function), items):
+        for done in _in_chunks(function, items):
             yield from done
             bar.update(len(done))
 
 
-def _map_chunks(guarded: Guarded[Item, Result], items: Sequence[Item]) -> Iterator[list[Result | Failure]]:
+def _in_chunks(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[list[Result | Failure]]:
     local = os.environ.get("SOUNDRAFT_BACKEND", "processes") == "processes"
     started, done = time.monotonic(), 0
     while done < len(items):
@@ -77,21 +65,25 @@ def _map_chunks(guarded: Guarded[Item, Result], items: Sequence[Item]) -> Iterat
         expected_s = left * (time.monotonic() - started) / done if done else 0.0
         workers = min(runtime.jobs(), math.ceil(left / CHUNK_CLIPS))
         if not local or (workers > 1 and expected_s >= WORKERS_PAY_AFTER_S):
-            yield from _in_workers(guarded, items[done:], workers)
+            yield from _in_workers(function, items[done:], workers)
             return
         part = items[done : done + (CHUNK_CLIPS if done else PROBE_CLIPS)]
-        yield guarded(part)
+        yield _attempt_each(function, part)
         done += len(part)
 
 
 def _in_workers(
-    guarded: Guarded[Item, Result], items: Sequence[Item], workers: int
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[list[Result | Failure]]:
     from joblib import Parallel, delayed
 
     chunks = [items[start : start + CHUNK_CLIPS] for start in range(0, len(items), CHUNK_CLIPS)]
     with _backend(workers):
-        yield from Parallel(return_as="generator")(delayed(guarded)(chunk) for chunk in chunks)
+        yield from Parallel(return_as="generator")(delayed(_attempt_each)(function, chunk) for chunk in chunks)
+
+
+def _attempt_each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | Failure]:
+    return [attempt(function, item) for item in items]
 
 
 @contextmanager
@@ -143,12 +135,16 @@ def map_fresh(function: Callable[[Item], Result], items: Sequence[Item], *, titl
         return list(progress_over(pool.map(function, items), total=len(items), title=title, unit="part"))
 
 
-def progress(total: int, *, title: str, unit: str) -> tqdm:
-    """A progress bar on stderr: a live line on a terminal, a line every ten seconds in a log; of short work nothing."""
+def progress(total: int, *, title: str, unit: str, items: Iterable[Any] | None = None) -> tqdm:
+    """A progress bar on stderr: a live line on a terminal, a line every ten seconds in a log; of short work nothing.
+
+    Args:
+        items: what an iteration over the bar passes through.
+    """
     live = sys.stderr.isatty()
     interval_s = 0.2 if live else LOG_INTERVAL_S
     return tqdm(
-        total=total, desc=title, unit=unit, mininterval=interval_s, maxinterval=interval_s, delay=interval_s,
+        items, total=total, desc=title, unit=unit, mininterval=interval_s, maxinterval=interval_s, delay=interval_s,
         dynamic_ncols=True, file=sys.stderr if live else _Lines(sys.stderr),
     )  # fmt: skip
 
@@ -170,7 +166,4 @@ class _Lines:
 
 def progress_over(items: Iterable[Item], *, total: int, title: str, unit: str) -> Iterator[Item]:
     """Pass `items` through and show a progress bar."""
-    with progress(total, title=title, unit=unit) as bar:
-        for item in items:
-            yield item
-            bar.update()
+    yield from progress(total, title=title, unit=unit, items=items)

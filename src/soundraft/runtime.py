@@ -1,4 +1,4 @@
-"""Seeds, device, threads, memory, cache: what depends on the machine or must not."""
+"""Seeds, device, memory, cache, files of the user's: what depends on the machine or must not."""
 
 import errno
 import hashlib
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
-
 
 CACHE_VARIABLE = "SOUNDRAFT_CACHE"
 _MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
@@ -122,11 +121,8 @@ def main_root(start: Path | None = None) -> Path:
     return here
 
 
-# Python files of the user's, run as modules: producers of sidecars, corpora of their own.
-
-
 def from_file(path: Path) -> ModuleType:
-    """The module of a file, under a name that no other file has.
+    """The module of a Python file of the user's, under a name that no other file has.
 
     Raises:
         UserError: when Python does not run such files. What the file itself raises goes through.

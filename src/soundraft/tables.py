@@ -1,8 +1,9 @@
 """Names and rows of cells as text: lists, tables of a terminal, tables in markdown."""
 
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+from itertools import zip_longest
 
 GAP = 2
 LEAST_WIDTH = 8
@@ -16,6 +17,11 @@ def shortened(names: Iterable[str], *, joint: str = ", ") -> str:
     return joint.join(listed[:LISTED]) + more
 
 
+def below(texts: Iterable[str]) -> str:
+    """The first ten texts, each on a line of its own below a message, and how many more there are."""
+    return "\n  " + shortened(texts, joint="\n  ")
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in markdown whose columns stand under each other."""
     cells = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]
@@ -24,60 +30,45 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells)
 
 
-def columns(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
-    """A line a row; the columns in `right` end under each other."""
-    return _lines(rows, [max(map(len, cells)) for cells in zip(*rows, strict=True)], right)
+def columns(rows: Sequence[Sequence[str]], *, right: Collection[int] = (), width: int | None = None) -> list[str]:
+    """Lines whose columns stand under each other; those in `right` end there.
 
-
-def wrapped(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
-    """The same within `width` characters: long cells go on in the next line, so that few lines are added.
-
-    Words are cut only when there is no other way, and the first column, which names the row, is never folded.
+    Args:
+        width: of the lines, in characters: long cells go on in the next line. The first column, which names the row,
+            is never folded, and words are cut only where not even they fit. `None`: a line for each row.
     """
-    cells = list(zip(*rows, strict=True))
-    widths = [max(map(len, column)) for column in cells]
-    room = width - GAP * (len(widths) - 1)
-    longest_words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in cells[1:]]
-    widths = _shrunk(widths, [widths[0], *longest_words], room, partial(_height, rows))
-    widths = _shrunk(widths, [widths[0], *[LEAST_WIDTH] * len(longest_words)], room, max)
-    return [line for row in rows for line in _lines(_folded(row, widths), widths, ())]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    if width is not None:
+        words = [max(len(word) for cell in cells for word in [*cell.split(), ""]) for cells in zip(*rows, strict=True)]
+        for least in (words, [LEAST_WIDTH] * len(words)):
+            widths = _narrowed(rows, widths, [widths[0], *least[1:]], width - GAP * (len(widths) - 1))
+    lines = []
+    for row in rows:
+        for parts in zip_longest(*map(_fold, row, widths), fillvalue=""):
+            cells = [
+                part.rjust(size) if number in right else part.ljust(size)
+                for number, (part, size) in enumerate(zip(parts, widths, strict=True))
+            ]
+            lines.append((" " * GAP).join(cells).rstrip())
+    return lines
 
 
-def _shrunk(widths: Sequence[int], floors: Sequence[int], room: int, cost: Callable[[Sequence[int]], int]) -> list[int]:
-    """Widths that fit into `room`, or come as near as the floors allow: step by step the cheapest column gives way."""
-    shrunk = list(widths)
-    while sum(shrunk) > room:
-        able = [number for number, floor in enumerate(floors) if shrunk[number] > floor]
+def _narrowed(rows: Sequence[Sequence[str]], widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Widths that fit into `room` where they can: step by step the column gives way that adds the fewest lines."""
+    narrowed = list(widths)
+
+    def lines_with(number: int) -> tuple[int, int]:
+        tried = [size - (number == at) for at, size in enumerate(narrowed)]
+        return sum(max(map(len, map(_fold, row, tried))) for row in rows), sum(size**2 for size in tried)
+
+    while sum(narrowed) > room:
+        able = [number for number, size in enumerate(narrowed) if size > least[number]]
         if not able:
             break
-        narrower = [[*shrunk[:number], shrunk[number] - 1, *shrunk[number + 1 :]] for number in able]
-        shrunk = min(narrower, key=lambda tried: (cost(tried), sum(size**2 for size in tried)))
-    return shrunk
-
-
-def _height(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> int:
-    return sum(max(len(_fold(cell, width)) for cell, width in zip(row, widths, strict=True)) for row in rows)
+        narrowed[min(able, key=lines_with)] -= 1
+    return narrowed
 
 
 @lru_cache(maxsize=1 << 14)
 def _fold(cell: str, width: int) -> list[str]:
     return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
-
-
-def _folded(row: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
-    """One row as the rows that its folded cells take."""
-    cells = [_fold(cell, width) for cell, width in zip(row, widths, strict=True)]
-    height = max(map(len, cells))
-    return [[cell[at] if at < len(cell) else "" for cell in cells] for at in range(height)]
-
-
-def _lines(rows: Sequence[Sequence[str]], widths: Sequence[int], right: Collection[int]) -> list[str]:
-    return [
-        (" " * GAP)
-        .join(
-            cell.rjust(width) if number in right else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        .rstrip()
-        for row in rows
-    ]

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from transformers import EncodecConfig, EncodecModel
 
-from soundraft.audio import io
+from soundraft.audio import codec, io
+from soundraft.audio.codec import Codec, Config
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ
 
 SMALL: dict[str, Any] = {"num_filters": 8, "hidden_size": 32, "upsampling_ratios": [8, 5, 4, 2], "num_lstm_layers": 2}
@@ -38,6 +39,16 @@ def random_model(sizes: dict[str, Any], seed: int = 0) -> EncodecModel:
     for hook in hooks:
         hook.remove()
     return model
+
+
+def codec_of(model: EncodecModel) -> Codec:
+    return Codec(codec.build(Config.model_validate(model.config.to_dict()), model.state_dict()))
+
+
+@torch.no_grad()
+def transformers_codes(model: EncodecModel, wave: np.ndarray, bandwidth_kbps: float) -> np.ndarray:
+    """Codes `[K, T]` by transformers' own method."""
+    return model.encode(torch.from_numpy(wave)[None, None], bandwidth=bandwidth_kbps).audio_codes[0, 0].numpy()
 
 
 def save(folder: Path, sizes: dict[str, Any] = SMALL, seed: int = 0) -> Path:

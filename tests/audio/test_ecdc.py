@@ -43,13 +43,8 @@ def same(one: Tokens, other: Tokens) -> bool:
 
 
 @given(any_tokens())
-def test_both_containers_keep_everything(tokens: Tokens) -> None:
-    assert same(ecdc.parse(ecdc.esf_bytes(tokens)), tokens)
-    assert same(ecdc.parse(ecdc.encodec_bytes(tokens)), tokens)
-
-
-@given(any_tokens())
 def test_torch_reads_what_we_write(tokens: Tokens) -> None:
+    assert same(ecdc.parse(ecdc.esf_bytes(tokens)), tokens)
     content = torch.load(io.BytesIO(ecdc.esf_bytes(tokens)), weights_only=True)
     assert content.keys() == {"audio_codes", "audio_scales", "audio_length"}
     assert content["audio_codes"].dtype == torch.int64
@@ -58,17 +53,7 @@ def test_torch_reads_what_we_write(tokens: Tokens) -> None:
 
 
 @given(any_tokens())
-def test_the_encodec_package_reads_what_we_write(tokens: Tokens) -> None:
-    stream = io.BytesIO(ecdc.encodec_bytes(tokens))
-    assert encodec.binary.read_ecdc_header(stream) == {
-        "m": "encodec_24khz", "al": tokens.samples, "nc": len(tokens.codes), "lm": False,
-    }  # fmt: skip
-    bits = encodec.binary.BitUnpacker(10, stream)
-    assert [[bits.pull() for _ in tokens.codes] for _ in range(tokens.frames)] == tokens.codes.T.tolist()
-
-
-@given(any_tokens())
-def test_we_read_what_the_encodec_package_writes(tokens: Tokens) -> None:
+def test_the_other_container_is_that_of_the_encodec_package(tokens: Tokens) -> None:
     stream = io.BytesIO()
     meta = {"m": "encodec_24khz", "al": tokens.samples, "nc": len(tokens.codes), "lm": False}
     encodec.binary.write_ecdc_header(stream, meta)
@@ -171,75 +156,51 @@ def binary(meta: Any, body: bytes = b"\0" * 15, version: int = 0, size: int | No
 
 META = {"m": "encodec_24khz", "al": SAMPLES, "nc": 2, "lm": False}
 GOOD_ESF, GOOD_BINARY = ecdc.esf_bytes(Tokens(CODES, SAMPLES)), ecdc.encodec_bytes(Tokens(CODES, SAMPLES))
-REFUSED: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "not a token file"),
-    "text": (b"no tokens here\n" * 50, "not a token file"),
-    "scales": (saved(torch.zeros(1, 2, 6).long(), torch.ones(1)), "audio_scales is given"),
-    "code 1024": (saved(torch.full((2, 6), 1024)), "codes outside 0…1023"),
-    "code −1": (saved(torch.full((2, 6), -1)), "codes outside 0…1023"),
-    "floats": (saved(torch.zeros(2, 6)), "no tensor of whole numbers"),
-    "no tensor": (saved([[1, 2]]), "no tensor of whole numbers"),
-    "a batch": (saved(torch.zeros(2, 2, 6).long()), "shape [2, 2, 6]; [K, T] is wanted"),
-    "no frames": (saved(torch.zeros(1, 2, 0).long()), "audio_codes has shape [1, 2, 0]; [K, T] is wanted"),
-    "one axis": (saved(torch.zeros(6).long()), "shape [6]; [K, T] is wanted"),
-    "length as text": (saved(torch.zeros(2, 6).long(), samples="long"), "audio_length is 'long'"),
-    "length 0": (saved(torch.zeros(2, 6).long(), samples=0), "audio_length is 0"),
-    "length of a truth": (saved(torch.zeros(2, 6).long(), samples=True), "audio_length is True"),
-    "a list": (archive(pickled([1])), "no dict with audio_codes and audio_length"),
-    "another dict": (archive(pickled({"codes": 1})), "no dict with audio_codes and audio_length"),
-    "truncated": (GOOD_ESF[: len(GOOD_ESF) // 2], "not a token file: BadZipFile"),
-    "compressed": (crafted(method=zipfile.ZIP_DEFLATED), "compressed members"),
-    "big-endian": (crafted(order=b"big"), "not little-endian"),
-    "no pickle": (b"PK\x05\x06" + b"\0" * 18, "no data.pkl"),
-    "huge pickle": (archive(pickled("x" * 70_000)), "header is far larger than token files need"),
-    "storage too small": (crafted(numbers=b"\0" * 8), "storage has another size than promised"),
-    "storage promises more": (crafted(Tensor(storage=Storage(10**12))), "storage has another size than promised"),
-    "storage of odd bytes": (crafted(numbers=b"\0" * 91), "not a token file: ValueError"),
-    "storage of another kind": (crafted(Tensor(storage=Storage(12, kind="module"))), "another size than promised"),
-    "storage that is not there": (crafted(Tensor(storage=Storage(12, key="7"))), "not a token file: KeyError"),
-    "storage of complex numbers": (
-        crafted(Tensor(storage=Storage(12, torch.ComplexFloatStorage))), "names torch.ComplexFloatStorage",
-    ),
-    "shape beyond the storage": (crafted(Tensor(size=(2, 7), stride=(7, 1))), "shape does not fit its storage"),
-    "shape of ages": (crafted(Tensor(size=(2**40, 2**40), stride=(2**40, 1))), "shape does not fit its storage"),
-    "negative shape": (crafted(Tensor(size=(-2, -6), stride=(-6, 1))), "shape does not fit its storage"),
-    "negative offset": (crafted(Tensor(offset=-1)), "shape does not fit its storage"),
-    "offset beyond": (crafted(Tensor(offset=1)), "shape does not fit its storage"),
-    "columns first": (crafted(Tensor(stride=(1, 2))), "shape does not fit its storage"),
-    "one number for all": (crafted(Tensor(stride=(0, 0))), "shape does not fit its storage"),
-    "fewer strides": (crafted(Tensor(stride=(1,))), "shape does not fit its storage"),
-    "shape of text": (crafted(Tensor(size=("a", "b"))), "not a token file"),
-    "no storage": (crafted(Tensor(storage="nothing")), "shape does not fit its storage"),
-    "huge memo": (archive(b"\x80\x02}r\xff\xff\xff\x7f."), "pickle memo out of bounds"),
-    "endless text": (archive(b"\x80\x02X\xff\xff\xff\x7fa."), "not a token file: ValueError"),
-    "endless frame": (archive(b"\x80\x04\x95" + b"\xff" * 8 + b"}."), "not a token file"),
-    "deep": (archive(b"\x80\x02" + b"(" * 30_000 + b"t" * 30_000 + b"."), "no dict with audio_codes"),
-    "stack empty": (archive(b"\x80\x02R."), "not a token file"),
-    "no stop": (archive(b"\x80\x02}"), "not a token file"),
-    "binary version": (binary(META, version=1), "version 1 of the encodec container is not known"),
-    "binary of a language model": (binary(META | {"lm": True}), "packed by the language model"),
-    "binary cut in its header": (GOOD_BINARY[:7], "truncated: no whole header"),
-    "binary cut in its meta": (GOOD_BINARY[:20], "truncated: no whole header"),
-    "binary cut in its codes": (GOOD_BINARY[:-1], "header promises 15 bytes of codes, 14 are there"),
-    "binary with a tail": (GOOD_BINARY + b"\0", "header promises 15 bytes of codes, 16 are there"),
-    "binary of ages": (binary(META | {"al": 2**62}), "15 are there"),
-    "binary of no length": (binary(META | {"al": 0}), "impossible header: 0 samples"),
-    "binary of a negative length": (binary(META | {"al": -5}), "impossible header: -5 samples"),
-    "binary of a fraction": (binary(META | {"al": 5.5}), "impossible header: 5.5 samples"),
-    "binary of many codebooks": (binary(META | {"nc": 10**9}), "1000000000 codebooks"),
-    "binary without length": (binary({"nc": 2}), "not a token file: KeyError"),
-    "binary of a list": (binary([1]), "not a token file"),
-    "binary with broken meta": (binary("{", size=1), "not a token file"),
-    "binary that promises its meta": (binary(META, size=2**32 - 1), "truncated: no whole header"),
+REFUSED: dict[str, list[bytes]] = {
+    "not a token file": [
+        b"", b"no tokens here\n" * 50, GOOD_ESF[: len(GOOD_ESF) // 2], crafted(numbers=b"\0" * 91),
+        crafted(Tensor(storage=Storage(12, key="7"))), crafted(Tensor(size=("a", "b"))),
+        archive(b"\x80\x02X\xff\xff\xff\x7fa."), archive(b"\x80\x04\x95" + b"\xff" * 8 + b"}."),
+        archive(b"\x80\x02R."), archive(b"\x80\x02}"), binary({"nc": 2}), binary([1]), binary("{", size=1),
+    ],
+    "no dict with audio_codes": [
+        archive(pickled([1])), archive(pickled({"codes": 1})),
+        archive(b"\x80\x02" + b"(" * 30_000 + b"t" * 30_000 + b"."),
+    ],
+    "audio_scales": [saved(torch.zeros(1, 2, 6).long(), torch.ones(1))],
+    "codes outside": [saved(torch.full((2, 6), 1024)), saved(torch.full((2, 6), -1))],
+    "whole numbers": [saved(torch.zeros(2, 6)), saved([[1, 2]])],
+    "shape .*wanted": [saved(torch.zeros(shape).long()) for shape in ((2, 2, 6), (1, 2, 0), (6,))],
+    "audio_length is": [saved(torch.zeros(2, 6).long(), samples=samples) for samples in ("long", 0, True)],
+    "compressed": [crafted(method=zipfile.ZIP_DEFLATED)],
+    "little-endian": [crafted(order=b"big")],
+    "no data.pkl": [b"PK\x05\x06" + b"\0" * 18],
+    "header is far larger": [archive(pickled("x" * 70_000))],
+    "another size than promised": [
+        crafted(numbers=b"\0" * 8), crafted(Tensor(storage=Storage(10**12))),
+        crafted(Tensor(storage=Storage(12, kind="module"))),
+    ],
+    "torch.ComplexFloatStorage": [crafted(Tensor(storage=Storage(12, torch.ComplexFloatStorage)))],
+    "does not fit its storage": [
+        crafted(Tensor(size=(2, 7), stride=(7, 1))), crafted(Tensor(size=(2**40, 2**40), stride=(2**40, 1))),
+        crafted(Tensor(size=(-2, -6), stride=(-6, 1))), crafted(Tensor(offset=-1)), crafted(Tensor(offset=1)),
+        crafted(Tensor(stride=(1, 2))), crafted(Tensor(stride=(0, 0))), crafted(Tensor(stride=(1,))),
+        crafted(Tensor(storage="nothing")),
+    ],
+    "memo out of bounds": [archive(b"\x80\x02}r\xff\xff\xff\x7f.")],
+    "version 1": [binary(META, version=1)],
+    "language model": [binary(META | {"lm": True})],
+    "truncated": [GOOD_BINARY[:7], GOOD_BINARY[:20], binary(META, size=2**32 - 1)],
+    "header promises": [GOOD_BINARY[:-1], GOOD_BINARY + b"\0", binary(META | {"al": 2**62})],
+    "impossible header": [binary(META | change) for change in ({"al": 0}, {"al": -5}, {"al": 5.5}, {"nc": 10**9})],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused_with_a_reason(name: str) -> None:
-    data, reason = REFUSED[name]
-    with pytest.raises(BadClip) as refused:
-        ecdc.parse(data)
-    assert reason in str(refused.value)
+@pytest.mark.parametrize("reason", REFUSED)
+def test_refused_with_a_reason(reason: str) -> None:
+    for data in REFUSED[reason]:
+        with pytest.raises(BadClip, match=reason):
+            ecdc.parse(data)
 
 
 @given(st.integers(0, len(GOOD_ESF) - 1), st.integers(0, len(GOOD_BINARY) - 1))
@@ -247,11 +208,6 @@ def test_every_truncation_is_refused(esf_bytes: int, binary_bytes: int) -> None:
     for data in (GOOD_ESF[:esf_bytes], GOOD_BINARY[:binary_bytes]):
         with pytest.raises(BadClip):
             ecdc.parse(data)
-
-
-def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadClip, match="no such file"):
-        ecdc.read(tmp_path / "a.ecdc")
 
 
 class Calls:

@@ -86,8 +86,13 @@ def test_a_table_may_name_its_columns_differently(run: Path, table: Path, tmp_pa
 
 
 def test_predict_names_the_rejected_clips_once(
-    run: Path, table: Path, tmp_path: Path, say: Say, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+    run: Path,
+    table: Path,
+    tmp_path: Path,
+    say: Say,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     sounds.rows(tmp_path / "fsdd", 2)
     (tmp_path / "new.csv").write_text("audio\nfsdd/00.wav\nfsdd/01.wav\ngone.wav\n")

@@ -44,8 +44,8 @@ def frame(place: Path, monkeypatch: pytest.MonkeyPatch) -> pandas.DataFrame:
 
 
 def divided(
-    train: Any, *, rule: SplitRule | None = None, limit: int | None = None, bad: float = 0.0, wanted: Wanted | None = None,
-    seed: int = 0, **others: Any,
+    train: Any, *, rule: SplitRule | None = None, limit: int | None = None, bad: float = 0.0,
+    wanted: Wanted | None = None, seed: int = 0, **others: Any,
 ) -> Divided:  # fmt: skip
     return divide(wanted or Wanted(), Sources(train, **others), READING, rule=rule, limit=limit, seed=seed,
                   max_bad_fraction=bad)  # fmt: skip

@@ -5,21 +5,19 @@ import shutil
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pytest
 
 from soundraft.dataset import verify
-from soundraft.dataset.tokens import TokenDataset
 from soundraft.manifest import MANIFEST_NAME
-from tests.dataset.workshop import Corpus, codes_of, corpus
+from tests.dataset.workshop import Corpus, corpus
 from tests.sidecar.workshop import script
 
 
 def s5(*argv: object, code: int = 0) -> str:
-    got, said = script("s5_build_dataset", *argv)
-    assert got == code, said
-    assert "Traceback" not in said
-    return said
+    got, output = script("s5_build_dataset", *argv)
+    assert got == code, output
+    assert "Traceback" not in output
+    return output
 
 
 @pytest.fixture
@@ -31,10 +29,10 @@ def beside(tmp_path: Path) -> Corpus:
 
 
 def test_token_folders_alone_make_a_dataset_without_text(beside: Corpus, tmp_path: Path) -> None:
-    said = s5(beside.tokens, tmp_path / "out", "--verify")
-    assert "out: train 6; 0 set aside" in said
-    assert "verified 6 clips" in said
-    assert f"next: soundraft inspect {tmp_path / 'out'} --split train" in said
+    output = s5(beside.tokens, tmp_path / "out", "--verify")
+    assert "out: train 6; 0 rejected" in output
+    assert "verified 6 clips" in output
+    assert f"next: soundraft inspect {tmp_path / 'out'} --split train" in output
     rows = datasets.load_from_disk(str(tmp_path / "out"))["train"]
     assert [row["id"] for row in rows] == ["test/2", "test/5", "train/0", "train/3_x.0", "validation/1", "validation/4"]
     row = rows[3]
@@ -55,14 +53,6 @@ def test_split_and_tokens_subdir_and_materialize(beside: Corpus, tmp_path: Path)
     assert "plain name that no split has" in s5(beside.tokens, out, "--tokens-subdir", "train", code=1)
 
 
-def test_none_and_embed(beside: Corpus, tmp_path: Path) -> None:
-    s5(beside.tokens, tmp_path / "none", "--materialize", "none", "--verify")
-    row = datasets.load_from_disk(str(tmp_path / "none"))["train"][0]
-    assert row["audio"] == "../in/tokens/test/2.ecdc"
-    s5(beside.tokens, tmp_path / "embed", "--materialize", "embed", "--verify")
-    np.testing.assert_array_equal(TokenDataset.from_dataset(tmp_path / "embed")[0]["codes"], codes_of(2).T)
-
-
 def test_suffixes_and_recursion(beside: Corpus, tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     (flat / "deep").mkdir(parents=True)
@@ -71,8 +61,8 @@ def test_suffixes_and_recursion(beside: Corpus, tmp_path: Path) -> None:
         for ending in ("npy", "json"):
             shutil.copy(beside.tokens / f"{name}.cond.{ending}", flat / f"{target}.feat.{ending}")
     options = ("--suffix", ".tok", "--cond-suffix", ".feat.npy", "--verify", "--materialize", "copy")
-    assert "train 2; 0 set aside" in s5(flat, tmp_path / "all", *options)
-    assert "train 1; 0 set aside" in s5(flat, tmp_path / "top", *options, "--no-recursive")
+    assert "train 2; 0 rejected" in s5(flat, tmp_path / "all", *options)
+    assert "train 1; 0 rejected" in s5(flat, tmp_path / "top", *options, "--no-recursive")
     row = datasets.load_from_disk(str(tmp_path / "top"))["train"][0]
     assert (row["audio"], row["cond"]) == ("tokens/a.tok", "cond/a.feat.npy")
     assert "no token files (*.ecdc) in there" in s5(flat, tmp_path / "x", code=1)
@@ -96,25 +86,20 @@ def test_audio_and_manifest(tmp_path: Path) -> None:
     assert row["wav"] == {"bytes": (made.wavs / "test/2.wav").read_bytes(), "path": "test/2.wav"}
     assert row["text"] is None
     assert "checkpoint `me/mine`" in (tmp_path / "wavs/README.md").read_text()
-    said = s5(made.tokens, tmp_path / "full", "--no-cond", "--manifest", made.wavs / MANIFEST_NAME, "--verify")
-    assert "train 2, validation 2, test 2; 0 set aside" in said
+    output = s5(made.tokens, tmp_path / "full", "--no-cond", "--manifest", made.wavs / MANIFEST_NAME, "--verify")
+    assert "train 2, validation 2, test 2; 0 rejected" in output
     assert datasets.load_from_disk(str(tmp_path / "full"))["test"]["text"][:] == ["text 2", "text 5"]
 
 
 def test_bad_clips_are_named_and_limited(beside: Corpus, tmp_path: Path) -> None:
     (beside.tokens / "test/2.ecdc").write_bytes(b"junk")
-    assert "1 of 6 clips are bad" in s5(beside.tokens, tmp_path / "out", code=1)
-    said = s5(beside.tokens, tmp_path / "out", "--max-bad-fraction", "0.5", "--verify")
-    assert "SKIPPED test/2.ecdc: not a token file" in said
+    for ending in ("ecdc", "cond.npy", "cond.json"):  # a name that is no text
+        shutil.copy(beside.tokens / f"test/5.{ending}", os.fsencode(beside.tokens) + b"/\xff." + ending.encode())
+    assert "2 of 7 clips are bad" in s5(beside.tokens, tmp_path / "out", code=1)
+    output = s5(beside.tokens, tmp_path / "out", "--max-bad-fraction", "0.5", "--verify")
+    assert "SKIPPED test/2.ecdc: not a token file" in output
+    assert "SKIPPED \\udcff.ecdc: the name is not UTF-8" in output
     assert verify.check(tmp_path / "out") == 5
-
-
-def test_a_name_that_is_no_text_is_set_aside(beside: Corpus, tmp_path: Path) -> None:
-    for ending in ("ecdc", "cond.npy", "cond.json"):
-        shutil.copy(beside.tokens / f"test/2.{ending}", os.fsencode(beside.tokens) + b"/\xff." + ending.encode())
-    said = s5(beside.tokens, tmp_path / "out", "--max-bad-fraction", "0.5", "--verify")
-    assert "SKIPPED \\udcff.ecdc: the name is not UTF-8" in said
-    assert "train 6; 1 set aside" in said
 
 
 def test_nothing_else_is_replaced(beside: Corpus, tmp_path: Path) -> None:
@@ -129,16 +114,3 @@ def test_nothing_else_is_replaced(beside: Corpus, tmp_path: Path) -> None:
     assert "would be replaced" in s5(beside.tokens, tmp_path / "w", "--wav-root", tmp_path / "w/wavs", code=1)
     assert (mine / "thesis.txt").read_text() == "years"
     assert "no such folder" in s5(tmp_path / "nope", tmp_path / "x", code=1)
-
-
-def test_publishing_never_happens_by_itself(beside: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pushed: list[object] = []
-
-    def never(*given: object, **_: object) -> None:
-        pushed.append(given)
-        raise AssertionError("pushed")
-
-    monkeypatch.setattr(datasets.Dataset, "push_to_hub", never)
-    monkeypatch.setattr(datasets.DatasetDict, "push_to_hub", never)
-    s5(beside.tokens, tmp_path / "out", "--materialize", "embed", "--verify")
-    assert pushed == []

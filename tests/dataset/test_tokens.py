@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from soundraft.dataset.build import Form, build_dataset
-from soundraft.dataset.rows import Sources
+from soundraft.dataset.build import build_dataset
+from soundraft.dataset.rows import Form, Sources
 from soundraft.dataset.tokens import TokenDataset, collate
 from soundraft.parallel import BadClip
 from soundraft.params.sections import Materialize

@@ -9,8 +9,8 @@ import pytest
 
 from soundraft.audio import ecdc
 from soundraft.dataset import verify
-from soundraft.dataset.build import Form, build_dataset
-from soundraft.dataset.rows import Sources
+from soundraft.dataset.build import build_dataset
+from soundraft.dataset.rows import Form, Sources
 from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
@@ -52,16 +52,16 @@ def rewritten_card(folder: Path) -> None:
     path.write_text(path.read_text().replace("test: ", "test: 0", 1))
 
 
-DAMAGES = [
-    (one_other_code, "test: content is [0-9a-f]{32}, the card says [0-9a-f]{32}"),
+DAMAGES: list[tuple[Callable[[Path], object], str]] = [
+    (one_other_code, "test: content is [0-9a-f]{32}"),
     (cut("tokens/test/5.ecdc", 700), "test: 5: tokens/test/5.ecdc: not a token file"),
-    (cut("cond/test/5.cond.npy", 200), "test: 5: 5.cond.npy: header promises 212 bytes of numbers, 72 are there"),
-    (cut("cond/test/5.cond.json", 20), "test: 5: 5.cond.json: not strict JSON"),
+    (cut("cond/test/5.cond.npy", 200), "test: 5: 5.cond.npy"),
+    (cut("cond/test/5.cond.json", 20), "test: 5: 5.cond.json"),
     (lambda folder: (folder / "tokens/test/5.ecdc").unlink(), "test: 5: tokens/test/5.ecdc: no such file"),
-    (lambda folder: (folder / "cond/test/5.cond.npy").unlink(), "test: 5: 5.cond.npy: No such file"),
-    (shorter_sidecar, "test: 5: the sidecar has 52 frames; 53 are stated"),
-    (other_codes, r"test: 5: codes are \[4, 30\]; 4 codebooks and 53 frames are stated"),
-    (renamed_feature, r"test: 5: the sidecar has 2 features \['rms_db', 'pitsch'\]"),
+    (lambda folder: (folder / "cond/test/5.cond.npy").unlink(), "test: 5: 5.cond.npy"),
+    (shorter_sidecar, "test: 5: the sidecar has 52 frames; 53"),
+    (other_codes, r"test: 5: codes are \[4, 30\]; .*53 frames"),
+    (renamed_feature, "test: 5: .*'pitsch'"),
     (rewritten_card, "the card says 0"),
 ]
 
@@ -73,14 +73,14 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: Callable[[Path], None
     damage(tmp_path / "out")
     with pytest.raises(UserError, match=message):
         verify.check(tmp_path / "out")
-    assert verify.verify(tmp_path / "out", ["train", "validation"]).problems == []
+    assert verify.check(tmp_path / "out", ["train", "validation"]) == 4
 
 
 @pytest.mark.parametrize("materialize", ["link", "none", "embed"])
 def test_every_form_can_be_verified(tmp_path: Path, materialize: Materialize) -> None:
     made = corpus(tmp_path / "in")
     made.build(tmp_path / "out", materialize)
-    assert verify.verify(tmp_path / "out") == verify.Verified(6, [])
+    assert verify.check(tmp_path / "out") == 6
     moved = (tmp_path / "out").rename(tmp_path / "moved")
     assert verify.check(moved) == 6
     if materialize == "none":
@@ -92,28 +92,17 @@ def test_every_form_can_be_verified(tmp_path: Path, materialize: Materialize) ->
 def test_a_damaged_table_is_found(tmp_path: Path) -> None:
     corpus(tmp_path / "in").build(tmp_path / "out", "embed")
     shard = tmp_path / "out/train/data-00000-of-00001.arrow"
-    data = bytearray(shard.read_bytes())
-    place = data.find(codes_of(0).T.astype(np.int16).tobytes())
-    assert place > 0
-    data[place] ^= 1
-    shard.write_bytes(data)
-    with pytest.raises(UserError, match="train: content is"):
-        verify.check(tmp_path / "out")
-    shard.write_bytes(data[:-2000])
-    with pytest.raises(UserError, match=r"data-00000-of-00001\.arrow"):
+    whole = shard.read_bytes()
+    for place in (whole.find(codes_of(0).T.astype(np.int16).tobytes()), whole.find(b"RIFF") + 1000):
+        assert place > 0
+        shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UserError, match="train: content is"):
+            verify.check(tmp_path / "out")
+    shard.write_bytes(whole[:-2000])
+    with pytest.raises(UserError, match=shard.name):
         verify.check(tmp_path / "out")
     shard.unlink()
-    with pytest.raises(UserError, match=r"data-00000-of-00001\.arrow"):
-        verify.check(tmp_path / "out")
-
-
-def test_the_audio_is_part_of_the_content(tmp_path: Path) -> None:
-    corpus(tmp_path / "in").build(tmp_path / "out", "none")
-    shard = tmp_path / "out/train/data-00000-of-00001.arrow"
-    data = bytearray(shard.read_bytes())
-    data[data.find(b"RIFF") + 1000] ^= 1
-    shard.write_bytes(data)
-    with pytest.raises(UserError, match="train: content is"):
+    with pytest.raises(UserError, match=shard.name):
         verify.check(tmp_path / "out")
 
 

@@ -8,9 +8,10 @@ import numpy as np
 from soundraft import files
 from soundraft.audio import ecdc, io
 from soundraft.audio.ecdc import TokenFile, token_path, write_index
-from soundraft.dataset.build import Built, Form, build_dataset
-from soundraft.dataset.rows import Sources
+from soundraft.dataset.build import Built, build_dataset
+from soundraft.dataset.rows import Form, Sources
 from soundraft.manifest import MANIFEST_NAME, SPLITS, Clip, write_manifest
+from soundraft.params import defaults
 from soundraft.params.sections import Materialize
 from soundraft.sidecar import audit, format
 from tests.conftest import tone
@@ -45,8 +46,8 @@ class Corpus:
         return Sources(self.tokens, self.cond, self.wavs, self.wavs / MANIFEST_NAME)
 
     def audit(self) -> None:
-        done = audit.audit(self.tokens, self.cond, audit.Expectations(verify_ranges=True))
-        audit.write_summary(self.summary, done, ["bad_ecdc", "bad_sidecar", "frame_mismatch", "missing_sidecar"], 0.0)
+        done = audit.audit(self.tokens, self.cond, audit.Expectations(defaults().audit))
+        audit.write_summary(self.summary, done)
 
     def build(self, out: Path, materialize: Materialize = "copy", *, bad: float = 0.0) -> Built:
         """As the pipeline does, less the audit."""

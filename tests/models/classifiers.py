@@ -1,6 +1,6 @@
 """A small classifier and clips that it can learn: each label is a pattern of bins that comes and goes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,44 +8,62 @@ import torch
 from soundraft.clips.batches import Utterances
 from soundraft.models.classifier import AudioClassifier, build
 from soundraft.models.networks import SideInput
+from soundraft.params import defaults
+from soundraft.params.base import Section
+from soundraft.params.classification import EncoderParams
 from soundraft.runtime import seed_torch
 
 LABELS = ("calm", "glad", "sad")
 BINS = 16
-FEATURES: dict[str, Any] = {
-    "type": "fbank", "sample_rate_hz": 8000, "window_length_in_s": 0.032, "window_shift_in_s": 0.016,
-    "num_fft_points": 0, "window_type": "hamming", "num_filter_bands": BINS, "num_coefficients": 13, "norm": "none",
-}  # fmt: skip
+OPTIONS = defaults().classification
+FEATURES = OPTIONS.features.model_copy(
+    update={"type": "fbank", "sample_rate_hz": 8000, "window_length_in_s": 0.032, "window_shift_in_s": 0.016,
+            "num_filter_bands": BINS, "num_coefficients": 13}
+)  # fmt: skip
+PLACE = {"target": "label", "channel": "average", "length_limit_s": 7.5, "level_db": None}
 SMALL: dict[str, dict[str, Any]] = {
-    "stacked_cnn_2d": {
-        "num_filters": [4, 6],
-        "filter_sizes": [3, 2],
-        "pool_sizes": [3, 1],
-        "band_pool_sizes": [1, 2],
-        "width": 12,
-    },
+    "stacked_cnn_2d": {"num_filters": [4, 6], "filter_sizes": [3, 2], "pool_sizes": [3, 1], "band_pool_sizes": [1, 2],
+                       "width": 12},
     "stacked_cnn": {"num_filters": 16},
     "parallel_cnn": {"num_filters": 8, "pool_size": 3},
     "stacked_parallel_cnn": {"num_filters": 4, "num_stacks": 2},
     "rnn": {"hidden_size": 12},
     "cnnrnn": {"num_filters": 12, "hidden_size": 12, "cell_type": "gru"},
-    "stacked_cnn_rnn": {"num_filters": 12, "hidden_size": 12},
     "transformer": {"hidden_size": 16, "num_heads": 2, "transformer_output_size": 32},
-}
+}  # fmt: skip
+
+
+def knobs(name: str, **changes: Any) -> Section:
+    """The section of a small encoder."""
+    section: Section = getattr(OPTIONS.encoder, name)
+    return section.model_copy(update=SMALL.get(name, {}) | changes)
+
+
+def encoder(name: str, own: dict[str, Any] | None = None, **choice: Any) -> EncoderParams:
+    """The section `encoder` with a small one of this name.
+
+    Args:
+        own: keys of its own section.
+    """
+    plain = {"type": name, "output_size": 24, "fc_dropout": 0.0}
+    place = name if name in SMALL else "pretrained"
+    dropout = {"dropout": 0.0} if name in SMALL else {}
+    return OPTIONS.encoder.model_copy(update=plain | choice | {place: knobs(place, **dropout | (own or {}))})
 
 
 def classifier(
     name: str = "stacked_cnn",
     *,
     labels: Sequence[str] = LABELS,
-    features: Mapping[str, Any] = FEATURES,
+    features: Section = FEATURES,
     side: Sequence[SideInput] = (),
     seed: int = 0,
-    **encoder: Any,
+    own: dict[str, Any] | None = None,
+    place: dict[str, Any] | None = None,
+    **choice: Any,
 ) -> AudioClassifier:
     seed_torch(seed)
-    settings = {"type": name, **SMALL[name], "output_size": 24, "dropout": 0.0, "fc_dropout": 0.0, **encoder}
-    return build(labels, features=features, encoder=settings, side=side)
+    return build(labels, features=features, encoder=encoder(name, own, **choice), side=side, **PLACE | (place or {}))
 
 
 def clips(count: int, *, seed: int, noise: float = 1.0, frames: tuple[int, int] = (12, 40)) -> Utterances:

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from soundraft import models
 from soundraft.models.longform import Segment, cut, text_of, transcribe_file
+from soundraft.params import defaults
 from tests.conftest import tiny_recognizer, tone
 from tests.models.test_whisper import checkpoint
 
 RATE_HZ = 8000
+DECODING = defaults().decoding
 WORDS = {400.0: "low", 800.0: "mid", 1600.0: "high"}
 
 
@@ -30,7 +32,7 @@ class ToneReader:
     def encode(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
         return features
 
-    def careful(self, encoded: list[torch.Tensor]) -> list[str]:
+    def best_with_fallback(self, encoded: list[torch.Tensor], options: object) -> list[str]:
         return [" ".join(self._words(samples.numpy())) for samples in encoded]
 
     def _words(self, samples: np.ndarray) -> list[str]:
@@ -59,7 +61,7 @@ def spoken(seed: int, count: int) -> tuple[np.ndarray, list[str]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_no_word_is_lost_or_doubled_at_a_border(seed: int) -> None:
     samples, words = spoken(seed, 60)
-    segments = transcribe_file(ToneReader(), samples)  # type: ignore[arg-type]
+    segments = transcribe_file(ToneReader(), samples, DECODING)  # type: ignore[arg-type]
     assert text_of(segments).split() == words
     assert len(segments) > 8
     assert all(one.end_s <= other.start_s for one, other in itertools.pairwise(segments))
@@ -70,7 +72,7 @@ def test_no_word_is_lost_or_doubled_at_a_border(seed: int) -> None:
 @given(st.integers(1, 60000), st.sampled_from([1.0, 2.5]))
 def test_windows_follow_each_other_and_are_never_too_long(length: int, window_s: float) -> None:
     samples = np.random.default_rng(length).standard_normal(length).astype(np.float32)
-    windows = cut(samples, RATE_HZ, window_s)
+    windows = cut(samples, RATE_HZ, window_s, DECODING.long_audio)
     assert [start for start, _ in windows] == [0, *(end for _, end in windows[:-1])]
     assert windows[-1][1] == length
     assert all(0 < end - start <= window_s * RATE_HZ for start, end in windows)
@@ -80,13 +82,13 @@ def test_the_cut_is_in_the_quietest_place_of_the_last_third() -> None:
     samples = np.random.default_rng(0).standard_normal(3 * RATE_HZ).astype(np.float32)
     samples[round(0.3 * RATE_HZ) : round(0.6 * RATE_HZ)] = 0  # quiet, but too early
     samples[round(1.5 * RATE_HZ) : round(1.7 * RATE_HZ)] *= 0.1
-    (_, end), *_ = cut(samples, RATE_HZ, 2.0)
+    (_, end), *_ = cut(samples, RATE_HZ, 2.0, DECODING.long_audio)
     assert end / RATE_HZ == pytest.approx(1.6, abs=0.02)
 
 
 def test_another_decoder_reads_in_place_of_the_own_one() -> None:
     samples, _ = spoken(2, 20)
-    segments = transcribe_file(ToneReader(), samples, lambda encoded: ["x"] * len(encoded))  # type: ignore[arg-type]
+    segments = transcribe_file(ToneReader(), samples, DECODING, lambda encoded: ["x"] * len(encoded))  # type: ignore[arg-type]
     assert len(segments) > 2
     assert {segment.text for segment in segments} == {"x"}
 
@@ -94,12 +96,12 @@ def test_another_decoder_reads_in_place_of_the_own_one() -> None:
 def test_silence_has_no_text() -> None:
     samples, words = spoken(1, 8)
     silence = 1e-5 * np.random.default_rng(0).standard_normal(12 * RATE_HZ).astype(np.float32)
-    segments = transcribe_file(ToneReader(), np.concatenate([samples, silence]))  # type: ignore[arg-type]
+    segments = transcribe_file(ToneReader(), np.concatenate([samples, silence]), DECODING)  # type: ignore[arg-type]
     assert text_of(segments).split() == words
     assert segments[-1].end_s < len(samples) / RATE_HZ + ToneReader.window_s
     recognizer = tiny_recognizer()
-    assert transcribe_file(recognizer, silence) == []
-    assert transcribe_file(recognizer, silence[:0]) == []
+    assert transcribe_file(recognizer, silence, DECODING) == []
+    assert transcribe_file(recognizer, silence[:0], DECODING) == []
 
 
 def test_adapters_read_what_is_longer_than_their_windows(tmp_path: Path) -> None:
@@ -108,11 +110,13 @@ def test_adapters_read_what_is_longer_than_their_windows(tmp_path: Path) -> None
     for recognizer, seconds in ((tiny_recognizer(), 45.0), (whisper, 2.6)):
         rate_hz = recognizer.sample_rate_hz
         samples = (0.1 * rng.standard_normal(round(seconds * rate_hz))).astype(np.float32)
-        segments = transcribe_file(recognizer, samples)
-        assert all(segment.end_s - segment.start_s <= recognizer.window_s for segment in segments)
-        (start, end), *_ = cut(samples, rate_hz, recognizer.window_s)
+        segments = transcribe_file(recognizer, samples, DECODING)
+        window_s = recognizer.window_s or DECODING.long_audio.window_s
+        assert all(segment.end_s - segment.start_s <= window_s for segment in segments)
+        (start, end), *_ = cut(samples, rate_hz, window_s, DECODING.long_audio)
         recognizer.model.eval()
-        alone = recognizer.careful(recognizer.encode([recognizer.extract(samples[start:end])]))[0]
+        encoded = recognizer.encode([recognizer.extract(samples[start:end])])
+        (alone,) = recognizer.best_with_fallback(encoded, DECODING.fallback)
         assert segments[0] == Segment(0.0, end / rate_hz, alone)
 
 
@@ -120,6 +124,6 @@ def test_a_cut_leaves_no_sliver_behind() -> None:
     rate_hz = 1000
     samples = np.ones(30_050, np.float32)
     samples[29_700:] = 0.0  # the quietest place is at the very end of the window
-    windows = cut(samples, rate_hz, 30.0)
+    windows = cut(samples, rate_hz, 30.0, DECODING.long_audio)
     assert len(windows) == 2
     assert windows[1][1] - windows[1][0] >= 900

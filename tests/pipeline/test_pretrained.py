@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from soundraft import models
-from soundraft.training.learner import Optimizing, Schedule, fit, spoken
+from soundraft.training.learner import examples_of, fit
 from tests.models.test_ctc import hub_like
 from tests.models.test_whisper import checkpoint
 from tests.pipeline.workshop import Workshop
+from tests.training.toy import start_settings
 
 pytestmark = pytest.mark.slow
 
@@ -43,10 +44,7 @@ def learn_letters(folder: Path) -> None:
     noise = np.random.default_rng(0)
     features = [recognizer.extract(0.1 * noise.standard_normal(16000).astype(np.float32)) for _ in range(4)]
     texts = ["turn on the light", "turn off the fan", "open the window", "one two three four"]
-    fit(
-        recognizer, spoken(features, texts), [[0, 1, 2, 3]] * 150, schedule=Schedule(3e-3, 0.1, 0.1),
-        optimizing=Optimizing(weight_decay=0.0, max_grad_norm=1.0, accumulation=1), masking=None, title="letters",
-    )  # fmt: skip
+    fit(recognizer, examples_of(features, texts), start_settings(150, rate=3e-3), seed=0, title="letters")
     samples = recognizer.sample(recognizer.encode(features), 8, temperature=1.0, seeds=[0, 1, 2, 3])
-    assert all(any(recognizer.can_score(text) for text in drawn) for drawn in samples)
+    assert all(any(recognizer.can_learn(text) for text in drawn) for drawn in samples)
     recognizer.save(folder)

@@ -1,14 +1,17 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from soundraft.metrics.ngram import NGram
-from soundraft.rewards.base import Evidence, VerifyResult
-from soundraft.rewards.transcripts import Guards
-from soundraft.rewards.unsupervised import PARTS, UnsupervisedReward
+from soundraft.params import changed, defaults
+from soundraft.params.sections import PartWeights
+from soundraft.rewards.base import Evidence
+from soundraft.rewards.unsupervised import UnsupervisedReward
 from soundraft.runtime import UserError
 
+PARTS = tuple(PartWeights.model_fields)
 TEXTS = ["turn on the light", "turn off the fan", "open the kitchen window", "three three two one"]
 SAMPLES = ["turn on the light", "turn on the lihgt", "", "Turn on the light!", "turn of a fan", "turn on the light"]
 
@@ -16,10 +19,10 @@ SAMPLES = ["turn on the light", "turn on the lihgt", "", "Turn on the light!", "
 def reward(
     weights: dict[str, float], *, unit: str = "word", texts: list[str] = TEXTS, repeats: int = 4
 ) -> UnsupervisedReward:
-    return UnsupervisedReward(
-        texts=texts, normalizer="basic", weights=weights, unit=unit, characters_per_s=[5.0, 10.0], language_order=3,
-        success_threshold=0.8, guards=Guards(repeats, length_ratio=2.0),
-    )  # fmt: skip
+    own = {"weights": dict.fromkeys(PARTS, 0.0) | weights, "unit": unit, "characters_per_s": [5.0, 10.0]}
+    values: dict[str, Any] = {f"reward.unsupervised.{key}": value for key, value in own.items()}
+    options = changed(defaults(), values | {"reward.guards.repeats": repeats}).reward
+    return UnsupervisedReward(options, texts=texts)
 
 
 def part(name: str, samples: list[str], evidence: Evidence, *, unit: str = "word") -> list[float]:
@@ -52,11 +55,11 @@ def test_agreement_is_the_mean_over_all_other_samples(unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["word", "character"])
-def test_stability_is_the_mean_over_the_altered_copies(unit: str) -> None:
-    heard = ("turn on the light", "turn on light")
-    plain = [units(text, unit) for text in heard]
+def test_stability_is_the_mean_over_the_perturbed_copies(unit: str) -> None:
+    copies = ("turn on the light", "turn on light")
+    plain = [units(text, unit) for text in copies]
     expected = [1 - sum(distance(units(text, unit), other) for other in plain) / 2 for text in SAMPLES]
-    assert part("stability", SAMPLES, Evidence(perturbed=heard), unit=unit) == pytest.approx(expected)
+    assert part("stability", SAMPLES, Evidence(perturbed=copies), unit=unit) == pytest.approx(expected)
     assert reward({"stability": 0.1}).needs_perturbed
     assert not reward({"words": 1.0, "stability": 0.0}).needs_perturbed
 
@@ -141,32 +144,16 @@ def test_empty_and_repeated_outputs_have_no_reward() -> None:
     assert domain.verify(hypothesis="fan fan fan").reward == 1.0  # the domain repeats as much
 
 
-@pytest.mark.parametrize(
-    ("name", "samples", "reason"),
-    [
-        ("agreement", 1, "no other sample to agree with"),
-        ("length", 2, "no duration"),
-        ("stability", 2, "no transcript of an altered copy"),
-    ],
-)
-def test_what_a_part_lacks_makes_the_clip_not_scorable(name: str, samples: int, reason: str) -> None:
+@pytest.mark.parametrize(("name", "samples"), [("agreement", 1), ("length", 2), ("stability", 2)])
+def test_what_a_part_lacks_makes_the_clip_not_scorable(name: str, samples: int) -> None:
     results = reward({name: 1.0, "words": 1.0}).verify_samples(["fan"] * samples, Evidence("fan"))
-    assert results == [VerifyResult(None, False, reason=reason)] * samples
+    assert [(result.reward, result.success) for result in results] == [(None, False)] * samples
+    assert all(result.reason for result in results)
 
 
-@pytest.mark.parametrize(
-    ("weights", "texts", "message"),
-    [
-        ({"words": 0.0}, TEXTS, "at least one above 0"),
-        ({"words": 1.0, "length": -1.0}, TEXTS, "at least one above 0"),
-        ({"wrods": 1.0}, TEXTS, "wrods is no part of the reward; there are agreement, words, "),
-        ({"words": 1.0}, [" ", "?"], "no text to learn words and language from"),
-    ],
-)
-def test_contradictions_die_when_it_is_built(weights: dict[str, float], texts: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        reward(weights, texts=texts)
-
-
-def test_agreement_alone_needs_no_texts() -> None:
-    assert reward({"agreement": 1.0}, texts=[]).verify_samples(["a", "a"], Evidence())[0].reward == 1.0
+@pytest.mark.parametrize("texts", [[], [" ?"]])
+def test_parts_that_need_texts_are_refused_without(texts: list[str]) -> None:
+    for name in ("words", "vocabulary", "language"):
+        with pytest.raises(UserError, match=name):
+            reward({name: 1.0}, texts=texts)
+    reward({"agreement": 1.0}, texts=texts)

@@ -16,6 +16,7 @@ from soundraft import files
 from soundraft.audio import ecdc, io
 from soundraft.parallel import BadClip
 from soundraft.sidecar import format
+from soundraft.sidecar.listing import list_clips
 from tests.audio import codecs
 from tests.robustness import fuzz
 from tests.sidecar.workshop import REPOSITORY
@@ -88,17 +89,17 @@ def test_a_folder_of_wavs_goes_through_s1_and_s2(tmp_path: Path, count: int, see
         script("s2_encodec", mixed, tmp_path / "tokens", "--checkpoint", checkpoint,
                "--max-bad-fraction", 1), 0,
     )  # fmt: skip
-    set_aside, not_encoded = quarantined(tmp_path / "normalized"), quarantined(tmp_path / "tokens")
-    assert bad.keys() <= set_aside.keys()
+    rejected, not_encoded = quarantined(tmp_path / "normalized"), quarantined(tmp_path / "tokens")
+    assert bad.keys() <= rejected.keys()
     assert {f"raw {name}" for name in bad} <= not_encoded.keys()
-    assert all(set_aside.values())
+    assert all(rejected.values())
     assert all(not_encoded.values())
     for index in range(10):
         assert (tmp_path / f"normalized/good {index}.wav").is_file()
         for name in (f"good {index}", f"raw good {index}"):
             assert ecdc.read(tmp_path / f"tokens/{name}.ecdc").frames > 0
     made = {path.removesuffix(".wav") for path in files.sorted_names(mixed, [".wav"])}
-    assert {row.name for row in ecdc.list_tokens(tmp_path / "tokens")} == made - {
+    assert {row.name for row in list_clips(tmp_path / "tokens", format.SUFFIX)} == made - {
         name.removesuffix(".wav") for name in not_encoded
     }
 

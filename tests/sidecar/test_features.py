@@ -10,23 +10,23 @@ from hypothesis import strategies as st
 from soundraft import files
 from soundraft.runtime import UserError
 from soundraft.sidecar import features, format
-from soundraft.sidecar.features import add_features
 from soundraft.sidecar.format import Sidecar
 from soundraft.sidecar.listing import Shard
-from tests.sidecar.workshop import NAMES, make_empty, script, task, token_folder, tree
+from tests.sidecar.workshop import NAMES, add, make_empty, script, token_folder, tree
 
 CLIP = "/x_120.0.cond.npy"
 
 
+@pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     tokens = token_folder(tmp_path / "t")
     return tokens, make_empty(tokens, tmp_path / "c")
 
 
-def test_columns_of_several_producers_and_json_beside_its_npy(tmp_path: Path) -> None:
+def test_columns_of_several_producers_and_json_beside_its_npy(folders: tuple[Path, Path]) -> None:
     """The public s4 does not import, and writes its JSON to a wrong path."""
-    tokens, cond = folders(tmp_path)
-    done = add_features(task(tokens, cond, "const", "lin", "from_filename", const=[("a", 1.0)], lin=[("up", 0.0, 1.0)]))
+    tokens, cond = folders
+    done = add(tokens, cond, "const", "lin", "from_filename", const=[("a", 1.0)], lin=[("up", 0.0, 1.0)])
     assert (done.clips, done.rejected) == (5, [])
     assert done.features == {"a": 5, "up": 5, "pitch": 1, "amp": 1}
     assert len(tree(cond)) == 10
@@ -34,19 +34,6 @@ def test_columns_of_several_producers_and_json_beside_its_npy(tmp_path: Path) ->
     assert sidecar.names == ("a", "up", "pitch", "amp")
     assert sidecar.values[0].tolist() == [1, 0, 64, 0.75]
     assert sidecar.values[-1].tolist() == [1, 1, 64, 0.75]
-
-
-def test_append_keeps_and_replaces_overwrite_drops(tmp_path: Path) -> None:
-    tokens, cond = folders(tmp_path)
-    add_features(task(tokens, cond, "const", const=[("a", 1.0), ("b", 2.0)]))
-    add_features(task(tokens, cond, "const", const=[("c", 3.0), ("a", 4.0)]))
-    sidecar = format.read(f"{cond}{CLIP}")
-    assert dict(zip(sidecar.names, sidecar.values[0].tolist(), strict=True)) == {"a": 4, "b": 2, "c": 3}
-    again = tree(cond)
-    add_features(task(tokens, cond, "const", const=[("c", 3.0), ("a", 4.0)]))
-    assert tree(cond) == again
-    add_features(task(tokens, cond, "const", const=[("d", 5.0)], mode="overwrite"))
-    assert format.read(f"{cond}{CLIP}").names == ("d",)
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,75 +55,62 @@ def test_any_order_of_passes_is_a_dict_of_columns(
     cond = make_empty(tokens, folder / "c")
     expected: dict[str, float] = {}
     for mode, values in steps:
-        add_features(task(tokens, cond, "const", const=list(values.items()), mode=mode, dtype=dtype))
+        for _ in range(2):  # the second time changes nothing
+            add(tokens, cond, "const", const=list(values.items()), mode=mode, dtype=dtype)
         expected = values if mode == "overwrite" else expected | values
     sidecar = format.read(f"{cond}/a.cond.npy")
     assert dict(zip(sidecar.names, sidecar.values[0].tolist(), strict=True)) == expected
     assert sidecar.values.dtype == ((dtype or "float32") if steps else "float32")
 
 
-def test_from_one_folder_to_another_while_it_is_built(tmp_path: Path) -> None:
-    tokens, cond = folders(tmp_path)
-    before = tree(cond)
-    with files.building(tmp_path / "out") as out:
-        add_features(task(tokens, cond, "const", out=out, const=[("a", 1.0)], in_building=True))
-    assert tree(cond) == before
-    add_features(task(tokens, cond, "const", const=[("a", 1.0)]))
-    assert tree(tmp_path / "out") == tree(cond)
+def test_from_one_folder_to_another(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    before = tree(folders[1])
+    add(*folders, "const", out=tmp_path / "out", const=[("a", 1.0)])
+    assert tree(folders[1]) == before
+    add(*folders, "const", const=[("a", 1.0)])
+    assert tree(tmp_path / "out") == tree(folders[1])
 
 
-def test_unknown_keys_survive(tmp_path: Path) -> None:
-    tokens, cond = folders(tmp_path)
+def test_unknown_keys_survive(folders: tuple[Path, Path]) -> None:
+    tokens, cond = folders
     format.write(f"{cond}{CLIP}", Sidecar(np.ones((6, 1), np.float32), ("old",), {"tool": {"v": 1}}))
     for mode in ("append", "overwrite"):
-        add_features(task(tokens, cond, "const", const=[("a", 1.0)], mode=mode))
+        add(tokens, cond, "const", const=[("a", 1.0)], mode=mode)
         assert files.read_json(cond / "x_120.0.cond.json")["tool"] == {"v": 1}
 
 
 def test_missing_sidecars(tmp_path: Path) -> None:
     tokens = token_folder(tmp_path / "t")
     argv = ("--audio-root", tokens, "--cond-root", tmp_path / "c", "--producer", "const", "--const", "a=1")
-    code, said = script("s4_sidecar_add", *argv)
-    assert code == 1
-    assert "a.ecdc: there is no sidecar" in said
-    code, said = script("s4_sidecar_add", *argv, "--create-missing")
-    assert code == 0, said
+    code, output = script("s4_sidecar_add", *argv)
+    assert (code, "a.ecdc: there is no sidecar" in output) == (1, True)
+    assert script("s4_sidecar_add", *argv, "--create-missing")[0] == 0
     assert format.read(f"{tmp_path}/c{CLIP}").values.dtype == np.float16
     assert len(tree(tmp_path / "c")) == 10
 
 
-def test_too_large_for_float16_is_named_not_infinite(tmp_path: Path) -> None:
-    tokens, cond = folders(tmp_path)
-    with pytest.raises(
-        UserError, match=r"a.ecdc: producer const: feature 'big' is 70000 in frame 0: does not fit into float16"
-    ):
-        add_features(task(tokens, cond, "const", const=[("big", 7e4)], dtype="float16"))
+def test_too_large_for_float16_is_named_not_infinite(folders: tuple[Path, Path]) -> None:
+    tokens, cond = folders
+    with pytest.raises(UserError, match=r"a.ecdc: producer const: feature 'big' is 70000 in frame 0.*float16"):
+        add(tokens, cond, "const", const=[("big", 7e4)], dtype="float16")
     assert format.read(f"{cond}/a.cond.npy").names == ()
-    add_features(task(tokens, cond, "const", const=[("big", 7e4)]))
-    with pytest.raises(
-        UserError, match=r"a.ecdc: the sidecar: feature 'big' is 70000 in frame 0: does not fit into float16"
-    ):
-        add_features(task(tokens, cond, "const", const=[("a", 1.0)], dtype="float16"))
+    add(tokens, cond, "const", const=[("big", 7e4)])
+    with pytest.raises(UserError, match=r"a.ecdc: the sidecar: feature 'big'"):
+        add(tokens, cond, "const", const=[("a", 1.0)], dtype="float16")
 
 
-def test_bad_clips_stop_or_are_skipped_and_named(tmp_path: Path) -> None:
-    tokens, cond = folders(tmp_path)
+def test_bad_clips_stop_or_are_skipped_and_named(folders: tuple[Path, Path]) -> None:
+    tokens, cond = folders
     (cond / "x_120.0.cond.npy").write_bytes(b"junk")
     (cond / "x_120.5.cond.json").unlink()
     format.write(f"{cond}/sub/ü b.cond.npy", Sidecar(np.ones((3, 1), np.float32), ("a",)))
     argv = ("--audio-root", tokens, "--cond-root", cond, "--producer", "const", "--const", "a=1")
-    code, said = script("s4_sidecar_add", *argv)
-    assert code == 1
-    assert "3 frames, the token file has 8" in said
-    code, said = script("s4_sidecar_add", *argv, "--skip-errors")
-    assert code == 0
-    for line in (
-        "SKIPPED x_120.0.ecdc: x_120.0.cond.npy: not an npy file",
-        "SKIPPED x_120.5.ecdc: x_120.5.cond.json: No such file",
-        "SKIPPED sub/ü b.ecdc: ü b.cond.npy has 3 frames, the token file has 8",
-        "2 sidecars with a (2); 3 clips skipped",
-    ):
-        assert line in said
+    code, output = script("s4_sidecar_add", *argv)
+    assert (code, "3 frames, the token file has 8" in output) == (1, True)
+    code, output = script("s4_sidecar_add", *argv, "--skip-errors")
+    assert (code, "2 sidecars with a (2); 3 clips skipped" in output) == (0, True)
+    for name in ("x_120.0.ecdc", "x_120.5.ecdc", "sub/ü b.ecdc"):
+        assert f"SKIPPED {name}: " in output
     (tokens / "tokens.jsonl").unlink()
     (tokens / "a.ecdc").write_bytes(b"junk")
     assert "a.ecdc: not a token file" in script("s4_sidecar_add", *argv)[1]
@@ -165,7 +139,7 @@ def run_slow(tmp_path: Path, name: str, names: tuple[str, ...], **given: object)
     (tokens / "slow.py").write_text(SLOW)
     cond = make_empty(tokens, tmp_path / f"{name}-cond")
     try:
-        add_features(task(tokens, cond, "slow", **given))
+        add(tokens, cond, "slow", **given)
     finally:
         started, stopped = (sorted((tokens / f"{log}.log").read_text().splitlines()) for log in ("init", "shutdown"))
     return tree(cond), started, stopped
@@ -186,14 +160,8 @@ def test_same_bytes_from_one_worker_and_two_and_each_is_started_and_stopped(
     assert len(set(started)) == len(started) == 3  # this process took the first clip, two workers the others
     assert [line.split()[0] for line in stopped] == started
     assert sum(int(line.split()[1]) for line in stopped) == len(names)
-
-
-def test_a_failure_in_a_worker_names_clip_and_plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "_PROBE_S", -1.0)
-    monkeypatch.setattr(features, "_WORTH_S", -1.0)
-    monkeypatch.setenv("SOUNDRAFT_JOBS", "2")
     with pytest.raises(UserError, match=r"bad.ecdc: producer slow: ValueError: no good"):
-        run_slow(tmp_path, "t", (*NAMES, "bad.ecdc", *(f"c{index}.ecdc" for index in range(9))))
+        run_slow(tmp_path, "three", names)
 
 
 def test_one_process_as_long_as_the_work_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,14 +171,11 @@ def test_one_process_as_long_as_the_work_is_short(tmp_path: Path, monkeypatch: p
     assert len(list(tmp_path.rglob("*.cond.npy"))) == len(NAMES)
 
 
-@settings(max_examples=5, deadline=None)
-@given(count=st.integers(1, 5))
-def test_shards_together_are_the_whole(tmp_path_factory: pytest.TempPathFactory, count: int) -> None:
-    folder = tmp_path_factory.mktemp("f")
-    tokens = token_folder(folder / "t")
-    whole, parts = (make_empty(tokens, folder / name) for name in ("whole", "parts"))
-    add_features(task(tokens, whole, "const", const=[("a", 1.0)]))
-    done = [add_features(task(tokens, parts, "const", const=[("a", 1.0)]), shard=Shard(i, count)) for i in range(count)]
+def test_shards_together_are_the_whole(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    tokens, parts = folders
+    whole = make_empty(tokens, tmp_path / "whole")
+    add(tokens, whole, "const", const=[("a", 1.0)])
+    done = [add(tokens, parts, "const", const=[("a", 1.0)], shard=Shard(index, 3)) for index in range(3)]
     assert sum(part.clips for part in done) == 5
     assert tree(parts) == tree(whole)
 
@@ -227,48 +192,44 @@ def test_every_option_on_the_command_line(tmp_path: Path) -> None:
     cond = make_empty(tokens, tmp_path / "c", suffix=".feat.npy")
     common = ("--audio-root", tokens, "--cond-root", cond, "--suffix", ".feat.npy", "--producers-dir", folder)
     both = ("--producer", "gain", "--gain", "2", "--producer", str(folder / "gain.py"))
-    assert "its option clashes" in script("s4_sidecar_add", *common, *both)[1]
+    assert "option clashes" in script("s4_sidecar_add", *common, *both)[1]
     argv = (*common, "--producer", "gain", "--gain", "2", "--dtype", "float16")
     for index in range(2):
-        code, said = script("s4_sidecar_add", *argv, "--shard-index", index, "--shard-count", 2)
-        assert code == 0, said
+        assert script("s4_sidecar_add", *argv, "--shard-index", index, "--shard-count", 2)[0] == 0
     sidecar = format.read(f"{cond}/x_120.0.feat.npy")
     assert (sidecar.names, sidecar.values.dtype.name, sidecar.values[0, 0]) == (("gain",), "float16", 2)
-    code, said = script("s4_sidecar_add", *argv[:-4], "--gain", "3", "--mode", "overwrite", "--dtype", "float32")
-    assert code == 0, said
+    assert script("s4_sidecar_add", *argv[:-4], "--gain", "3", "--mode", "overwrite", "--dtype", "float32")[0] == 0
     assert format.read(f"{cond}/x_120.0.feat.npy").values.dtype == np.float32
     assert "--gain GAIN" in script("s4_sidecar_add", "--producers-dir", folder, "--producer", "gain", "--help")[1]
     assert "--gain GAIN" not in script("s4_sidecar_add", "--producers-dir", folder, "--help")[1]
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "reason"),
+    ("argv", "code", "words"),
     [
-        ((), 1, "no --producer is named"),
-        (("--producer", "nope"), 1, "there is no producer nope"),
-        (("--producer", "lin", "--producer", "lin"), 1, "producer lin is named twice"),
+        ((), 1, "--producer"),
+        (("--producer", "nope"), 1, "no producer nope"),
+        (("--producer", "lin", "--producer", "lin"), 1, "named twice"),
         (("--producer", "lin", "--const", "a=1"), 2, "unrecognized arguments: --const"),
-        (("--producer", "lin", "--lin", "a=1"), 2, "is not NAME=START:END"),
-        (("--producer", "from_audio"), 1, "from_audio does not start: from_audio needs --wav-root"),
+        (("--producer", "lin", "--lin", "a=1"), 2, "NAME=START:END"),
+        (("--producer", "from_audio"), 1, "--wav-root"),
     ],
 )
-def test_a_command_line_that_cannot_be_run(tmp_path: Path, argv: tuple, code: int, reason: str) -> None:
+def test_a_command_line_that_cannot_be_run(tmp_path: Path, argv: tuple, code: int, words: str) -> None:
     tokens = token_folder(tmp_path / "t")
     make_empty(tokens, tokens)
-    ended, said = script("s4_sidecar_add", "--audio-root", tokens, *argv)
-    assert (ended, reason in said) == (code, True), said
+    ended, output = script("s4_sidecar_add", "--audio-root", tokens, *argv)
+    assert (ended, words in output) == (code, True), output
 
 
 def test_arguments_of_the_params_file(tmp_path: Path) -> None:
-    args = features.parse_arguments(["lin"], tmp_path, ["--lin", "a=0:1"])
-    assert args.lin == [("a", 0.0, 1.0)]
-    with pytest.raises(UserError, match=r"sidecar.arguments: unrecognized arguments: --const"):
+    assert features.parse_arguments(["lin"], tmp_path, ["--lin", "a=0:1"]).lin == [("a", 0.0, 1.0)]
+    with pytest.raises(UserError, match=r"sidecar.arguments.*--const"):
         features.parse_arguments(["lin"], tmp_path, ["--const", "a=1"])
 
 
-def test_a_full_disk_is_no_clips_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens, cond = folders(tmp_path)
-    real, calls = files.write_pair, []
+def test_a_full_disk_is_no_clips_fault(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = files.write_together, []
 
     def full(*pair: object) -> None:
         calls.append(pair)
@@ -276,8 +237,8 @@ def test_a_full_disk_is_no_clips_fault(tmp_path: Path, monkeypatch: pytest.Monke
             raise OSError(28, "No space left on device")
         real(*pair)
 
-    monkeypatch.setattr(files, "write_pair", full)
-    with pytest.raises(UserError, match=r"cannot write .*cond.npy: No space left on device"):
-        add_features(task(tokens, cond, "const", const=[("a", 1.0)], skip_errors=True))
-    done = add_features(task(tokens, cond, "const", const=[("a", 1.0)]))
+    monkeypatch.setattr(files, "write_together", full)
+    with pytest.raises(UserError, match=r"cond.npy: No space left on device"):
+        add(*folders, "const", const=[("a", 1.0)], skip_errors=True)
+    done = add(*folders, "const", const=[("a", 1.0)])
     assert (done.clips, done.features) == (5, {"a": 5})

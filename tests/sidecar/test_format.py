@@ -1,4 +1,3 @@
-import io
 import json
 import os
 from pathlib import Path
@@ -25,21 +24,17 @@ def save(folder: Path, values: np.ndarray | None = None, names: tuple[str, ...] 
     return f"{folder}/x.cond.npy"
 
 
-@given(
-    frames=st.integers(1, 9), names=FEATURE_NAMES, dtype=st.sampled_from(format.DTYPES), seed=st.integers(0, 99),
-    in_building=st.booleans(), version=st.integers(0, 9),
-)  # fmt: skip
+@given(frames=st.integers(1, 9), names=FEATURE_NAMES, dtype=st.sampled_from(format.DTYPES), seed=st.integers(0, 99))
 def test_what_is_written_is_read_and_the_statistics_are_those_of_the_stored_numbers(
-    tmp_path_factory: pytest.TempPathFactory, frames: int, names: list[str], dtype: str, seed: int, in_building: bool,
-    version: int,
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory, frames: int, names: list[str], dtype: str, seed: int
+) -> None:
     folder = tmp_path_factory.mktemp("s")
     values = np.random.default_rng(seed).normal(0, 100, (frames, len(names))).astype(dtype)
-    format.write(f"{folder}/x.cond.npy", Sidecar(values, tuple(names), {"tool": version}), in_building=in_building)
+    format.write(f"{folder}/x.cond.npy", Sidecar(values, tuple(names), {"tool": seed}))
     back = format.read(f"{folder}/x.cond.npy")
     assert back.values.dtype == dtype
     assert np.array_equal(back.values, values)
-    assert (back.names, back.extra) == (tuple(names), {"tool": version})
+    assert (back.names, back.extra) == (tuple(names), {"tool": seed})
     norm = files.read_json(folder / "x.cond.json")["norm"]
     wide = np.load(folder / "x.cond.npy", allow_pickle=False).astype(np.float64)
     if names:
@@ -49,29 +44,6 @@ def test_what_is_written_is_read_and_the_statistics_are_those_of_the_stored_numb
         assert norm["std"] == pytest.approx(wide.std(axis=0).tolist(), abs=1e-9)
     else:
         assert norm == {"min": [], "max": [], "mean": [], "std": []}
-
-
-@given(shape=st.lists(st.integers(0, 30), min_size=2, max_size=2), dtype=st.sampled_from(format.DTYPES))
-def test_npy_bytes_are_those_of_numpy(shape: list[int], dtype: str) -> None:
-    values = np.ones(shape, dtype)
-    stream = io.BytesIO()
-    np.save(stream, values, allow_pickle=False)
-    assert format.npy_bytes(values) == stream.getvalue()
-
-
-def test_the_json_has_the_keys_of_schema_1(tmp_path: Path) -> None:
-    save(tmp_path)
-    meta = files.read_json(tmp_path / "x.cond.json")
-    assert list(meta) == ["schema_version", "fps", "source_rate", "names", "norm"]
-    assert (meta["schema_version"], meta["fps"], meta["source_rate"], meta["names"]) == (1, 75, 75, ["a", "b"])
-
-
-@pytest.mark.parametrize(
-    ("npy", "meta"),
-    [("x.cond.npy", "x.cond.json"), ("x_120.0.cond.npy", "x_120.0.cond.json"), ("x.feat.npy", "x.feat.json")],
-)
-def test_cond_npy_and_cond_json_never_cond_cond_json(npy: str, meta: str) -> None:
-    assert format.json_path(npy) == meta
 
 
 @pytest.mark.parametrize("suffix", ["cond.npy", ".cond.npz", ".a/b.npy", ""])
@@ -90,16 +62,15 @@ def test_an_array_of_a_terabyte_is_not_allocated(tmp_path: Path) -> None:
         format.read(str(path))
 
 
-def test_pickled_objects_are_not_unpickled(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.cond.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(BadClip, match="no array of plain"):
-        format.read_values(str(tmp_path / "x.cond.npy"))
-
-
-def test_fortran_order_is_read(tmp_path: Path) -> None:
-    values = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(3, 2))
-    np.save(tmp_path / "x.cond.npy", values)
-    assert np.array_equal(format.read_values(str(tmp_path / "x.cond.npy")), values)
+def test_arrays_of_other_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "x.cond.npy"
+    for values in (np.asfortranarray(np.arange(6, dtype=np.float32).reshape(3, 2)), np.arange(3, dtype=np.int16)):
+        np.save(path, values)
+        assert np.array_equal(format.read_values(str(path)), values)
+    for values in (np.array([{"a": 1}], dtype=object), np.array(["text"]), np.zeros(3, ">f4"), np.zeros(2, "f4,f4")):
+        np.save(path, values, allow_pickle=True)
+        with pytest.raises(BadClip, match="plain numbers"):
+            format.read_values(str(path))
 
 
 @pytest.mark.parametrize(
@@ -124,24 +95,6 @@ def test_a_json_that_is_not_strict_or_does_not_fit(tmp_path: Path, old: str, new
     meta.write_text(meta.read_text().replace(old, new.replace("\\\\", "\\"), 1))
     with pytest.raises(BadClip, match=reason):
         format.read(path)
-
-
-def test_200_mutated_pairs_are_read_or_refused(tmp_path: Path) -> None:
-    path = Path(save(tmp_path))
-    rng = np.random.default_rng(0)
-    originals = {which: which.read_bytes() for which in (path, Path(format.json_path(str(path))))}
-    refused = 0
-    for _ in range(200):
-        for which, data in originals.items():
-            mutated = bytearray(data)
-            for place in rng.integers(0, len(data), rng.integers(1, 4)):
-                mutated[place] = rng.integers(0, 256)
-            which.write_bytes(mutated[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else mutated)
-        try:
-            format.read(str(path))
-        except BadClip:
-            refused += 1
-    assert refused > 100
 
 
 @pytest.mark.parametrize("fatal", [1, 2])
@@ -185,22 +138,15 @@ def test_a_full_disk_leaves_the_old_pair(tmp_path: Path, monkeypatch: pytest.Mon
     assert format.read(path).names == ("a", "b")
 
 
+def test_the_json_has_the_keys_of_schema_1(tmp_path: Path) -> None:
+    save(tmp_path, names=("ä", "\\b"), note={"kept": [1]})
+    meta = json.loads((tmp_path / "x.cond.json").read_text("utf-8"))
+    assert list(meta) == ["schema_version", "fps", "source_rate", "names", "norm", "note"]
+    assert (meta["schema_version"], meta["fps"], meta["source_rate"], meta["names"]) == (1, 75, 75, ["ä", "\\b"])
+
+
 def test_no_frames_or_wrong_names_are_not_written(tmp_path: Path) -> None:
     for values, names in ((np.ones((0, 1)), ("a",)), (np.ones((2, 2)), ("a",)), (np.ones((2, 2)), ("a", "a"))):
         with pytest.raises(ValueError, match="no sidecar"):
             format.write(f"{tmp_path}/x.cond.npy", Sidecar(values.astype(np.float32), names))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_json_is_utf8_and_one_object(tmp_path: Path) -> None:
-    save(tmp_path, names=("ä", "\\b"), note={"kept": [1]})
-    assert json.loads((tmp_path / "x.cond.json").read_text("utf-8"))["note"] == {"kept": [1]}
-
-
-def test_a_long_row_of_digits_is_refused_at_once(tmp_path: Path) -> None:
-    """With a pattern that lets commas be left out, this header takes longer than anyone has."""
-    path = tmp_path / "x.cond.npy"
-    whole = format.npy_bytes(np.zeros((6, 2), np.float32))
-    path.write_bytes(whole.replace(b"(6, 2), }" + b" " * 40, b"(" + b"1" * 40 + b"6, 2), "))
-    with pytest.raises(BadClip, match="header is malformed"):
-        format.read_values(str(path))

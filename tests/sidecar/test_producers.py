@@ -1,32 +1,35 @@
-"""What the shipped producers give, with their options as a person writes them."""
+"""The shipped producers with their options; the user's own: loaded only when named, and held to the interface."""
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from soundraft.audio import io
+from soundraft.audio import ecdc, io
+from soundraft.audio.tokenize import Encoder, encode_clips
+from soundraft.manifest import Clip
 from soundraft.parallel import BadClip
+from soundraft.params import defaults
 from soundraft.runtime import UserError
-from soundraft.sidecar import features, plugins
-from soundraft.sidecar.producers import SHIPPED, from_audio
-from tests.sidecar.workshop import REPOSITORY, token_folder
+from soundraft.sidecar import features, from_audio, producers
+from tests.sidecar.workshop import REPOSITORY, script, token_folder
+
+OWN = REPOSITORY / "paramproducers"
 
 
 def options(name: str, *argv: object, **given: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser(exit_on_error=False)
-    plugins.add_options(parser, [plugins.load(name, REPOSITORY / "paramproducers")])
+    producers.add_options(parser, [producers.load(name, OWN)])
     return argparse.Namespace(**vars(parser.parse_args([str(word) for word in argv])) | given)
 
 
 def ask(name: str, path: str | Path, frames: int, *argv: object, **given: object) -> dict[str, np.ndarray]:
-    producer = plugins.load(name, REPOSITORY / "paramproducers")
-    with plugins.session([producer], options(name, *argv, **given)) as args:
-        made = plugins.ask([producer], Path(path), frames, args)
+    producer = producers.load(name, OWN)
+    with producers.session([producer], options(name, *argv, **given)) as args:
+        made = producers.ask([producer], Path(path), frames, args)
     features.stack(made, frames, np.dtype("float32"))
     return {feature: values for feature, (_, values) in made.items()}
 
@@ -50,12 +53,6 @@ def test_options_that_say_nothing(name: str, argv: list[str]) -> None:
         options(name, *argv)
 
 
-def test_an_infinite_constant_is_named() -> None:
-    for value in ("inf", "nan", "1e99"):
-        with pytest.raises(BadClip, match=r"producer const: feature 'a' is (inf|nan) in frame 0"):
-            ask("const", "a.ecdc", 3, "--const", f"a={value}")
-
-
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -77,32 +74,10 @@ def test_parameters_in_file_names(name: str, found: dict[str, float]) -> None:
     }
 
 
-@given(
-    st.dictionaries(
-        st.from_regex("[a-z]{1,5}", fullmatch=True),
-        st.floats(-1000, 1000).map(lambda value: round(value, 3)),
-        min_size=1,
-        max_size=4,
-    )
-)
-def test_every_parameter_of_a_name_is_found(values: dict[str, float]) -> None:
-    name = "clip" + "".join(f"_{key}_{value:.3f}" for key, value in values.items())
-    made = ask("from_filename", f"{name}.ecdc", 1)
-    assert {key: array[0] for key, array in made.items()} == {key: np.float32(value) for key, value in values.items()}
-
-
 def test_filename_options() -> None:
     assert ask("from_filename", "a_b_1.ecdc", 1, "--no-from-filename") == {}
     made = ask("from_filename", "a-hz440.ecdc", 1, "--from-filename", "--filename-regex", r"(?P<name>hz)(?P<value>\d+)")
     assert made["hz"].tolist() == [440]
-    for regex, reason in (("(", "no regular expression"), (r"(?P<name>\w)", "needs the groups")):
-        with pytest.raises(UserError, match=reason):
-            ask("from_filename", "a.ecdc", 1, "--filename-regex", regex)
-    for name, reason in (("a_b_1_b_2", "b stands twice in the name, as 1 and as 2"), ("a_b_1e999", "is inf")):
-        with pytest.raises(BadClip, match=reason):
-            ask("from_filename", f"{name}.ecdc", 1)
-    with pytest.raises(BadClip, match="no number"):
-        ask("from_filename", "a-hzx.ecdc", 1, "--filename-regex", r"(?P<name>hz)(?P<value>\w)")
 
 
 def manifest(tmp_path: Path) -> tuple[Path, Path]:
@@ -117,14 +92,14 @@ def manifest(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_columns_of_the_manifest(tmp_path: Path) -> None:
     tokens, path = manifest(tmp_path)
-    names = (
+    names = [
         "--manifest-column",
         "duration",
         "--manifest-column",
         "metadata.snr_db",
         "--manifest-column",
         "metadata.room.t60",
-    )
+    ]
     made = ask("from_manifest", tokens / "a.ecdc", 2, "--manifest", path, *names, audio_root=tokens)
     assert {name: values.tolist() for name, values in made.items()} == {
         "duration": [1.5, 1.5], "snr_db": [7, 7], "room.t60": [0.25, 0.25],
@@ -132,50 +107,34 @@ def test_columns_of_the_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clip", "column", "reason"),
+    ("error", "name", "clip", "argv", "words"),
     [
-        ("x_120.0", "duration", "no duration for clip 2"),
-        ("x_120.0", "label", "label of clip 2 is 'dog', no number"),
-        ("x_120.0", "metadata.snr_db", "of clip 2 is 'loud', no number"),
-        ("x_120.0", "metadata.on", "of clip 2 is True, no number"),
-        ("x_120.0", "metadata.on.off", "no metadata.on.off for clip 2"),
-        ("x_120.5", "duration", "no clip with audio_path x_120.5.wav"),
+        (BadClip, "const", "a", "--const a=inf", "'a' is inf"),
+        (BadClip, "const", "a", "--const a=nan", "'a' is nan"),
+        (BadClip, "const", "a", "--const a=1e99", "'a' is inf"),
+        (UserError, "from_filename", "a", "--filename-regex (", "regular expression"),
+        (UserError, "from_filename", "a", r"--filename-regex (?P<name>\w)", "groups"),
+        (BadClip, "from_filename", "a_b_1_b_2", "", "b stands twice in the name, as 1 and as 2"),
+        (BadClip, "from_filename", "a_b_1e999", "", "is inf"),
+        (BadClip, "from_filename", "a-hzx", r"--filename-regex (?P<name>hz)(?P<value>\w)", "no number"),
+        (BadClip, "from_manifest", "x_120.0", "--manifest FILE --manifest-column duration", "no duration"),
+        (BadClip, "from_manifest", "x_120.0", "--manifest FILE --manifest-column label", "'dog'"),
+        (BadClip, "from_manifest", "x_120.0", "--manifest FILE --manifest-column metadata.snr_db", "'loud'"),
+        (BadClip, "from_manifest", "x_120.0", "--manifest FILE --manifest-column metadata.on", "True"),
+        (BadClip, "from_manifest", "x_120.0", "--manifest FILE --manifest-column metadata.on.off", "metadata.on.off"),
+        (BadClip, "from_manifest", "x_120.5", "--manifest FILE --manifest-column duration", "x_120.5.wav"),
+        (UserError, "from_manifest", "a", "--manifest FILE --manifest-column loudness", "audio_path.*metadata.NAME"),
+        (UserError, "from_manifest", "a", "--manifest FILE --manifest-column metadata", "audio_path.*metadata.NAME"),
+        (UserError, "from_manifest", "a", "--manifest FILE --manifest-column metadata.", "audio_path.*metadata.NAME"),
+        (UserError, "from_manifest", "a", "--manifest nowhere --manifest-column id", "no such manifest"),
+        (UserError, "from_manifest", "a", "", "--manifest FILE"),
     ],
 )
-def test_numbers_that_the_manifest_does_not_have(tmp_path: Path, clip: str, column: str, reason: str) -> None:
+def test_what_is_refused(tmp_path: Path, error: type[Exception], name: str, clip: str, argv: str, words: str) -> None:
     tokens, path = manifest(tmp_path)
-    argv = ("--manifest", path, "--manifest-column", column)
-    with pytest.raises(BadClip, match=reason):
-        ask("from_manifest", tokens / f"{clip}.ecdc", 2, *argv, audio_root=tokens)
-
-
-def test_columns_that_no_manifest_has(tmp_path: Path) -> None:
-    tokens, path = manifest(tmp_path)
-    for column in ("loudness", "metadata", "metadata."):
-        with pytest.raises(UserError, match="there are id, audio_path"):
-            ask(
-                "from_manifest",
-                tokens / "a.ecdc",
-                2,
-                "--manifest",
-                path,
-                "--manifest-column",
-                column,
-                audio_root=tokens,
-            )
-    with pytest.raises(UserError, match="needs --manifest FILE"):
-        ask("from_manifest", tokens / "a.ecdc", 2, audio_root=tokens)
-    with pytest.raises(UserError, match="no such manifest"):
-        ask(
-            "from_manifest",
-            tokens / "a.ecdc",
-            2,
-            "--manifest",
-            tmp_path / "no",
-            "--manifest-column",
-            "id",
-            audio_root=tokens,
-        )
+    given = [str(path) if word == "FILE" else word for word in argv.split()]
+    with pytest.raises(error, match=words):
+        ask(name, tokens / f"{clip}.ecdc", 2, *given, audio_root=tokens)
 
 
 def test_rms_of_each_frame_against_the_plain_formula() -> None:
@@ -215,29 +174,17 @@ def test_features_are_aligned_with_the_frames() -> None:
 
 
 def test_from_audio_decodes_the_codes_when_asked(tmp_path: Path) -> None:
-    from soundraft.audio import ecdc
-    from soundraft.audio.tokenize import Encoding, encode_clips
-    from soundraft.manifest import Clip
-
     time_s = np.arange(24000) / 24000
     wave = 0.3 * np.sin(2 * np.pi * 200 * time_s).astype(np.float32) * (time_s > 0.5)
     io.write_wav(tmp_path / "wav" / "a.wav", wave, 24000)
-    encoding = Encoding("tiny", "", 6.0, "esf")
-    encode_clips([Clip(id="a", audio_path="a.wav")], tmp_path / "wav", tmp_path / "t", encoding, max_bad_fraction=0)
-    made = ask(
-        "from_audio",
-        tmp_path / "t" / "a.ecdc",
-        75,
-        "--audio-source",
-        "codes",
-        "--audio-checkpoint",
-        "tiny",
-        audio_root=tmp_path / "t",
-    )
-    assert ecdc.read(tmp_path / "t" / "a.ecdc").frames == 75
+    encoder = Encoder(tmp_path / "wav", tmp_path / "t", defaults().encodec)
+    encode_clips([Clip(id="a", audio_path="a.wav")], encoder, max_bad_fraction=0)
+    argv = (tmp_path / "t/a.ecdc", 75, "--audio-source", "codes")
+    made = ask("from_audio", *argv, "--audio-checkpoint", "tiny", audio_root=tmp_path / "t")
+    assert ecdc.read(tmp_path / "t/a.ecdc").frames == 75
     assert made["rms_db"][:30].mean() < made["rms_db"][45:70].mean() - 15
-    with pytest.raises(UserError, match="needs --audio-checkpoint"):
-        ask("from_audio", tmp_path / "t" / "a.ecdc", 75, "--audio-source", "codes", audio_root=tmp_path / "t")
+    with pytest.raises(UserError, match="--audio-checkpoint"):
+        ask("from_audio", *argv, audio_root=tmp_path / "t")
 
 
 def test_from_audio_reads_the_wav_that_the_index_names(tmp_path: Path) -> None:
@@ -250,19 +197,15 @@ def test_from_audio_reads_the_wav_that_the_index_names(tmp_path: Path) -> None:
     assert made["rms_db"] == pytest.approx([20 * np.log10(0.5)] * 6, abs=1e-5)
     made = ask("from_audio", tokens / "x_120.0.ecdc", 6, "--audio-features", "f0, spectral_centroid", **given)
     assert list(made) == ["f0", "spectral_centroid"]
-    with pytest.raises(BadClip, match=r"3000 samples, 7 frames need 2240: not its audio"):
+    io.write_wav(wavs / "a.wav", np.full(5 * 320 * 2 // 3, 0.5, np.float32), 16000)
+    made = ask("from_audio", tokens / "a.ecdc", 5, **given)  # resampled
+    assert made["rms_db"][2] == pytest.approx(20 * np.log10(0.5), abs=0.1)
+    with pytest.raises(BadClip, match="3000 samples, 7 frames"):
         ask("from_audio", tokens / "x_120.5.ecdc", 7, "--audio-source", "wav", **given)
-    with pytest.raises(BadClip, match=r"wav/a\.wav: no such file"):
-        ask("from_audio", tokens / "a.ecdc", 5, **given)
+    with pytest.raises(BadClip, match=r"ü b\.wav: no such file"):
+        ask("from_audio", tokens / "sub/ü b.ecdc", 8, **given)
     with pytest.raises(UserError, match="needs --wav-root"):
         ask("from_audio", tokens / "a.ecdc", 5, audio_root=tokens)
-
-
-def test_another_rate_is_resampled(tmp_path: Path) -> None:
-    tokens = token_folder(tmp_path / "t", ("a.ecdc",))
-    io.write_wav(tmp_path / "a.wav", np.full(5 * 320 * 2 // 3, 0.5, np.float32), 16000)
-    made = ask("from_audio", tokens / "a.ecdc", 5, audio_root=tokens, wav_root=tmp_path)
-    assert made["rms_db"][2] == pytest.approx(20 * np.log10(0.5), abs=0.1)
 
 
 def test_the_worked_example_runs(tmp_path: Path) -> None:
@@ -277,7 +220,133 @@ def test_the_worked_example_runs(tmp_path: Path) -> None:
         assert ask("slope", tokens / "a.ecdc", frames, *argv[:2], audio_root=tokens)["slope_db_s"].shape == (frames,)
 
 
-def test_all_shipped_producers_describe_themselves() -> None:
-    for name, module in SHIPPED.items():
-        assert callable(module.produce)
-        assert plugins.described(plugins.Producer(name, module)).startswith(f"{name}: ")
+# --- the user's own -------------------------------------------------------------------------------------------------
+
+GOOD = '''"""Ones.
+
+More.
+"""
+import numpy as np
+def produce(ecdc_path, T, *, args):
+    return {"one": np.ones(T, np.float32)}
+'''
+
+
+def own(folder: Path, name: str, text: str = GOOD) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_the_four_ways_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own(tmp_path / "dir", "ones.py")
+    elsewhere = own(tmp_path / "other", "ones.py", GOOD.replace('"one"', '"two"'))
+    own(tmp_path / "pack", "__init__.py", "")
+    own(tmp_path / "pack", "threes.py", GOOD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("const", "ones", "ones.py", str(elsewhere), "pack.threes", "soundraft.sidecar.from_audio"):
+        assert callable(producers.load(name, tmp_path / "dir").module.produce), name
+    two = [producers.load(name, tmp_path / "dir").module.produce(None, 1, args=None) for name in ("ones", elsewhere)]
+    assert [list(made) for made in two] == [["one"], ["two"]], "two files of one name are two producers"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cosnt", "const, lin, .* did you mean const"),
+        ("numpy", "there are const"),
+        ("no.such.module", "ModuleNotFoundError"),
+        ("numpy.linalg", "produce"),
+        ("broken", "SyntaxError"),
+        ("raising", "ZeroDivisionError"),
+        ("empty.py", "produce"),
+        ("gone.py", "there are const"),
+    ],
+)
+def test_what_is_no_producer(tmp_path: Path, name: str, words: str) -> None:
+    for file, text in (("broken.py", "def ("), ("raising.py", "1 / 0"), ("empty.py", "")):
+        own(tmp_path, file, text)
+    before = set(sys.modules)
+    with pytest.raises(UserError, match=f"{name}.*{words}"):
+        producers.load(name, tmp_path)
+    assert not {module for module in set(sys.modules) - before if "raising" in module}
+
+
+def test_only_what_is_named_is_executed(tmp_path: Path) -> None:
+    folder = tmp_path / "dir"
+    own(folder, "trap.py", f"'''A trap.'''\nopen({str(tmp_path / 'sprung')!r}, 'w')\n")
+    own(folder, "broken.py", "def (")
+    own(folder, "ones.py")
+    code, output = script("s4_sidecar_add", "--producers-dir", folder, "--list-producers")
+    assert code == 0
+    for words in (*producers.SHIPPED, "A trap.", "Ones. (", "SyntaxError", "(shipped)"):
+        assert words in output
+    code, output = script("s4_sidecar_add", "--producers-dir", folder, "--show-producer", "ones")
+    assert (code, "ones: Ones.\n\nMore." in output) == (0, True)
+    assert "--lin NAME=START:END" in script("s4_sidecar_add", "--show-producer=lin")[1]
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_one_may_define_dataclasses(tmp_path: Path) -> None:
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\n"
+    assert list(ask(str(own(tmp_path, "mine.py", head + GOOD)), "a.ecdc", 3)) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ('{"x": np.ones(T + 1, np.float32)}', r"feature 'x' has shape \[4\]; the clip has 3 frames"),
+        ('{"x": np.ones((T, 1), np.float32)}', r"feature 'x' has shape \[3, 1\]"),
+        ('{"x": np.array([0, np.nan, 1], np.float32)}', "feature 'x' is nan in frame 1"),
+        ('{"x": np.array([0, 1, -np.inf])}', "feature 'x' is -inf in frame 2"),
+        ('{"x": [1.0] * T}', "'x' is list"),
+        ('{"x": np.array(["a"] * T)}', "'x' is array of <U1"),
+        ('{"x": np.ones(T, complex)}', "'x' is array of complex128"),
+        ('{"x": np.array([None] * T)}', "'x' is array of object"),
+        ("{3: np.ones(T)}", "no name"),
+        ('{"": np.ones(T)}', "no name"),
+        ("np.ones(T)", "ndarray"),
+        ("None", "NoneType"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_wrong_answer_names_the_producer(tmp_path: Path, given: str, words: str) -> None:
+    text = f"import numpy as np\ndef produce(ecdc_path, T, *, args):\n    return {given}\n"
+    with pytest.raises(BadClip, match=f"producer .*mine.py.*{words}"):
+        ask(str(own(tmp_path, "mine.py", text)), "a.ecdc", 3)
+
+
+LIFE = """
+def init(args):
+    args.log.append("init")
+    args.kept = 1
+    {init}
+def produce(ecdc_path, T, *, args):
+    return {{}}
+def shutdown(args):
+    args.log.append("shutdown")
+"""
+
+
+@pytest.mark.parametrize(("init", "error"), [("pass", RuntimeError), ("1 / 0", UserError)])
+def test_shutdown_always_runs_and_what_init_keeps_stays_in_its_session(
+    tmp_path: Path, init: str, error: type[Exception]
+) -> None:
+    made = [producers.load(str(own(tmp_path, name, LIFE.format(init=init))), tmp_path) for name in ("1.py", "2.py")]
+    args = argparse.Namespace(log=[])
+    with pytest.raises(error, match=r"stopped|1\.py does not start: Zero"), producers.session(made, args) as own_args:
+        assert own_args.kept == 1
+        raise RuntimeError("stopped")
+    assert args == argparse.Namespace(log=["init"] * 2 + ["shutdown"] * 2 if init == "pass" else ["init", "shutdown"])
+
+
+def test_the_last_producer_wins_and_options_may_not_clash(tmp_path: Path) -> None:
+    first = producers.load(str(own(tmp_path, "a.py")), tmp_path)
+    last = producers.load(str(own(tmp_path, "b.py", GOOD.replace("np.ones", "np.zeros"))), tmp_path)
+    owner, values = producers.ask([first, last], tmp_path / "x", 2, argparse.Namespace())["one"]
+    assert (owner, values.tolist()) == (last.name, [0, 0])
+    clash = own(tmp_path, "c.py", "def add_cli_args(parser):\n    parser.add_argument('--const')\n" + GOOD)
+    with pytest.raises(UserError, match="clash"):
+        producers.add_options(
+            argparse.ArgumentParser(), [producers.load(name, tmp_path) for name in ("const", str(clash))]
+        )

@@ -13,7 +13,8 @@ import pytest
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile, write_index
 from soundraft.sidecar import features, format
-from soundraft.sidecar.features import create_sidecars
+from soundraft.sidecar.features import Added, FeaturePass, add_features, create_sidecars
+from soundraft.sidecar.listing import WHOLE, Shard
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ("a.ecdc", "x_120.0.ecdc", "x_120.5.ecdc", "sub/ü b.ecdc", "foo_pitch_64.00_amp_.75.ecdc")
@@ -38,14 +39,14 @@ def make_empty(tokens: Path, cond: Path, dtype: format.Dtype = "float32", **opti
     return cond
 
 
-def task(tokens: Path, cond: Path, *producers: str, out: Path | None = None, **given: object) -> features.Task:
-    """A task of s4; what is no field of Task is an option of a producer."""
-    fields = {key: given.pop(key) for key in list(given) if key in features.Task.__dataclass_fields__}
+def add(
+    tokens: Path, cond: Path, *producers: str, out: Path | None = None, shard: Shard = WHOLE, **given: object
+) -> Added:
+    """s4; what is no field of `FeaturePass` is an option of a producer."""
+    fields = {key: given.pop(key) for key in list(given) if key in FeaturePass.__dataclass_fields__}
     folder = fields.setdefault("producers_dir", tokens)
-    args = features.parse_arguments(producers, folder, [])
-    return features.Task(
-        tokens, cond, out or cond, producers, args=Namespace(**vars(args) | {"audio_root": tokens} | given), **fields
-    )
+    args = Namespace(**vars(features.parse_arguments(producers, folder, [])) | {"audio_root": tokens} | given)
+    return add_features(FeaturePass(tokens, cond, out or cond, producers, args=args, **fields), shard=shard)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -53,13 +54,13 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def script(name: str, *argv: object) -> tuple[int, str]:
-    """Exit code, and all that a stage script says."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+    """Exit code, and all that a stage script prints."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(output):
         patch.setattr(sys, "argv", [f"stages/{name}.py", *map(str, argv)])
         try:
             runpy.run_path(str(REPOSITORY / f"stages/{name}.py"), run_name="__main__")
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            return code, said.getvalue() + ("" if isinstance(end.code, int) else str(end.code or ""))
-    return 0, said.getvalue()
+            return code, output.getvalue() + ("" if isinstance(end.code, int) else str(end.code or ""))
+    return 0, output.getvalue()

@@ -92,7 +92,7 @@ def checkpoint() -> Path:
     recognizer = tiny_recognizer(mel_bins=40)
     texts = [text_of(number) for number in range(1000, 1120)]
     features = [recognizer.extract(wave_of(text, seed=number)) for number, text in enumerate(texts)]
-    fit(recognizer, examples_of(features, texts), toy.start_settings(epochs=16), seed=0, title="toy start")
+    fit(recognizer, examples_of(features, texts), toy.start_settings(16), seed=0, title="toy start")
     folder = Path(HOME.name) / "toy"
     recognizer.save(folder)
     return folder

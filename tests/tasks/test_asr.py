@@ -16,7 +16,7 @@ from soundraft.runtime import UserError
 from soundraft.tasks import steps
 from soundraft.tasks.asr import unspellable
 from soundraft.tasks.base import Data
-from soundraft.tracking import NoTracker
+from soundraft.tracking import Tracker
 from tests.tasks import letters
 from tests.tasks.letters import clips, task
 
@@ -72,14 +72,14 @@ def test_characters_that_the_model_cannot_write_are_found_and_refused_only_where
     assert "ñ" in note
     with pytest.raises(UserError, match="ñ"):
         task(train__algorithm="sft").check(Data(data))
-    with pytest.raises(UserError, match="replay.* ñ"):
+    with pytest.raises(UserError, match=r"replay.* ñ"):
         task().check(Data({"train": clips(range(3))}, {"train": given}))
 
 
 def test_a_start_from_a_checkpoint_is_that_one_and_one_from_scratch_learns(tmp_path: Path) -> None:
     def start(name: str, **changes: Any) -> dict[str, Any]:
         data = Data({}, {"train": clips(range(30)), "validation": clips(range(30, 36))})
-        steps.start(task(**changes), data, tmp_path / name, NoTracker())
+        steps.start(task(**changes), data, tmp_path / name, Tracker())
         found: dict[str, Any] = files.read_json(tmp_path / name / "metrics.json")
         return found
 
@@ -96,7 +96,10 @@ def test_a_start_from_a_checkpoint_is_that_one_and_one_from_scratch_learns(tmp_p
 
 
 def test_replay_keeps_what_was_known_and_shows_it(tmp_path: Path) -> None:
-    known = [*letters.samples(30, first=200, accent=0.0), *letters.samples(10, first=300, accent=0.0, split="validation")]
+    known = [
+        *letters.samples(30, first=200, accent=0.0),
+        *letters.samples(10, first=300, accent=0.0, split="validation"),
+    ]
     target = letters.samples(24), letters.samples(6, first=50)
     half = trainer(tmp_path / "with", params={"train.replay_fraction": 0.5})
     result = half.train(*target, replay_dataset=known)

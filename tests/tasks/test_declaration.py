@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
-from soundraft.clips.splitting import SplitRule
 
 from soundraft.audio.spectra import Spectra
 from soundraft.models.classifier import build
 from soundraft.params import ParamsError, defaults
 from soundraft.runtime import UserError
+from soundraft.splits import SplitRule
 from soundraft.tasks.classification import encoder_settings
 from soundraft.tasks.declaration import Declared, read_declaration
 
@@ -69,7 +69,7 @@ def test_the_documented_example_is_read_as_it_is(tmp_path: Path) -> None:
         "audio_file_length_limit_in_s": 5.0,
         "trainer.epochs": 20, "trainer.early_stop": 5, "trainer.learning_rate": 1e-3,
     }  # fmt: skip
-    Spectra(**declared.options.features.model_dump())  # no filter is empty
+    Spectra(declared.options.features)  # no filter is empty
     assert len(declared.notes) == 1
     assert f"num_fft_points is {points}" in declared.notes[0]
     assert declared.columns == {"gender": "gender", "age": "age", "emotion": "emotion"}

@@ -275,7 +275,10 @@ def test_side_inputs_extra_clips_and_test_clips_that_are_also_trained_on(
     frame = pandas.read_csv(table)
     frame.loc[::7, "age"] = np.nan
     given = config()
-    given["input_features"] += [{"name": "who", "type": "category", "column": "speaker"}, {"name": "age", "type": "number"}]
+    given["input_features"] += [
+        {"name": "who", "type": "category", "column": "speaker"},
+        {"name": "age", "type": "number"},
+    ]
     copies = frame[36:40].assign(id=[f"copy {n}" for n in range(4)])
     said: list[str] = []
     result = soundraft.fit(given, frame[:27], frame[27:36], frame[36:], extra_df=copies, output_dir=tmp_path / "out",

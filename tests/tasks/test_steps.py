@@ -17,7 +17,7 @@ from soundraft.runtime import CACHE_VARIABLE
 from soundraft.tasks import measure, steps
 from soundraft.tasks.base import Data, Task
 from soundraft.tasks.classification import Classification
-from soundraft.tracking import NoTracker
+from soundraft.tracking import Tracker
 from soundraft.training import raft
 from tests.tasks import letters, sounds
 
@@ -38,7 +38,10 @@ class Begun:
 
 def begin(name: str, folder: Path) -> Begun:
     if name == "asr":
-        parts = {"train": letters.clips(range(24), accent=0.04), "validation": letters.clips(range(50, 56), accent=0.04)}
+        parts = {
+            "train": letters.clips(range(24), accent=0.04),
+            "validation": letters.clips(range(50, 56), accent=0.04),
+        }
         begun = Begun(folder / "start", letters.task, lambda task: Data(parts))
         task = letters.task()
     else:
@@ -50,7 +53,7 @@ def begin(name: str, folder: Path) -> Begun:
             lambda task: steps.dataset_of(task, folder / "dataset", ("train", "validation")),
         )  # fmt: skip
         task = begun.task(classification__trainer__epochs=1, classification__trainer__learning_rate=1e-5)
-    steps.start(task, begun.data(task), begun.start, NoTracker())
+    steps.start(task, begun.data(task), begun.start, Tracker())
     return begun
 
 
@@ -75,7 +78,7 @@ def digest(folder: Path) -> str:
 
 
 def test_a_cycle_moves_the_weights_and_is_repeatable(begun: Begun, tmp_path: Path) -> None:
-    first, again, other = (
+    first, again, _ = (
         begun.cycle(tmp_path / name, seed=seed) for name, seed in (("first", 0), ("again", 0), ("other", 1))
     )
     assert first == again

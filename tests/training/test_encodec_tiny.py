@@ -16,7 +16,6 @@ from soundraft.audio import codec, io
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from soundraft.corpora.espeak import Espeak
 from soundraft.runtime import UserError
-from soundraft.training.learner import Schedule
 from tests.conftest import tone
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints/encodec_tiny"
@@ -47,7 +46,7 @@ def clips(tmp_path: Path) -> list[Path]:
 def options(steps: int) -> Any:
     return train.Options(
         steps, continuous_share=0.25, batch_clips=2, segment_frames=16, wave_weight=1.0, codebook_decay=0.9,
-        schedule=Schedule(peak=1e-3, warmup_share=0.05, final_share=0.1), kmeans_frames=64, kmeans_rounds=2,
+        learning_rate=1e-3, warmup_share=0.05, final_share=0.1, kmeans_frames=64, kmeans_rounds=2,
     )  # fmt: skip
 
 

@@ -1,185 +1,155 @@
-import dataclasses
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import text_scores, transcribe
+from soundraft.clips.decoding import answer_log_probs, best_answers
 from soundraft.metrics import text as metric
 from soundraft.models.ctc import CTCAdapter
 from soundraft.params import defaults
-from soundraft.rewards.base import Evidence, Verifier, VerifyResult
-from soundraft.runtime import UserError, derive_seed
-from soundraft.tasks import asr
+from soundraft.params.sections import Train
+from soundraft.rewards import Evidence, LabelReward, TranscriptReward, Verifier, VerifyResult
+from soundraft.runtime import UserError
 from soundraft.training import raft, selection
-from soundraft.training import selection as lessons
+from soundraft.training.augment import Augmenter
+from soundraft.training.learner import FitReport, Validation, examples_of, fit_epochs
 from soundraft.training.raft import CycleResult, Shards, Target, run_cycle
-from soundraft.training.selection import CycleSettings
+from soundraft.training.selection import KEPT, Sample
+from tests.models import classifiers
 from tests.training import toy
 
-REWARD = asr.build(defaults().reward.model_dump(), texts=[])
-TARGET = toy.clips(80, seed=2, lean=0.45)
-UNSEEN = toy.clips(80, seed=3, lean=0.45)
+REWARD = TranscriptReward(defaults().reward)
+TARGET, UNSEEN = (toy.clips(80, seed=seed, lean=0.45) for seed in (2, 3))
+SETTINGS = toy.settings()
 
 
-def wer(recognizer: CTCAdapter) -> float:
-    texts = transcribe(recognizer, UNSEEN)
-    return error_rate(zip(UNSEEN.texts, texts, strict=True))
-
-
-def error_rate(pairs: Iterable[tuple[str, str]]) -> float:
+def wer(model: CTCAdapter, clips: Utterances = UNSEEN) -> float:
+    pairs = zip(clips.texts, best_answers(model, clips, toy.DECODING), strict=True)
     return float(metric.error_rate(np.sum([metric.word_counts(reference=a, hypothesis=b) for a, b in pairs], axis=0)))
 
 
 def cycle(
-    recognizer: CTCAdapter,
+    model: CTCAdapter,
     number: int = 1,
     *,
     algorithm: str = "raft",
     reward: Verifier = REWARD,
-    settings: CycleSettings = toy.SETTINGS,
+    train: Train = SETTINGS,
     seed: int = 0,
     target: Utterances = TARGET,
     shards: Path | None = None,
 ) -> CycleResult:
-    replay = toy.clips(settings.replayed, seed=100 + number) if settings.replayed else None
+    replayed = round(train.presentations_per_cycle * train.replay_fraction)
     return run_cycle(
-        recognizer, algorithm=algorithm, cycle=number, target=Target(target, [1.0] * len(target)), replay=replay,
-        verifier=reward, settings=settings, masking=None, seed=seed, shards=Shards(shards), anchor=toy.start_model(),
+        model, algorithm=algorithm, cycle=number, target=Target(target, [1.0] * len(target)),
+        replay=toy.clips(replayed, seed=100 + number) if replayed else None, verifier=reward, train=train,
+        decoding=toy.DECODING, seed=seed, shards=Shards(shards), anchor=toy.start_model(),
     )  # fmt: skip
 
 
-def wer_after(cycles: int, **options: object) -> float:
-    recognizer = toy.start_model()
+def wer_after(cycles: int, clips: Utterances = UNSEEN, **options: Any) -> float:
+    model = toy.start_model()
     for number in range(1, cycles + 1):
-        cycle(recognizer, number, **options)  # type: ignore[arg-type]
-    return wer(recognizer)
+        cycle(model, number, **options)
+    return wer(model, clips)
 
 
-class NoiseReward:
-    """As good as no reward: a number of the text alone."""
+class OfEach(Verifier):
+    """Scores each text by a function of the reference and the text."""
 
-    needs_perturbed = False
+    def __init__(self, score: Any) -> None:
+        self.score = score
 
     def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
-        values = [random.Random(f"{evidence.reference} {text}").random() for text in hypotheses]
-        return [VerifyResult(value, value > 0.7, {"wer": 1 - value}) for value in values]
+        rewards = [self.score(evidence.reference, text) for text in hypotheses]
+        return [VerifyResult(reward, False, reason="" if reward else "no reward") for reward in rewards]
 
 
-def test_every_parameter_moves_in_every_cycle() -> None:
-    recognizer = toy.start_model()
-    for number in (1, 2, 3):
-        before = {name: weights.clone() for name, weights in recognizer.model.named_parameters()}
-        cycle(recognizer, number)
-        still = [name for name, weights in recognizer.model.named_parameters() if torch.equal(before[name], weights)]
-        assert still == []
+NOISE = OfEach(lambda reference, text: random.Random(f"{reference} {text}").random())
+SILENT = OfEach(lambda reference, text: None)
 
 
-def test_kept_samples_have_a_higher_reward_than_all() -> None:
-    result = cycle(toy.start_model())
-    rewards = [sample.reward or 0.0 for sample in result.samples]
-    kept = [sample.reward or 0.0 for sample in result.samples if sample.kept]
-    assert len(result.samples) == len(TARGET) * toy.SETTINGS.samples_per_prompt
-    assert sum(kept) / len(kept) > sum(rewards) / len(rewards) + 0.1
+def test_every_parameter_moves_and_what_is_kept_has_a_higher_reward() -> None:
+    model = toy.start_model()
+    for number in (1, 2):
+        before = {name: weights.clone() for name, weights in model.model.named_parameters()}
+        result = cycle(model, number)
+        assert not [name for name, now in model.model.named_parameters() if torch.equal(before[name], now)]
+    assert len(result.samples) == len(TARGET) * SETTINGS.samples_per_prompt
+    numbers = raft.summarize(result)
+    assert numbers["reward_kept"] > numbers["reward_mean"] + 0.1
+    assert numbers["learning_rate"] == SETTINGS.learning_rate * SETTINGS.lr_decay_per_cycle
+    assert cycle(model, 9, train=toy.settings(min_lr=1.0)).learning_rate == 1.0
 
 
-def test_raft_improves_and_with_a_reward_of_noise_next_to_nothing_is_left() -> None:
+@pytest.mark.parametrize("algorithm", ["raft", "grpo", "mwer"])
+def test_cycles_improve_and_with_a_reward_of_noise_they_hardly_do(algorithm: str) -> None:
     start = wer(toy.start_model())
-    with_reward = [wer_after(3, seed=seed) for seed in (0, 1)]
-    with_noise = [wer_after(3, seed=seed, reward=NoiseReward()) for seed in (0, 1)]
-    assert 0.2 < start < 0.9
-    assert max(with_reward) < 0.75 * start
-    gain, gain_from_noise = start - mean(with_reward), start - mean(with_noise)
-    assert gain_from_noise < 0.25 * gain  # what is left is self-training
+    assert 0.2 < start < 0.95
+    gain, from_noise = (start - wer_after(3, algorithm=algorithm, reward=reward) for reward in (REWARD, NOISE))
+    assert gain > 0.25 * start
+    assert from_noise < 0.35 * gain  # what is left of raft is self-training
 
 
 def test_replay_keeps_what_the_start_model_knew() -> None:
-    plain = toy.clips(80, seed=4)
-    far = toy.clips(80, seed=5, lean=0.55)
-
-    def forgotten(fraction: float) -> float:
-        recognizer = toy.start_model()
-        for number in (1, 2, 3):
-            cycle(recognizer, number, settings=dataclasses.replace(toy.SETTINGS, replay_fraction=fraction), target=far)
-        return error_rate(zip(plain.texts, transcribe(recognizer, plain), strict=True))
-
-    assert forgotten(0.25) < 0.5 * forgotten(0.0)
+    plain, far = toy.clips(80, seed=4), toy.clips(80, seed=5, lean=0.55)
+    kept, lost = (wer_after(3, plain, train=toy.settings(replay_fraction=x), target=far) for x in (0.25, 0.0))
+    assert kept < 0.5 * lost
+    drawn = [raft.draw_replay(100, SETTINGS, seed=0, cycle=number) for number in (1, 1, 2)]
+    assert drawn[0] == drawn[1]
+    assert sorted(drawn[0]) != sorted(drawn[2])
+    assert len(set(drawn[0])) == len(drawn[0]) == 60
+    assert sorted(raft.draw_replay(25, SETTINGS, seed=0, cycle=1))[:6] == [0, 0, 1, 1, 2, 2]
 
 
 def test_the_same_seed_gives_the_same_cycle_and_another_does_not() -> None:
-    def once(seed: int) -> tuple[list[str], dict[str, torch.Tensor]]:
-        recognizer = toy.start_model()
-        samples = cycle(recognizer, seed=seed).samples
-        return [sample.text for sample in samples], recognizer.model.state_dict()
+    def once(seed: int) -> tuple[list[object], dict[str, torch.Tensor]]:
+        model = toy.start_model()
+        return [sample.answer for sample in cycle(model, seed=seed).samples], model.model.state_dict()
 
-    texts, weights = once(5)
-    texts_again, weights_again = once(5)
-    assert texts == texts_again
+    (answers, weights), (answers_again, weights_again) = once(5), once(5)
+    assert answers == answers_again != once(6)[0]
     assert all(torch.equal(weights[name], weights_again[name]) for name in weights)
-    assert once(6)[0] != texts
 
 
+@pytest.mark.parametrize("reward", [REWARD, SILENT])
 @pytest.mark.parametrize("algorithm", ["sft", "self_training", "random"])
-def test_controls_see_as_many_presentations(algorithm: str) -> None:
-    result = cycle(toy.start_model(), algorithm=algorithm)
-    assert result.fit.presentations == toy.SETTINGS.presentations_per_cycle
+def test_controls_see_as_many_presentations_and_need_no_reward(algorithm: str, reward: Verifier) -> None:
+    result = cycle(toy.start_model(), algorithm=algorithm, reward=reward)
+    assert result.fit.presentations == SETTINGS.presentations_per_cycle
     kept = [sample for sample in result.samples if sample.kept]
-    assert sorted(sample.clip for sample in kept) == list(range(len(TARGET)))
+    assert [sample.clip for sample in kept] == list(range(len(TARGET)))
     if algorithm == "sft":
-        assert [sample.text for sample in kept] == TARGET.texts
-    if algorithm == "self_training":
-        first = lessons.plan_rounds(len(TARGET), 60, toy.SETTINGS, seed=derive_seed(0, "cycle", 1))[0].clips
-        texts = {sample.clip: sample.text for sample in kept}
-        assert [texts[clip] for clip in first] == transcribe(toy.start_model(), TARGET.part(first))
+        assert [sample.answer for sample in kept] == TARGET.texts
 
 
-def test_the_learning_rate_decays_to_its_floor() -> None:
-    settings = dataclasses.replace(toy.SETTINGS, learning_rate=1e-3, lr_decay_per_cycle=0.5, min_lr=2e-4)
-    assert [settings.lr(number) for number in (1, 2, 3, 4, 9)] == [1e-3, 5e-4, 2.5e-4, 2e-4, 2e-4]
-
-
-def test_nothing_to_learn_is_an_error_that_says_what_to_change() -> None:
-    settings = dataclasses.replace(toy.SETTINGS, reward_threshold=1.0, samples_per_prompt=1, temperature=50.0)
-    with pytest.raises(UserError, match=r"none of 80 samples was kept \(best reward .*, mostly: reward below"):
-        cycle(toy.start_model(), settings=settings)
-
-
-def test_replay_draws_other_clips_each_cycle() -> None:
-    first = raft.draw_replay(100, toy.SETTINGS, seed=0, cycle=1)
-    assert len(first) == len(set(first)) == toy.SETTINGS.replayed
-    assert first == raft.draw_replay(100, toy.SETTINGS, seed=0, cycle=1)
-    assert sorted(first) != sorted(raft.draw_replay(100, toy.SETTINGS, seed=0, cycle=2))
-    assert sorted(raft.draw_replay(25, toy.SETTINGS, seed=0, cycle=1))[:6] == [0, 0, 1, 1, 2, 2]
-
-
-@pytest.mark.parametrize("algorithm", ["grpo", "mwer"])
-def test_policy_gradients_improve_and_with_a_reward_of_noise_they_do_not(algorithm: str) -> None:
-    start = wer(toy.start_model())
-    assert wer_after(3, algorithm=algorithm) < 0.75 * start
-    assert wer_after(3, algorithm=algorithm, reward=NoiseReward()) > 0.9 * start
+def test_nothing_to_learn_is_an_error_that_says_why() -> None:
+    hard = toy.settings(reward_threshold=1.0, samples_per_prompt=1, temperature=50.0)
+    for options, reason in (({"train": hard}, selection.BELOW_THRESHOLD), ({"reward": SILENT}, "no reward")):
+        with pytest.raises(UserError, match=reason):
+            cycle(toy.start_model(), **options)
 
 
 def test_learning_the_reference_as_well_brings_raft_towards_supervised_training() -> None:
-    def after(weight: float) -> float:
-        return wer_after(2, settings=dataclasses.replace(toy.SETTINGS, reference_weight=weight))
-
-    alone, mixed, supervised = after(0.0), after(0.5), wer_after(2, algorithm="sft")
+    alone, mixed, most = (wer_after(2, train=toy.settings(reference_weight=weight)) for weight in (0.0, 0.5, 1.0))
+    supervised = wer_after(2, algorithm="sft")
     assert supervised < mixed < alone
-    assert after(1.0) == pytest.approx(supervised, abs=0.05)
+    assert most == pytest.approx(supervised, abs=0.05)
 
 
 def test_a_divergence_with_weight_keeps_the_model_near_its_start() -> None:
     def moved(weight: float) -> float:
-        settings = dataclasses.replace(toy.SETTINGS, kl_weight=weight, replay_fraction=0.0)
-        recognizer = toy.start_model()
-        cycle(recognizer, algorithm="grpo", settings=settings)
-        texts = [(text,) for text in transcribe(toy.start_model(), UNSEEN)]
-        now, then = text_scores(recognizer, UNSEEN, texts), text_scores(toy.start_model(), UNSEEN, texts)
+        model, start = toy.start_model(), toy.start_model()
+        cycle(model, algorithm="grpo", train=toy.settings(kl_weight=weight, replay_fraction=0.0))
+        texts = [(text,) for text in best_answers(start, UNSEEN, toy.DECODING)]
+        now, then = (answer_log_probs(each, UNSEEN, texts, toy.DECODING) for each in (model, start))
         return mean(abs(a - b) for (a,), (b,) in zip(now, then, strict=True))
 
     assert moved(0.5) < 0.7 * moved(0.0)
@@ -189,8 +159,7 @@ def test_a_killed_cycle_takes_its_finished_samples_and_ends_in_the_same_model(tm
     class Killed(Exception):
         pass
 
-    class DyingReward:
-        needs_perturbed = False
+    class Dying(Verifier):
         calls = 0
 
         def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
@@ -199,54 +168,98 @@ def test_a_killed_cycle_takes_its_finished_samples_and_ends_in_the_same_model(tm
                 raise Killed
             return REWARD.verify_samples(hypotheses, evidence)
 
-    whole = toy.start_model()
+    whole, again = toy.start_model(), toy.start_model()
     cycle(whole)
     with pytest.raises(Killed):
-        cycle(toy.start_model(), reward=DyingReward(), shards=tmp_path / "rollouts")
-    again = toy.start_model()
-    drawn: list[int] = []
-    sample = again.sample
-    again.sample = lambda encoded, count, **options: drawn.append(1) or sample(encoded, count, **options)  # type: ignore[method-assign,func-returns-value]
+        cycle(toy.start_model(), reward=Dying(), shards=tmp_path / "rollouts")
+    again.sample = None  # type: ignore[method-assign,assignment]
     cycle(again, shards=tmp_path / "rollouts")
-    assert drawn == []
     weights = whole.model.state_dict()
     assert all(torch.equal(weights[name], now) for name, now in again.model.state_dict().items())
 
 
 def test_more_rounds_than_clips_are_as_many_rounds_as_clips() -> None:
-    settings = dataclasses.replace(toy.SETTINGS, rounds_per_cycle=50, presentations_per_cycle=16, reward_threshold=0.0)
-    result = cycle(toy.start_model(), settings=settings, target=TARGET.part(range(5)))
+    many = toy.settings(rounds_per_cycle=50, presentations_per_cycle=16, reward_threshold=0.0)
+    result = cycle(toy.start_model(), train=many, target=TARGET.part(range(5)))
     assert {sample.clip for sample in result.samples} == set(range(5))
     assert result.fit.presentations == 16
 
 
-class Silent:
-    """Can score nothing."""
-
-    needs_perturbed = False
-
-    def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
-        return [VerifyResult(None, False, reason="no other sample to agree with")] * len(hypotheses)
-
-
-@pytest.mark.parametrize("algorithm", ["sft", "self_training", "random"])
-def test_controls_need_no_reward(algorithm: str) -> None:
-    result = cycle(toy.start_model(), algorithm=algorithm, reward=Silent())
-    assert {sample.clip for sample in result.samples if sample.kept} == set(range(len(TARGET)))
-
-
-def test_raft_without_any_reward_says_why() -> None:
-    with pytest.raises(UserError, match="mostly: not scorable: no other sample to agree with"):
-        cycle(toy.start_model(), reward=Silent())
-
-
 @pytest.mark.parametrize("algorithm", ["raft", "grpo", "random"])
-def test_texts_that_the_model_cannot_read_back_are_left_out(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    recognizer = toy.start_model()
-    monkeypatch.setattr(recognizer, "can_score", lambda text: not text.startswith("o"))
-    samples = cycle(recognizer, algorithm=algorithm).samples
-    assert {sample.reason for sample in samples if sample.text.startswith("o")} <= {
-        selection.CANNOT_LEARN, f"{selection.NOT_SCORABLE}: {selection.CANNOT_LEARN}", selection.NOT_DRAWN
-    }  # fmt: skip
+def test_answers_that_the_model_cannot_learn_are_left_out(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = toy.start_model()
+    monkeypatch.setattr(model, "can_learn", lambda text: not text.startswith("o"))
+    samples = cycle(model, algorithm=algorithm).samples
     assert any(sample.kept for sample in samples)
-    assert not any(sample.kept for sample in samples if sample.text.startswith("o"))
+    left_out = [sample for sample in samples if str(sample.answer).startswith("o")]
+    assert left_out
+    assert not any(sample.kept or sample.reward is not None for sample in left_out)
+
+
+def test_answers_need_not_be_text(tmp_path: Path) -> None:
+    """Tuples, which JSON has not."""
+    drawn = [[("a", 1), ("b", 2)], [("c", 3), ("a", 1)]]
+    clips = toy.clips(2, seed=0)
+    for sample in (lambda _: drawn, None):  # the second time they are read
+        shards = Shards(tmp_path / "shards", write=list, read=tuple)
+        assert shards.answers(clips, sample) == drawn  # type: ignore[arg-type]
+    samples = [Sample(clip, n, answer, 0.1 * n, {}) for clip, each in enumerate(drawn) for n, answer in enumerate(each)]
+    assert any(sample.kept for sample in selection.groups(samples, group_size=2))
+    raft.write(tmp_path / "rollouts.parquet", samples, clips, text=str)
+    assert pq.read_table(tmp_path / "rollouts.parquet")["text"].to_pylist()[0] == "('a', 1)"
+
+
+def test_every_sample_is_a_row_and_the_numbers_leave_out_what_has_no_reward(tmp_path: Path) -> None:
+    samples = [
+        Sample(0, 0, "a", -1.0, {"wer": 0.5}, True, KEPT),
+        Sample(0, 1, "b", -2.0, {}),
+        Sample(1, 0, "a", None, {}, reason="empty"),
+    ]
+    clips = toy.clips(2, seed=0)
+    raft.write(tmp_path / "r.parquet", samples, clips)
+    first, _, last = pq.read_table(tmp_path / "r.parquet").to_pylist()
+    assert first == {"id": clips.ids[0], "sample": 0, "text": "a", "reward": -1.0, "wer": 0.5, "success": True,
+                     "selected": True, "reason": KEPT}  # fmt: skip
+    assert (last["reward"], last["wer"], last["selected"], last["reason"]) == (None, None, False, "empty")
+    fit, seconds = FitReport(steps=4, presentations=60, mean_loss=0.5, final_loss=0.4), {"sampling": 2.0, "training": 3}
+    result = CycleResult(samples, fit, 1e-3, seconds)
+    assert raft.summarize(result) == {
+        "reward_mean": -1.5, "reward_best": -1.0, "reward_kept": -1.0, "success_rate": 0.5, "kept_share": 0.5,
+        "not_scorable": 1, "loss": 0.5, "learning_rate": 1e-3,
+    }  # fmt: skip
+    assert raft.details(result)["sample_entropy"] == pytest.approx(np.log(2) / 2)
+    assert raft.details(result)["training_clips_per_s"] == 20.0
+    nothing = CycleResult(samples[2:], fit, 1e-3, seconds)
+    assert raft.summarize(nothing)["reward_mean"] is raft.summarize(nothing)["success_rate"] is None
+
+
+@pytest.mark.parametrize(("algorithm", "noise"), [("raft", 0.0), ("raft", 0.5), ("grpo", 0.0)])
+def test_a_cycle_of_classification_improves(algorithm: str, noise: float) -> None:
+    start, target, unseen = (classifiers.clips(count, seed=count, noise=2.5) for count in (30, 90, 150))
+    options, model = defaults().classification, classifiers.classifier()
+    model.fit_normalisation(start.features)
+    few = {"epochs": 3, "batch_size": 10, "sampling": "balanced", "early_stop": 0, "average_decay": 0.0}
+    fit_epochs(
+        model, examples_of(start.features, start.texts), options.trainer.model_copy(update=few), seed=0,
+        validate=lambda: Validation(0.0, 0.0, np.zeros(1)),
+    )  # fmt: skip
+
+    def accuracy() -> float:
+        return mean(map(str.__eq__, best_answers(model, unseen, toy.DECODING), unseen.texts))
+
+    before, (centre, spread) = accuracy(), model.normalisation()
+    only_noise = {name: 0.0 for name, value in options.augment.leaves().items() if isinstance(value, float)}
+    augment = Augmenter(
+        options.augment.model_copy(update=only_noise | {"noise": noise}), mean=centre, std=spread, labels=model.labels,
+        weights=None, bands=len(centre), decibels=1.0, seed=0,
+    )  # fmt: skip
+    result = run_cycle(
+        model, algorithm=algorithm, cycle=1, target=Target(target, [1.0] * len(target)), replay=None,
+        verifier=LabelReward(defaults().reward.labels, labels=model.labels), decoding=toy.DECODING, seed=0,
+        train=toy.settings(samples_per_prompt=4, reward_threshold=0.5, replay_fraction=0.0), shards=Shards(None),
+        augment=augment if noise else None,
+    )  # fmt: skip
+    kept = [sample for sample in result.samples if sample.kept]
+    assert kept
+    assert algorithm == "grpo" or all(sample.answer == target.texts[sample.clip] for sample in kept)
+    assert accuracy() > before + 0.1

@@ -1,12 +1,13 @@
-"""The token file `.ecdc`: read without torch, and never unpickled into anything but numbers.
+"""The token file `.ecdc`, read without torch and never unpickled into anything but numbers, and its index.
 
-Two containers carry that suffix:
+Two containers have that suffix:
 
 - `esf`: what `torch.save` writes for {"audio_codes": int64 [1, K, T], "audio_scales": None | tensor,
   "audio_length": samples}. Codes of shape [K, T] and [1, 1, K, T] are read too.
 - `encodec`: the binary of the `encodec` package: the bytes `ECDC`, a version, a JSON header, then K codes a frame,
   10 bits each, lowest bit first (its `binary.py` and `compress.py`). Streams packed by its language model are refused.
 
+The index of a folder, `tokens.jsonl`, is written at encode time, so that no file is opened to count frames.
 K codebooks, T frames.
 """
 
@@ -27,8 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from soundraft import files
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 SUFFIX = ".ecdc"
 Container = Literal["esf", "encodec"]
@@ -38,6 +38,7 @@ CODEBOOK_SIZE = 2**BITS_PER_CODE
 SAMPLE_RATE_HZ = 24000
 SAMPLES_PER_FRAME = 320
 FRAMES_PER_S = SAMPLE_RATE_HZ // SAMPLES_PER_FRAME
+INDEX_NAME = "tokens.jsonl"
 
 _MAGIC = b"ECDC"
 _HEADER = struct.Struct("!4sBI")
@@ -79,15 +80,14 @@ class Tokens:
 
 
 def frames_of(samples: int) -> int:
-    """Frames that cover so many samples."""
     return math.ceil(samples / SAMPLES_PER_FRAME)
 
 
 def read(path: Path) -> Tokens:
-    """Read a token file of either container.
+    """A token file of either container.
 
     Raises:
-        BadClip: when the file is absent, cut short, corrupt, of a foreign shape, or holds codes outside the codebook.
+        BadClip: when it is absent, cut short, corrupt, of a foreign shape, or holds codes outside the codebook.
     """
     if not path.is_file():
         raise BadClip("no such file")
@@ -192,7 +192,7 @@ def _read_torch_zip(data: bytes) -> Any:
 
 
 def _check_opcodes(program: bytes) -> None:
-    """Refuse what token files do not need, before anything is executed; a huge memo index would eat all memory."""
+    """Refuse what token files do not need, before anything is executed; a huge memo index would take all memory."""
     for opcode, argument, _ in pickletools.genops(program):
         if opcode.name not in _OPCODES:
             raise BadClip(f"pickle opcode {opcode.name} has no place in a token file")
@@ -201,7 +201,7 @@ def _check_opcodes(program: bytes) -> None:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Builds dicts, numbers and numpy arrays; knows no other name."""
+    """Builds dicts, numbers and numpy arrays, and refuses every other name."""
 
     def __init__(self, stream: io.BytesIO, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> None:
         super().__init__(stream)
@@ -236,15 +236,9 @@ def _rebuild(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tu
     return storage[offset : offset + count].reshape(size)
 
 
-# What a folder of token files holds: `tokens.jsonl`, written at encode time, so that nobody opens files to count.
-
-
-INDEX_NAME = "tokens.jsonl"
-
-
 @dataclass(frozen=True)
 class TokenFile:
-    """One token file. `path` is relative to the folder, `wav` (the audio it was made from) to the audio folder.
+    """A row of the index. `path` is relative to the folder, `wav` (the audio it was made from) to the audio folder.
 
     Attributes:
         problem: why the file cannot be read; then `frames`, `codebooks` and `samples` are 0.
@@ -269,46 +263,23 @@ def token_path(wav: str, suffix: str = SUFFIX) -> str:
 
 
 def wav_of(token_file: str) -> str:
-    """`a.ecdc` → `a.wav`: the audio's name where no index tells it."""
+    """`a.ecdc` → `a.wav`: the name of the audio where no index has it."""
     return posixpath.splitext(token_file)[0] + ".wav"
 
 
-def write_index(folder: Path, rows: Iterable[TokenFile]) -> None:
-    good = sorted(rows, key=lambda row: row.path)
-    files.write_jsonl(folder / INDEX_NAME, ({k: v for k, v in asdict(row).items() if k != "problem"} for row in good))
-
-
-def list_tokens(
-    folder: Path, *, suffix: str = SUFFIX, recursive: bool = True, shard_index: int = 0, shard_count: int = 1
-) -> list[TokenFile]:
-    """The token files of a folder, sorted by path; from its index where that has them, else by opening each file.
-
-    Args:
-        shard_index: take only the files whose path hashes to this shard of `shard_count`.
-
-    Raises:
-        UserError: when there is no such folder, the shard does not exist, or the index is malformed.
-    """
-    if not folder.is_dir():
-        raise UserError(f"no such folder: {folder}")
-    if not 0 <= shard_index < shard_count:
-        raise UserError(f"there is no shard {shard_index} of {shard_count}; they count from 0")
-    known = {row.path: row for row in read_index(folder)}
-    rows = []
-    for relative in files.sorted_names(folder, [suffix], recursive=recursive):
-        if shard_count == 1 or files.shard_of(relative, shard_count) == shard_index:
-            rows.append(known.get(relative) or open_token_file(folder, relative))
-    return rows
-
-
 def open_token_file(folder: Path, relative: str) -> TokenFile:
-    """What the file itself says; a file that cannot be read has a `problem`."""
+    """The row of a file that no index lists."""
     wav = wav_of(relative)
     try:
         tokens = read(folder / relative)
     except BadClip as error:
         return TokenFile(relative, wav, 0, 0, 0, str(error))
     return TokenFile(relative, wav, tokens.frames, tokens.codes.shape[0], tokens.samples)
+
+
+def write_index(folder: Path, rows: Iterable[TokenFile]) -> None:
+    good = sorted(rows, key=lambda row: row.path)
+    files.write_jsonl(folder / INDEX_NAME, ({k: v for k, v in asdict(row).items() if k != "problem"} for row in good))
 
 
 def read_index(folder: Path) -> list[TokenFile]:
@@ -318,20 +289,16 @@ def read_index(folder: Path) -> list[TokenFile]:
         UserError: when a line is malformed.
     """
     path = folder / INDEX_NAME
-    if not path.is_file():
-        return []
     rows = []
     # split as bytes: names may hold U+2028 and others that end a line of text
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else [], start=1):
         try:
-            rows.append(_checked(TokenFile(**json.loads(line))))
+            row = TokenFile(**json.loads(line))
+            if not all(type(text) is str for text in (row.path, row.wav, row.problem)):
+                raise TypeError("path and wav must be texts")
+            if not all(type(count) is int and count >= 0 for count in (row.frames, row.codebooks, row.samples)):
+                raise TypeError("frames, codebooks and samples must be whole numbers from 0")
         except (ValueError, TypeError) as error:
             raise UserError(f"{path}:{number}: not a row of the token index: {error}") from error
+        rows.append(row)
     return rows
-
-
-def _checked(row: TokenFile) -> TokenFile:
-    texts, counts = (row.path, row.wav, row.problem), (row.frames, row.codebooks, row.samples)
-    if not all(type(text) is str for text in texts) or not all(type(count) is int and count >= 0 for count in counts):
-        raise TypeError("path, wav are texts, and frames, codebooks, samples whole numbers from 0")
-    return row

@@ -1,4 +1,4 @@
-"""What a model hears of a clip: the waveform, a mel spectrogram or cepstral coefficients.
+"""A clip for a model: its waveform, a mel spectrogram or cepstral coefficients; and perturbed copies of it.
 
 The numbers of the mel spectrogram are those of torchaudio's `MelSpectrogram` with its defaults: Hann window, frames
 centred on multiples of the hop, power, HTK mel scale from 0 Hz to half the rate, triangles of height 1, no logarithm.
@@ -6,11 +6,11 @@ The cepstral coefficients are torchaudio's `MFCC` of that: decibels (80 of range
 transform.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import soxr
@@ -18,21 +18,20 @@ import torch
 
 from soundraft import runtime
 from soundraft.audio import io
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.params.sections import Perturbation
+from soundraft.runtime import BadClip, UserError
 
-FeatureType = Literal["raw", "mel", "mfcc"]
 FFT_SAMPLES = 400
 HOP_SAMPLES = 160
 MEL_BINS = 80
 COEFFICIENTS = 40
+RESAMPLING_STEPS = 1000  # a speed is a ratio of whole numbers for the resampler
 MAX_CHANNELS = 8  # a 2-D array with more rows and more columns than this is no audio
 
 
 @dataclass(frozen=True)
 class ProcessedAudio:
-    """A clip made ready.
-
+    """
     Attributes:
         waveform: float32, `[N]` when mono was asked for, else `[C, N]`.
         duration: of the waveform, in seconds.
@@ -50,8 +49,8 @@ class ProcessedAudio:
 class AudioProcessor:
     """Brings any audio to one form. A file and an array with the same audio give the same numbers.
 
-    In this order: the rate changes (soxr, high quality), channels become their mean, what is beyond `max_duration`
-    falls away, and what is left is scaled to a peak of 1 (silence stays as it is).
+    In this order: channels become their mean, the rate changes (soxr, high quality), what is beyond `max_duration` is
+    cut off, and the rest is scaled to a peak of 1 (silence stays as it is).
 
     Attributes:
         sample_rate: of the result, Hz.
@@ -64,27 +63,22 @@ class AudioProcessor:
     normalize: bool = True
     mono: bool = True
     max_duration: float | None = 30.0
-    feature_type: FeatureType = "raw"
+    feature_type: Literal["raw", "mel", "mfcc"] = "raw"
 
     def __post_init__(self) -> None:
-        if self.feature_type not in get_args(FeatureType):
-            raise UserError(f"feature_type {self.feature_type!r}: give {', '.join(get_args(FeatureType))}")
+        if self.feature_type not in ("raw", "mel", "mfcc"):
+            raise UserError(f"feature_type {self.feature_type!r}: give raw, mel, mfcc")
         if self.sample_rate < 1:
             raise UserError(f"sample_rate {self.sample_rate}: give a rate in Hz")
         if self.max_duration is not None and not self.max_duration * self.sample_rate >= 1:
             raise UserError(f"max_duration {self.max_duration}: give seconds above 0, or None for no limit")
 
     def load(self, path: Path | str) -> ProcessedAudio:
-        """Read a file.
-
-        Raises:
-            BadClip: when it is not there, not audio, or too short for the features.
-        """
+        """Raises BadClip when the file is not there, not audio, or too short for the features."""
         return self._process(*io.read(Path(path)))
 
     def load_array(self, array: np.ndarray | torch.Tensor, original_sr: int) -> ProcessedAudio:
-        """Take samples from memory.
-
+        """
         Args:
             array: `[N]`, `[N, C]` or `[C, N]`: the axis with at most 8 entries is the channels. Integers are full
                 scale by their type (int16: 32768), floats are −1…1.
@@ -160,24 +154,19 @@ def _as_columns(array: np.ndarray) -> np.ndarray:
     return array if shorter == [1] else array.T
 
 
-# Altered copies of a clip: another speed, added noise.
-
-
-RESAMPLING_STEPS = 1000  # a speed is a ratio of whole numbers for the resampler
-
-
 @dataclass(frozen=True)
-class Alteration:
-    """What is done to the samples `[N]` of a clip, and a name that tells it apart."""
+class AudioPerturbation:
+    """A change of the samples `[N]` of a clip, and its name."""
 
     name: str
     apply: Callable[[np.ndarray], np.ndarray]
 
 
-def alterations(*, speeds: Sequence[float], noise_snr_db: float) -> list[Alteration]:
+def perturbations(options: Perturbation) -> list[AudioPerturbation]:
     """One for each speed, and one that adds noise."""
-    changed = [Alteration(f"speed {speed:g}", partial(change_speed, speed=speed)) for speed in speeds]
-    return [*changed, Alteration(f"noise {noise_snr_db:g} dB", partial(add_noise, snr_db=noise_snr_db))]
+    speeds = [AudioPerturbation(f"speed {speed:g}", partial(change_speed, speed=speed)) for speed in options.speeds]
+    noise = partial(add_noise, snr_db=options.noise_snr_db)
+    return [*speeds, AudioPerturbation(f"noise {options.noise_snr_db:g} dB", noise)]
 
 
 def change_speed(samples: np.ndarray, *, speed: float) -> np.ndarray:

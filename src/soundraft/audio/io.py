@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from soundraft import files
-from soundraft.parallel import BadClip
+from soundraft.runtime import BadClip
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
 PCM16_SCALE = 32768
@@ -63,7 +63,7 @@ def duration_s(data: bytes) -> float:
 def _plain_wav(data: bytes) -> tuple[np.ndarray, int] | None:
     """Decode a 16-bit PCM WAV, the common case, without libsndfile's 0.05 ms; `None` for every other kind of WAV.
 
-    It also notices what libsndfile reads without a word: a file that is shorter than its `data` chunk says.
+    It also refuses what libsndfile reads silently: a file that is shorter than its `data` chunk says.
     """
     place, layout = 12, None
     while place + 8 <= len(data):

@@ -6,10 +6,13 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
+
+import numpy as np
 
 from soundraft import corpora, files
 from soundraft.cli.options import (
@@ -29,7 +32,7 @@ from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, Spl
 from soundraft.params import defaults
 from soundraft.params.options import add_key
 from soundraft.runtime import UserError
-from soundraft.tables import columns, wrapped
+from soundraft.tables import columns
 
 _IDS_SHOWN = 5
 _LABELS_SHOWN = 20
@@ -68,7 +71,7 @@ def list_corpora(given: argparse.Namespace) -> None:
         return
     rows = [("name", *_LISTED)]
     rows += [(name, *(_brief(getattr(info, key), end) for key, end in _LISTED.items())) for name, info in infos.items()]
-    print("\n".join(wrapped(rows, width=_width())))
+    print("\n".join(columns(rows, width=_width())))
     print(f"\n{len(infos)} corpora. Next: soundraft datasets describe NAME, which shows all of one")
 
 
@@ -106,7 +109,7 @@ def describe(given: argparse.Namespace) -> None:
 def _section(title: str, facts: dict[str, str]) -> None:
     if facts:
         rows = [(f"  {key}", value) for key, value in facts.items()]
-        print("\n".join([title, *wrapped(rows, width=_width())]), end="\n\n")
+        print("\n".join([title, *columns(rows, width=_width())]), end="\n\n")
 
 
 def _flags(names: frozenset[Any]) -> str:
@@ -267,7 +270,7 @@ def _splits_table(clips: Sequence[Clip], found: Sequence[Check]) -> list[str]:
     rows = [("split", "clips", *(f"{check.kind}s" if check.kind != "audio" else "audio" for check in found))]
     for split in SPLITS:
         numbers = [sum(clip.split == split for clip in clips), *(check.different[split] for check in found)]
-        rows.append((split, *(f"{number:,}" if number else "–" for number in numbers)))
+        rows.append((split, *map(_count, numbers)))
     return columns(rows, right=range(1, len(rows[0])))
 
 
@@ -308,9 +311,9 @@ def stats(given: argparse.Namespace) -> None:
     fetched = chosen(given)
     found, unreadable = checks.measure(fetched.clips, fetched.root)
     print(f"{given.corpus}\n")
-    table = checks.table(found)
+    table = _statistics_table(found)
     print("\n".join(columns(table, right=range(1, len(table[0]) - 1))))
-    labels = checks.labels_table(found, given.top)
+    labels = _labels_table(found, given.top)
     if labels:
         print("\n" + "\n".join(columns(labels, right=range(1, len(labels[0])))))
     print()
@@ -322,6 +325,38 @@ def stats(given: argparse.Namespace) -> None:
         data_plots.plot_statistics(given.plot, found, title=given.corpus, most_labels=given.top)
         print(f"{given.plot}: the picture")
     print(f"next: soundraft datasets splits {given.corpus}")
+
+
+def _statistics_table(found: Mapping[str, checks.Statistics]) -> list[tuple[str, ...]]:
+    """Rows of text, the head first."""
+    head = "split clips hours shortest median longest words vocabulary labels speakers rates"
+    rows: list[tuple[str, ...]] = [tuple(head.split())]
+    for name, split in found.items():
+        seconds = (np.min(split.durations), np.median(split.durations), np.max(split.durations))
+        rates = ", ".join(f"{rate / 1000:g} kHz" for rate, _ in split.rates.most_common())
+        numbers = (int(split.words.sum()), split.vocabulary, len(split.labels), len(split.speakers))
+        rows.append((
+            name, f"{split.clips:,}", f"{split.durations.sum() / 3600:.2f}", *(f"{value:.2f} s" for value in seconds),
+            *map(_count, numbers), rates,
+        ))  # fmt: skip
+    return rows
+
+
+def _labels_table(found: Mapping[str, checks.Statistics], most: int) -> list[tuple[str, ...]]:
+    """How many clips of each split have each of the `most` frequent labels, the head first; empty without labels."""
+    total = sum((found[name].labels for name in checks.splits_of(found)), Counter[str]())
+    if not total:
+        return []
+    rows: list[tuple[str, ...]] = [("label", *found)]
+    for label, _ in total.most_common(most):
+        rows.append((label, *(_count(split.labels[label]) for split in found.values())))
+    if len(total) > most:
+        rows.append((f"and {len(total) - most} more", *("" for _ in found)))
+    return rows
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "–"
 
 
 def datasets_options(options: argparse.ArgumentParser) -> None:

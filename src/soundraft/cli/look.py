@@ -92,7 +92,7 @@ def _folders_view(given: argparse.Namespace) -> _View:
     cond = given.cond_root or given.tokens_root
     tokens = TokenDataset.from_folders(given.tokens_root, cond, recursive=given.recursive is not False)
     return _View(
-        [describe.folders_line(tokens, given.tokens_root, cond)],
+        [f"{len(tokens)} token files in {given.tokens_root}, sidecars in {cond}"],
         tokens,
         lambda index: describe.clip_lines(index, tokens[index], None),
         lambda: verify.check_items(len(tokens), tokens.__getitem__),

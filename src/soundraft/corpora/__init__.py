@@ -29,22 +29,17 @@ from soundraft.corpora.base import (
     copy_in,
 )
 from soundraft.corpora.catalog import HUB_CORPORA
-from soundraft.corpora.hub import HubCorpus
 from soundraft.corpora.originals import ORIGINALS
 from soundraft.manifest import SPLITS, Clip, Rejected, check_bad_fraction, write_manifest
 from soundraft.params import defaults
 
-
-def _of_hub(name: str, corpus: HubCorpus) -> Corpus:
-    if name in ORIGINALS:
-        return Corpus(corpus.info, partial(originals.fetch, corpus, ORIGINALS[name]))
-    return Corpus(corpus.info, partial(hub.fetch, corpus))
-
-
 CORPORA: dict[str, Corpus] = {
     "espeak": espeak.CORPUS,
     "fsdd": fsdd.CORPUS,
-    **{name: _of_hub(name, corpus) for name, corpus in HUB_CORPORA.items()},
+    **{
+        name: Corpus(corpus.info, partial(originals.fetch, corpus, ORIGINALS.get(name)))
+        for name, corpus in HUB_CORPORA.items()
+    },
     "folder": recordings.FOLDER,
     "jsonl": recordings.JSONL,
     "hub": hub.ANY,

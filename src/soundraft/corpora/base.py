@@ -254,19 +254,20 @@ class AudioDataset(ABC):
             UserError: when a sample has no file.
         """
         folder = Path(path).parent.resolve()
-        rows = (self._row(number, sample, folder) for number, sample in enumerate(self))
+        rows = []
+        for number, sample in enumerate(self):
+            if sample.audio_path is None:
+                name = sample.metadata.get("id", number)
+                raise UserError(f"{self.name}: sample {name} has no audio_path, and a line of JSON holds no audio")
+            place = sample.audio_path.parent.resolve() / sample.audio_path.name
+            below = place.is_relative_to(folder)
+            rows.append(
+                {
+                    "audio_path": place.relative_to(folder).as_posix() if below else str(sample.audio_path),
+                    "text": sample.text,
+                    "duration": sample.duration,
+                    "task": sample.task,
+                    "metadata": sample.metadata,
+                }
+            )
         files.write_jsonl(Path(path), rows)
-
-    def _row(self, number: int, sample: AudioSample, folder: Path) -> dict[str, Any]:
-        if sample.audio_path is None:
-            name = sample.metadata.get("id", number)
-            raise UserError(f"{self.name}: sample {name} has no audio_path, and a line of JSON holds no audio")
-        place = sample.audio_path.parent.resolve() / sample.audio_path.name
-        below = place.is_relative_to(folder)
-        return {
-            "audio_path": place.relative_to(folder).as_posix() if below else str(sample.audio_path),
-            "text": sample.text,
-            "duration": sample.duration,
-            "task": sample.task,
-            "metadata": sample.metadata,
-        }

@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from soundraft.audio import io
 from soundraft.corpora import archive, recordings
 from soundraft.corpora.base import Request
 from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, Finding, SourceError
-from soundraft.corpora.recordings import Recordings, find_recordings
+from soundraft.corpora.recordings import find_recordings
 from soundraft.manifest import SPLITS, Clip, Rejected, Split
 from soundraft.parallel import Failure, map_clips
 from soundraft.runtime import UserError
@@ -72,17 +72,22 @@ def _archive(path: Path, request: Request) -> list[Finding]:
 def _recordings(path: Path, request: Request) -> list[Finding]:
     listed = find_recordings(path, request)
     findings = list(listed.findings)
-    rates: dict[str, int] = {}
-    contents: dict[str, str] = {}
+    decoded: dict[str, tuple[int, str]] = {}
     results = map_clips(partial(_decode, listed.root), list(listed.clips.values()), title="decode")
     for (place, clip), result in zip(listed.clips.items(), results, strict=True):
         if isinstance(result, Failure):
             findings.append(recordings.as_finding(place, clip, result.reason))
         else:
-            rates[place], contents[place] = result
-    findings += _mixed_rates(listed.clips, rates) + _same_audio(listed.clips, contents)
-    findings += _divided_groups(listed.clips) + _empty_splits(path.name or str(path), list(listed.clips.values()))
-    return findings + (_unlisted(listed) if path.is_dir() else [])
+            decoded[place] = result
+    findings += [*_unlike_the_others(listed.clips, decoded), *_in_two_splits(listed.clips)]
+    filled = {clip.split for clip in assign_splits(list(listed.clips.values()), seed=0)}
+    for split in (split for split in SPLITS if split not in filled):
+        message = f"no clip is in split {split}, and no group of clips (speaker, source recording, text) is left for it"
+        findings.append(Finding(path.name or str(path), "empty_split", message))
+    for name in files.sorted_names(path, io.AUDIO_SUFFIXES) if path.is_dir() else []:
+        if name not in listed.named:
+            findings.append(Finding(name, "unlisted_file", "no line names this file"))
+    return findings
 
 
 def _decode(root: Path, clip: Clip) -> tuple[int, str]:
@@ -95,66 +100,43 @@ def _decode(root: Path, clip: Clip) -> tuple[int, str]:
     return rate_hz, files.content_hash(path)
 
 
-def _mixed_rates(clips: Mapping[str, Clip], rates: Mapping[str, int]) -> list[Finding]:
-    """Each clip whose rate is not the one that most have."""
-    usual_hz = max(Counter(rates.values()).items(), key=lambda item: item[1], default=(0, 0))[0]
-    return [
-        Finding(place, "mixed_rates", f"{rate_hz} Hz; most clips have {usual_hz} Hz", clips[place].id)
-        for place, rate_hz in rates.items()
-        if rate_hz != usual_hz
-    ]
-
-
-def _same_audio(clips: Mapping[str, Clip], contents: Mapping[str, str]) -> list[Finding]:
-    """Each clip whose file has the bytes of an earlier one's; worse when the two are annotated otherwise."""
+def _unlike_the_others(clips: Mapping[str, Clip], decoded: Mapping[str, tuple[int, str]]) -> Iterator[Finding]:
+    """Each clip whose rate is not the one that most have, or whose file has the bytes of an earlier one's."""
+    usual_hz, _ = Counter(rate_hz for rate_hz, _ in decoded.values()).most_common(1)[0] if decoded else (0, 0)
     first: dict[str, str] = {}
-    findings = []
-    for place, content in contents.items():
-        other_place = first.setdefault(content, place)
-        clip, other = clips[place], clips[other_place]
-        message = f"the audio of {other_place}"
-        if (clip.text, clip.label) != (other.text, other.label):
+    for place, (rate_hz, content) in decoded.items():
+        clip, earlier = clips[place], clips[first.setdefault(content, place)]
+        if rate_hz != usual_hz:
+            yield Finding(place, "mixed_rates", f"{rate_hz} Hz; most clips have {usual_hz} Hz", clip.id)
+        if clip is earlier:
+            continue
+        message = f"the audio of {first[content]}"
+        if (clip.text, clip.label) != (earlier.text, earlier.label):
             message += ", with another text or label"
-        if clip.split != other.split:
-            message += f", which is in split {other.split or 'none'}, this one in {clip.split or 'none'}"
-        if clip is not other:
-            findings.append(Finding(place, "duplicate_audio", message, clip.id))
-    return findings
+        if clip.split != earlier.split:
+            message += f", which is in split {earlier.split or 'none'}, this one in {clip.split or 'none'}"
+        yield Finding(place, "duplicate_audio", message, clip.id)
 
 
-def _divided_groups(clips: Mapping[str, Clip]) -> list[Finding]:
+def _in_two_splits(clips: Mapping[str, Clip]) -> Iterator[Finding]:
     """Where a speaker, or a source recording, first stands in a second split."""
-    findings = []
-    for kind in ("speaker", "source"):
-        first: dict[str, dict[Split, str]] = defaultdict(dict)
-        for place, clip in clips.items():
+    first: dict[tuple[str, str], dict[Split, str]] = defaultdict(dict)
+    for place, clip in clips.items():
+        for kind in ("speaker", "source"):
             name = _value(kind, clip)
-            known = first[name]
+            known = first[kind, name]
             if not name or clip.split is None or clip.split in known:
                 continue
             if known:
                 split, other = next(iter(known.items()))
                 message = f"{kind} {name} is in split {clip.split}; {other} has it in {split}"
-                findings.append(Finding(place, f"divided_{kind}", message, clip.id))
+                yield Finding(place, f"divided_{kind}", message, clip.id)
             known[clip.split] = place
-    return findings
 
 
 def _value(kind: str, clip: Clip) -> str:
     value = clip.speaker if kind == "speaker" else clip.metadata.get("source")
     return "" if value is None else str(value)
-
-
-def _empty_splits(place: str, clips: Sequence[Clip]) -> list[Finding]:
-    drawn = {clip.split for clip in assign_splits(clips, seed=0)}
-    reason = "no clip is in split {}, and no group of clips (speaker, source recording, text) is left for it"
-    return [Finding(place, "empty_split", reason.format(split)) for split in SPLITS if split not in drawn]
-
-
-def _unlisted(listed: Recordings) -> list[Finding]:
-    """Each audio file that no line names, whether the line is good or bad."""
-    names = (name for name in files.sorted_names(listed.root, io.AUDIO_SUFFIXES) if name not in listed.named)
-    return [Finding(name, "unlisted_file", "no line names this file") for name in names]
 
 
 @dataclass(frozen=True)
@@ -283,38 +265,6 @@ def measure(clips: Sequence[Clip], root: Path) -> tuple[dict[str, Statistics], l
     groups = {split: [clip for clip in stated if clip.split == split] for split in (*SPLITS, None)}
     found = {split or NO_SPLIT: _measure(group) for split, group in groups.items() if group}
     return (found | {ALL: _measure(stated)} if len(found) > 1 else found), unreadable
-
-
-def table(found: Mapping[str, Statistics]) -> list[tuple[str, ...]]:
-    """Rows of text, the head first."""
-    head = "split clips hours shortest median longest words vocabulary labels speakers rates"
-    rows: list[tuple[str, ...]] = [tuple(head.split())]
-    for name, split in found.items():
-        seconds = (np.min(split.durations), np.median(split.durations), np.max(split.durations))
-        rates = ", ".join(f"{rate / 1000:g} kHz" for rate, _ in split.rates.most_common())
-        numbers = (int(split.words.sum()), split.vocabulary, len(split.labels), len(split.speakers))
-        rows.append((
-            name, f"{split.clips:,}", f"{split.durations.sum() / 3600:.2f}", *(f"{value:.2f} s" for value in seconds),
-            *map(_shown, numbers), rates,
-        ))  # fmt: skip
-    return rows
-
-
-def labels_table(found: Mapping[str, Statistics], most: int) -> list[tuple[str, ...]]:
-    """How many clips of each split have each of the `most` frequent labels, the head first; empty without labels."""
-    total = sum((found[name].labels for name in splits_of(found)), Counter[str]())
-    if not total:
-        return []
-    rows: list[tuple[str, ...]] = [("label", *found)]
-    for label, _ in total.most_common(most):
-        rows.append((label, *(_shown(split.labels[label]) for split in found.values())))
-    if len(total) > most:
-        rows.append((f"and {len(total) - most} more", *("" for _ in found)))
-    return rows
-
-
-def _shown(number: int) -> str:
-    return f"{number:,}" if number else "–"
 
 
 def splits_of(found: Mapping[str, Statistics]) -> list[str]:

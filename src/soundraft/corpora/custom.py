@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -22,9 +23,9 @@ import numpy as np
 
 from soundraft import runtime
 from soundraft.audio import io
-from soundraft.corpora.base import AudioDataset, AudioSample, Corpus, CorpusError, CorpusInfo, Fetched, Request
+from soundraft.corpora.base import AudioDataset, AudioSample, Corpus, Fetched, Request
 from soundraft.corpora.lists import OF_METADATA, Finding, RowError, to_clips
-from soundraft.corpora.recordings import Recordings, open_recordings
+from soundraft.corpora.recordings import OWN, Recordings, open_recordings
 
 ARRAYS = "arrays"  # folder of the samples that had no file
 FULL_SCALE = 1 + 1 / io.PCM16_SCALE  # a rounding step beyond is no clipping
@@ -50,7 +51,10 @@ def fetch(request: Request, out: Path) -> Fetched:
     if len(files) < len(rows):
         _keep_apart(rows, files, out)
         for place, path in files.items():
-            _copy(path, out / rows[place]["audio_path"])
+            target = out / rows[place]["audio_path"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_file():
+                shutil.copyfile(path, target)
         home = out
     clips, bad = to_clips(rows, dict, request)
     fetched = open_recordings(Recordings(home, f"class {spec}, corpus {dataset.name}", clips, findings + bad), request)
@@ -64,18 +68,11 @@ def fetch(request: Request, out: Path) -> Fetched:
 def _keep_apart(rows: Mapping[str, dict[str, Any]], files: Collection[str], out: Path) -> None:
     """Rename the folder of what was written when the user's files come to lie in one of that name."""
     taken = {rows[place]["audio_path"].split("/")[0].lower() for place in files}
-    names = (ARRAYS if number == 1 else f"{ARRAYS}-{number}" for number in count(1))
-    free = next(name for name in names if name not in taken)
-    if free != ARRAYS:
+    if ARRAYS in taken:
+        free = next(name for number in count(2) if (name := f"{ARRAYS}-{number}") not in taken)
         (out / ARRAYS).rename(out / free)
         for row in (row for place, row in rows.items() if place not in files):
             row["audio_path"] = row["audio_path"].replace(ARRAYS, free, 1)
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
 
 
 @contextmanager
@@ -89,29 +86,27 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _dataset(spec: str, folder: Path, request: Request) -> AudioDataset:
-    asked = f"{request.asked_as}path"
     module_name, _, class_name = spec.partition(":")
     try:
         module = _module(module_name, folder)
     except (ImportError, FileNotFoundError, SyntaxError) as error:
-        raise CorpusError(f"{asked}: cannot import {module_name}: {error}") from error
-    known = {name: value for name, value in vars(module).items() if _is_corpus(value)}
+        raise request.error("path", f"cannot import {module_name}: {error}") from error
+    classes = {name: value for name, value in vars(module).items() if isinstance(value, type)}
+    known = {name: value for name, value in classes.items() if issubclass(value, AudioDataset)}
+    known.pop("AudioDataset", None)
     if class_name not in known:
         existing = ", ".join(known) or "none"
-        raise CorpusError(f"{asked}: {module_name} has no subclass {class_name} of AudioDataset; it has {existing}")
+        message = f"{module_name} has no subclass {class_name} of AudioDataset; it has {existing}"
+        raise request.error("path", message)
     kind = known[class_name]
     missing = sorted(kind.__abstractmethods__) + ([] if isinstance(getattr(kind, "name", None), str) else ["name"])
     if missing:
-        raise CorpusError(f"{asked}: {spec} lacks {', '.join(missing)}")
+        raise request.error("path", f"{spec} lacks {', '.join(missing)}")
     try:
         inspect.signature(kind).bind()
     except TypeError as error:
-        raise CorpusError(f"{asked}: {spec} must be made without arguments: {error}") from error
+        raise request.error("path", f"{spec} must be made without arguments: {error}") from error
     return kind()
-
-
-def _is_corpus(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, AudioDataset) and value is not AudioDataset
 
 
 def _module(name: str, folder: Path) -> ModuleType:
@@ -181,21 +176,15 @@ def _write(sample: AudioSample, out: Path, number: int) -> str:
     return name
 
 
-CORPUS = Corpus(
-    CorpusInfo(
-        source="your subclass of AudioDataset",
-        task="asr, classification",
-        about="Your own recordings, as your own Python yields them.",
-        licence="yours",
-        size="yours",
-        languages="any",
-        splits="yours (metadata split); clips without one are split by speaker, source recording or text",
-        columns={
-            "text": "what is said; for classification the label",
-            "metadata": "id, label, speaker, split and source are the clip's; the rest is kept",
-        },
-        takes=frozenset({"path", "labels"}),
-        needs=frozenset({"path"}),
-    ),
-    fetch,
+INFO = replace(
+    OWN,
+    source="your subclass of AudioDataset",
+    about="Your own recordings, as your own Python yields them.",
+    splits="yours (metadata split); clips without one are split by speaker, source recording or text",
+    columns={
+        "text": "what is said; for classification the label",
+        "metadata": "id, label, speaker, split and source are the clip's; the rest is kept",
+    },
+    takes=frozenset({"path", "labels"}),
 )
+CORPUS = Corpus(INFO, fetch)

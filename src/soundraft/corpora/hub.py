@@ -8,7 +8,7 @@ test.
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,14 +90,21 @@ def fetch(corpus: HubCorpus, request: Request, out: Path) -> Fetched:
     """
     repository = _repository(corpus, request, corpus.repo)
     chosen = _chosen_splits(corpus, request, repository)
-    parts, about = [], {**repository.about, "splits": chosen}
+    parts: list[Fetched] = []
+    about = {**repository.about, "splits": chosen}
+    seen: set[str] = set()
     for name in dict.fromkeys(chosen.values()):
         shared = [split for split in SPLITS if chosen.get(split) == name]
         place = _repository(corpus, request, corpus.elsewhere[name]) if name in corpus.elsewhere else repository
         if any(request.clips.get(split) != 0 for split in shared):
-            parts.append(_SplitReader(corpus, request, place, name, shared).fetch())
+            parts.append(_SplitReader(corpus, request, place, name, shared, seen).fetch())
             about |= {} if place is repository else {name: place.about}
-    return replace(_joined(parts, out), source=about)
+    if len({part.root for part in parts}) > 1:  # they lie in several folders of the cache
+        parts = [copy_in(part, out) for part in parts]
+    clips = [clip for part in parts for clip in part.clips]
+    rejected = [bad for part in parts for bad in part.rejected]
+    root, cached = (parts[0].root, parts[0].cached) if parts else (out, False)
+    return Fetched(clips, sum(part.usable for part in parts), rejected, root, about, cached)
 
 
 def split_of(name: str) -> Split | None:
@@ -137,33 +144,17 @@ def _chosen_splits(corpus: HubCorpus, request: Request, repository: Repository) 
     return dict(usual) | dict.fromkeys([*replaced, ours], request.split)
 
 
-def _joined(parts: list[Fetched], out: Path) -> Fetched:
-    """The parts as one; when they lie in several folders of the cache, they are copied to `out`."""
-    if len({part.root for part in parts}) > 1:
-        parts = [copy_in(part, out) for part in parts]
-    clips: dict[str, Clip] = {}
-    rejected = [bad for part in parts for bad in part.rejected]
-    usable = sum(part.usable for part in parts)
-    for clip in (clip for part in parts for clip in part.clips):
-        if clip.id in clips:
-            rejected.append(Rejected(clip.id, clip.audio_path, "duplicate id: an earlier row has it"))
-            usable -= 1
-        else:
-            clips[clip.id] = clip
-    root, cached = (parts[0].root, parts[0].cached) if parts else (out, False)
-    return Fetched(list(clips.values()), usable, rejected, root, cached=cached)
-
-
 class _SplitReader:
     """One split of the source, read row by row into clips of one or several of our splits."""
 
     def __init__(
-        self, corpus: HubCorpus, request: Request, repository: Repository, split: str, shared: list[Split]
-    ) -> None:
-        """`shared` are those of our splits that this split of the source serves."""
+        self, corpus: HubCorpus, request: Request, repository: Repository, split: str, shared: list[Split],
+        seen: set[str],
+    ) -> None:  # fmt: skip
+        """`shared` are those of our splits that this split of the source serves, `seen` the ids of earlier clips."""
         self.corpus, self.request, self.repository, self.split, self.shared = corpus, request, repository, split, shared
         self.rejected: list[Rejected] = []
-        self.seen: set[str] = set()
+        self.seen, self.usable = seen, 0
         by_source = not corpus.any_columns or "source" in request.columns
         drawn = not corpus.folds and len(shared) > 1
         self.drawing = Drawing(request.seed, shared, by_source=by_source) if drawn else None
@@ -190,7 +181,7 @@ class _SplitReader:
                         wanted[clip.split] -= 1
                         clips.append(clip)
         self._check_drawn([split for split in wanted if not any(clip.split == split for clip in clips)])
-        return Fetched(clips, len(self.seen), self.rejected, self.repository.folder, cached=True)
+        return Fetched(clips, self.usable, self.rejected, self.repository.folder, cached=True)
 
     def _clip(self, record: Record, audio_path: str) -> Clip | None:
         """The clip of a row; `None` when it is rejected, or not asked for."""
@@ -213,6 +204,7 @@ class _SplitReader:
             self.rejected.append(Rejected(name, f"{self.split}:{record.row}", str(error)))
             return None
         self.seen.add(name)
+        self.usable += 1
         return Clip.model_construct(  # each part was checked above: validating it again costs as much as the rest
             _fields_set=_ALL_FIELDS,
             id=name,
@@ -232,9 +224,9 @@ class _SplitReader:
             return fold_split(self.corpus.fold_of(fields), self.request.fold, self.corpus.folds)
         return self.drawing.split_of(fields, content) if self.drawing else self.shared[0]
 
-    def _check_drawn(self, empty: Sequence[Split]) -> None:
+    def _check_drawn(self, empty: list[Split]) -> None:
         """Refuse a split that was drawn empty out of all that the source has: it would be missed much later."""
-        if self.drawing and empty and self.seen:
+        if self.drawing and empty and self.usable:
             groups = ", ".join(f"{count} by {kind}" for kind, count in self.drawing.groups.items())
             raise CorpusError(
                 f"no clip of {self.repository.repo} ({self.split}) fell to {' and '.join(empty)}: it has too few "

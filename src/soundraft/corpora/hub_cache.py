@@ -152,9 +152,8 @@ class Entry:
         return not record.audio or (path.is_file() and path.stat().st_size == record.size)
 
     def _damaged(self, row: int) -> CorpusError:
-        return CorpusError(
-            f"{self.folder / ROWS_NAME}:{row + 1}: the cache is damaged, or an older version's; remove {self.folder}"
-        )
+        place = f"{self.folder / ROWS_NAME}:{row + 1}"
+        return CorpusError(f"{place}: the cache is damaged, or an older version's; remove {self.folder}")
 
     def _keep(self, row: int, source: Record, data: bytes | None) -> Record:
         """Check the audio of one row by decoding it, and write it."""
@@ -321,7 +320,6 @@ class Repository:
         import datasets
 
         datasets.disable_progress_bars()
-        self._check_online()
         where = self.repo if self.path is None else str(self.path.resolve())
         revision = self.commit if self.path is None else None
         with self._explained():
@@ -343,7 +341,7 @@ class Repository:
         A gated repository lists them to everybody, so whether they may be read is asked too.
         """
         if self.path is not None:
-            return [path.relative_to(self.path).as_posix() for path in _own_files(self.path)]
+            return _own_files(self.path)
         from huggingface_hub import HfApi
 
         info = HfApi().dataset_info(self.repo, revision=self.commit, timeout=HUB_TIMEOUT_S)
@@ -392,22 +390,16 @@ class Repository:
     def _resolve(self) -> str:
         from huggingface_hub import HfApi
 
-        self._check_online()
         with self._explained():
-            sha = HfApi().dataset_info(self.repo, revision=self.revision, timeout=HUB_TIMEOUT_S).sha
-        if sha is None:
-            raise CorpusError(f"{self.repo}: the hub names no commit of {self.revision}")
-        return sha
-
-    def _check_online(self) -> None:
-        if self.request.offline and self.path is None:
-            raise CorpusError(f"nothing of {self.repo} was downloaded here; --path can name a local copy")
+            return str(HfApi().dataset_info(self.repo, revision=self.revision, timeout=HUB_TIMEOUT_S).sha)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn what the hub and its libraries raise into what the user can do about it."""
         from huggingface_hub.errors import HTTPError
 
+        if self.request.offline and self.path is None:
+            raise CorpusError(f"nothing of {self.repo} was downloaded here; --path can name a local copy")
         try:
             yield
         except CorpusError:
@@ -420,7 +412,9 @@ class Repository:
     def _explain(self, error: BaseException) -> CorpusError:
         from huggingface_hub import HfApi, constants, errors
 
-        causes = list(_causes(error))
+        causes = [error]
+        while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+            causes.append(cause)
         first_line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         version = self.revision if self.path is None else self.path
 
@@ -503,29 +497,21 @@ def _converted_files(names: list[str]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _own_files(folder: Path) -> list[Path]:
+def _own_files(folder: Path) -> list[str]:
     """The files of a local copy, without what git and the hub's client keep beside them."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted((path for path in found if not {*path.relative_to(folder).parts} & _HIDDEN), key=Path.as_posix)
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(name.as_posix() for name in names if not {*name.parts} & _HIDDEN)
 
 
 def _fingerprint(folder: Path, *, times: bool) -> str:
     digest = hashlib.sha256()
-    for path in _own_files(folder):
-        stat = path.stat()
-        name = path.relative_to(folder).as_posix()
-        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns if times else ''}\n".encode(errors="surrogateescape"))
+    for name in _own_files(folder):
+        stat = (folder / name).stat()
+        line = f"{name}\0{stat.st_size}\0{stat.st_mtime_ns if times else ''}\n"
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _file_name(name: str) -> str:
     """A name as one part of a path."""
-    return quote(name, safe="").replace(".", "%2E") if name in (".", "..") else quote(name, safe="")
+    return quote(name, safe="").replace("..", "%2E%2E")

@@ -25,26 +25,12 @@ from soundraft.splits import fold_split
 
 EMODB_STEM = re.compile(r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[A-Z])(?P<take>[a-z]?)")
 EMODB_SPEAKERS: Mapping[str, tuple[str, int]] = {  # gender and age in years
-    "03": ("male", 31),
-    "08": ("female", 34),
-    "09": ("female", 21),
-    "10": ("male", 32),
-    "11": ("male", 26),
-    "12": ("male", 30),
-    "13": ("female", 32),
-    "14": ("female", 35),
-    "15": ("male", 25),
-    "16": ("female", 31),
-}
+    "03": ("male", 31), "08": ("female", 34), "09": ("female", 21), "10": ("male", 32), "11": ("male", 26),
+    "12": ("male", 30), "13": ("female", 32), "14": ("female", 35), "15": ("male", 25), "16": ("female", 31),
+}  # fmt: skip
 EMODB_EMOTIONS: Mapping[str, str] = {
-    "W": "anger",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happiness",
-    "N": "neutral",
-    "T": "sadness",
-}
+    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "N": "neutral", "T": "sadness",
+}  # fmt: skip
 _OTHERS_ARE_TEXT = ConfigDict(extra="allow")
 _ESC50_ROW = create_model(
     "_ESC50_ROW", __config__=_OTHERS_ARE_TEXT, filename=(str, ...), fold=(int, ...), src_file=(int, ...),
@@ -88,10 +74,9 @@ def _emodb_row(row: Mapping[str, str]) -> dict[str, Any]:
     match = EMODB_STEM.fullmatch(PurePosixPath(row["file"]).stem)
     if match is None:
         raise BadClip("name is not {speaker}{sentence}{emotion}{take}.wav, such as 03a01Wa.wav")
-    if match["speaker"] not in EMODB_SPEAKERS:
-        raise BadClip(f"speaker {match['speaker']} is none of: {', '.join(EMODB_SPEAKERS)}")
-    if match["emotion"] not in EMODB_EMOTIONS:
-        raise BadClip(f"emotion {match['emotion']} is none of: {', '.join(EMODB_EMOTIONS)}")
+    for name, known in (("speaker", EMODB_SPEAKERS), ("emotion", EMODB_EMOTIONS)):
+        if match[name] not in known:
+            raise BadClip(f"{name} {match[name]} is none of: {', '.join(known)}")
     gender, age = EMODB_SPEAKERS[match["speaker"]]
     return {**row, "emotion": EMODB_EMOTIONS[match["emotion"]], "gender": gender, "age": age}
 
@@ -120,25 +105,27 @@ ORIGINALS: Mapping[str, Original] = {
 }
 
 
-def fetch(corpus: HubCorpus, original: Original, request: Request, out: Path) -> Fetched:
+def fetch(corpus: HubCorpus, original: Original | None, request: Request, out: Path) -> Fetched:
     """The clips of the original, where they are (those of an archive in `out`), else those of the hub's copy.
 
     Raises:
         CorpusError: when `path` is neither, is damaged, or an option has no such value.
     """
-    path, asked = request.path, f"{request.asked_as}path: {request.path}"
-    start = None if path is None else find_start(path, original)
-    if path is not None and start is not None:
+    path = request.path
+    if original is None or path is None:
+        return hub.fetch(corpus, request, out)
+    start = find_start(path, original)
+    if start is not None:
         return _fetch(corpus, original, request, path, start, out)
-    if path is not None and path.is_file():
-        raise CorpusError(f"{asked} is neither an archive of {original.holds} nor a folder")
+    if path.is_file():
+        raise request.error("path", f"{path} is neither an archive of {original.holds} nor a folder")
     try:
         return hub.fetch(corpus, request, out)
     except CorpusError as error:
-        if path is None or any(path.rglob("*.parquet")):
+        if any(path.rglob("*.parquet")):
             raise
         reason = f"is not {original.holds}, nor can it be read as a copy of {corpus.repo} ({error})"
-        raise CorpusError(f"{asked} {reason}; there is: {corpus.info.source}") from error
+        raise request.error("path", f"{path} {reason}; there is: {corpus.info.source}") from error
 
 
 def find_start(path: Path, original: Original) -> str | None:

@@ -7,8 +7,8 @@ by group (`splits.py`).
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -16,22 +16,9 @@ import soundfile
 
 from soundraft import files, runtime
 from soundraft.audio.io import AUDIO_SUFFIXES
+from soundraft.corpora import lists
 from soundraft.corpora.base import Corpus, CorpusInfo, Fetched, Request, existing_path
-from soundraft.corpora.lists import (
-    JSON_SUFFIXES,
-    LIST_SUFFIXES,
-    SPLIT_SPELLINGS,
-    Finding,
-    Listing,
-    RowError,
-    SourceError,
-    audio_names,
-    match_columns,
-    read_listing,
-    rejections,
-    rename_columns,
-    to_clips,
-)
+from soundraft.corpora.lists import Finding, Listing
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
 from soundraft.parallel import BadClip, Failure, map_clips
 from soundraft.splits import assign_splits, known_origin
@@ -40,12 +27,9 @@ METADATA_NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 TOLERANCE_S = 0.05  # how far a stated duration may be from the audio's
 _BEGINNING_BYTES = 1 << 16
 _CODES = {
-    "path leaves": "path_leaves",
-    "no such file": "no_file",
-    "empty file": "no_samples",
-    "no samples": "no_samples",
+    "path leaves": "path_leaves", "no such file": "no_file", "empty file": "no_samples", "no samples": "no_samples",
     "duration": "duration",
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,19 +53,16 @@ class Recordings:
 
 def fetch(request: Request, _out: Path) -> Fetched:
     """The listed recordings, where they are; CorpusError when the folder or its list is absent or unusable."""
-    return open_recordings(find_recordings(_path(request), request), request)
+    path = existing_path(request, "the folder or the list of your recordings")
+    return open_recordings(find_recordings(path, request), request)
 
 
 def fetch_jsonl(request: Request, out: Path) -> Fetched:
     """As `fetch`, of a file of JSON lines."""
-    path = _path(request)
-    if path.is_dir() or not path.name.lower().endswith(JSON_SUFFIXES):
+    path = request.path
+    if path and path.exists() and (path.is_dir() or not path.name.lower().endswith(lists.JSON_SUFFIXES)):
         raise request.error("path", f"jsonl takes a file of JSON lines; for {path} take folder")
     return fetch(request, out)
-
-
-def _path(request: Request) -> Path:
-    return existing_path(request, "the folder or the list of your recordings")
 
 
 def open_recordings(listed: Recordings, request: Request) -> Fetched:
@@ -98,7 +79,7 @@ def open_recordings(listed: Recordings, request: Request) -> Fetched:
     drawn = any(clip.split is None for clip in clips)
     clips = assign_splits(clips, request.seed, _contents(listed.root, clips) if drawn else None)
     source = {"form": listed.form}
-    return Fetched(_limited(clips, request), len(clips), rejections(findings), listed.root, source)
+    return Fetched(_limited(clips, request), len(clips), lists.rejections(findings), listed.root, source)
 
 
 def measured(root: Path, clip: Clip) -> Clip:
@@ -113,12 +94,9 @@ def _limited(clips: list[Clip], request: Request) -> list[Clip]:
     kept: list[Clip] = []
     for split in SPLITS:
         own = [clip for clip in clips if clip.split == split]
-        count = request.clips.get(split)
-        if count is not None and count < len(own):
-            drawn = sorted(own, key=lambda clip: runtime.derive_seed("limit", request.seed, clip.id))[:count]
-            ids = {clip.id for clip in drawn}
-            own = [clip for clip in own if clip.id in ids]
-        kept += own
+        drawn = sorted(own, key=lambda clip: runtime.derive_seed("limit", request.seed, clip.id))
+        ids = {clip.id for clip in drawn[: request.clips.get(split)]}
+        kept += [clip for clip in own if clip.id in ids]
     return kept
 
 
@@ -129,17 +107,19 @@ def _contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
     beginning are read whole), and one of which neither speaker, source nor text is known.
     """
     paths = {clip.id: root / clip.audio_path for clip in clips}
-    sizes = _alike({name: str(path.stat().st_size) for name, path in paths.items()})
-    beginnings = _alike({name: f"{size} {_beginning(paths[name])}" for name, size in sizes.items()})
-    shared = _alike({name: files.content_of(paths[name].read_bytes()) for name in beginnings})
-    bare = [clip.id for clip in clips if not known_origin(clip) and clip.id not in shared]
-    return shared | {name: files.content_of(paths[name].read_bytes()) for name in bare}
+    alike = dict.fromkeys(paths, "")
+    for value_of in (_size, _beginning):
+        alike = {name: f"{known} {value_of(paths[name])}" for name, known in alike.items()}
+        counts = Counter(alike.values())
+        alike = {name: known for name, known in alike.items() if counts[known] > 1}
+    bare = {clip.id: "" for clip in clips if not known_origin(clip)}
+    hashes = {name: files.content_of(paths[name].read_bytes()) for name in alike | bare}
+    counts = Counter(hashes.values())
+    return {name: content for name, content in hashes.items() if name in bare or counts[content] > 1}
 
 
-def _alike(values: Mapping[str, str]) -> dict[str, str]:
-    """Those that have a value in common with another."""
-    counts = Counter(values.values())
-    return {name: value for name, value in values.items() if counts[value] > 1}
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _beginning(path: Path) -> str:
@@ -190,20 +170,19 @@ def find_recordings(path: Path, request: Request) -> Recordings:
         return _listed(listing, request)
     found = _whole_folder(path, request) if request.unlabelled else _label_folders(path, request)
     if found is None:
-        raise SourceError(
-            path.name or str(path),
-            "no_list",
+        message = (
             f"no list of the recordings is there: neither {MANIFEST_NAME} (lines with audio_path and text) nor "
             f"{METADATA_NAMES[0]} (columns file_name and text), no other .csv, .tsv, .jsonl or .txt with such columns, "
-            "and no two folders named after labels",
+            "and no two folders named after labels"
         )
+        raise lists.SourceError(path.name or str(path), "no_list", message)
     return found
 
 
 def _open_list(path: Path, request: Request) -> Listing:
-    if not path.name.lower().endswith(LIST_SUFFIXES + JSON_SUFFIXES):
-        raise SourceError(path.name, "no_list", f"no list: a list ends in {', '.join(LIST_SUFFIXES)}")
-    return read_listing(path, audio_names=audio_names(request))
+    if not path.name.lower().endswith(lists.LIST_SUFFIXES + lists.JSON_SUFFIXES):
+        raise lists.SourceError(path.name, "no_list", f"no list: a list ends in {', '.join(lists.LIST_SUFFIXES)}")
+    return lists.read_listing(path, audio_names=lists.audio_names(request))
 
 
 def _find_list(folder: Path, request: Request) -> Listing | None:
@@ -216,17 +195,17 @@ def _find_list(folder: Path, request: Request) -> Listing | None:
     undecided = not tables and len(texts) > 1 and not request.unlabelled
     if len(tables) > 1 or (undecided and _label_folders(folder, request) is None):
         message = f"several lists: {', '.join(tables or texts)}; give the path of one of them"
-        raise SourceError(folder.name or str(folder), "several_lists", message)
+        raise lists.SourceError(folder.name or str(folder), "several_lists", message)
     if tables:
         return _open_list(folder / tables[0], request)
     listing = _open_list(folder / texts[0], request) if len(texts) == 1 else None
-    names_audio = listing and {name.lower() for name in listing.columns} & audio_names(request)
+    names_audio = listing and {name.lower() for name in listing.columns} & lists.audio_names(request)
     return listing if names_audio else None
 
 
 def _listed(listing: Listing, request: Request) -> Recordings:
-    chosen = match_columns(listing, request)
-    clips, bad = to_clips(listing.rows, lambda row: rename_columns(row, chosen), request)
+    chosen = lists.match_columns(listing, request)
+    clips, bad = lists.to_clips(listing.rows, lambda row: lists.rename_columns(row, chosen), request)
     findings = listing.findings + bad
     extra = [name for name in listing.columns if name not in chosen.values() and name != "metadata"]
     if extra:
@@ -239,7 +218,7 @@ def _listed(listing: Listing, request: Request) -> Recordings:
 
 def _whole_folder(root: Path, request: Request) -> Recordings:
     names = files.sorted_names(root, AUDIO_SUFFIXES)
-    clips, findings = to_clips({name: name for name in names}, lambda name: {"audio_path": name}, request)
+    clips, findings = lists.to_clips(dict(zip(names, names, strict=True)), lambda name: {"audio_path": name}, request)
     return Recordings(root, "a folder without a list", clips, findings, frozenset(names))
 
 
@@ -247,54 +226,43 @@ def _label_folders(root: Path, request: Request) -> Recordings | None:
     """Recordings in folders named after their labels, below folders named after splits where there are such."""
     names = files.sorted_names(root, AUDIO_SUFFIXES)
     tops = {name.split("/")[0] for name in names}
-    form = ("split", "label") if tops and all(top.lower() in SPLIT_SPELLINGS for top in tops) else ("label",)
-    labels = {name.split("/")[-2] for name in names if name.count("/") == len(form)}
-    if len(labels) < 2:
+    form = ("split", "label") if tops and all(top.lower() in lists.SPLIT_SPELLINGS for top in tops) else ("label",)
+    if len({name.split("/")[-2] for name in names if name.count("/") == len(form)}) < 2:
         return None
 
     def values(name: str) -> dict[str, str]:
         *folders, _ = name.split("/")
         if len(folders) != len(form):
-            raise RowError("no_label", f"not in a folder {'/'.join(form).upper()}: it has no label")
+            raise lists.RowError("no_label", f"not in a folder {'/'.join(form).upper()}: it has no label")
         return {"audio_path": name, **dict(zip(form, folders, strict=True))}
 
-    clips, findings = to_clips({name: name for name in names}, values, request)
+    clips, findings = lists.to_clips(dict(zip(names, names, strict=True)), values, request)
     return Recordings(root, "a folder for each label", clips, findings, frozenset(names))
 
 
-def _info(source: str, about: str) -> CorpusInfo:
-    return CorpusInfo(
-        source=source,
-        task="asr, classification",
-        about=about,
-        licence="yours",
-        size="yours",
-        languages="any",
-        splits="yours; clips without one are split by speaker, source recording or text",
-        columns={
-            "text": "what is said",
-            "label": "the class",
-            "speaker": "who speaks",
-            "duration": "seconds; compared with the audio",
-            "source": "the recording that a clip was cut from",
-            "…": "other columns are kept as metadata",
-        },
-        takes=frozenset({"path", "columns", "labels"}),
-        needs=frozenset({"path"}),
-    )
-
-
-FOLDER = Corpus(
-    _info(
-        "your folder of recordings with manifest.jsonl, metadata.csv, another list, or a folder for each label",
-        "Your own recordings.",
-    ),
-    fetch,
+OWN = CorpusInfo(
+    source="your folder of recordings with manifest.jsonl, metadata.csv, another list, or a folder for each label",
+    task="asr, classification",
+    about="Your own recordings.",
+    licence="yours",
+    size="yours",
+    languages="any",
+    splits="yours; clips without one are split by speaker, source recording or text",
+    columns={
+        "text": "what is said",
+        "label": "the class",
+        "speaker": "who speaks",
+        "duration": "seconds; compared with the audio",
+        "source": "the recording that a clip was cut from",
+        "…": "other columns are kept as metadata",
+    },
+    takes=frozenset({"path", "columns", "labels"}),
+    needs=frozenset({"path"}),
 )
-JSONL = Corpus(
-    _info(
-        "your file of JSON lines; paths count from its folder",
-        "Your own recordings, listed as NeMo and RLVR manifests are.",
-    ),
-    fetch_jsonl,
+OWN_JSON_LINES = replace(
+    OWN,
+    source="your file of JSON lines; paths count from its folder",
+    about="Your own recordings, listed as NeMo and RLVR manifests are.",
 )
+FOLDER = Corpus(OWN, fetch)
+JSONL = Corpus(OWN_JSON_LINES, fetch_jsonl)

@@ -1,4 +1,10 @@
-"""The card of a dataset, `README.md`: the header that the Hugging Face hub reads, then what a person wants to know."""
+"""s5: normalised audio, tokens and sidecars → a Hugging Face `DatasetDict`, with a card and a list of rejected clips.
+
+Columns: `id, wav (bytes, path), audio (the token file's path), cond (the sidecar's npy), text, label, speaker,
+metadata (JSON), duration (s), sample_rate (Hz), frames, codebooks, features`; paths are relative to the dataset. With
+`embed` the codes and the conditioning stand in the tables instead: `codes [T][K], cond [T][D], meta`. The bytes on
+disk depend on nothing but the clips.
+"""
 
 import argparse
 import re
@@ -10,19 +16,20 @@ from typing import Any, get_args
 
 import xxhash
 import yaml
+from huggingface_hub import DatasetCard, RepoCard
+from huggingface_hub.repocard_data import CardData
 
 from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
 from soundraft.dataset import rows, table
-from soundraft.dataset.rows import Part, Sources
-from soundraft.dataset.table import COND_SUBDIR, Feature, Found, Store
+from soundraft.dataset.rows import Form, Found, Part, Sources, Store
+from soundraft.dataset.table import Feature
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_fraction
-from soundraft.parallel import BadClip, Failure, map_clips, progress_over
+from soundraft.parallel import Failure, map_clips, progress_over
 from soundraft.params.sections import Materialize
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import audit, format, listing
-from soundraft.sidecar import listing as content
 
 CARD_NAME = "README.md"
 HASHES_KEY = "content_hashes"
@@ -48,16 +55,79 @@ MEANINGS = {
     "features": "names of the D conditioning features, in the order of the columns of `cond`",
     "meta": "the sidecar's json: schema_version, fps, names, norm (min, max, mean, std of each feature)",
 }
-COND_MEANINGS = {
+COND_MEANINGS = {  # by whether it stands in the tables
     True: "conditioning [T][D]: frames, then features",
     False: "path of the conditioning (`.npy`, [T, D]), relative to this folder; its `.json` lies beside it",
 }
-FORMS: dict[Materialize, str] = {
+FILES: dict[Materialize, str] = {
     "copy": "Token files and sidecars lie in this folder as copies: it can be moved as a whole.",
     "link": "Token files and sidecars lie in this folder as hard links: it can be copied as a whole.",
     "none": "Token files and sidecars lie elsewhere: the paths hold as long as neither they nor this folder move.",
     "embed": "Codes and conditioning stand in the tables: nothing else is needed, and they can be streamed.",
 }
+_TABLES_ALONE = "Only the tables go there, not the files that `audio` and `cond` name: build with `embed`"
+_UPLOAD = ", or upload this whole folder with `hf upload you/name . --repo-type dataset`."
+PUBLISHING: dict[Materialize, str] = {
+    "copy": _TABLES_ALONE + _UPLOAD,
+    "link": _TABLES_ALONE + _UPLOAD,
+    "none": f"{_TABLES_ALONE} to publish.",
+    "embed": "Codes and conditioning go along, since they are in the tables.",
+}
+CARD = """---
+{{ card_data }}
+---
+
+# {{ form.name }}
+
+EnCodec tokens with frame-aligned conditioning. {{ files }}
+
+| split | clips | hours | frames | content hash (xxh3-128) |
+|---|---:|---:|---:|---|
+{% for name, split in splits.items() -%}
+| {{ name }} | {{ split.clips }} | {{ "%.3f" % (split.seconds / 3600) }} | {{ split.frames }} | `{{ split.hash }}` |
+{% endfor -%}
+{% set all = splits.values() -%}
+| all | {{ all | sum("clips") }} | {{ "%.3f" % (all | sum("seconds") / 3600) }} | {{ all | sum("frames") }} | |
+
+## Columns
+
+| column | type | holds |
+|---|---|---|
+{% for name, type in types.items() -%}
+| `{{ name }}` | {{ type }} | {{ meanings[name] }} |
+{% endfor %}
+## Tokens and conditioning
+
+EnCodec, {{ tokens.SAMPLE_RATE_HZ }} Hz, {{ tokens.FRAMES_PER_S }} frames a second
+{%- if form.codec %}, checkpoint `{{ form.codec }}`{% endif %}.
+{%- for count, clips in codebooks %}{{ "," if not loop.first }} {{ count }} codebooks (
+{{- count * tokens.FRAMES_PER_S * tokens.BITS_PER_CODE / 1000 }} kbps): {{ clips }} clips{% endfor %}.
+
+{% if features -%}
+| feature | clips |
+|---|---:|
+{% for name, clips in features -%}
+| {{ name }} | {{ clips }} |
+{% endfor -%}
+{% else -%}
+No conditioning features.
+{% endif %}
+## Use
+
+```python
+import datasets
+
+dataset = datasets.load_from_disk("this/folder")
+```
+
+To publish it, which never happens by itself:
+
+```python
+dataset.push_to_hub("you/name")
+```
+
+{{ publishing }}
+"""
 
 
 @dataclass
@@ -84,17 +154,142 @@ class SplitFacts:
             self.tasks.add(task)
 
 
-def write(folder: Path, name: str, materialize: Materialize, splits: Mapping[str, SplitFacts], *, codec: str) -> None:
-    header = yaml.safe_dump(_header(name, splits), sort_keys=False, allow_unicode=True)
-    parts = [
-        f"---\n{header}---\n\n# {name}\n",
-        f"EnCodec tokens with frame-aligned conditioning. {FORMS[materialize]}\n",
-        _counts(splits),
-        _schema(next(iter(splits.values())).columns),
-        _tokens(splits, codec),
-        _use(materialize),
-    ]
-    files.write_text(folder / CARD_NAME, "\n".join(parts))
+@dataclass(frozen=True)
+class Built:
+    """What became of the clips."""
+
+    splits: dict[str, SplitFacts]
+    rejected: list[Rejected]
+
+
+def build_dataset(
+    sources: Sources, folder: Path, form: Form, *, max_bad_fraction: float, home: Path | None = None,
+    audited: Path | None = None,
+) -> Built:  # fmt: skip
+    """Make the dataset in `folder`, which is empty or absent.
+
+    Args:
+        home: where it will be read, when `folder` is moved there afterwards.
+        audited: summary of an audit that these tokens and sidecars must have passed.
+
+    Raises:
+        TooManyBad: when the share of clips without text, split, token file or sidecar is above `max_bad_fraction`.
+        UserError: when a split that must be there has no clips, or the audit failed or is of something else.
+    """
+    tokens = listing.list_clips(
+        sources.tokens, sources.cond_suffix, tokens_suffix=sources.tokens_suffix, recursive=sources.recursive
+    )
+    parts, rejected = rows.join(sources, tokens, form)
+    unseen = audited is None or not audit.found_nothing(audited)
+    store = Store(sources, form, folder, home or folder, open_tokens=unseen or form.materialize == "embed")
+    folder.mkdir(parents=True, exist_ok=True)
+    store.check_links(tokens[0])
+    found = _take(store, tokens, {part.token.path for part in parts})
+    if audited is not None:
+        audit.check_passed(audited, listing.folder_hash((path, item.stored) for path, item in found.items()))
+    good = [part for part in parts if not found[part.token.path].problem]
+    problems = [(part, found[part.token.path].problem) for part in parts]
+    rejected += [Rejected(part.clip.id, part.token.path, problem) for part, problem in problems if problem]
+    rejected.sort(key=lambda item: (item.id, item.path))
+    check_bad_fraction(len(good), rejected, max_bad_fraction)
+    splits = {
+        split: _write_split(store, split, [part for part in good if part.split == split], found)
+        for split in _splits(good, form)
+    }
+    table.write_dict(folder, list(splits))
+    write_card(folder, form, splits)
+    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, rejected))
+    return Built(splits, rejected)
+
+
+def _take(store: Store, tokens: Sequence[TokenFile], wanted: set[str]) -> dict[str, Found]:
+    """Every clip's files, by the path of its token file; those of wanted clips are now in their place."""
+    jobs = [(token, token.path in wanted) for token in tokens]
+    results = map_clips(store.take, jobs, title=f"tokens of {store.form.name}")
+    return {
+        token.path: Found("", problem=result.reason) if isinstance(result, Failure) else result
+        for token, result in zip(tokens, results, strict=True)
+    }
+
+
+def _splits(parts: Sequence[Part], form: Form) -> list[str]:
+    """The splits that have clips: train, validation, test, then others by name."""
+    named = {part.split for part in parts}
+    absent = [split for split in SPLITS if split not in named]
+    if form.all_splits and absent:
+        raise UserError(
+            f"{form.name}: no clips in the {absent[0]} split; training and evaluation need train, validation and test"
+        )
+    return [*(split for split in SPLITS if split in named), *sorted(named - set(SPLITS))]
+
+
+def _write_split(store: Store, split: str, parts: Sequence[Part], found: dict[str, Found]) -> SplitFacts:
+    sources, form = store.sources, store.form
+    facts = SplitFacts(table.columns(form.materialize))
+    whole = xxhash.xxh3_128()
+    title = f"pack {form.name}/{split}"
+    with table.SplitWriter(store.folder / split, facts.columns) as writer:
+        for part in progress_over(parts, total=len(parts), title=title, unit="clip"):
+            item = found[part.token.path]
+            wav = rows.wav_of(sources, part.clip)
+            row = rows.plain_row(part, item.names) | {"wav": wav}
+            stored, size_bytes = _add_tokens(row, store, part, item)
+            audio = wav["bytes"] if wav else None
+            whole.update(rows.row_hash(row, audio, stored).encode())
+            writer.add(row, size_bytes + len(audio or b""))
+            facts.count(row, part.clip.task if sources.manifest else None)
+        facts.hash = whole.hexdigest()
+        # by content and by where the files are named to be: two forms of one dataset are not one for a cache
+        where = " ".join((form.materialize, *store.prefixes))
+        writer.finish(split, xxhash.xxh3_64_hexdigest(f"{facts.hash} {where}".encode()))
+    facts.bytes = writer.bytes
+    return facts
+
+
+def _add_tokens(row: dict[str, Any], store: Store, part: Part, item: Found) -> tuple[str, int]:
+    """Put codes and conditioning, or their paths, into a row; the hash of what is stored, and the bytes in the row."""
+    if store.form.materialize != "embed":
+        row["audio"], row["cond"] = (*store.relative(part.token), None)[:2]
+        return item.stored, 200
+    try:
+        inside = store.embedded(part.token)
+    except BadClip as error:  # it was in order a moment ago
+        raise UserError(f"{part.token.path} changed while the dataset was built: {error}") from error
+    row |= {"codes": inside.codes, "cond": inside.cond, "meta": inside.meta}
+    return inside.hash(), inside.codes.nbytes + inside.cond.nbytes + len(inside.meta) + 200
+
+
+def write_card(folder: Path, form: Form, splits: Mapping[str, SplitFacts]) -> None:
+    facts = list(splits.values())
+    columns = facts[0].columns
+    tasks = sorted({TASK_CATEGORIES[task] for each in facts for task in each.tasks & set(TASK_CATEGORIES)})
+    sizes = [{"name": split, "num_bytes": each.bytes, "num_examples": each.clips} for split, each in splits.items()]
+    header: dict[str, Any] = {
+        "pretty_name": form.name,
+        **({"task_categories": tasks} if tasks else {}),
+        "dataset_info": {
+            "features": [{"name": column} | _yaml_feature(feature) for column, feature in columns.items()],
+            "splits": sizes,
+            "dataset_size": sum(each.bytes for each in facts),
+        },
+        HASHES_KEY: {split: each.hash for split, each in splits.items()},
+    }
+    codebooks: Counter[int] = sum((each.codebooks for each in facts), Counter())
+    features: Counter[str] = sum((each.features for each in facts), Counter())
+    card = RepoCard.from_template(
+        CardData(**header),
+        template_str=CARD,
+        form=form,
+        files=FILES[form.materialize],
+        publishing=PUBLISHING[form.materialize],
+        splits=splits,
+        types={name: _type_name(feature) for name, feature in columns.items()},
+        meanings=MEANINGS | {"cond": COND_MEANINGS["codes" in columns]},
+        tokens=ecdc,
+        codebooks=sorted(codebooks.items()),
+        features=sorted(features.items()),
+    )
+    files.write_text(folder / CARD_NAME, f"{card}\n")
 
 
 def read_hashes(folder: Path) -> dict[str, str]:
@@ -105,26 +300,10 @@ def read_hashes(folder: Path) -> dict[str, str]:
     """
     path = folder / CARD_NAME
     try:
-        _, header, _ = path.read_text(encoding="utf-8").split("---\n", 2)
-        return {str(split): str(value) for split, value in yaml.safe_load(header)[HASHES_KEY].items()}
+        hashes = DatasetCard(path.read_text(encoding="utf-8")).data.to_dict()[HASHES_KEY]
+        return {str(split): str(value) for split, value in hashes.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: no card with {HASHES_KEY} in its header") from error
-
-
-def _header(name: str, splits: Mapping[str, SplitFacts]) -> dict[str, Any]:
-    tasks = sorted({TASK_CATEGORIES[task] for facts in splits.values() for task in facts.tasks & set(TASK_CATEGORIES)})
-    columns = next(iter(splits.values())).columns
-    sizes = [{"name": split, "num_bytes": facts.bytes, "num_examples": facts.clips} for split, facts in splits.items()]
-    return {
-        "pretty_name": name,
-        **({"task_categories": tasks} if tasks else {}),
-        "dataset_info": {
-            "features": [{"name": column} | _yaml_feature(feature) for column, feature in columns.items()],
-            "splits": sizes,
-            "dataset_size": sum(facts.bytes for facts in splits.values()),
-        },
-        HASHES_KEY: {split: facts.hash for split, facts in splits.items()},
-    }
 
 
 def _yaml_feature(feature: Feature) -> dict[str, Any]:
@@ -137,78 +316,10 @@ def _yaml_feature(feature: Feature) -> dict[str, Any]:
     return {"dtype": feature["dtype"]}
 
 
-def _counts(splits: Mapping[str, SplitFacts]) -> str:
-    lines = ["| split | clips | hours | frames | content hash (xxh3-128) |", "|---|---:|---:|---:|---|"]
-    for split, facts in splits.items():
-        lines.append(f"| {split} | {facts.clips} | {facts.seconds / 3600:.3f} | {facts.frames} | `{facts.hash}` |")
-    clips, seconds, frames = (sum(getattr(f, key) for f in splits.values()) for key in ("clips", "seconds", "frames"))
-    lines.append(f"| all | {clips} | {seconds / 3600:.3f} | {frames} | |")
-    return "\n".join(lines) + "\n"
-
-
-def _schema(columns: Mapping[str, Feature]) -> str:
-    lines = ["## Columns\n", "| column | type | holds |", "|---|---|---|"]
-    meanings = MEANINGS | {"cond": COND_MEANINGS["codes" in columns]}
-    lines += [f"| `{name}` | {_type_name(feature)} | {meanings[name]} |" for name, feature in columns.items()]
-    return "\n".join(lines) + "\n"
-
-
 def _type_name(feature: Feature) -> str:
     if feature["_type"] == "List":
         return f"list of {_type_name(feature['feature'])}"
     return "audio file" if feature["_type"] == "Audio" else str(feature["dtype"])
-
-
-def _tokens(splits: Mapping[str, SplitFacts], codec: str) -> str:
-    codebooks: Counter[int] = sum((facts.codebooks for facts in splits.values()), Counter())
-    features: Counter[str] = sum((facts.features for facts in splits.values()), Counter())
-    rates = ", ".join(
-        f"{count} codebooks ({kbps(count)} kbps): {clips} clips" for count, clips in sorted(codebooks.items())
-    )
-    checkpoint = f", checkpoint `{codec}`" if codec else ""
-    lines = [
-        "## Tokens and conditioning\n",
-        f"EnCodec, {ecdc.SAMPLE_RATE_HZ} Hz, {ecdc.FRAMES_PER_S} frames a second{checkpoint}. {rates}.\n",
-    ]
-    if features:
-        lines += ["| feature | clips |", "|---|---:|", *(f"| {name} | {n} |" for name, n in sorted(features.items()))]
-    else:
-        lines.append("No conditioning features.")
-    return "\n".join(lines) + "\n"
-
-
-def kbps(codebooks: int) -> float:
-    return codebooks * ecdc.FRAMES_PER_S * ecdc.BITS_PER_CODE / 1000
-
-
-def _use(materialize: Materialize) -> str:
-    note = {
-        "embed": "Codes and conditioning go along, since they are in the tables.",
-        "none": "Only the tables go there, not the files that `audio` and `cond` name: build with `embed` to publish.",
-    }.get(
-        materialize,
-        "Only the tables go there, not the files that `audio` and `cond` name: build with `embed`, or upload this "
-        "whole folder with `hf upload you/name . --repo-type dataset`.",
-    )
-    return f"""## Use
-
-```python
-import datasets
-
-dataset = datasets.load_from_disk("this/folder")
-```
-
-To publish it, which never happens by itself:
-
-```python
-dataset.push_to_hub("you/name")
-```
-
-{note}
-"""
-
-
-# s5 alone: its options, and where a dataset may go: nothing that it does not replace is lost.
 
 
 def check_replaceable(out: Path, sources: Sources) -> None:
@@ -251,12 +362,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--suffix", default=".ecdc", help="ending of the token files")
     add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too")
     add("--tokens-subdir", default="tokens", metavar="NAME", help="folder in the dataset that takes the token files")
-    add(
-        "--materialize",
-        choices=get_args(Materialize),
-        default="link",
-        help="how token files and sidecars come into the dataset",
-    )
+    help_text = "how token files and sidecars come into the dataset"
+    add("--materialize", choices=get_args(Materialize), default="link", help=help_text)
     add("--verify", action="store_true", help="afterwards compare every file with what the tables and the card say")
     add("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are; else beside the token files")
     add("--cond-suffix", type=format.check_suffix, default=format.SUFFIX, help="ending of the sidecars")
@@ -264,157 +371,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--wav-root", type=Path, metavar="FOLDER", help="audio for the tables; else the manifest's folder")
     add("--manifest", type=Path, metavar="FILE", help="manifest.jsonl of the audio: texts, speakers, splits")
     add("--codec", default="", metavar="NAME", help="the codec's checkpoint, for the card")
-
-
-# s5: normalised audio, tokens and sidecars → a Hugging Face `DatasetDict`, with a card and a list of bad clips.
-#
-# Columns: `id, wav (bytes, path), audio (the token file's path), cond (the sidecar's npy), text, label, speaker,
-# metadata (JSON), duration (s), sample_rate (Hz), frames, codebooks, features`; paths are relative to the dataset. With
-# `embed` the codes and the conditioning stand in the tables instead: `codes [T][K], cond [T][D], meta`. The bytes on
-# disk depend on nothing but the clips.
-
-
-@dataclass(frozen=True)
-class Form:
-    """What the dataset looks like.
-
-    Attributes:
-        name: what its card calls it.
-        codec: what its card says of the codec's checkpoint; empty when nobody knows.
-        needs_text: clips without text are set aside.
-        split: of clips whose manifest names none; `None` sets them aside.
-        all_splits: train, validation and test must have clips.
-    """
-
-    name: str
-    materialize: Materialize
-    tokens_subdir: str = "tokens"
-    codec: str = ""
-    needs_text: bool = False
-    split: str | None = None
-    all_splits: bool = False
-
-    def __post_init__(self) -> None:
-        if self.split == COND_SUBDIR:
-            raise UserError(f"no split can be called {COND_SUBDIR}: the sidecars have that folder")
-        if Path(self.tokens_subdir).name != self.tokens_subdir or self.tokens_subdir in (*SPLITS, self.split, ".."):
-            raise UserError(
-                f"the token folder is a plain name that no split has, such as tokens: {self.tokens_subdir!r}"
-            )
-
-
-@dataclass(frozen=True)
-class Built:
-    """What came of it."""
-
-    splits: dict[str, SplitFacts]
-    rejected: list[Rejected]
-
-
-def build_dataset(
-    sources: Sources, folder: Path, form: Form, *, max_bad_fraction: float, home: Path | None = None,
-    audited: Path | None = None,
-) -> Built:  # fmt: skip
-    """Make the dataset in `folder`, which is empty or absent.
-
-    Args:
-        home: where it will be read, when `folder` is moved there afterwards.
-        audited: summary of an audit that these tokens and sidecars must have passed.
-
-    Raises:
-        TooManyBad: when the share of clips without text, split, token file or sidecar is above `max_bad_fraction`.
-        UserError: when a split that must be there has no clips, or the audit failed or is of something else.
-    """
-    tokens = listing.list_clips(
-        sources.tokens, sources.cond_suffix, tokens_suffix=sources.tokens_suffix, recursive=sources.recursive
-    )
-    parts, rejected = rows.join(sources, tokens, needs_text=form.needs_text, split=form.split)
-    unseen = audited is None or not audit.found_nothing(audited)
-    store = Store(
-        sources.tokens, sources.cond, sources.cond_suffix, folder, home or folder, form.materialize,
-        form.tokens_subdir, open_tokens=unseen or form.materialize == "embed",
-    )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    store.prepare(tokens[0])
-    found = _take(store, tokens, {part.token.path for part in parts}, title=f"tokens of {form.name}")
-    if audited is not None:
-        audit.check_passed(audited, content.folder_hash((path, item.stored) for path, item in found.items()))
-    good, bad = _usable(parts, found)
-    rejected = sorted(rejected + bad, key=lambda item: (item.id, item.path))
-    check_bad_fraction(len(good), rejected, max_bad_fraction)
-    splits = {}
-    for split in _splits(good, form):
-        chosen = [part for part in good if part.split == split]
-        splits[split] = _write_split(sources, store, split, chosen, found, title=f"pack {form.name}/{split}")
-    table.write_dict(folder, list(splits))
-    write(folder, form.name, form.materialize, splits, codec=form.codec)
-    files.write_jsonl(folder / QUARANTINE_NAME, map(vars, rejected))
-    return Built(splits, rejected)
-
-
-def _take(store: Store, tokens: Sequence[TokenFile], wanted: set[str], *, title: str) -> dict[str, Found]:
-    """Every clip's files, by the path of its token file; those of wanted clips are now in their place."""
-    jobs = [(token, token.path in wanted) for token in tokens]
-    results = map_clips(store.take, jobs, title=title)
-    return {
-        token.path: Found("", problem=result.reason) if isinstance(result, Failure) else result
-        for token, result in zip(tokens, results, strict=True)
-    }
-
-
-def _usable(parts: Sequence[Part], found: dict[str, Found]) -> tuple[list[Part], list[Rejected]]:
-    """Clips whose files are in order, and the others."""
-    problems = [(part, found[part.token.path].problem) for part in parts]
-    bad = [Rejected(part.clip.id, part.token.path, problem) for part, problem in problems if problem]
-    return [part for part, problem in problems if not problem], bad
-
-
-def _splits(parts: Sequence[Part], form: Form) -> list[str]:
-    """The splits that have clips: train, validation, test, then others by name."""
-    named = {part.split for part in parts}
-    absent = [split for split in SPLITS if split not in named]
-    if form.all_splits and absent:
-        raise UserError(
-            f"{form.name}: no clips in the {absent[0]} split; training and evaluation need train, validation and test"
-        )
-    return [*(split for split in SPLITS if split in named), *sorted(named - set(SPLITS))]
-
-
-def _write_split(
-    sources: Sources, store: Store, split: str, parts: Sequence[Part], found: dict[str, Found], *, title: str
-) -> SplitFacts:
-    facts = SplitFacts(table.columns(store.materialize))
-    whole = xxhash.xxh3_128()
-    with table.SplitWriter(store.folder / split, facts.columns) as writer:
-        for part in progress_over(parts, total=len(parts), title=title, unit="clip"):
-            item = found[part.token.path]
-            wav = rows.wav_of(sources, part.clip)
-            row = rows.plain_row(part, item.names) | {"wav": wav}
-            stored, size_bytes = _add_tokens(row, store, part, item)
-            audio = wav["bytes"] if wav else None
-            whole.update(rows.row_hash(row, audio, stored).encode())
-            writer.add(row, size_bytes + len(audio or b""))
-            facts.count(row, part.clip.task if sources.manifest else None)
-        facts.hash = whole.hexdigest()
-        writer.finish(split, fingerprint_of(facts.hash, store))
-    facts.bytes = writer.bytes
-    return facts
-
-
-def fingerprint_of(content_hash: str, store: Store) -> str:
-    """By content and by where the files are named to be: two forms of one dataset are not one for a cache."""
-    where = store.materialize, *store.prefixes
-    return xxhash.xxh3_64_hexdigest(f"{content_hash} {' '.join(where)}".encode())
-
-
-def _add_tokens(row: dict[str, Any], store: Store, part: Part, item: Found) -> tuple[str, int]:
-    """Put codes and conditioning, or their paths, into a row; the hash of what is stored, and the bytes in the row."""
-    if store.materialize != "embed":
-        row["audio"], row["cond"] = (*store.relative(part.token), None)[:2]
-        return item.stored, 200
-    try:
-        inside = store.embedded(part.token)
-    except BadClip as error:  # it was in order a moment ago
-        raise UserError(f"{part.token.path} changed while the dataset was built: {error}") from error
-    row |= {"codes": inside.codes, "cond": inside.cond, "meta": inside.meta}
-    return inside.hash(), inside.codes.nbytes + inside.cond.nbytes + len(inside.meta) + 200

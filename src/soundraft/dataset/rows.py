@@ -1,20 +1,25 @@
-"""One clip of a dataset: which parts belong to it, its row, and the hash of what it holds."""
+"""One clip of a dataset: which parts belong to it, its row, where its files go, and the hash of what it holds."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
 
 from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
-from soundraft.manifest import Clip, Rejected, parse_rows, read_manifest
-from soundraft.runtime import UserError
-from soundraft.sidecar import format
+from soundraft.manifest import SPLITS, Clip, Rejected, parse_rows, read_manifest
+from soundraft.params.sections import Materialize
+from soundraft.runtime import BadClip, UserError
+from soundraft.sidecar import format, listing
 
+COND_SUBDIR = "cond"
 NOT_HASHED = ("wav", "audio", "cond", "codes", "meta")  # bytes are hashed as such; where files lie is not content
 
 
@@ -27,8 +32,7 @@ class Sources:
         cond: folder of sidecars; `None` for a dataset without.
         wavs: folder of the audio that tokens and clips name; `None` for a dataset without.
         manifest: the clips, with texts and splits; `None` takes every token file as a clip.
-        cond_suffix: ending of the sidecars.
-        tokens_suffix: ending of the token files.
+        cond_suffix, tokens_suffix: endings of the sidecars and of the token files.
         recursive: nested folders too.
     """
 
@@ -42,6 +46,35 @@ class Sources:
 
 
 @dataclass(frozen=True)
+class Form:
+    """What the dataset looks like.
+
+    Attributes:
+        name: what its card calls it.
+        codec: the codec's checkpoint, for the card; empty when it is not known.
+        needs_text: clips without text are rejected.
+        split: of clips whose manifest names none; `None` rejects them.
+        all_splits: train, validation and test must have clips.
+    """
+
+    name: str
+    materialize: Materialize
+    tokens_subdir: str = "tokens"
+    codec: str = ""
+    needs_text: bool = False
+    split: str | None = None
+    all_splits: bool = False
+
+    def __post_init__(self) -> None:
+        if self.split == COND_SUBDIR:
+            raise UserError(f"no split can be called {COND_SUBDIR}: the sidecars have that folder")
+        if Path(self.tokens_subdir).name != self.tokens_subdir or self.tokens_subdir in (*SPLITS, self.split, ".."):
+            raise UserError(
+                f"the token folder is a plain name that no split has, such as tokens: {self.tokens_subdir!r}"
+            )
+
+
+@dataclass(frozen=True)
 class Part:
     """A clip, its token file, and the split it goes to."""
 
@@ -50,48 +83,36 @@ class Part:
     split: str
 
 
-def join(
-    sources: Sources, tokens: Sequence[TokenFile], *, needs_text: bool, split: str | None
-) -> tuple[list[Part], list[Rejected]]:
-    """Clips and token files that belong together, sorted by id, and what has no counterpart, text or split.
-
-    Args:
-        split: of clips whose manifest names none.
-    """
-    named = [token for token in tokens if _is_text(token.path)]
-    clips, rejected = _clips(sources, named)
-    unnamed = (token.path.encode(errors="backslashreplace").decode() for token in tokens if not _is_text(token.path))
+def join(sources: Sources, tokens: Sequence[TokenFile], form: Form) -> tuple[list[Part], list[Rejected]]:
+    """Clips and token files that belong together, sorted by id, and what has no counterpart, text or split."""
+    named = [token for token in tokens if files.is_utf8(token.path)]
+    if sources.manifest is None:
+        clips, rejected = parse_rows([(token.path, {"id": token.name, "audio_path": token.wav}) for token in named])
+    else:
+        clips, rejected = read_manifest(sources.manifest), []
+    unnamed = (
+        token.path.encode(errors="backslashreplace").decode() for token in tokens if not files.is_utf8(token.path)
+    )
     rejected += [Rejected(name, name, "the name is not UTF-8") for name in unnamed]
     left: dict[str, list[TokenFile]] = {}
     for token in named:
         left.setdefault(token.wav, []).append(token)
     parts = []
     for clip in sorted(clips, key=lambda clip: clip.id):
-        waiting, name = left.get(clip.audio_path, []), clip.split or split
+        waiting, split = left.get(clip.audio_path, []), clip.split or form.split
         found = waiting.pop(0) if waiting else None
-        reason = _missing(clip, found, name, sources, needs_text=needs_text)
-        if reason or found is None or name is None:
+        reason = _missing(clip, found, split, sources, form)
+        if reason or found is None or split is None:
             rejected.append(Rejected(clip.id, clip.audio_path, reason))
         else:
-            parts.append(Part(clip, found, name))
+            parts.append(Part(clip, found, split))
     for waiting in left.values():
         rejected += [Rejected(token.name, token.path, "no clip for this token file") for token in waiting]
     return parts, rejected
 
 
-def _is_text(name: str) -> bool:
-    """Whether a file's name can stand in a table; the bytes of some are no UTF-8."""
-    return name.isascii() or name.encode(errors="replace").decode() == name
-
-
-def _clips(sources: Sources, tokens: Sequence[TokenFile]) -> tuple[list[Clip], list[Rejected]]:
-    if sources.manifest is not None:
-        return read_manifest(sources.manifest), []
-    return parse_rows([(token.path, {"id": token.name, "audio_path": token.wav}) for token in tokens])
-
-
-def _missing(clip: Clip, token: TokenFile | None, split: str | None, sources: Sources, *, needs_text: bool) -> str:
-    if needs_text and not (clip.text or "").strip():
+def _missing(clip: Clip, token: TokenFile | None, split: str | None, sources: Sources, form: Form) -> str:
+    if form.needs_text and not (clip.text or "").strip():
         return "empty transcript"
     if split is None:
         return "no split"
@@ -140,3 +161,135 @@ def row_hash(row: dict[str, Any], wav: bytes | None, stored: str) -> str:
     digest.update(wav or b"")
     digest.update(stored.encode())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A clip's token file and sidecar, checked.
+
+    Attributes:
+        stored: hash of the files, or of the embedded codes and conditioning.
+        names: the features.
+        problem: why the clip cannot be in a dataset; empty when it can.
+    """
+
+    stored: str
+    names: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What `embed` puts into a row: codes int16 [T, K], cond float32 [T, D], and the sidecar's json."""
+
+    codes: np.ndarray
+    cond: np.ndarray
+    meta: str
+
+    def hash(self) -> str:
+        return listing.files_hash([self.codes.tobytes(), self.cond.tobytes(), self.meta.encode()])
+
+
+@dataclass(frozen=True)
+class Store:
+    """How token files and sidecars come into a dataset: copied, linked, named by path, or embedded in its tables.
+
+    Picklable, so that worker processes can have it.
+
+    Attributes:
+        folder: where the dataset is built.
+        home: where it will be read.
+        open_tokens: whether each token file is opened; not needed after an audit of the same content.
+    """
+
+    sources: Sources
+    form: Form
+    folder: Path
+    home: Path
+    open_tokens: bool
+
+    def paths(self, token: TokenFile) -> tuple[str, ...]:
+        """A clip's token file, and its sidecar's npy and json where the dataset has sidecars."""
+        root, cond = self.sources.tokens, self.sources.cond
+        if cond is None:
+            return (f"{root}/{token.path}",)
+        return listing.paths_of(root, cond, token, self.sources.cond_suffix)
+
+    def relative(self, token: TokenFile) -> tuple[str, ...]:
+        """The same files as the dataset names them, relative to its folder."""
+        tokens, cond = self.prefixes
+        npy = f"{cond}/{token.name}{self.sources.cond_suffix}"
+        return (f"{tokens}/{token.path}", npy, format.json_path(npy))[: 1 if self.sources.cond is None else 3]
+
+    @cached_property
+    def prefixes(self) -> tuple[str, str]:
+        """The folders of token files and of sidecars, relative to the dataset."""
+        if self.form.materialize != "none":
+            return self.form.tokens_subdir, COND_SUBDIR
+        home, roots = os.path.realpath(self.home), (self.sources.tokens, self.sources.cond or self.sources.tokens)
+        tokens, cond = (os.path.relpath(os.path.realpath(root), home).replace(os.sep, "/") for root in roots)
+        return tokens, cond
+
+    def check_links(self, token: TokenFile) -> None:
+        """Raise UserError when hard links are asked for and cannot be made, tried on one clip's files."""
+        probe = self.folder / "link.tmp"
+        for source in self.paths(token) if self.form.materialize == "link" else ():
+            try:
+                os.link(os.path.realpath(source), probe)
+                probe.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise UserError(
+                    f"no hard link from {source} into {self.home.parent}: {error.strerror}. Links stay within one file "
+                    "system; --materialize copy works anywhere"
+                ) from error
+
+    def take(self, job: tuple[TokenFile, bool]) -> Found:
+        """Check a clip's files and, when the clip is wanted, place them."""
+        token, wanted = job
+        paths = self.paths(token)
+        contents = [listing.read(path) for path in paths]
+        stored = listing.files_hash(contents)
+        try:
+            names = self._check(token, contents[0] or b"")
+        except BadClip as error:
+            return Found(stored, problem=str(error))
+        if wanted and self.form.materialize in ("copy", "link"):
+            for source, data, relative in zip(paths, contents, self.relative(token), strict=True):
+                target = self.folder / relative
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if self.form.materialize == "link":
+                    os.link(os.path.realpath(source), target)
+                else:
+                    target.write_bytes(data or b"")
+        return Found(stored, names)
+
+    def _check(self, token: TokenFile, data: bytes) -> tuple[str, ...]:
+        """The names of the features; raises BadClip."""
+        if token.problem:
+            raise BadClip(token.problem)
+        if self.open_tokens:
+            codebooks, frames = ecdc.parse(data).codes.shape
+            if (codebooks, frames) != (token.codebooks, token.frames):
+                stated = f"stated are {token.codebooks} codebooks, {token.frames} frames"
+                raise BadClip(f"the token file has {codebooks} codebooks, {frames} frames; {stated}")
+        if self.sources.cond is None:
+            return ()
+        npy = listing.place(self.sources.cond, token, self.sources.cond_suffix)
+        if not any(format.exists(npy)):
+            raise BadClip(f"no sidecar {token.name}{self.sources.cond_suffix}")
+        sidecar = format.read(npy)
+        if len(sidecar.values) != token.frames:
+            raise BadClip(f"the sidecar has {len(sidecar.values)} frames, the token file has {token.frames}")
+        return sidecar.names
+
+    def embedded(self, token: TokenFile) -> Embedded:
+        tokens = ecdc.read(self.sources.tokens / token.path)
+        codes = np.ascontiguousarray(tokens.codes.T, dtype=np.int16)
+        if self.sources.cond is None:
+            return Embedded(codes, np.empty((tokens.frames, 0), np.float32), "{}")
+        npy = listing.place(self.sources.cond, token, self.sources.cond_suffix)
+        meta = format.read_meta(format.json_path(npy))
+        values = np.ascontiguousarray(format.read_values(npy), dtype=np.float32)
+        return Embedded(codes, values, json.dumps(meta, ensure_ascii=False, allow_nan=False))

@@ -1,12 +1,13 @@
-"""Codes and conditioning as a torch `Dataset`, and how items become a batch.
+"""Codes and conditioning as a torch `Dataset`, how items become a batch, and the tables that describe them.
 
 Letters: B items of a batch, T frames, K codebooks, D features.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -14,11 +15,13 @@ import torch
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
 from soundraft.dataset import table
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
-from soundraft.sidecar import listing as content
 from soundraft.tables import columns
+
+_CODES_SHOWN = 8
+_TEXT_WIDTH = 48
+_ABOUT = ("text", "label", "speaker")
 
 
 class Item(TypedDict):
@@ -49,12 +52,6 @@ class Batch(TypedDict):
     path: list[str]
 
 
-class _Clips(Protocol):
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Item: ...
-
-
 class TokenDataset(torch.utils.data.Dataset[Item]):
     """Triplets of codes, conditioning and names.
 
@@ -62,8 +59,8 @@ class TokenDataset(torch.utils.data.Dataset[Item]):
     loader = torch.utils.data.DataLoader(dataset, batch_size=8, collate_fn=collate, num_workers=2)
     """
 
-    def __init__(self, clips: _Clips) -> None:
-        self.clips = clips
+    def __init__(self, count: int, read: Callable[[int], Item]) -> None:
+        self.count, self.read = count, read
 
     @classmethod
     def from_dataset(cls, folder: Path | str, split: str = "train") -> "TokenDataset":
@@ -76,8 +73,11 @@ class TokenDataset(torch.utils.data.Dataset[Item]):
         splits = table.read_splits(folder)
         if split not in splits:
             raise UserError(f"{folder} has no split {split}; it has {', '.join(splits)}")
-        embed = "codes" in table.read_features(folder / split)
-        return cls(_Embedded(folder / split) if embed else _Named(folder, split))
+        rows = table.open_split(folder, split)
+        if "codes" in table.read_features(folder / split):
+            names = ["id", "codes", "cond", "features", "meta"]
+            return cls(len(rows), partial(_embedded, rows.select_columns(names).with_format("arrow")))
+        return cls(len(rows), partial(_named, folder, rows.select_columns(["audio", "cond"])))
 
     @classmethod
     def from_folders(
@@ -92,62 +92,32 @@ class TokenDataset(torch.utils.data.Dataset[Item]):
         """Token files and sidecars as s2 to s4 leave them; the sidecars beside the token files when not named."""
         root = Path(tokens_root)
         tokens = listing.list_clips(root, cond_suffix, tokens_suffix=suffix, recursive=recursive)
-        return cls(_Raw(root, Path(cond_root or root), cond_suffix, tokens))
+        return cls(len(tokens), partial(_in_folders, root, Path(cond_root or root), cond_suffix, tokens))
 
     def __len__(self) -> int:
-        return len(self.clips)
+        return self.count
 
     def __getitem__(self, index: int) -> Item:
         """Raises BadClip, naming the file, when it cannot be read or is of another length than its sidecar."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}")
-        return self.clips[index % len(self)]
+        if not -self.count <= index < self.count:
+            raise IndexError(f"clip {index} of {self.count}")
+        return self.read(index % self.count)
 
 
-class _Named:
-    """Rows that name files."""
-
-    def __init__(self, folder: Path, split: str) -> None:
-        self.folder = folder
-        self.rows = table.open_split(folder, split).select_columns(["audio", "cond"])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Item:
-        row = self.rows[index]
-        cond = None if row["cond"] is None else f"{self.folder}/{row['cond']}"
-        return _read(f"{self.folder}/{row['audio']}", cond)
+def _embedded(rows: Any, index: int) -> Item:
+    row = rows[index].to_batches()[0]
+    codes, cond = (table.matrices(row.column(name))[0] for name in ("codes", "cond"))
+    plain = row.select(["id", "features", "meta"]).to_pylist()[0]
+    return _item(codes, cond, plain["features"], json.loads(plain["meta"]), plain["id"])
 
 
-class _Raw:
-    """Files in folders."""
-
-    def __init__(self, tokens_root: Path, cond_root: Path, suffix: str, tokens: Sequence[TokenFile]) -> None:
-        self.tokens_root, self.cond_root, self.suffix, self.tokens = tokens_root, cond_root, suffix, tokens
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def __getitem__(self, index: int) -> Item:
-        return _read(*content.paths_of(self.tokens_root, self.cond_root, self.tokens[index], self.suffix)[:2])
+def _named(folder: Path, rows: Any, index: int) -> Item:
+    row = rows[index]
+    return _read(f"{folder}/{row['audio']}", None if row["cond"] is None else f"{folder}/{row['cond']}")
 
 
-class _Embedded:
-    """Rows that hold all."""
-
-    def __init__(self, folder: Path) -> None:
-        names = ["id", "codes", "cond", "features", "meta"]
-        self.rows = table.open_split(folder.parent, folder.name).select_columns(names).with_format("arrow")
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Item:
-        row = self.rows[index].to_batches()[0]
-        codes, cond = (table.matrices(row.column(name))[0] for name in ("codes", "cond"))
-        plain = row.select(["id", "features", "meta"]).to_pylist()[0]
-        return _item(codes, cond, plain["features"], json.loads(plain["meta"]), plain["id"])
+def _in_folders(tokens_root: Path, cond_root: Path, suffix: str, tokens: Sequence[TokenFile], index: int) -> Item:
+    return _read(*listing.paths_of(tokens_root, cond_root, tokens[index], suffix)[:2])
 
 
 def _read(token_path: str, cond_path: str | None) -> Item:
@@ -199,34 +169,17 @@ def collate(items: Sequence[Item]) -> Batch:
     )
 
 
-# A dataset, or folders of token files, in words: the tables that `soundraft inspect` prints.
-
-
-_CODES_SHOWN = 8
-_TEXT_WIDTH = 48
-_ABOUT = ("text", "label", "speaker")
-
-
 def splits_table(folder: Path) -> list[str]:
     """One line a split: clips, time, frames, codebooks, features."""
-    rows = [("split", "clips", "hours", "frames", "codebooks", "features")]
+    lines = [("split", "clips", "hours", "frames", "codebooks", "features")]
     for split in table.read_splits(folder):
-        seconds, frames, clips = 0.0, 0, 0
-        codebooks: set[int] = set()
-        features: dict[str, None] = {}
-        for row in read_rows(folder, split, ["duration", "frames", "codebooks", "features"]):
-            clips += 1
-            seconds += row["duration"]
-            frames += row["frames"]
-            codebooks.add(row["codebooks"])
-            features |= dict.fromkeys(row["features"])
-        books = ", ".join(map(str, sorted(codebooks)))
-        rows.append((split, str(clips), f"{seconds / 3600:.3f}", str(frames), books, ", ".join(features) or "none"))
-    return columns(rows, right={1, 2, 3, 4})
-
-
-def folders_line(dataset: TokenDataset, tokens_root: Path, cond_root: Path) -> str:
-    return f"{len(dataset)} token files in {tokens_root}, sidecars in {cond_root}"
+        batches = table.read_batches(folder / split, ["duration", "frames", "codebooks", "features"])
+        rows = [row for batch in batches for row in batch.to_pylist()]
+        codebooks = ", ".join(map(str, sorted({row["codebooks"] for row in rows})))
+        features = ", ".join(dict.fromkeys(name for row in rows for name in row["features"])) or "none"
+        hours, frames = sum(row["duration"] for row in rows) / 3600, sum(row["frames"] for row in rows)
+        lines.append((split, str(len(rows)), f"{hours:.3f}", str(frames), codebooks, features))
+    return columns(lines, right={1, 2, 3, 4})
 
 
 def clip_lines(index: int, item: Item, row: dict[str, Any] | None) -> list[str]:
@@ -236,19 +189,15 @@ def clip_lines(index: int, item: Item, row: dict[str, Any] | None) -> list[str]:
         row: what the dataset's table says of it; `None` for files in folders.
     """
     frames, codebooks = item["codes"].shape
-    about = {} if row is None else {key: row[key] for key in _ABOUT if row[key] is not None}
     name = item["path"] if row is None else row["id"]
-    lines = [f"[{index}] {name}  {frames / FRAMES_PER_S:.2f} s, {frames} frames, {codebooks} codebooks"]
-    lines += [f"    {key}: {_cut(str(value))}" for key, value in about.items()]
-    lines += [f"    {line}" for line in _codes_table(item["codes"].numpy())]
-    lines += [f"    {line}" for line in _features_table(item["cond"].numpy(), item["names"])]
-    return lines
+    about = [f"{key}: {_cut(row[key])}" for key in _ABOUT if row[key] is not None] if row else []
+    details = [*about, *_codes_table(item["codes"].numpy()), *_features_table(item["cond"].numpy(), item["names"])]
+    title = f"[{index}] {name}  {frames / FRAMES_PER_S:.2f} s, {frames} frames, {codebooks} codebooks"
+    return [title, *(f"    {line}" for line in details)]
 
 
-def read_rows(folder: Path, split: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Some columns of a split, row by row."""
-    for batch in table.read_batches(folder / split, names):
-        yield from batch.to_pylist()
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 1]}…"
 
 
 def _codes_table(codes: np.ndarray) -> list[str]:
@@ -267,7 +216,3 @@ def _features_table(cond: np.ndarray, names: Sequence[str]) -> list[str]:
     for name, values in zip(names, cond.T, strict=True):
         rows.append((name, *(f"{number:.4g}" for number in (values.min(), values.mean(), values.max()))))
     return columns(rows, right={1, 2, 3})
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 1]}…"

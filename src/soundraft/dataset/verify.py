@@ -1,7 +1,7 @@
 """Is a dataset what its tables and its card say? Every file is opened, every hash made again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +10,14 @@ import xxhash
 
 from soundraft.audio import ecdc
 from soundraft.dataset import build, rows, table
-from soundraft.dataset.table import Embedded
-from soundraft.parallel import BadClip, Failure, map_clips
-from soundraft.runtime import UserError
+from soundraft.dataset.rows import Embedded, Found
+from soundraft.parallel import Failure, map_clips
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
-from soundraft.sidecar import listing as content
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What was looked at; `problems` name split, clip and what is wrong."""
-
-    clips: int
-    problems: list[str]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A row's codes and conditioning: their hash, and what is wrong with them."""
-
-    hash: str
-    problem: str = ""
+from soundraft.tables import below
 
 
 def check(folder: Path, splits: Sequence[str] | None = None) -> int:
-    """The number of clips, when all is well.
-
-    Raises:
-        UserError: naming what is wrong.
-    """
-    return _all_well(verify(folder, splits), str(folder))
-
-
-def _all_well(done: Verified, where: str) -> int:
-    if done.problems:
-        shown = listing.first_lines(done.problems)
-        raise UserError(f"{where}: {len(done.problems)} problems in {done.clips} clips:{shown}")
-    return done.clips
-
-
-def verify(folder: Path, splits: Sequence[str] | None = None) -> Verified:
     """Compare files, tables and card.
 
     For each clip: the files exist and can be read, and codes and conditioning have the stated frames, codebooks and
@@ -57,27 +25,48 @@ def verify(folder: Path, splits: Sequence[str] | None = None) -> Verified:
 
     Args:
         splits: all of the dataset when `None`.
+
+    Returns:
+        The number of clips.
+
+    Raises:
+        UserError: naming split, clip and what is wrong.
     """
     stated = build.read_hashes(folder)
     clips, problems = 0, []
     for split in table.read_splits(folder) if splits is None else splits:
-        found, content_hash, wrong = _verify_split(folder, split)
-        clips += found
+        count, content_hash, wrong = _check_split(folder, split)
+        clips += count
         problems += [f"{split}: {text}" for text in wrong]
         if stated.get(split) != content_hash:
             problems.append(f"{split}: content is {content_hash}, the card says {stated.get(split)}")
-    return Verified(clips, problems)
+    return _unless(problems, clips, str(folder))
 
 
-def _verify_split(folder: Path, split: str) -> tuple[int, str, list[str]]:
+def check_items(count: int, read: Callable[[int], object]) -> int:
+    """Read each of so many items, such as those of folders of token files; the number of them.
+
+    Raises:
+        UserError: naming those that cannot be read.
+    """
+    results = map_clips(read, range(count), title="verify")
+    return _unless([result.reason for result in results if isinstance(result, Failure)], count, "the folders")
+
+
+def _unless(problems: Sequence[str], clips: int, where: str) -> int:
+    if problems:
+        raise UserError(f"{where}: {len(problems)} problems in {clips} clips:{below(problems)}")
+    return clips
+
+
+def _check_split(folder: Path, split: str) -> tuple[int, str, list[str]]:
     """(clips, hash of the content, what is wrong)."""
     features = table.read_features(folder / split)
     plain = [name for name in features if name not in rows.NOT_HASHED]
-    embed = "codes" in features
-    stored = _embedded(folder / split) if embed else _in_files(folder, folder / split)
+    stored = _embedded(folder / split) if "codes" in features else _in_files(folder, folder / split)
     digest, wrong, count = xxhash.xxh3_128(), [], 0
     for (row, wav), found in zip(_rows_with_audio(folder / split, plain), stored, strict=True):
-        digest.update(rows.row_hash(row, wav, found.hash).encode())
+        digest.update(rows.row_hash(row, wav, found.stored).encode())
         count += 1
         if found.problem:
             wrong.append(f"{row['id']}: {found.problem}")
@@ -91,42 +80,38 @@ def _rows_with_audio(folder: Path, plain: Sequence[str]) -> Iterator[tuple[dict[
             yield row, wav.as_py()
 
 
-def _embedded(folder: Path) -> Iterator[Stored]:
+def _embedded(folder: Path) -> Iterator[Found]:
     names = ["codes", "cond", "meta", "frames", "codebooks", "features"]
     for batch in table.read_batches(folder, names):
         arrays = zip(table.matrices(batch.column("codes")), table.matrices(batch.column("cond")), strict=True)
         stated = batch.select(names[2:]).to_pylist()
         for row, (codes, cond) in zip(stated, arrays, strict=True):
-            yield Stored(Embedded(codes, cond, row["meta"]).hash(), _misfit(row, codes.T, cond, row["features"]))
+            stored = Embedded(codes, cond, row["meta"]).hash()
+            yield Found(stored, problem=_misfit(row, codes.T, cond, row["features"]))
 
 
-def _in_files(folder: Path, of_split: Path) -> Iterator[Stored]:
+def _in_files(folder: Path, of_split: Path) -> Iterator[Found]:
     names = ["audio", "cond", "frames", "codebooks", "features"]
     jobs = [row for batch in table.read_batches(of_split, names) for row in batch.to_pylist()]
-    for result in map_clips(_Opener(folder), jobs, title=f"verify {of_split.name}"):
-        yield Stored("", result.reason) if isinstance(result, Failure) else result
+    for result in map_clips(partial(_open, folder), jobs, title=f"verify {of_split.name}"):
+        yield Found("", problem=result.reason) if isinstance(result, Failure) else result
 
 
-@dataclass(frozen=True)
-class _Opener:
-    """Opens the files that a row names; picklable, so that worker processes can have it."""
-
-    folder: Path
-
-    def __call__(self, row: dict[str, Any]) -> Stored:
-        token = f"{self.folder}/{row['audio']}"
-        npy = None if row["cond"] is None else f"{self.folder}/{row['cond']}"
-        paths = [token] if npy is None else [token, npy, format.json_path(npy)]
-        stored = content.files_hash(map(content.read, paths))
-        try:
-            codes = ecdc.read(Path(token)).codes
-        except BadClip as error:
-            return Stored(stored, f"{row['audio']}: {error}")
-        try:
-            sidecar = format.read(npy) if npy else format.Sidecar(np.empty((codes.shape[1], 0)), ())
-        except BadClip as error:
-            return Stored(stored, str(error))
-        return Stored(stored, _misfit(row, codes, sidecar.values, list(sidecar.names)))
+def _open(folder: Path, row: dict[str, Any]) -> Found:
+    """The files that a row names."""
+    token = f"{folder}/{row['audio']}"
+    npy = None if row["cond"] is None else f"{folder}/{row['cond']}"
+    paths = [token] if npy is None else [token, npy, format.json_path(npy)]
+    stored = listing.files_hash(map(listing.read, paths))
+    try:
+        codes = ecdc.read(Path(token)).codes
+    except BadClip as error:
+        return Found(stored, problem=f"{row['audio']}: {error}")
+    try:
+        sidecar = format.read(npy) if npy else format.Sidecar(np.empty((codes.shape[1], 0)), ())
+    except BadClip as error:
+        return Found(stored, problem=str(error))
+    return Found(stored, problem=_misfit(row, codes, sidecar.values, list(sidecar.names)))
 
 
 def _misfit(row: dict[str, Any], codes: np.ndarray, cond: np.ndarray, names: list[str]) -> str:
@@ -138,14 +123,3 @@ def _misfit(row: dict[str, Any], codes: np.ndarray, cond: np.ndarray, names: lis
     if names != row["features"] or cond.shape[1] != len(names):
         return f"the sidecar has {cond.shape[1]} features {names}; {row['features']} are stated"
     return ""
-
-
-def check_items(count: int, read: Callable[[int], object]) -> int:
-    """Read each of so many items, such as those of folders of token files; the number of them, when all is well.
-
-    Raises:
-        UserError: naming those that cannot be read.
-    """
-    results = map_clips(read, range(count), title="verify")
-    problems = [result.reason for result in results if isinstance(result, Failure)]
-    return _all_well(Verified(count, problems), "the folders")

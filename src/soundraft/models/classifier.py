@@ -301,7 +301,7 @@ def _assembled(config: Config, choice: EncoderChoice, knobs: Any, configuration:
         )  # fmt: skip
         readers = [reader]
     else:
-        front = SpectraFront(Spectra(**config.features.model_dump()), config.channels if config.channel == "all" else 1)
+        front = SpectraFront(Spectra(config.features), config.channels if config.channel == "all" else 1)
         readers = [SpectraReader(name, knobs, front, pooling=pooling) for pooling in poolings]
     networks = [ClassifierNetwork(reader, SideEncoder(config.side), choice, len(config.labels)) for reader in readers]
     return AudioClassifier(config, networks[0] if len(networks) == 1 else Committee(networks), front)

@@ -142,7 +142,7 @@ def _number(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ModelError(f"input {name}: {value!r} is no finite number")
+        raise ModelError(f"input {name}: {value!r} is no number")
     return number
 
 
@@ -257,11 +257,12 @@ class SpectraFront:
 
     def __init__(self, spectra: Spectra, channels: int) -> None:
         self.spectra = spectra
-        self.sample_rate_hz = spectra.sample_rate_hz
-        self.columns = 0 if spectra.type == "raw" else spectra.columns(channels)
-        self.planes = channels * (2 if spectra.type == "stft_phase" else 1)  # spectra side by side
-        self.decibels = {"fbank": NEPER_DB, "mel": 1.0}.get(spectra.type, 0.0)
-        self.bands = spectra.columns() if spectra.type in ("fbank", "mel", "stft", "group_delay") else 0
+        kind = spectra.params.type
+        self.sample_rate_hz = spectra.params.sample_rate_hz
+        self.columns = 0 if kind == "raw" else spectra.columns(channels)
+        self.planes = channels * (2 if kind == "stft_phase" else 1)  # spectra side by side
+        self.decibels = {"fbank": NEPER_DB, "mel": 1.0}.get(kind, 0.0)
+        self.bands = spectra.columns() if kind in ("fbank", "mel", "stft", "group_delay") else 0
 
     def __call__(self, samples: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.spectra(samples)))
@@ -283,8 +284,8 @@ class SpectraReader(Sized):
         self.register_buffer("std", torch.ones(columns))
         self.waves = None
         if front.columns == 0:
-            self.waves = WaveFilters(spectra.num_filter_bands, spectra.window, spectra.shift)
-        bands = spectra.num_filter_bands if self.waves else columns
+            self.waves = WaveFilters(spectra.params.num_filter_bands, spectra.window, spectra.shift)
+        bands = spectra.params.num_filter_bands if self.waves else columns
         self.encoder = build_encoder(name, bands, options, planes=front.planes)
         self.pooling = Pooling(pooling, self.encoder.width)
         self.statistics = InputStatistics(columns) if pooling == "statistics" and not self.waves else None

@@ -1,4 +1,4 @@
-"""Is every sidecar what it says, and does it fit its token file? One finding for each thing that is wrong.
+"""Is every sidecar what it says, and does it fit its token file? One finding for each fault.
 
 - bad_ecdc: the token file cannot be read, or the index lists one that is not there;
 - missing_sidecar, bad_sidecar (unreadable, half of a pair, NaN), bad_shape (not `[T, D]`), dtype_mismatch;
@@ -10,11 +10,11 @@
 """
 
 import argparse
-import csv
-import io
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,16 +23,17 @@ import numpy as np
 from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
-from soundraft.parallel import BadClip, Failure, map_clips
+from soundraft.parallel import Failure, map_clips
 from soundraft.params.sections import Audit as Limits
 from soundraft.params.sections import FindingCode
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
-from soundraft.sidecar import listing as content
 from soundraft.sidecar.format import DTYPES, STATISTICS, Dtype
+from soundraft.tables import below
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode)
 COLUMNS = ("type", "rel_ecdc", "rel_cond", "detail")
+Found = Iterator[tuple[FindingCode, str]]  # with the detail
 
 
 @dataclass(frozen=True)
@@ -44,88 +45,49 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Expectations:
-    """What a sidecar is held against; picklable, so that worker processes can have it.
+class Audited:
+    """What was found.
 
     Attributes:
-        dtype: None takes float16 and float32.
-        require: features that each sidecar must have.
-        verify_ranges: compare each number with the stated min and max, with a slack of `range_tolerance`.
+        orphans: sidecar files without a token file.
+        content: hash of what was read.
+        expected: limits and whatever else sidecars were held against.
+        counts: findings of each type.
     """
-
-    fps: int = ecdc.FRAMES_PER_S
-    dtype: Dtype | None = None
-    require: tuple[str, ...] = ()
-    verify_ranges: bool = False
-    range_tolerance: float = 0.0
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What was found; `orphans` are sidecar files without a token file, `content` is the hash of what was looked at."""
 
     clips: int
     findings: list[Finding]
     orphans: list[str]
-    expected: Expectations
     content: str
+    expected: "Expectations"
     counts: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
         found = Counter(finding.type for finding in self.findings)
         object.__setattr__(self, "counts", {code: found[code] for code in CODES if found[code]})
 
-    def failing(self, fail_on: Sequence[FindingCode]) -> int:
-        """Clips with a finding of these types."""
-        return len({finding.rel_ecdc for finding in self.findings if finding.type in fail_on})
+    @property
+    def failing(self) -> int:
+        """Clips with a finding of a type that fails."""
+        limits = self.expected.limits
+        return len({finding.rel_ecdc for finding in self.findings if finding.type in limits.fail_on})
+
+    @property
+    def passed(self) -> bool:
+        return self.failing <= self.expected.limits.max_failing_fraction * self.clips
 
 
 @dataclass(frozen=True)
-class _Auditor:
-    tokens_root: Path
-    cond_root: Path
-    suffix: str
-    expected: Expectations
+class Expectations:
+    """What a sidecar is held against; picklable, so that worker processes can have it.
 
-    def __call__(self, clip: TokenFile) -> list[tuple[FindingCode, str]]:
-        return list(self._findings(clip))
+    Attributes:
+        dtype: None takes float16 and float32.
+    """
 
-    def _findings(self, clip: TokenFile) -> Iterator[tuple[FindingCode, str]]:
-        frames: int | None = None
-        try:
-            frames = ecdc.read(self.tokens_root / clip.path).frames
-        except BadClip as error:
-            yield "bad_ecdc", str(error)
-        if clip.problem and frames is not None:
-            yield "bad_ecdc", clip.problem
-        elif frames is not None and frames != clip.frames:
-            yield "frame_mismatch", f"the index says {clip.frames} frames, the token file has {frames}"
-        path = listing.place(self.cond_root, clip, self.suffix)
-        npy, meta = format.exists(path)
-        if not npy:
-            half = "; its json is there alone" if meta else ""
-            yield "missing_sidecar", f"no {format.name_of(path)}{half}"
-        else:
-            yield from self._pair(path, frames)
-
-    def _pair(self, path: str, frames: int | None) -> Iterator[tuple[FindingCode, str]]:
-        values = meta = None
-        try:
-            values = format.read_values(path)
-        except BadClip as error:
-            yield "bad_sidecar", str(error)
-        try:
-            meta = format.read_meta(format.json_path(path))
-        except BadClip as error:
-            yield "bad_sidecar", str(error)
-        if values is not None and values.ndim != 2:
-            yield "bad_shape", f"shape {list(values.shape)}; [T, D] is wanted"
-            values = None
-        if values is not None:
-            yield from check_values(values, frames, self.expected)
-        if meta is not None:
-            yield from check_names(meta, values, self.expected)
-            yield from check_norm(meta, values, self.expected)
+    limits: Limits
+    dtype: Dtype | None = None
+    fps: int = ecdc.FRAMES_PER_S
 
 
 def audit(
@@ -135,23 +97,82 @@ def audit(
     *,
     suffix: str = format.SUFFIX,
     shard: listing.Shard = listing.WHOLE,
-) -> Audit:
+) -> Audited:
     """Open every token file and every sidecar; findings come sorted by clip."""
     there = listing.list_clips(tokens_root, suffix, shard)
-    seen = content.hash_folders(tokens_root, cond_root, there, suffix)
-    clips = _with_vanished(there, tokens_root, shard)
-    results = map_clips(_Auditor(tokens_root, cond_root, suffix, expected), clips, title="audit")
+    content = listing.folder_hash(
+        (clip.path, listing.files_hash(map(listing.read, listing.paths_of(tokens_root, cond_root, clip, suffix))))
+        for clip in there
+    )
+    present = {clip.path for clip in there}
+    vanished = [row for row in ecdc.read_index(tokens_root) if row.path not in present and shard.has(row.path)]
+    clips = sorted(there + vanished, key=lambda clip: clip.path)
+    results = map_clips(partial(_findings, tokens_root, cond_root, suffix, expected), clips, title="audit")
     findings = []
     for clip, result in zip(clips, results, strict=True):
-        found: list[tuple[FindingCode, str]] = (
-            [("auditor_error", result.reason)] if isinstance(result, Failure) else result
-        )
-        findings += [Finding(code, clip.path, clip.name + suffix, detail) for code, detail in found]
+        place = clip.path, clip.name + suffix
+        if isinstance(result, Failure):
+            findings.append(Finding("auditor_error", *place, result.reason))
+        else:
+            findings += [Finding(code, *place, detail) for code, detail in result]
     orphans = _orphans(cond_root, suffix, shard, {clip.name for clip in clips})
-    return Audit(len(clips), findings, orphans, expected, seen)
+    return Audited(len(clips), findings, orphans, content, expected)
 
 
-def check_values(values: np.ndarray, frames: int | None, expected: Expectations) -> Iterator[tuple[FindingCode, str]]:
+def _orphans(root: Path, suffix: str, shard: listing.Shard, names: set[str]) -> list[str]:
+    """Files of sidecars, of this shard, whose token file is gone."""
+    endings = (suffix, suffix.removesuffix(".npy") + ".json")
+    found = []
+    for relative in files.sorted_names(root, endings):
+        name = relative.removesuffix(endings[0]).removesuffix(endings[1])
+        if name not in names and shard.has(name + ecdc.SUFFIX):
+            found.append(relative)
+    return found
+
+
+def _findings(
+    tokens_root: Path, cond_root: Path, suffix: str, expected: Expectations, clip: TokenFile
+) -> list[tuple[FindingCode, str]]:
+    found: list[tuple[FindingCode, str]] = []
+    frames: int | None = None
+    try:
+        frames = ecdc.read(tokens_root / clip.path).frames
+    except BadClip as error:
+        found.append(("bad_ecdc", str(error)))
+    if clip.problem and frames is not None:
+        found.append(("bad_ecdc", clip.problem))
+    elif frames is not None and frames != clip.frames:
+        found.append(("frame_mismatch", f"the index says {clip.frames} frames, the token file has {frames}"))
+    path = listing.place(cond_root, clip, suffix)
+    npy, meta = format.exists(path)
+    if npy:
+        return [*found, *check_pair(path, frames, expected)]
+    half = "; its json is there alone" if meta else ""
+    return [*found, ("missing_sidecar", f"no {os.path.basename(path)}{half}")]
+
+
+def check_pair(path: str, frames: int | None, expected: Expectations) -> Found:
+    """The npy and the json of a sidecar, whose token file has so many frames."""
+    values = meta = None
+    try:
+        values = format.read_values(path)
+    except BadClip as error:
+        yield "bad_sidecar", str(error)
+    try:
+        meta = format.read_meta(format.json_path(path))
+    except BadClip as error:
+        yield "bad_sidecar", str(error)
+    if values is not None and values.ndim != 2:
+        yield "bad_shape", f"shape {list(values.shape)}; [T, D] is wanted"
+        values = None
+    if values is not None:
+        yield from check_values(values, frames, expected)
+    if meta is not None:
+        yield from check_names(meta, values, expected)
+        yield from check_norm(meta, values, expected)
+
+
+def check_values(values: np.ndarray, frames: int | None, expected: Expectations) -> Found:
     """An array `[T, D]` against the T of the codes."""
     wanted = (expected.dtype,) if expected.dtype else DTYPES
     if values.dtype.name not in wanted:
@@ -163,37 +184,31 @@ def check_values(values: np.ndarray, frames: int | None, expected: Expectations)
         yield "bad_sidecar", f"{values[frame, column]} in frame {frame} of column {column}"
 
 
-def check_names(
-    meta: dict[str, Any], values: np.ndarray | None, expected: Expectations
-) -> Iterator[tuple[FindingCode, str]]:
+def check_names(meta: dict[str, Any], values: np.ndarray | None, expected: Expectations) -> Found:
     rates = {key: meta.get(key) for key in ("fps", "source_rate") if not _is_number(meta.get(key), expected.fps)}
     if rates:
         yield "fps_mismatch", f"{', '.join(f'{k} is {v!r:.80}' for k, v in rates.items())}; {expected.fps} is wanted"
-    names = meta.get("names")
+    names: Any = meta.get("names")
     if not format.is_names(names):
         yield "missing_names", f"names is {names!r:.80}; a list of texts is wanted"
         return
-    assert isinstance(names, list)
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         yield "duplicate_names", ", ".join(twice)
     if values is not None and len(names) != values.shape[1]:
         yield "names_length_mismatch", f"{len(names)} names, {values.shape[1]} columns"
-    absent = [name for name in expected.require if name not in names]
+    absent = [name for name in expected.limits.require if name not in names]
     if absent:
         yield "missing_features", ", ".join(absent)
 
 
-def check_norm(
-    meta: dict[str, Any], values: np.ndarray | None, expected: Expectations
-) -> Iterator[tuple[FindingCode, str]]:
+def check_norm(meta: dict[str, Any], values: np.ndarray | None, expected: Expectations) -> Found:
     """The stated statistics, and with `verify_ranges` the numbers against them."""
-    norm = meta.get("norm")
+    norm: Any = meta.get("norm")
     fault = norm_fault(norm)
     if fault:
         yield "norm_invalid", fault
-    if fault or not isinstance(norm, dict):
-        if expected.verify_ranges:
+        if expected.limits.verify_ranges:
             yield "range_unverifiable", "the statistics are no numbers"
         return
     width = len(norm["min"]) if values is None else values.shape[1]
@@ -205,13 +220,11 @@ def check_norm(
     if inverted:
         at = inverted[0]
         yield "norm_inverted", f"column {at}: min {norm['min'][at]:g} is above max {norm['max'][at]:g}"
-    if expected.verify_ranges:
-        yield from check_ranges(values, norm, expected.range_tolerance)
+    if expected.limits.verify_ranges:
+        yield from check_ranges(values, norm, expected.limits.range_tolerance)
 
 
-def check_ranges(
-    values: np.ndarray | None, norm: dict[str, Any], tolerance: float
-) -> Iterator[tuple[FindingCode, str]]:
+def check_ranges(values: np.ndarray | None, norm: dict[str, Any], tolerance: float) -> Found:
     """Both sides in float64: the statistics are those of the stored numbers, so rounding raises no alarm."""
     if values is None or {len(norm["min"]), len(norm["max"])} != {values.shape[1]} or not np.isfinite(values).all():
         yield "range_unverifiable", "there are not as many finite numbers as statistics"
@@ -242,46 +255,39 @@ def _is_number(value: Any, wanted: float | None = None) -> bool:
     return abs(value) < 1e300 and wanted in (None, value)  # false for NaN, and safe for whole numbers of any length
 
 
-def _with_vanished(clips: list[TokenFile], root: Path, shard: listing.Shard) -> list[TokenFile]:
-    """Also the files that the index lists and that are not there."""
-    there = {clip.path for clip in clips}
-    listed = (row for row in ecdc.read_index(root) if files.shard_of(row.path, shard.count) == shard.index)
-    return sorted(clips + [row for row in listed if row.path not in there], key=lambda clip: clip.path)
+def write_table(path: Path, audited: Audited) -> None:
+    files.write_csv(path, map(vars, audited.findings), COLUMNS)
 
 
-def _orphans(root: Path, suffix: str, shard: listing.Shard, names: set[str]) -> list[str]:
-    """Files of sidecars, of this shard, whose token file is gone."""
-    endings = (suffix, suffix.removesuffix(".npy") + ".json")
-    found = []
-    for relative in files.sorted_names(root, endings):
-        name = relative.removesuffix(endings[0]).removesuffix(endings[1])
-        if name not in names and files.shard_of(name + ecdc.SUFFIX, shard.count) == shard.index:
-            found.append(relative)
-    return found
-
-
-def write_table(path: Path, audit: Audit) -> None:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([row.type, row.rel_ecdc, row.rel_cond, row.detail] for row in audit.findings)
-    files.write_text(path, stream.getvalue())
-
-
-def write_summary(path: Path, audit: Audit, fail_on: Sequence[FindingCode], max_failing_fraction: float) -> None:
-    failing = audit.failing(fail_on)
-    limits = {"fail_on": list(fail_on), "max_failing_fraction": max_failing_fraction}
-    expected = vars(audit.expected) | {"require": list(audit.expected.require)}
+def write_summary(path: Path, audited: Audited) -> None:
+    expected, limits = audited.expected, audited.expected.limits.model_dump()
     summary = {
-        "clips": audit.clips,
-        "content": audit.content,
-        "findings": audit.counts,
-        "orphans": audit.orphans,
-        "limits": limits | expected,
-        "failing_clips": failing,
-        "verdict": "failed" if failing > max_failing_fraction * audit.clips else "passed",
+        "clips": audited.clips,
+        "content": audited.content,
+        "findings": audited.counts,
+        "orphans": audited.orphans,
+        "limits": {
+            "fail_on": limits.pop("fail_on"),
+            "max_failing_fraction": limits.pop("max_failing_fraction"),
+            "fps": expected.fps,
+            "dtype": expected.dtype,
+            **limits,
+        },
+        "failing_clips": audited.failing,
+        "verdict": "passed" if audited.passed else "failed",
     }
     files.write_json(path, summary)
+
+
+def check(audited: Audited) -> None:
+    """Raise UserError, with the first findings, when more clips fail than allowed."""
+    if not audited.passed:
+        limits = audited.expected.limits
+        worst = [f"{row.type}: {row.rel_ecdc}: {row.detail}" for row in audited.findings if row.type in limits.fail_on]
+        raise UserError(
+            f"{audited.failing} of {audited.clips} clips have a finding that fails; {limits.max_failing_fraction:.1%} "
+            f"may:{below(worst)}"
+        )
 
 
 def found_nothing(path: Path) -> bool:
@@ -289,27 +295,15 @@ def found_nothing(path: Path) -> bool:
     return path.is_file() and not files.read_json(path).get("findings")
 
 
-def check_passed(path: Path, seen: str) -> None:
+def check_passed(path: Path, content: str) -> None:
     """Raise UserError unless the summary in `path` says that content of this hash passed."""
     if not path.is_file():
         raise UserError(f"no {path}: run stages/audit.py first")
     summary = files.read_json(path)
     if summary.get("verdict") != "passed":
         raise UserError(f"{path}: the audit failed: {summary.get('failing_clips')} of {summary.get('clips')} clips")
-    if summary.get("content") != seen:
+    if summary.get("content") != content:
         raise UserError(f"{path} is of other tokens or sidecars than those there now: run stages/audit.py again")
-
-
-def check(audit: Audit, fail_on: Sequence[FindingCode], max_failing_fraction: float) -> None:
-    """Raise UserError, with the first findings, when more clips fail than allowed."""
-    failing = audit.failing(fail_on)
-    if failing <= max_failing_fraction * audit.clips:
-        return
-    worst = (f"{item.type}: {item.rel_ecdc}: {item.detail}" for item in audit.findings if item.type in fail_on)
-    raise UserError(
-        f"{failing} of {audit.clips} clips have a finding that fails; {max_failing_fraction:.1%} may:"
-        f"{listing.first_lines(worst)}"
-    )
 
 
 def code_list(text: str) -> list[FindingCode]:

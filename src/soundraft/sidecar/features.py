@@ -1,8 +1,9 @@
-"""s3: an empty sidecar, `[T, 0]`, for every token file; no token file is opened where its folder has an index."""
+"""s3: an empty sidecar, `[T, 0]`, for every token file. s4: the features of producers become columns of the sidecars.
+
+No token file is opened where its folder has an index.
+"""
 
 import argparse
-import csv
-import io
 import os
 import time
 from collections import Counter
@@ -17,17 +18,26 @@ import numpy as np
 from soundraft import files, runtime
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
 from soundraft.manifest import Rejected
-from soundraft.parallel import BadClip, Failure, attempt, map_fresh, progress
-from soundraft.runtime import UserError
-from soundraft.sidecar import format, listing, plugins
+from soundraft.parallel import Failure, attempt, map_fresh, progress
+from soundraft.runtime import BadClip, UserError
+from soundraft.sidecar import format, listing, producers
 from soundraft.sidecar.format import Dtype, Sidecar
+from soundraft.sidecar.producers import Producer
 
 COLUMNS = ("rel_ecdc", "rel_cond", "frames", "D", "fps", "codebooks")
+Mode = Literal["append", "overwrite"]
+Outcome = tuple[str, ...] | Failure
+
+# An interpreter of its own costs a worker about a second until it has its producers; const, lin and from_filename do
+# 10,000 clips in that time. So one process begins, and others join only when it looks back on _PROBE_S of work and
+# ahead on more than _WORTH_S.
+_PROBE_S = 1.0
+_WORTH_S = 5.0
 
 
 @dataclass(frozen=True)
 class Created:
-    """What became of the clips.
+    """What s3 did.
 
     Attributes:
         columns: for each clip with a sidecar, how many features that has.
@@ -48,32 +58,32 @@ def create_sidecars(
     overwrite: bool = False,
     skip_errors: bool = False,
     shard: listing.Shard = listing.WHOLE,
-    in_building: bool = False,
 ) -> Created:
-    """Make the sidecars that are not there yet; with `overwrite` all of them anew.
+    """Make the sidecars that are not there yet; with `overwrite` all of them.
 
     Raises:
         UserError: without `skip_errors` when a clip is bad, before anything is written.
     """
     clips = listing.list_clips(tokens_root, suffix, shard)
     columns: dict[str, int] = {}
-    bad = [listing.rejected(clip, clip.problem) for clip in clips if clip.problem]
+    bad: dict[str, Rejected] = {}
     for clip in clips:
-        if not clip.problem and not overwrite and not in_building:
-            try:
+        try:
+            if clip.problem:
+                raise BadClip(clip.problem)
+            if not overwrite:
                 columns |= _columns_there(clip, listing.place(cond_root, clip, suffix))
-            except BadClip as error:
-                bad.append(listing.rejected(clip, f"{error}; --overwrite makes it anew"))
+        except BadClip as error:
+            bad[clip.path] = listing.rejected(clip, str(error))
     if bad and (not skip_errors or len(bad) == len(clips)):
-        raise listing.fail(f"{len(bad)} of {len(clips)} clips cannot have a sidecar, nothing was written", bad)
-    named = {item.path for item in bad}
-    good = [clip for clip in clips if clip.path not in named]
+        what = f"{len(bad)} of {len(clips)} clips cannot have a sidecar, nothing was written"
+        raise listing.fail(what, list(bad.values()))
+    good = [clip for clip in clips if clip.path not in bad]
     new = [clip for clip in good if clip.path not in columns]
-    listing.make_folders(cond_root, [clip.path for clip in new])
     for clip in new:
-        empty = Sidecar(np.empty((clip.frames, 0), dtype), ())
-        format.write(listing.place(cond_root, clip, suffix), empty, in_building=in_building)
-    return Created(len(new), len(good) - len(new), bad, [(clip, columns.get(clip.path, 0)) for clip in good])
+        format.write(listing.place(cond_root, clip, suffix), Sidecar(np.empty((clip.frames, 0), dtype), ()))
+    widths = [(clip, columns.get(clip.path, 0)) for clip in good]
+    return Created(len(new), len(good) - len(new), list(bad.values()), widths)
 
 
 def _columns_there(clip: TokenFile, path: str) -> dict[str, int]:
@@ -86,52 +96,38 @@ def _columns_there(clip: TokenFile, path: str) -> dict[str, int]:
     if not npy:
         return {}
     shape = format.read_values(path).shape
+    name, remedy = os.path.basename(path), "--overwrite makes it again"
     if len(shape) != 2:
-        raise BadClip(f"{format.name_of(path)} has shape {list(shape)}")
+        raise BadClip(f"{name} has shape {list(shape)}; {remedy}")
     if not meta and shape[1]:
-        raise BadClip(f"{format.name_of(path)} has features, but its json is gone")
+        raise BadClip(f"{name} has features, but its json is gone; {remedy}")
     if shape[0] != clip.frames and shape[1]:
-        raise BadClip(f"{format.name_of(path)} has {shape[0]} frames of features, the token file {clip.frames}")
+        raise BadClip(f"{name} has {shape[0]} frames of features, the token file {clip.frames}; {remedy}")
     return {clip.path: shape[1]} if meta and shape[0] == clip.frames else {}
 
 
 def write_table(path: Path, created: Created, suffix: str) -> None:
     """`--manifest-csv`: one row for each clip with a sidecar."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for clip, width in created.columns:
-        writer.writerow([clip.path, clip.name + suffix, clip.frames, width, FRAMES_PER_S, clip.codebooks])
-    files.write_text(path, stream.getvalue())
+    rows = [
+        (clip.path, clip.name + suffix, clip.frames, width, FRAMES_PER_S, clip.codebooks)
+        for clip, width in created.columns
+    ]
+    files.write_csv(path, (dict(zip(COLUMNS, row, strict=True)) for row in rows), COLUMNS)
 
 
 def add_options(parser: argparse.ArgumentParser, *, dtype: Dtype) -> None:
     """The options of s3 alone; `dtype` is the default."""
     listing.add_folder_options(parser)
     parser.add_argument("--dtype", choices=format.DTYPES, default=dtype, help="number format (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="make sidecars anew that are there")
+    parser.add_argument("--overwrite", action="store_true", help="make sidecars again that are there")
     table = f"write a table of the sidecars: {', '.join(COLUMNS)}"
     parser.add_argument("--manifest-csv", type=Path, metavar="FILE", help=table)
     listing.add_skip_option(parser)
 
 
-# s4: what producers say about each clip becomes columns of its sidecar.
-
-
-Mode = Literal["append", "overwrite"]
-
-# An interpreter of its own costs a worker about a second until it has its producers; const, lin and from_filename do
-# 10,000 clips in that time. So one process begins, and others join only when it looks back on _PROBE_S of work and
-# ahead on more than _WORTH_S.
-_PROBE_S = 1.0
-_WORTH_S = 5.0
-
-Outcome = tuple[str, ...] | Failure
-
-
 @dataclass(frozen=True)
-class Task:
-    """What to do with each clip; picklable, so that worker processes can have it.
+class FeaturePass:
+    """What s4 does with each clip; picklable, so that worker processes can have it.
 
     Attributes:
         producers: as the user names them; of two features with one name the last producer's wins.
@@ -139,7 +135,6 @@ class Task:
         mode: append keeps the columns that are there and replaces those of the same name; overwrite drops them.
         dtype: None keeps each sidecar's own.
         create_missing: number format of the sidecars to make where there is none; None makes that an error.
-        in_building: `out_root` is a folder of `files.building`.
     """
 
     tokens_root: Path
@@ -153,45 +148,45 @@ class Task:
     suffix: str = format.SUFFIX
     create_missing: Dtype | None = None
     skip_errors: bool = False
-    in_building: bool = False
+
+    def stops(self, outcomes: Sequence[Outcome]) -> bool:
+        return not self.skip_errors and bool(outcomes) and isinstance(outcomes[-1], Failure)
 
 
 @dataclass(frozen=True)
 class Added:
-    """What became of the clips; `features`: in how many sidecars each one is now."""
+    """What s4 did; `features`: in how many sidecars each one is now."""
 
     clips: int
     rejected: list[Rejected]
     features: dict[str, int]
 
 
-def add_features(task: Task, *, shard: listing.Shard = listing.WHOLE) -> Added:
+def add_features(job: FeaturePass, *, shard: listing.Shard = listing.WHOLE) -> Added:
     """Ask the producers about every clip and write the sidecars from `source_root` to `out_root`, which may be one.
 
     Raises:
         UserError: when a producer does not load or start; without `skip_errors` at the first bad clip.
     """
-    clips = listing.list_clips(task.tokens_root, task.suffix, shard)
+    clips = listing.list_clips(job.tokens_root, job.suffix, shard)
     bad = [listing.rejected(clip, clip.problem) for clip in clips if clip.problem]
-    if bad and not task.skip_errors:
+    if bad and not job.skip_errors:
         raise listing.fail(f"{len(bad)} of {len(clips)} token files are bad, nothing was written", bad)
     good = [clip for clip in clips if not clip.problem]
-    listing.make_folders(task.out_root, [clip.path for clip in good])
     counts: Counter[str] = Counter()
-    for clip, outcome in zip(good, _run(task, good), strict=False):
+    for clip, outcome in zip(good, _run(job, good), strict=False):
         if isinstance(outcome, Failure):
             bad.append(listing.rejected(clip, outcome.reason))
         else:
             counts.update(outcome)
-    done = len(clips) - len(bad)
-    if bad and not task.skip_errors:
+    if bad and not job.skip_errors:
         raise listing.fail("stopped at a bad clip; sidecars written before are whole, the same command goes on", bad)
-    if bad and not done:
+    if len(bad) == len(clips) > 0:
         raise listing.fail("every clip is bad", bad, "nothing was written")
-    return Added(done, bad, dict(counts))
+    return Added(len(clips) - len(bad), bad, dict(counts))
 
 
-def _run(task: Task, clips: Sequence[TokenFile]) -> list[Outcome]:
+def _run(job: FeaturePass, clips: Sequence[TokenFile]) -> list[Outcome]:
     """One outcome a clip, in order; without `skip_errors` the last one may be a failure and later ones missing."""
     started = time.monotonic()
 
@@ -201,87 +196,81 @@ def _run(task: Task, clips: Sequence[TokenFile]) -> list[Outcome]:
 
     workers = runtime.jobs()
     with progress(len(clips), title="features", unit="clip") as bar:
-        first = _work(task, clips, leave=is_long if workers > 1 else None, tick=bar.update)
+        first = _work(job, clips, leave=is_long if workers > 1 else None, tick=bar.update)
     rest = clips[len(first) :]
-    if not rest or _stops(task, first):
+    if not rest or job.stops(first):
         return first
     parts = [rest[worker::workers] for worker in range(workers)]
-    done = map_fresh(partial(_work, task), parts, title="features")
     outcomes: list[Outcome] = [Failure("not reached")] * len(rest)
-    for worker, part in enumerate(done):
+    for worker, part in enumerate(map_fresh(partial(_work, job), parts, title="features")):
         outcomes[worker : worker + len(part) * workers : workers] = part
     bad = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Failure)]
-    if bad and not task.skip_errors:
+    if bad and not job.skip_errors:
         del outcomes[bad[0] + 1 :]  # a worker leaves clips unreached only behind its failure, so this one is real
     return first + outcomes
 
 
-def _stops(task: Task, outcomes: Sequence[Outcome]) -> bool:
-    return not task.skip_errors and bool(outcomes) and isinstance(outcomes[-1], Failure)
-
-
 def _work(
-    task: Task,
+    job: FeaturePass,
     clips: Sequence[TokenFile],
     leave: Callable[[int], bool] | None = None,
     tick: Callable[[], object] | None = None,
 ) -> list[Outcome]:
     """The clips one by one in this process, until `leave`, or a failure that is not skipped."""
-    producers = [plugins.load(name, task.producers_dir) for name in task.producers]
+    loaded = [producers.load(name, job.producers_dir) for name in job.producers]
     outcomes: list[Outcome] = []
-    with plugins.session(producers, task.args) as args:
-        make = partial(_make, task, producers, args)
+    with producers.session(loaded, job.args) as args:
         for clip in clips:
-            made = attempt(make, clip)
+            made = attempt(partial(_make, job, loaded, args), clip)
             if isinstance(made, Sidecar):  # written out here: a full disk is not the clip's fault
-                place = listing.place(task.out_root, clip, task.suffix)
-                format.write(place, made, in_building=task.in_building)
+                format.write(listing.place(job.out_root, clip, job.suffix), made)
             outcomes.append(made.names if isinstance(made, Sidecar) else made)
             if tick:
                 tick()
-            if _stops(task, outcomes) or (leave and leave(len(outcomes))):
+            if job.stops(outcomes) or (leave and leave(len(outcomes))):
                 break
     return outcomes
 
 
-def _make(task: Task, producers: Sequence[plugins.Producer], args: argparse.Namespace, clip: TokenFile) -> Sidecar:
-    before = _before(task, clip, listing.place(task.source_root, clip, task.suffix))
-    made = plugins.ask(producers, task.tokens_root / clip.path, clip.frames, args)
-    columns = {name: ("the sidecar", before.values[:, index]) for index, name in enumerate(before.names)}
-    columns = made if task.mode == "overwrite" else columns | made
-    values = stack(columns, clip.frames, np.dtype(task.dtype or before.values.dtype))
+def _make(job: FeaturePass, loaded: Sequence[Producer], args: argparse.Namespace, clip: TokenFile) -> Sidecar:
+    before = _before(job, clip, listing.place(job.source_root, clip, job.suffix))
+    columns = producers.ask(loaded, job.tokens_root / clip.path, clip.frames, args)
+    if job.mode == "append":
+        columns = {name: ("", before.values[:, index]) for index, name in enumerate(before.names)} | columns
+    values = stack(columns, clip.frames, np.dtype(job.dtype or before.values.dtype))
     return Sidecar(values, tuple(columns), before.extra)
 
 
-def _before(task: Task, clip: TokenFile, path: str) -> Sidecar:
+def _before(job: FeaturePass, clip: TokenFile, path: str) -> Sidecar:
     """The sidecar as it is; an empty one where there is none and it may be made."""
     if not os.path.lexists(path):
-        if task.create_missing is None:
+        if job.create_missing is None:
             raise BadClip(f"there is no sidecar {path}: s3 makes it, or --create-missing")
-        return Sidecar(np.empty((clip.frames, 0), task.create_missing), ())
+        return Sidecar(np.empty((clip.frames, 0), job.create_missing), ())
     sidecar = format.read(path)
     if len(sidecar.values) != clip.frames:
-        raise BadClip(f"{format.name_of(path)} has {len(sidecar.values)} frames, the token file has {clip.frames}")
+        name = os.path.basename(path)
+        raise BadClip(f"{name} has {len(sidecar.values)} frames, the token file has {clip.frames}")
     return sidecar
 
 
 def stack(columns: dict[str, tuple[str, np.ndarray]], frames: int, dtype: np.dtype) -> np.ndarray:
-    """The columns as one array `[T, D]` of the number format."""
+    """The columns, by name with their producer (empty: the sidecar), as one array `[T, D]` of the number format."""
     stored = np.empty((frames, len(columns)), dtype)
     with np.errstate(over="ignore"):
         for index, (_, values) in enumerate(columns.values()):
             stored[:, index] = values
     if not np.isfinite(stored).all():
         frame, index = map(int, np.argwhere(~np.isfinite(stored))[0])
-        name, (owner, values) = list(columns.items())[index]
-        owner = owner if owner == "the sidecar" else f"producer {owner}"
-        fits = "" if not np.isfinite(values[frame]) else f" does not fit into {dtype.name}"
-        raise BadClip(f"{owner}: feature {name!r} is {values[frame]:g} in frame {frame}:{fits or ' not finite'}")
+        name, (producer, values) = list(columns.items())[index]
+        owner = f"producer {producer}" if producer else "the sidecar"
+        why = f"does not fit into {dtype.name}" if np.isfinite(values[frame]) else "not finite"
+        raise BadClip(f"{owner}: feature {name!r} is {values[frame]:g} in frame {frame}: {why}")
     return stored
 
 
 class _Arguments(argparse.ArgumentParser):
-    """Options that stand in params.yaml: a mistake is the user's, told with the key."""
+    """Options that stand in params.yaml: a mistake is the user's, reported with the key."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"sidecar.arguments: {message}")
@@ -290,7 +279,7 @@ class _Arguments(argparse.ArgumentParser):
 def parse_arguments(names: Sequence[str], folder: Path, arguments: Sequence[str]) -> argparse.Namespace:
     """The options of producers, as `sidecar.arguments` in params.yaml has them."""
     parser = _Arguments(prog="", add_help=False, allow_abbrev=False)
-    plugins.add_options(parser, _load_once(names, folder))
+    producers.add_options(parser, _load_once(names, folder))
     return parser.parse_args(arguments)
 
 
@@ -309,30 +298,28 @@ def parse_command(argv: Sequence[str], *, dtype: Dtype, folder: str, about: str 
     )
     _add_producer_options(parser, folder)
     listing.add_folder_options(parser, required=not (named.list_producers or named.show_producer))
+    add = parser.add_argument
     modes = "append keeps the columns that are there, overwrite drops them (%(default)s)"
-    parser.add_argument("--mode", choices=get_args(Mode), default="append", help=modes)
-    parser.add_argument(
-        "--create-missing", action="store_const", const=dtype, help=f"make sidecars that are missing ({dtype})"
-    )
-    parser.add_argument("--dtype", choices=format.DTYPES, help="number format (as each sidecar has it)")
+    add("--mode", choices=get_args(Mode), default="append", help=modes)
+    add("--create-missing", action="store_const", const=dtype, help=f"make sidecars that are missing ({dtype})")
+    add("--dtype", choices=format.DTYPES, help="number format (as each sidecar has it)")
     listing.add_skip_option(parser)
-    plugins.add_options(parser, _load_once(named.producer, named.producers_dir))
+    producers.add_options(parser, _load_once(named.producer, named.producers_dir))
     return parser.parse_args(argv)
 
 
 def _add_producer_options(parser: argparse.ArgumentParser, folder: str) -> None:
-    parser.add_argument(
-        "--producer", action="append", default=[], metavar="NAME",
-        help="a shipped one, a file or its name in the folder, or a dotted module; repeatable, in this order",
-    )  # fmt: skip
+    add = parser.add_argument
+    help_text = "a shipped one, a file or its name in the folder, or a dotted module; repeatable, in this order"
+    add("--producer", action="append", default=[], metavar="NAME", help=help_text)
     help_text = "folder of your own producers (%(default)s)"
-    parser.add_argument("--producers-dir", type=Path, default=Path(folder), metavar="FOLDER", help=help_text)
-    parser.add_argument("--list-producers", action="store_true", help="list them; executes none of your files")
-    parser.add_argument("--show-producer", metavar="NAME", help="describe one and its options")
+    add("--producers-dir", type=Path, default=Path(folder), metavar="FOLDER", help=help_text)
+    add("--list-producers", action="store_true", help="list them; executes none of your files")
+    add("--show-producer", metavar="NAME", help="describe one and its options")
 
 
-def _load_once(names: Sequence[str], folder: Path) -> list[plugins.Producer]:
+def _load_once(names: Sequence[str], folder: Path) -> list[Producer]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"producer {twice[0]} is named twice")
-    return [plugins.load(name, folder) for name in names]
+    return [producers.load(name, folder) for name in names]

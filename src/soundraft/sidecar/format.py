@@ -4,15 +4,17 @@
 - `NAME.cond.json`: schema_version, fps, source_rate, names `[D]`, norm: min, max, mean, std `[D]`,
   of the numbers as they are stored.
 
-Keys of the json that schema 1 does not know survive a rewrite. The json is written last, and removed before an npy is
+Keys of the json that schema 1 does not have survive a rewrite. The json is written last, and removed before an npy is
 replaced: a writer that is killed leaves a whole pair, or half of one, never two files that disagree unseen.
 """
 
+import io
 import json
 import math
 import os
 import re
-import struct
+import tokenize
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +24,7 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio.ecdc import FRAMES_PER_S
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 SUFFIX = ".cond.npy"
 SCHEMA_VERSION = 1
@@ -31,15 +32,9 @@ STATISTICS = ("min", "max", "mean", "std")
 Dtype = Literal["float16", "float32"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
-_MAGIC = b"\x93NUMPY"
-_FIRST_READ_BYTES = 4096  # holds every header, and most sidecars whole
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_MAX_HEADER_BYTES = 10_000  # numpy evaluates no longer ones
 _MAX_META_BYTES = 1 << 24
-# what numpy writes; one pattern instead of evaluating the text. A comma ends each length but the last: were it
-# optional, a long row of digits could be cut in two in exponentially many ways, and all of them would be tried
-_HEADER = re.compile(
-    rb"\s*\{\s*'descr':\s*'([<|])([biuf])(\d{1,2})'\s*,\s*'fortran_order':\s*(True|False)\s*,"
-    rb"\s*'shape':\s*\(((?:\s*\d{1,18}\s*,)*(?:\s*\d{1,18})?\s*)\)\s*,?\s*\}\s*"
-)
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Sidecar:
     Attributes:
         values: `[T, D]`, float16 or float32.
         names: one for each column.
-        extra: keys of the json that schema 1 does not know.
+        extra: keys of the json that schema 1 does not have.
     """
 
     values: np.ndarray
@@ -69,30 +64,19 @@ def json_path(npy: str) -> str:
     return npy.removesuffix(".npy") + ".json"
 
 
-def write(path: str, sidecar: Sidecar, *, in_building: bool = False) -> None:
-    """Write both files of a sidecar.
-
-    Args:
-        in_building: the folder is one of `files.building`, which nobody sees before it is complete: no renames needed.
-
-    Raises:
-        UserError: when the disk is full or the folder is not writable.
-    """
-    meta = meta_bytes(sidecar) if sidecar.names or sidecar.extra else _meta_of_none(len(sidecar.values))
-    data = npy_bytes(sidecar.values)
+def write(path: str, sidecar: Sidecar) -> None:
+    """Write both files of a sidecar; raises UserError when the disk is full or the folder is not writable."""
+    meta = meta_bytes(sidecar) if sidecar.names or sidecar.extra else _empty_meta(len(sidecar.values))
     try:
-        if in_building:
-            _write_new(path, data)
-            _write_new(json_path(path), meta)
-        else:
-            files.write_pair(Path(path), data, Path(json_path(path)), meta)
+        files.write_together({Path(path): npy_bytes(sidecar.values), Path(json_path(path)): meta})
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def npy_bytes(values: np.ndarray) -> bytes:
-    """As `np.save` writes it."""
-    return _npy_header(values.dtype.str, values.shape) + values.tobytes()
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
+    return stream.getvalue()
 
 
 def meta_bytes(sidecar: Sidecar) -> bytes:
@@ -110,7 +94,7 @@ def meta_bytes(sidecar: Sidecar) -> bytes:
 
 
 @lru_cache(maxsize=16384)
-def _meta_of_none(frames: int) -> bytes:
+def _empty_meta(frames: int) -> bytes:
     """The json without features: s3 writes nothing else."""
     return meta_bytes(Sidecar(np.empty((frames, 0), np.float32), ()))
 
@@ -139,17 +123,14 @@ def read(path: str) -> Sidecar:
         BadClip: saying which file is absent, cut short or malformed, or in what the two disagree.
     """
     values, meta = read_values(path), read_meta(json_path(path))
+    npy, json_name = os.path.basename(path), os.path.basename(json_path(path))
     if values.ndim != 2 or values.dtype.name not in DTYPES:
-        raise BadClip(
-            f"{name_of(path)} is {values.dtype.name} {list(values.shape)}; float16 or float32 [T, D] is wanted"
-        )
+        raise BadClip(f"{npy} is {values.dtype.name} {list(values.shape)}; float16 or float32 [T, D] is wanted")
     names: Any = meta.get("names")
     if not is_names(names) or len(names) != values.shape[1] or len(set(names)) != len(names):
-        raise BadClip(
-            f"{name_of(json_path(path))}: names is {_short(names)}; {values.shape[1]} different ones are wanted"
-        )
+        raise BadClip(f"{json_name}: names is {names!r:.80}; {values.shape[1]} different ones are wanted")
     if meta.get("fps") != FRAMES_PER_S:
-        raise BadClip(f"{name_of(json_path(path))}: fps is {_short(meta.get('fps'))}; {FRAMES_PER_S} is wanted")
+        raise BadClip(f"{json_name}: fps is {meta.get('fps')!r:.80}; {FRAMES_PER_S} is wanted")
     known = {"schema_version", "fps", "source_rate", "names", "norm"}
     return Sidecar(values, tuple(names), {key: value for key, value in meta.items() if key not in known})
 
@@ -164,20 +145,42 @@ def read_values(path: str) -> np.ndarray:
     Raises:
         BadClip: when the file is absent, no npy file, of pickled objects, or of another size than its header says.
     """
+    name = os.path.basename(path)
     try:
-        with open(path, "rb", buffering=0) as stream:
-            head = stream.read(_FIRST_READ_BYTES)
-            dtype, fortran, shape, offset = _parse_header(head)
-            promised = math.prod(shape) * dtype.itemsize
-            there = os.fstat(stream.fileno()).st_size - offset
-            if promised != there:
-                raise BadClip(f"header promises {promised} bytes of numbers, {there} are there")
-            values = np.frombuffer(head[offset:] + stream.read(), dtype)
-            return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+        data = Path(path).read_bytes()
+        dtype, fortran, shape, offset = _header(data)
     except OSError as error:
-        raise BadClip(f"{name_of(path)}: {error.strerror}") from error
-    except ValueError as error:  # BadClip too; numpy's where a shape with a 0 has a product beyond all bounds
-        raise BadClip(f"{name_of(path)}: {error}") from error
+        raise BadClip(f"{name}: {error.strerror}") from error
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise BadClip(f"{name}: not an npy file of plain numbers: {type(error).__name__}: {error}") from error
+    promised, there = math.prod(shape) * dtype.itemsize, len(data) - offset
+    if promised != there:
+        raise BadClip(f"{name}: header promises {promised} bytes of numbers, {there} are there")
+    try:
+        values = np.frombuffer(data, dtype, offset=offset) if there else np.empty(0, dtype)
+        return values.reshape(shape, order="F" if fortran else "C")
+    except ValueError as error:  # a shape with a 0 whose other lengths multiply to more than there can be
+        raise BadClip(f"{name}: {error}") from error
+
+
+def _header(data: bytes) -> tuple[np.dtype, bool, tuple[int, ...], int]:
+    """(dtype, Fortran order, shape, offset of the numbers)."""
+    size = int.from_bytes(data[8:10] if data[6:7] == b"\1" else data[8:12], "little")
+    return _parsed_header(data[: min(size, _MAX_HEADER_BYTES) + 12])
+
+
+@lru_cache(maxsize=4096)
+def _parsed_header(head: bytes) -> tuple[np.dtype, bool, tuple[int, ...], int]:
+    stream = io.BytesIO(head)
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise ValueError(f"version {version}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that numpy had to read a header twice
+        shape, fortran, dtype = _HEADERS[version](stream, _MAX_HEADER_BYTES)
+    if dtype.kind not in "biuf" or not dtype.isnative or min(shape, default=0) < 0:
+        raise ValueError(f"{dtype} {shape}")
+    return dtype, fortran, shape, stream.tell()
 
 
 def read_meta(path: str) -> dict[str, Any]:
@@ -186,77 +189,31 @@ def read_meta(path: str) -> dict[str, Any]:
     Raises:
         BadClip: when the file is absent, not strict JSON (NaN, 1e999, a key twice), or of another schema version.
     """
+    name = os.path.basename(path)
     try:
-        with open(path, "rb", buffering=0) as stream:
-            if os.fstat(stream.fileno()).st_size > _MAX_META_BYTES:
-                raise BadClip(f"{name_of(path)}: far larger than sidecars need")
-            data = stream.read()
+        with open(path, "rb") as stream:
+            data = stream.read(_MAX_META_BYTES + 1)
     except OSError as error:
-        raise BadClip(f"{name_of(path)}: {error.strerror}") from error
+        raise BadClip(f"{name}: {error.strerror}") from error
+    if len(data) > _MAX_META_BYTES:
+        raise BadClip(f"{name}: far larger than sidecars need")
     try:
         meta = _parse_meta(data)
     except (ValueError, RecursionError) as error:
-        raise BadClip(f"{name_of(path)}: not strict JSON: {error}") from error
+        raise BadClip(f"{name}: not strict JSON: {error}") from error
     if not isinstance(meta, dict):
-        raise BadClip(f"{name_of(path)}: not a JSON object")
+        raise BadClip(f"{name}: not a JSON object")
     version = meta.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
-        raise BadClip(f"{name_of(path)}: schema_version is {_short(version)}; {SCHEMA_VERSION} is known")
+        raise BadClip(f"{name}: schema_version is {version!r:.80}; {SCHEMA_VERSION} is known")
     return meta
-
-
-def name_of(path: str) -> str:
-    return os.path.basename(path)
-
-
-def _write_new(path: str, data: bytes) -> None:
-    """A new file in few system calls: they are what writing thousands of small files costs."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
-    finally:
-        os.close(handle)
-
-
-@lru_cache(maxsize=4096)
-def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
-    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
-    padding = -(len(_MAGIC) + 4 + len(text) + 1) % 64  # the numbers start at a multiple of 64 bytes
-    header = (text + " " * padding + "\n").encode("latin-1")
-    return _MAGIC + struct.pack("<BBH", 1, 0, len(header)) + header
-
-
-def _parse_header(head: bytes) -> tuple[np.dtype, bool, tuple[int, ...], int]:
-    """(dtype, Fortran order, shape, offset of the numbers)."""
-    if not head.startswith(_MAGIC) or len(head) < 12:
-        raise BadClip("not an npy file")
-    start, length = (10, "<H") if head[6] == 1 else (12, "<I")
-    offset = start + struct.unpack_from(length, head, 8)[0]
-    if head[6] not in (1, 2, 3) or offset > len(head):
-        raise BadClip("npy header is cut short or of an unknown version")
-    return *_parse_header_text(head[start:offset]), offset
-
-
-@lru_cache(maxsize=4096)
-def _parse_header_text(text: bytes) -> tuple[np.dtype, bool, tuple[int, ...]]:
-    match = _HEADER.fullmatch(text)
-    if match is None:
-        raise BadClip("npy header is malformed, or its content is no array of plain little-endian numbers")
-    order, kind, size, fortran, shape = (part.decode() for part in match.groups())
-    try:
-        dtype = np.dtype(f"{order}{kind}{size}")
-    except TypeError as error:
-        raise BadClip("npy header names an unknown number format") from error
-    return dtype, fortran == "True", tuple(int(length) for length in shape.replace(",", " ").split())
 
 
 @lru_cache(maxsize=4)
 def _parse_meta(data: bytes) -> Any:
-    """Cached, since the sidecars that s3 made are all alike: nobody may change what it returns."""
+    """Cached, since the sidecars that s3 made are all alike: no caller may change what it returns."""
     meta = json.loads(
-        data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_twins
+        data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_duplicates
     )
     if b"\\u" in data:
         json.dumps(meta, ensure_ascii=False).encode()  # half of a surrogate pair cannot be written again
@@ -274,13 +231,8 @@ def _finite(text: str) -> float:
     return value
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
         raise ValueError("a key stands twice")
     return content
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,21 +1,18 @@
-"""Which clips a folder of token files has, where their sidecars are, and what came of them."""
+"""Which clips a folder of token files has, where their sidecars are, and a hash of what the files hold."""
 
 import argparse
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import xxhash
 
-from soundraft import runtime
+from soundraft import files, runtime
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
-from soundraft.manifest import Rejected
+from soundraft.manifest import Rejected, listed
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
-
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,9 @@ class Shard:
     index: int = 0
     count: int = 1
 
+    def has(self, path: str) -> bool:
+        return self.count == 1 or files.shard_of(path, self.count) == self.index
+
 
 WHOLE = Shard()
 
@@ -32,22 +32,29 @@ WHOLE = Shard()
 def list_clips(
     tokens_root: Path, suffix: str, shard: Shard = WHOLE, *, tokens_suffix: str = ecdc.SUFFIX, recursive: bool = True
 ) -> list[TokenFile]:
-    """The token files, sorted; one whose sidecar another one has already (`a.ECDC` beside `a.ecdc`) has a problem.
+    """The token files, sorted by path: from the index where that has them, else by opening each file.
+
+    One that shares its sidecar with another one (`a.ECDC` beside `a.ecdc`) has a problem, as one that cannot be read.
 
     Raises:
-        UserError: when the suffix is none for sidecars, or there are no token files.
+        UserError: when the suffix is none for sidecars, there is no such folder or shard, the index is malformed, or
+            there are no token files.
     """
     format.check_suffix(suffix)
-    found = ecdc.list_tokens(
-        tokens_root, suffix=tokens_suffix, recursive=recursive, shard_index=shard.index, shard_count=shard.count
-    )
-    if not found and shard.count == 1:
-        raise UserError(f"{tokens_root}: no token files (*{tokens_suffix}) in there")
+    if not tokens_root.is_dir():
+        raise UserError(f"no such folder: {tokens_root}")
+    if not 0 <= shard.index < shard.count:
+        raise UserError(f"there is no shard {shard.index} of {shard.count}; they count from 0")
+    known = {row.path: row for row in ecdc.read_index(tokens_root)}
     owners: dict[str, str] = {}
     clips = []
-    for clip in found:
-        owner = owners.setdefault(clip.name, clip.path)
-        clips.append(clip if owner == clip.path else replace(clip, problem=f"shares its sidecar with {owner}"))
+    for path in files.sorted_names(tokens_root, [tokens_suffix], recursive=recursive):
+        if shard.has(path):
+            clip = known.get(path) or ecdc.open_token_file(tokens_root, path)
+            owner = owners.setdefault(clip.name, path)
+            clips.append(clip if owner == path else replace(clip, problem=f"shares its sidecar with {owner}"))
+    if not clips and shard.count == 1:
+        raise UserError(f"{tokens_root}: no token files (*{tokens_suffix}) in there")
     return clips
 
 
@@ -56,93 +63,10 @@ def place(root: Path, clip: TokenFile, suffix: str) -> str:
     return f"{root}/{clip.name}{suffix}"
 
 
-def make_folders(root: Path, relative: Sequence[str]) -> None:
-    """The folders of all these files, each made once."""
-    for folder in sorted({os.path.dirname(path) for path in relative}):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-
-
-def rejected(clip: TokenFile, reason: str) -> Rejected:
-    return Rejected(clip.name, clip.path, reason)
-
-
-def fail(what: str, bad: Sequence[Rejected], hint: str = "--skip-errors leaves them out") -> UserError:
-    """The error that names the clips."""
-    return UserError(f"{what} ({hint}):{first_lines(f'{item.path}: {item.reason}' for item in bad)}")
-
-
-def first_lines(texts: Iterable[str]) -> str:
-    """The first of these texts, each on a line of its own below a message, and how many more there are."""
-    every = list(texts)
-    more = [f"… and {len(every) - _SHOWN} more"] if len(every) > _SHOWN else []
-    return "".join(f"\n  {text}" for text in every[:_SHOWN] + more)
-
-
-def add_folder_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """The options that s3, s4 and audit share."""
-    parser.add_argument(
-        "--audio-root", type=Path, required=required, metavar="FOLDER", help="where the .ecdc files are"
-    )
-    parser.add_argument("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are (beside the .ecdc)")
-    parser.add_argument("--suffix", default=format.SUFFIX, help="ending of the sidecars (%(default)s)")
-    parser.add_argument("--shard-index", type=int, default=0, metavar="I", help="take part I of the clips, from 0 (0)")
-    parser.add_argument("--shard-count", type=int, default=1, metavar="N", help="of so many parts (1)")
-
-
-def add_skip_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip-errors", action="store_true", help="name bad clips and go on with the others")
-
-
-def folders(args: argparse.Namespace) -> tuple[Path, Path]:
-    """The token folder and the sidecar folder that the options name."""
-    return args.audio_root, args.cond_root or args.audio_root
-
-
-# What token files and their sidecars hold, as one hash: the audit states it, and s5 compares.
-
-
 def paths_of(tokens_root: Path, cond_root: Path, clip: TokenFile, suffix: str) -> tuple[str, str, str]:
     """The three files of a clip: token file, npy, json."""
     npy = place(cond_root, clip, suffix)
     return f"{tokens_root}/{clip.path}", npy, format.json_path(npy)
-
-
-def files_hash(contents: Iterable[bytes | None]) -> str:
-    """Of the bytes of files in this order; `None` stands for one that is absent."""
-    digest = xxhash.xxh3_128()
-    for data in contents:
-        digest.update(f"{-1 if data is None else len(data)} ".encode())
-        digest.update(data or b"")
-    return digest.hexdigest()
-
-
-def folder_hash(clips: Iterable[tuple[str, str]]) -> str:
-    """Of (path of the token file, hash of its files), in any order."""
-    digest = xxhash.xxh3_128()
-    for path, of_files in sorted(clips):
-        digest.update(f"{of_files} {path}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def hash_folders(tokens_root: Path, cond_root: Path, clips: Sequence[TokenFile], suffix: str) -> str:
-    """The hash of all clips, read from their folders."""
-    return folder_hash(
-        (clip.path, files_hash(map(read, paths_of(tokens_root, cond_root, clip, suffix)))) for clip in clips
-    )
-
-
-def read(path: str) -> bytes | None:
-    """The bytes of a file; `None` when it cannot be opened."""
-    try:
-        with open(path, "rb", buffering=0) as stream:
-            return stream.read()
-    except OSError as error:
-        if runtime.is_machine_fault(error):
-            raise
-        return None
-
-
-# From a token file back to the audio it was made from.
 
 
 class WavNames:
@@ -155,3 +79,58 @@ class WavNames:
     def __call__(self, ecdc_path: Path) -> str:
         relative = Path(ecdc_path).relative_to(self.root).as_posix()
         return self.known.get(relative) or ecdc.wav_of(relative)
+
+
+def read(path: str) -> bytes | None:
+    """The bytes of a file; `None` when it cannot be opened."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        if runtime.is_machine_fault(error):
+            raise
+        return None
+
+
+def files_hash(contents: Iterable[bytes | None]) -> str:
+    """Of the bytes of files in this order; `None` stands for one that is absent."""
+    digest = xxhash.xxh3_128()
+    for data in contents:
+        digest.update(f"{-1 if data is None else len(data)} ".encode())
+        digest.update(data or b"")
+    return digest.hexdigest()
+
+
+def folder_hash(clips: Iterable[tuple[str, str]]) -> str:
+    """Of (path of the token file, hash of its files), in any order: the audit states it, and s5 compares."""
+    digest = xxhash.xxh3_128()
+    for path, of_files in sorted(clips):
+        digest.update(f"{of_files} {path}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def rejected(clip: TokenFile, reason: str) -> Rejected:
+    return Rejected(clip.name, clip.path, reason)
+
+
+def fail(what: str, bad: Sequence[Rejected], hint: str = "--skip-errors leaves them out") -> UserError:
+    """The error that names the clips."""
+    return UserError(f"{what} ({hint}):{listed(bad)}")
+
+
+def add_folder_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """The options that s3, s4 and audit share."""
+    add = parser.add_argument
+    add("--audio-root", type=Path, required=required, metavar="FOLDER", help="where the .ecdc files are")
+    add("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are (beside the .ecdc)")
+    add("--suffix", default=format.SUFFIX, help="ending of the sidecars (%(default)s)")
+    add("--shard-index", type=int, default=0, metavar="I", help="take part I of the clips, from 0 (0)")
+    add("--shard-count", type=int, default=1, metavar="N", help="of so many parts (1)")
+
+
+def add_skip_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--skip-errors", action="store_true", help="name bad clips and go on with the others")
+
+
+def folders(args: argparse.Namespace) -> tuple[Path, Path]:
+    """The token folder and the sidecar folder that the options name."""
+    return args.audio_root, args.cond_root or args.audio_root

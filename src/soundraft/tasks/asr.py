@@ -10,7 +10,7 @@ import torch
 
 from soundraft import distributed, files, models
 from soundraft.audio import io
-from soundraft.audio.features import Alteration, alterations
+from soundraft.audio.features import AudioPerturbation, perturbations
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
 from soundraft.clips.decoding import best_answers
 from soundraft.evaluation.results import Column
@@ -52,7 +52,7 @@ class Recognition(Task):
         self.needs_targets = reads_transcripts(params)
         reward = params.reward
         if reward.kind == "unsupervised" and reward.unsupervised.weights.stability:
-            self.perturbed = alterations(**reward.perturbation.model_dump())
+            self.perturbed = perturbations(reward.perturbation)
 
     @classmethod
     def recognizes(cls, model: str) -> dict[str, Any] | None:
@@ -110,7 +110,7 @@ class Recognition(Task):
         options = self.params.model
         return models.load_recognizer(name, revision=options.revision or None, language=options.language or None)
 
-    def featurizer(self, model: Model, perturbation: Alteration | None = None) -> Featurizer:
+    def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer:
         rate_hz = model.sample_rate_hz
 
         def compute(samples: np.ndarray, source_hz: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from soundraft.audio.features import Alteration
+from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
 from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import Scores
@@ -81,7 +81,7 @@ class Task(ABC):
     target: str
     train: Train
     needs_targets: bool = True
-    perturbed: Sequence[Alteration] = ()
+    perturbed: Sequence[AudioPerturbation] = ()
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -136,7 +136,7 @@ class Task(ABC):
         return self.load_model(Path(name))
 
     @abstractmethod
-    def featurizer(self, model: Model, perturbation: Alteration | None = None) -> Featurizer: ...
+    def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer: ...
 
     @abstractmethod
     def target_of(self, facts: Facts) -> str | None:

@@ -11,7 +11,7 @@ import torch
 
 from soundraft import distributed, files, runtime
 from soundraft.audio import io
-from soundraft.audio.features import Alteration
+from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, label_of
 from soundraft.clips.batches import Utterances
 from soundraft.clips.decoding import decode
@@ -139,7 +139,7 @@ class Classification(Task):
     def load_model(self, folder: Path) -> Model:
         return load_classifier(folder)
 
-    def featurizer(self, model: Model, perturbation: Alteration | None = None) -> Featurizer:
+    def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer:
         classifier = _classifier(model)
 
         def finish(features: torch.Tensor, facts: Facts) -> torch.Tensor:

@@ -552,16 +552,16 @@ def _split(settings: _Settings) -> SplitRule | None:
 
 def _fft_points(settings: _Settings, features: SpectraParams) -> int:
     """The points of the transform: where none are given, as many as it takes for no filter to be empty."""
-    given, points, bands = features.model_dump(), features.num_fft_points, features.num_filter_bands
+    points, bands = features.num_fft_points, features.num_filter_bands
     try:
         if features.type in BANDED and bands <= MAX_BANDS and not settings.values.get("features.num_fft_points"):
-            window = Spectra(**{**given, "type": "stft"}).fft_points
+            window = Spectra(features.model_copy(update={"type": "stft"})).fft_points
             scale: dict[str, Any] = {"rate_hz": features.sample_rate_hz, "snapped": features.type == "fbank"}
             if empty := spectra.empty_bands(bands, fft_points=window, **scale):
                 points = spectra.fewest_fft_points(bands, at_least=window, **scale)
                 why = f"with the {window} of the window {empty} of {bands} filters would be empty"
                 settings.notes.append(f"num_fft_points is {points}: {why}")
-        Spectra(**{**given, "num_fft_points": points})
+        Spectra(features.model_copy(update={"num_fft_points": points}))
     except UserError as error:
         name, _, reason = str(error).partition(" ")
         settings.refuse(settings.places.get(f"features.{name}", f"preprocessing.{name}"), f"got {reason}")

@@ -1,7 +1,7 @@
-"""What is heard in each frame: rms_db, f0, spectral_centroid, onset_strength.
+"""Features of the audio in each frame: rms_db, f0, spectral_centroid, onset_strength.
 
-It listens to the audio that the codes were made from (`--wav-root`), or decodes the codes themselves
-(`--audio-source codes`, with the codec that made them; this alone needs torch).
+The audio is what the codes were made from (`--wav-root`), or is decoded from the codes (`--audio-source codes`, with
+the codec that made them; this alone needs torch).
 
 Frame t is samples 320·t … 320·t + 319 at 24 kHz; wider windows are centred on it.
 
@@ -23,8 +23,7 @@ from filelock import FileLock
 from soundraft import files
 from soundraft.audio import ecdc, tokenize
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from soundraft.parallel import BadClip
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar.listing import WavNames
 
 SILENCE_DB = -120.0
@@ -36,10 +35,9 @@ MEL_BANDS = 64
 
 def add_cli_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wav-root", type=Path, metavar="FOLDER", help="the normalised audio of the token files")
-    known = ", ".join(FEATURES)
-    help_text = f"from {known}; separated by commas (rms_db)"
+    help_text = f"from {', '.join(FEATURES)}; separated by commas (rms_db)"
     parser.add_argument("--audio-features", type=_features, default=["rms_db"], metavar="NAMES", help=help_text)
-    help_text = "what is listened to (%(default)s)"
+    help_text = "where the audio comes from (%(default)s)"
     parser.add_argument("--audio-source", choices=sorted(SOURCES), default="wav", help=help_text)
     help_text = "codec that made the codes: tiny, a hub id or a folder"
     parser.add_argument("--audio-checkpoint", metavar="CODEC", help=help_text)
@@ -55,7 +53,7 @@ def init(args: argparse.Namespace) -> None:
             raise UserError("from_audio needs --audio-checkpoint, the codec that the token files were made with")
         folder = tokenize.checkpoint_folder(args.audio_checkpoint, args.audio_revision or "")
         args.audio_codec = tokenize.load_codec(folder)
-    _compile(args.audio_features)
+    _compile([name for name in args.audio_features if name != "rms_db"])
 
 
 def produce(ecdc_path: Path, T: int, *, args: argparse.Namespace) -> dict[str, np.ndarray]:  # noqa: N803
@@ -67,17 +65,15 @@ def produce(ecdc_path: Path, T: int, *, args: argparse.Namespace) -> dict[str, n
 
 
 def _compile(features: Sequence[str]) -> None:
-    """Run the librosa features once, one process at a time.
+    """Run these features of librosa once, one process at a time.
 
     They compile on first use into a cache on disk, and two processes that do so at once leave one there that crashes
     every later process (numba issue 10128).
     """
-    compiled = [name for name in features if name != "rms_db"]
-    if compiled:
-        silence = np.zeros(10 * SAMPLES_PER_FRAME, np.float32)
+    if features:
         with FileLock(Path(tempfile.gettempdir()) / f"soundraft-librosa-{os.getuid()}.lock"):
-            for name in compiled:
-                FEATURES[name](silence, 10)
+            for name in features:
+                FEATURES[name](np.zeros(10 * SAMPLES_PER_FRAME, np.float32), 10)
 
 
 def from_wav(ecdc_path: Path, args: argparse.Namespace) -> np.ndarray:
