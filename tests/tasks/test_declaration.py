@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from soundraft.audio.spectra import Spectra
-from soundraft.models.classifier import build
+from soundraft.models.classifier import AudioClassifier, build
 from soundraft.params import ParamsError, defaults
 from soundraft.runtime import UserError
 from soundraft.splits import SplitRule
-from soundraft.tasks.classification import encoder_settings
+from soundraft.splits import SplitRule
 from soundraft.tasks.declaration import Declared, read_declaration
 
 DOCUMENTED = """
@@ -44,6 +44,12 @@ def declaration(text: str) -> dict[str, Any]:
 
 def read(text: str) -> Declared:
     return read_declaration(declaration(text))
+
+
+def built(declared: Declared) -> AudioClassifier:
+    options = declared.options
+    return build(["a", "b"], features=options.features, encoder=options.encoder, target="emotion", level_db=None,
+                 channel=options.channel, length_limit_s=0.0)  # fmt: skip
 
 
 def refused(given: dict[str, Any]) -> list[str]:
@@ -147,35 +153,33 @@ SIZES = {"num_filters": [8, 12], "filter_sizes": [5, 3], "pool_sizes": [2, 1], "
     ],
 )  # fmt: skip
 def test_layers_are_given_as_by_ludwig_or_as_in_params(encoder: str, settings: dict[str, Any]) -> None:
-    options = read(f"audio: {{encoder: {{{encoder}}}}}").options
-    found = encoder_settings(options.encoder)
-    assert {name: found[name] for name in settings} == settings
-    build(["a", "b"], features=options.features.model_dump(), encoder=found)  # they fit together
+    declared = read(f"audio: {{encoder: {{{encoder}}}}}")
+    knobs = declared.options.encoder.knobs.model_dump()
+    assert {name: knobs[name] for name in settings} == settings
+    built(declared)  # they fit together
 
 
 def test_the_learned_filter_bank_of_raw_samples_is_as_declared() -> None:
     bank = "type: raw, num_filter_bands: 20, window_length_in_s: 0.02, window_shift_in_s: 0.005"
-    options = read(f"audio: {{preprocessing: {{{bank}}}}}").options
-    encoder = {**encoder_settings(options.encoder), "members": 1}
-    filters = build(("a", "b"), features=options.features.model_dump(), encoder=encoder).model.reader.waves
+    filters = built(read(f"audio: {{preprocessing: {{{bank}}}, encoder: {{members: 1}}}}")).model.reader.waves
     assert (filters.conv.out_channels, filters.window, filters.shift) == (2 * 20, 320, 80)
 
 
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("", SplitRule()),
-        ("split: {type: random}", SplitRule("random", said=True)),
+        ("", None),
+        ("split: {type: random}", SplitRule("random")),
         ("split: {probabilities: [0.6, 0.2, 0.2]}", SplitRule("random", (0.6, 0.2, 0.2))),
-        ("split: {type: stratify, column: emotion}", SplitRule("stratify", column="emotion", said=True)),
-        ("split: {type: speaker}", SplitRule("group", column="speaker", said=True)),
-        ("split: {type: group, column: room}", SplitRule("group", column="room", said=True)),
-        ("split: {type: fixed}", SplitRule("fixed", column="split", said=True)),
-        ("split_probabilities: [0.8, 0.1, 0.1], force_split: true", SplitRule("random", (0.8, 0.1, 0.1), said=True)),
-        ("stratify: emotion", SplitRule("stratify", column="emotion", said=True)),
+        ("split: {type: stratify, column: emotion}", SplitRule("stratify", column="emotion")),
+        ("split: {type: speaker}", SplitRule("group", column="speaker")),
+        ("split: {type: group, column: room}", SplitRule("group", column="room")),
+        ("split: {type: fixed}", SplitRule("fixed", column="split")),
+        ("split_probabilities: [0.8, 0.1, 0.1], force_split: true", SplitRule("random", (0.8, 0.1, 0.1))),
+        ("stratify: emotion", SplitRule("stratify", column="emotion")),
     ],
 )
-def test_splits(text: str, rule: SplitRule) -> None:
+def test_splits(text: str, rule: SplitRule | None) -> None:
     assert read(f"preprocessing: {{{text}}}").split == rule
 
 
@@ -190,6 +194,8 @@ def test_what_is_no_setting_of_the_network() -> None:
     assert read("limits: {}").max_bad_fraction == defaults().limits.max_bad_fraction
     declared = read("{audio: {column: path}, output: {column: mood}, inputs: [{name: a, type: number, column: b}]}")
     assert (declared.audio, declared.columns) == ("path", {"a": "b", "emotion": "mood"})
+    reading = declared.reading()
+    assert (reading.target, reading.audio, reading.numbers) == ("emotion", "path", ["a"])
 
 
 @pytest.mark.parametrize(
