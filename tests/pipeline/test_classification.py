@@ -8,7 +8,6 @@ from typing import Any
 import datasets
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from tests.pipeline.workshop import TOY as TOY_ASR
 from tests.pipeline.workshop import Workshop
@@ -23,7 +22,7 @@ STAGES = {
 
 
 def toy(recordings: Path) -> dict[str, Any]:
-    """As a person would ask for it: their own folder of recordings."""
+    """As a user would ask for it: their own folder of recordings."""
     return sounds.TOY | {
         "corpus.target.path": str(recordings),
         "corpus.target.clips": dict.fromkeys(COUNTS),
@@ -33,13 +32,7 @@ def toy(recordings: Path) -> dict[str, Any]:
 
 
 def build(folder: Path) -> Workshop:
-    """Two cycles are listed, so that ten markers of cycles that are not asked for need not be written."""
-    shop = Workshop.build(folder, toy(sounds.folder_corpus(folder.parent / "recordings", counts=COUNTS)))
-    path = folder / "cycles.yaml"
-    listed = yaml.safe_load(path.read_text())["cycles"]
-    path.write_text(yaml.safe_dump({"cycles": {name: listed[name] for name in ("c01", "c02")}}))
-    shop.commit("two cycles")
-    return shop
+    return Workshop.build(folder, toy(sounds.folder_corpus(folder.parent / "recordings", counts=COUNTS)))
 
 
 pytestmark = pytest.mark.slow

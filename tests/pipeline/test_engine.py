@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """A toy pipeline after one cycle, committed, with a remote in a local directory."""
-    shop = Workshop.build(tmp_path_factory.mktemp("engine") / "repo")
+    shop = Workshop.build(tmp_path_factory.mktemp("engine") / "repo", cycles=4)
     shop.repro()
     shop.run("dvc", "remote", "add", "-d", "store", str(shop.folder.parent / "store"))
     shop.run("dvc", "push", "-q")
