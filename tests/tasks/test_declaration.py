@@ -11,7 +11,6 @@ from soundraft.models.classifier import AudioClassifier, build
 from soundraft.params import ParamsError, defaults
 from soundraft.runtime import UserError
 from soundraft.splits import SplitRule
-from soundraft.splits import SplitRule
 from soundraft.tasks.declaration import Declared, read_declaration
 
 DOCUMENTED = """
