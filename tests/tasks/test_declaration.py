@@ -7,11 +7,10 @@ import pytest
 import yaml
 
 from soundraft.audio.spectra import Spectra
-from soundraft.models.classifier import build
+from soundraft.models.classifier import AudioClassifier, build
 from soundraft.params import ParamsError, defaults
 from soundraft.runtime import UserError
 from soundraft.splits import SplitRule
-from soundraft.tasks.classification import encoder_settings
 from soundraft.tasks.declaration import Declared, read_declaration
 
 DOCUMENTED = """
@@ -44,6 +43,18 @@ def declaration(text: str) -> dict[str, Any]:
 
 def read(text: str) -> Declared:
     return read_declaration(declaration(text))
+
+
+def built(features: Any, encoder: Any) -> AudioClassifier:
+    return build(
+        ["a", "b"],
+        features=features,
+        encoder=encoder,
+        target="emotion",
+        channel="average",
+        length_limit_s=5.0,
+        level_db=None,
+    )
 
 
 def refused(given: dict[str, Any]) -> list[str]:
@@ -148,34 +159,34 @@ SIZES = {"num_filters": [8, 12], "filter_sizes": [5, 3], "pool_sizes": [2, 1], "
 )  # fmt: skip
 def test_layers_are_given_as_by_ludwig_or_as_in_params(encoder: str, settings: dict[str, Any]) -> None:
     options = read(f"audio: {{encoder: {{{encoder}}}}}").options
-    found = encoder_settings(options.encoder)
-    assert {name: found[name] for name in settings} == settings
-    build(["a", "b"], features=options.features.model_dump(), encoder=found)  # they fit together
+    knobs = options.encoder.knobs
+    assert {name: getattr(knobs, name) for name in settings} == settings
+    built(options.features, options.encoder)  # they fit together
 
 
 def test_the_learned_filter_bank_of_raw_samples_is_as_declared() -> None:
     bank = "type: raw, num_filter_bands: 20, window_length_in_s: 0.02, window_shift_in_s: 0.005"
     options = read(f"audio: {{preprocessing: {{{bank}}}}}").options
-    encoder = {**encoder_settings(options.encoder), "members": 1}
-    filters = build(("a", "b"), features=options.features.model_dump(), encoder=encoder).model.reader.waves
+    encoder = options.encoder.model_copy(update={"members": 1})
+    filters = built(options.features, encoder).model.reader.waves
     assert (filters.conv.out_channels, filters.window, filters.shift) == (2 * 20, 320, 80)
 
 
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("", SplitRule()),
-        ("split: {type: random}", SplitRule("random", said=True)),
+        ("", None),
+        ("split: {type: random}", SplitRule("random")),
         ("split: {probabilities: [0.6, 0.2, 0.2]}", SplitRule("random", (0.6, 0.2, 0.2))),
-        ("split: {type: stratify, column: emotion}", SplitRule("stratify", column="emotion", said=True)),
-        ("split: {type: speaker}", SplitRule("group", column="speaker", said=True)),
-        ("split: {type: group, column: room}", SplitRule("group", column="room", said=True)),
-        ("split: {type: fixed}", SplitRule("fixed", column="split", said=True)),
-        ("split_probabilities: [0.8, 0.1, 0.1], force_split: true", SplitRule("random", (0.8, 0.1, 0.1), said=True)),
-        ("stratify: emotion", SplitRule("stratify", column="emotion", said=True)),
+        ("split: {type: stratify, column: emotion}", SplitRule("stratify", column="emotion")),
+        ("split: {type: speaker}", SplitRule("group", column="speaker")),
+        ("split: {type: group, column: room}", SplitRule("group", column="room")),
+        ("split: {type: fixed}", SplitRule("fixed", column="split")),
+        ("split_probabilities: [0.8, 0.1, 0.1], force_split: true", SplitRule("random", (0.8, 0.1, 0.1))),
+        ("stratify: emotion", SplitRule("stratify", column="emotion")),
     ],
 )
-def test_splits(text: str, rule: SplitRule) -> None:
+def test_splits(text: str, rule: SplitRule | None) -> None:
     assert read(f"preprocessing: {{{text}}}").split == rule
 
 
