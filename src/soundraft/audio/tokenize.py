@@ -1,6 +1,5 @@
 """s2: normalised clips → EnCodec token files, and the index of how many frames each has."""
 
-import argparse
 import functools
 import re
 from collections.abc import Sequence
@@ -230,22 +229,3 @@ def verify(encoder: Encoder, *, samples: int) -> int:
     if wrong:
         raise UserError("\n".join([f"{len(wrong)} of {len(chosen)} token files are wrong", *wrong]))
     return len(chosen)
-
-
-def add_options(parser: argparse.ArgumentParser, default: Encodec) -> None:
-    """The options of s2 alone."""
-    add = parser.add_argument
-    add("source", type=Path, metavar="IN", help="folder of 24 kHz mono audio, as s1 makes it")
-    add("out", type=Path, metavar="OUT", help="folder for the token files; made when absent")
-    add("--checkpoint", default=default.checkpoint, help="tiny, a hub id, or a local folder (%(default)s)")
-    add("--revision", default=default.revision, help="commit, tag or branch of a hub id")
-    add("--bandwidth", type=float, choices=BANDWIDTHS_KBPS, default=default.bandwidth_kbps, help="kbps (%(default)s)")
-    add("--container", choices=["esf", "encodec"], default=default.container, help="kind of .ecdc file (%(default)s)")
-    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too (yes)")
-    add("--overwrite", action="store_true", help="encode everything again")
-    add("--suffix", default=ecdc.SUFFIX, help="ending of the token files (%(default)s)")
-    add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU if there is one")
-    add("--dry-run", action="store_true", help="print SKIP or WRITE per file, and write nothing")
-    add("--list-missing", action="store_true", help="print missing and orphan tokens; write nothing")
-    add("--verify", action="store_true", help="afterwards encode some clips again, alone, and compare")
-    add("--verify-samples", type=int, default=20, help="so many of them (%(default)s)")

@@ -42,13 +42,13 @@ def is_section(field: FieldInfo) -> bool:
 def about(field: FieldInfo) -> str:
     """What a key means and what it may be: its comment in params.yaml, and its help on the command line."""
     text = field.description or ""
-    values = [str(value) for value in choices(field.annotation)]
+    values = [str(value) for value in _choices(field.annotation)]
     if not all(value in text for value in values):
         return f"{text} Allowed: {', '.join(values)}."
     return f"{text} {_range(field)}".rstrip()
 
 
-def choices(annotation: Any) -> Sequence[Any]:
+def _choices(annotation: Any) -> Sequence[Any]:
     """The values of a Literal, or of a list of them."""
     if get_origin(annotation) is list:
         annotation = get_args(annotation)[0]

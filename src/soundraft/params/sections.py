@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from soundraft.params.base import BelowOne, Count, LeastMost, Natural, NotNegative, Pair, Positive, Section, Share, Text
 from soundraft.params.classification import Classification
@@ -136,6 +136,12 @@ class Normalize(Section):
     )
 
 
+def _bandwidth(value: float) -> float:
+    if value not in BANDWIDTHS_KBPS:
+        raise ValueError(f"got {value}; allowed: {', '.join(map(str, BANDWIDTHS_KBPS))}")
+    return value
+
+
 class Encodec(Section):
     checkpoint: Text = Field(
         description="The codec: tiny (in this repository, for synthetic speech only), a hub id "
@@ -146,20 +152,13 @@ class Encodec(Section):
         description="Commit, tag or branch of a hub id. Pin a commit to make the run repeatable. Empty for tiny and "
         "local folders."
     )
-    bandwidth_kbps: float = Field(
+    bandwidth_kbps: Annotated[float, AfterValidator(_bandwidth)] = Field(
         description="Bandwidth, kbps: 1.5, 3.0, 6.0, 12.0 or 24.0, for 2, 4, 8, 16 or 32 codebooks. tiny has up to 6.0."
     )
     container: Literal["esf", "encodec"] = Field(
         description="Format of the token files: esf (a torch file), encodec (the binary of the encodec package, 7 "
         "times smaller)."
     )
-
-    @field_validator("bandwidth_kbps")
-    @classmethod
-    def _is_a_step(cls, value: float) -> float:
-        if value not in BANDWIDTHS_KBPS:
-            raise ValueError(f"got {value}; allowed: {', '.join(map(str, BANDWIDTHS_KBPS))}")
-        return value
 
 
 class Sidecar(Section):
