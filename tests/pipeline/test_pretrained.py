@@ -8,7 +8,7 @@ import pytest
 
 from soundraft import models
 from soundraft.training.learner import examples_of, fit
-from tests.models.test_ctc import hub_like
+from tests.models.families import hub_like
 from tests.models.test_whisper import checkpoint
 from tests.pipeline.workshop import Workshop
 from tests.training.toy import start_settings

@@ -12,6 +12,7 @@ import yaml
 
 from soundraft.audio import io
 from soundraft.clips.base import Clips
+from soundraft.dataset.table import DICT_NAME
 from soundraft.manifest import SPLITS
 from soundraft.params.sections import Params
 from tests.pipeline.workshop import ROOT, with_keys
@@ -157,6 +158,7 @@ def dataset(folder: Path, **splits: Clips) -> Path:
                 for index, facts in enumerate(given.facts)
             ]
             datasets.Dataset.from_list(found).save_to_disk(str(folder / corpus / name))
+        (folder / corpus / DICT_NAME).write_text(json.dumps({"splits": list(SPLITS)}))
     return folder
 
 
