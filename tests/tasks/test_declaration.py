@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from soundraft.audio.spectra import Spectra
-from soundraft.models.classifier import AudioClassifier, build
+from soundraft.models.classifier import build
 from soundraft.params import ParamsError, defaults
 from soundraft.runtime import UserError
 from soundraft.splits import SplitRule
@@ -43,18 +43,6 @@ def declaration(text: str) -> dict[str, Any]:
 
 def read(text: str) -> Declared:
     return read_declaration(declaration(text))
-
-
-def built(features: Any, encoder: Any) -> AudioClassifier:
-    return build(
-        ["a", "b"],
-        features=features,
-        encoder=encoder,
-        target="emotion",
-        channel="average",
-        length_limit_s=5.0,
-        level_db=None,
-    )
 
 
 def refused(given: dict[str, Any]) -> list[str]:
@@ -161,14 +149,14 @@ def test_layers_are_given_as_by_ludwig_or_as_in_params(encoder: str, settings: d
     options = read(f"audio: {{encoder: {{{encoder}}}}}").options
     knobs = options.encoder.knobs
     assert {name: getattr(knobs, name) for name in settings} == settings
-    built(options.features, options.encoder)  # they fit together
+    build(["a", "b"], options)  # they fit together
 
 
 def test_the_learned_filter_bank_of_raw_samples_is_as_declared() -> None:
     bank = "type: raw, num_filter_bands: 20, window_length_in_s: 0.02, window_shift_in_s: 0.005"
     options = read(f"audio: {{preprocessing: {{{bank}}}}}").options
-    encoder = options.encoder.model_copy(update={"members": 1})
-    filters = built(options.features, encoder).model.reader.waves
+    one = options.model_copy(update={"encoder": options.encoder.model_copy(update={"members": 1})})
+    filters = build(["a", "b"], one).model.reader.waves
     assert (filters.conv.out_channels, filters.window, filters.shift) == (2 * 20, 320, 80)
 
 
