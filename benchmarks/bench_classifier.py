@@ -18,7 +18,7 @@ from soundraft.clips.decoding import best_answers
 from soundraft.models.classifier import build
 from soundraft.parallel import progress
 from soundraft.params import defaults
-from soundraft.tasks.classification import augmenter
+from soundraft.tasks.classification import Classification
 from soundraft.training.learner import Learner, examples_of
 
 CLIPS = 256
@@ -41,7 +41,7 @@ def main() -> None:
     classifier.fit_normalisation(features)
     learner = Learner(
         classifier, options.trainer, peak=1e-4, steps=10**6,
-        augment=augmenter(classifier, options.augment, weights=None, seed=0),
+        augment=Classification(defaults()).augment(classifier, seed=0),
     )  # fmt: skip
     batches = shuffled_batches([len(clip) for clip in features], options.trainer.batch_size, seed=0)
 
