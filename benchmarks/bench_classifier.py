@@ -30,10 +30,7 @@ def main() -> None:
     rng, noise = random.Random(0), np.random.default_rng(0)
     runtime.seed_torch(0)
     labels = [f"label {number}" for number in range(LABELS)]
-    classifier = build(
-        labels, features=options.features, encoder=options.encoder, target=options.target, channel=options.channel,
-        length_limit_s=options.audio_file_length_limit_in_s, level_db=options.level_db,
-    )  # fmt: skip
+    classifier = build(labels, options)
     rate_hz = classifier.sample_rate_hz
     waves = [0.1 * noise.standard_normal(round(rng.uniform(2, 3) * rate_hz)).astype(np.float32) for _ in range(CLIPS)]
     texts = [rng.choice(labels) for _ in waves]
