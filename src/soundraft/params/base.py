@@ -15,6 +15,9 @@ NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 LeastMost = Annotated[list[float], Field(min_length=2, max_length=2)]
+Revision = Annotated[
+    str, Field(description="Commit, tag or branch of a hub id; empty: the latest. A commit makes the run repeatable.")
+]
 
 
 def _pair(text: str) -> str:
