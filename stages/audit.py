@@ -1,4 +1,4 @@
-"""audit: is every sidecar what it says, and does it fit its token file? data/sidecars/ → reports/audit/.
+"""audit: checks every sidecar against its description and its token file: data/sidecars/ → reports/audit/.
 
 Without arguments the stage of the pipeline; alone on any folder:
 

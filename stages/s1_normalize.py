@@ -1,6 +1,6 @@
 """s1_normalize: any rate, depth and channel count → mono WAV at one rate and one loudness.
 
-Without arguments: data/raw/{start,target} → data/normalized, as params.yaml says. With arguments: any two folders.
+Without arguments: data/raw/{start,target} → data/normalized, as in params.yaml. With arguments: any two folders.
 Files that are there already, from the same recordings by the same code, stay; other files of an earlier run are
 removed from OUT.
 

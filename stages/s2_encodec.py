@@ -1,6 +1,6 @@
 """s2_encodec: normalised audio → EnCodec tokens, 75 frames a second, and tokens.jsonl with the frames of each file.
 
-Without arguments: data/normalized/{start,target} → data/tokens, as params.yaml says. With arguments: any two folders.
+Without arguments: data/normalized/{start,target} → data/tokens, as in params.yaml. With arguments: any two folders.
 Token files that are there already, from the same audio by the same model, stay; other files of an earlier run are
 removed from OUT.
 
