@@ -18,7 +18,7 @@ from soundraft.clips.decoding import best_answers
 from soundraft.models.classifier import build
 from soundraft.parallel import progress
 from soundraft.params import defaults
-from soundraft.tasks.classification import augmenter
+from soundraft.tasks.classification import Classification
 from soundraft.training.learner import Learner, examples_of
 
 CLIPS = 256
@@ -30,10 +30,7 @@ def main() -> None:
     rng, noise = random.Random(0), np.random.default_rng(0)
     runtime.seed_torch(0)
     labels = [f"label {number}" for number in range(LABELS)]
-    classifier = build(
-        labels, features=options.features, encoder=options.encoder, target=options.target, channel=options.channel,
-        length_limit_s=options.audio_file_length_limit_in_s, level_db=options.level_db,
-    )  # fmt: skip
+    classifier = build(labels, options)
     rate_hz = classifier.sample_rate_hz
     waves = [0.1 * noise.standard_normal(round(rng.uniform(2, 3) * rate_hz)).astype(np.float32) for _ in range(CLIPS)]
     texts = [rng.choice(labels) for _ in waves]
@@ -41,7 +38,7 @@ def main() -> None:
     classifier.fit_normalisation(features)
     learner = Learner(
         classifier, options.trainer, peak=1e-4, steps=10**6,
-        augment=augmenter(classifier, options.augment, weights=None, seed=0),
+        augment=Classification(defaults()).augment(classifier, seed=0),
     )  # fmt: skip
     batches = shuffled_batches([len(clip) for clip in features], options.trainer.batch_size, seed=0)
 

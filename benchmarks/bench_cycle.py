@@ -8,33 +8,28 @@ import time
 from pathlib import Path
 
 import torch
-from timing import report
+from timing import report, scratch
 
-from soundraft import models
 from soundraft.params import defaults
-from soundraft.tasks import asr
-from soundraft.tasks.steps import load_inputs
-from soundraft.training.raft import Shards, run_cycle
+from soundraft.tasks import steps
+from soundraft.tasks.base import task_of
 
 
 def main(model: Path, dataset: Path) -> None:
     if not (model / "config.json").is_file() or not dataset.is_dir():
         sys.exit(f"no model in {model} or no dataset in {dataset}: run `make repro` first, or name both folders")
     torch.set_num_threads(1)
-    params = defaults()
-    recognizer = models.load_recognizer(model)
-    rules = asr.rules(params, dataset)
-    inputs = load_inputs(dataset, recognizer, rules, cycle=1)
+    task = task_of(defaults())
+    data = steps.dataset_of(task, dataset, ["train"])
+    for corpus in ("target", "start"):
+        data.load(task, task.load_model(model), corpus, "train")
     started = time.process_time()
-    result = run_cycle(
-        recognizer, algorithm=params.train.algorithm, cycle=1, target=inputs.target, replay=inputs.replay,
-        verifier=rules.subject.verifier, train=rules.train, decoding=params.decoding, seed=rules.seed,
-        shards=Shards(None),
-    )  # fmt: skip
+    with scratch() as out:
+        _, details, _ = steps.cycle(task, data, model, out, number=1, base=model)
     seconds = time.process_time() - started
-    sampling = result.seconds["sampling"] / seconds
-    report(f"one RAFT cycle on {len(inputs.target.clips)} clips", seconds, "s", 12, at_least=False)
-    report("sampling and scoring, share of the cycle", 100 * sampling, "%", 25, at_least=False)
+    report(f"one RAFT cycle on {len(data.target['train'])} clips", seconds, "s", 12, at_least=False)
+    share = 100 * details["sampling_s"] / seconds
+    report("sampling and scoring, share of the cycle", share, "%", 25, at_least=False)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ import torch
 from timing import report, scratch, seconds
 
 from soundraft.audio import io
+from soundraft.clips.base import from_dataset
 from soundraft.clips.batches import Utterances
 from soundraft.models import ctc as small
 from soundraft.params import defaults
 from soundraft.runtime import CACHE_VARIABLE
-from soundraft.tasks.asr import load_clips
+from soundraft.tasks.asr import Recognition
 
 CLIPS = 1000
 REPEATS = 3
@@ -29,13 +30,14 @@ RATE_HZ = 24000
 
 
 def main() -> None:
-    recognizer = small.build(defaults().model.scratch)
+    task, recognizer = Recognition(defaults()), small.build(defaults().model.scratch)
     with scratch() as folder:
         save_split(folder / "dataset" / "train")
         loaded: list[Utterances] = []
 
         def load() -> None:
-            loaded.append(load_clips(folder / "dataset", "train", recognizer, normalizer="basic"))
+            clips = from_dataset(folder / "dataset", "train")
+            loaded.append(task.load(clips, recognizer, title="train").utterances)
 
         times = []
         for _ in range(REPEATS):
@@ -57,7 +59,9 @@ def save_split(folder: Path) -> None:
         wave = 0.1 * noise.standard_normal(round(rng.uniform(1, 3) * RATE_HZ)).astype(np.float32)
         path = folder.parent / "one.wav"
         io.write_wav(path, wave, RATE_HZ)
-        rows.append({"id": str(index), "text": "one", "wav": {"bytes": path.read_bytes(), "path": path.name}})
+        unknown = dict.fromkeys(("label", "speaker", "metadata"))
+        known = {"id": str(index), "text": "one", "duration": len(wave) / RATE_HZ}
+        rows.append({**known, **unknown, "wav": {"bytes": path.read_bytes(), "path": path.name}})
     datasets.disable_progress_bars()
     datasets.Dataset.from_list(rows).save_to_disk(str(folder))
 

@@ -20,10 +20,10 @@ import numpy as np
 import soundfile
 from timing import report, scratch, seconds
 
-from soundraft import stage
 from soundraft.audio import io
 from soundraft.audio.normalize import normalize_clips
 from soundraft.manifest import find_clips
+from soundraft.params import defaults
 
 SHORT, LONG = 3000, 60
 REPEATS = 3
@@ -82,7 +82,7 @@ def cpu_ms(source: Path) -> float:
     clips = find_clips(source, io.AUDIO_SUFFIXES)
     with tempfile.TemporaryDirectory(dir=source.parent) as out:
         before = resource.getrusage(resource.RUSAGE_SELF)
-        normalize_clips(clips, source, Path(out), stage.defaults().normalize, max_bad_fraction=0.0)
+        normalize_clips(clips, source, Path(out), defaults().normalize, max_bad_fraction=0.0)
         after = resource.getrusage(resource.RUSAGE_SELF)
     used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return 1000 * used_s / len(clips)

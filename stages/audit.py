@@ -1,4 +1,4 @@
-"""audit: is every sidecar what it says, and does it fit its token file? data/sidecars/ → reports/audit/.
+"""audit: checks every sidecar against its description and its token file: data/sidecars/ → reports/audit/.
 
 Without arguments the stage of the pipeline; alone on any folder:
 
@@ -9,9 +9,10 @@ import argparse
 from pathlib import Path
 
 from soundraft import files, stage
-from soundraft.params import checked_section, load_params
-from soundraft.params.sections import Audit
-from soundraft.sidecar import audit, listing
+from soundraft.audio import ecdc
+from soundraft.params import changed, load_params
+from soundraft.params.options import add_key, params_given
+from soundraft.sidecar import audit, format, listing
 from soundraft.tracking import stage_run
 
 TOKENS = Path("data/tokens")
@@ -38,11 +39,8 @@ def pipeline() -> None:
 
 def alone(args: argparse.Namespace) -> None:
     tokens_root, cond_root = listing.folders(args)
-    limits = checked_section(
-        Audit, require=args.require, verify_ranges=args.verify_ranges, range_tolerance=args.range_tol,
-        fail_on=args.fail_on, max_failing_fraction=0.0,
-    )  # fmt: skip
-    expected = audit.Expectations(limits, args.expect_dtype, args.expect_fps)
+    params = changed(params_given(args), {"audit.max_failing_fraction": 0.0})
+    expected = audit.Expectations(params.audit, args.expect_dtype, args.expect_fps)
     shard = listing.Shard(args.shard_index, args.shard_count)
     done = audit.audit(tokens_root, cond_root, expected, suffix=args.suffix, shard=shard)
     for item in done.findings[: args.list]:
@@ -64,8 +62,23 @@ def report(title: str, done: audit.Audited) -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = stage.parser(__doc__)
-    audit.add_options(parser, stage.defaults().audit)
+    listing.add_folder_options(parser)
+    add = parser.add_argument
+    add("--expect-fps", type=int, default=ecdc.FRAMES_PER_S, help="Frames per second (default: %(default)s).")
+    add("--expect-dtype", choices=format.DTYPES, help="Number format (default: any).")
+    add_key(parser, "audit.require", comma=",")
+    add_key(parser, "audit.verify_ranges")
+    add_key(parser, "audit.range_tolerance", flag="--range-tol")
+    add_key(parser, "audit.fail_on", comma=",")
+    add("--list", type=list_length, default=50, metavar="N|all", help="Findings to print (default: %(default)s).")
+    add("--export-csv", type=Path, metavar="FILE", help=f"Write all findings: {', '.join(audit.COLUMNS)}.")
     return parser
+
+
+def list_length(text: str) -> int | None:
+    if text != "all" and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all")
+    return None if text == "all" else int(text)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def main() -> None:
             tracker.metrics({f"{role}_clips": len(fetched.clips), f"{role}_times_real_time": speed})
             print(
                 f"fetch: {role} = {name}: {len(fetched.clips)} clips, {hours:.2f} h, "
-                f"{len(fetched.rejected)} set aside, {speed:.0f} × real time"
+                f"{len(fetched.rejected)} rejected, {speed:.0f} × real time"
             )
 
 

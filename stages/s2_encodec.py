@@ -1,6 +1,6 @@
 """s2_encodec: normalised audio → EnCodec tokens, 75 frames a second, and tokens.jsonl with the frames of each file.
 
-Without arguments: data/normalized/{start,target} → data/tokens, as params.yaml says. With arguments: any two folders.
+Without arguments: data/normalized/{start,target} → data/tokens, as in params.yaml. With arguments: any two folders.
 Token files that are there already, from the same audio by the same model, stay; other files of an earlier run are
 removed from OUT.
 
@@ -14,8 +14,8 @@ from soundraft import files, runtime, stage
 from soundraft.audio import io, tokenize
 from soundraft.audio.tokenize import Encoder
 from soundraft.manifest import MANIFEST_NAME, find_clips, read_manifest
-from soundraft.params import checked_section, load_params
-from soundraft.params.sections import Encodec
+from soundraft.params import load_params
+from soundraft.params.options import add_key, add_keys, params_given
 from soundraft.tracking import stage_run
 
 SOURCE = Path("data/normalized")
@@ -37,22 +37,17 @@ def main() -> None:
 
 
 def alone(given: argparse.Namespace) -> None:
-    options = checked_section(
-        Encodec,
-        checkpoint=given.checkpoint,
-        revision=given.revision,
-        bandwidth_kbps=given.bandwidth,
-        container=given.container,
-    )
+    params = params_given(given)
     if not given.recursive:
         stage.check_has_no_manifest(given.source, "--no-recursive")
     clips = find_clips(given.source, io.AUDIO_SUFFIXES, recursive=given.recursive)
     device = runtime.device_name() if given.device == "auto" else given.device
-    encoder = Encoder(given.source, given.out, options, suffix=given.suffix, device=device)
+    encoder = Encoder(given.source, given.out, params.encodec, suffix=given.suffix, device=device)
     if given.dry_run or given.list_missing:
         report_plan(tokenize.plan(clips, encoder, overwrite=given.overwrite), given)
         return
-    done = tokenize.encode_clips(clips, encoder, max_bad_fraction=given.max_bad_fraction, overwrite=given.overwrite)
+    limit = params.limits.max_bad_fraction
+    done = tokenize.encode_clips(clips, encoder, max_bad_fraction=limit, overwrite=given.overwrite)
     report(str(given.source), done)
     if given.verify:
         compared = tokenize.verify(encoder, samples=given.verify_samples)
@@ -79,8 +74,19 @@ def report(name: str, done: tokenize.EncodeSummary) -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = stage.parser(__doc__)
-    tokenize.add_options(parser, stage.defaults().encodec)
-    stage.add_max_bad_fraction(parser)
+    add = parser.add_argument
+    add("source", type=Path, metavar="IN", help="Folder of 24 kHz mono audio, as s1 makes it.")
+    add("out", type=Path, metavar="OUT", help="Folder for the token files; made when absent.")
+    add_keys(parser, "encodec.checkpoint", "encodec.revision", "encodec.container", "limits.max_bad_fraction")
+    add_key(parser, "encodec.bandwidth_kbps", flag="--bandwidth")
+    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="Nested folders too (default: yes).")
+    add("--overwrite", action="store_true", help="Encode everything again.")
+    add("--suffix", default=".ecdc", help="Ending of the token files (default: %(default)s).")
+    add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU if there is one.")
+    add("--dry-run", action="store_true", help="Print SKIP or WRITE per file, and write nothing.")
+    add("--list-missing", action="store_true", help="Print missing and orphan tokens; write nothing.")
+    add("--verify", action="store_true", help="Afterwards encode some clips again, alone, and compare.")
+    add("--verify-samples", type=int, default=20, help="How many of them (default: %(default)s).")
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from soundraft import files, stage
 from soundraft.manifest import QUARANTINE_NAME, check_bad_fraction
 from soundraft.params import load_params
+from soundraft.params.options import add_key, params_given
 from soundraft.sidecar import features, listing
 from soundraft.tracking import stage_run
 
@@ -33,8 +34,8 @@ def pipeline() -> None:
 def alone(args: argparse.Namespace) -> None:
     tokens_root, cond_root = listing.folders(args)
     done = features.create_sidecars(
-        tokens_root, cond_root, dtype=args.dtype, suffix=args.suffix, overwrite=args.overwrite,
-        skip_errors=args.skip_errors, shard=listing.Shard(args.shard_index, args.shard_count),
+        tokens_root, cond_root, dtype=params_given(args).sidecar.dtype, suffix=args.suffix,
+        overwrite=args.overwrite, skip_errors=args.skip_errors, shard=listing.Shard(args.shard_index, args.shard_count),
     )  # fmt: skip
     for bad in done.rejected:
         print(f"SKIPPED {bad.path}: {bad.reason}")
@@ -47,7 +48,12 @@ def alone(args: argparse.Namespace) -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = stage.parser(__doc__)
-    features.add_options(parser, dtype=stage.defaults().sidecar.dtype)
+    listing.add_folder_options(parser)
+    add_key(parser, "sidecar.dtype")
+    parser.add_argument("--overwrite", action="store_true", help="Make sidecars again that exist.")
+    table = f"Write a table of the sidecars: {', '.join(features.COLUMNS)}."
+    parser.add_argument("--manifest-csv", type=Path, metavar="FILE", help=table)
+    listing.add_skip_option(parser)
     return parser
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from soundraft import files, stage
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, check_bad_fraction
-from soundraft.params import load_params
+from soundraft.params import defaults, load_params
 from soundraft.runtime import UserError
 from soundraft.sidecar import features, listing, producers
 from soundraft.tracking import stage_run
@@ -47,7 +47,7 @@ def pipeline() -> None:
 
 
 def alone() -> None:
-    params = stage.defaults().sidecar
+    params = defaults().sidecar
     args = features.parse_command(sys.argv[1:], dtype=params.dtype, folder=params.producers_dir, about=__doc__)
     if args.list_producers:
         for name, place, about in producers.listed(args.producers_dir):

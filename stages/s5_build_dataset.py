@@ -14,6 +14,7 @@ from soundraft.dataset import build, verify
 from soundraft.dataset.rows import Form, Sources
 from soundraft.manifest import MANIFEST_NAME
 from soundraft.params import load_params
+from soundraft.params.options import add_keys, params_given
 from soundraft.params.tasks import TASKS
 from soundraft.tracking import stage_run
 
@@ -52,8 +53,9 @@ def alone(given: argparse.Namespace) -> None:
     sources = Sources(given.tokens, cond, wavs, given.manifest, given.cond_suffix, given.suffix, given.recursive)
     form = Form(given.out.name, given.materialize, given.tokens_subdir, given.codec, split=given.split)
     build.check_replaceable(given.out, sources)
+    limit = params_given(given).limits.max_bad_fraction
     with files.building(given.out) as out:
-        done = build.build_dataset(sources, out, form, max_bad_fraction=given.max_bad_fraction, home=given.out)
+        done = build.build_dataset(sources, out, form, max_bad_fraction=limit, home=given.out)
         build.check_keeps_splits(given.out, list(done.splits))
     for bad in done.rejected:
         print(f"SKIPPED {bad.path}: {bad.reason}")
@@ -71,7 +73,7 @@ def report(name: str, done: build.Built) -> None:
 def options() -> argparse.ArgumentParser:
     parser = stage.parser(__doc__)
     build.add_options(parser)
-    stage.add_max_bad_fraction(parser)
+    add_keys(parser, "limits.max_bad_fraction")
     return parser
 
 

@@ -2,7 +2,7 @@
 
 For speech recognition `AutoModelForCTC` and `AutoProcessor` load it; `model.checkpoint: scratch` builds a small network
 and trains it on corpus.start, `train.epochs: 0` takes a pretrained checkpoint as it is. A classifier learns the train
-split of corpus.target, as the section `classification` says.
+split of corpus.target (section `classification`).
 """
 
 from pathlib import Path

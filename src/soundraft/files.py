@@ -16,7 +16,17 @@ from typing import Any
 import xxhash
 import yaml
 
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that a clip names; raises BadClip when it is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadClip("no such file") from None
+    except IsADirectoryError:
+        raise BadClip("a folder, not a file") from None
 
 
 def write_bytes(path: Path, data: bytes) -> None:

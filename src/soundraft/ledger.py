@@ -10,16 +10,17 @@ import importlib.metadata
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import xxhash
 
 from soundraft import files
-from soundraft.manifest import Clip, Rejected
+from soundraft.manifest import Clip, Rejected, check_bad_fraction
 from soundraft.parallel import Failure, map_clips
 from soundraft.runtime import UserError
 
@@ -47,27 +48,9 @@ def code_key(code: Iterable[Path], packages: Iterable[str], options: Any) -> str
     return digest.hexdigest()
 
 
-def item_key(stage_key: str, *inputs: bytes) -> str:
-    """The key of one item, from its stage's key and its input bytes."""
-    digest = xxhash.xxh3_128(f"{stage_key} {' '.join(str(len(data)) for data in inputs)} ".encode())
-    for data in inputs:
-        digest.update(data)
-    return digest.hexdigest()
-
-
 def output_hash(data: bytes) -> str:
     """Of a file that a stage made. Not cryptographic: it shows damage and change, ten times faster than SHA-256."""
     return xxhash.xxh3_128_hexdigest(data)
-
-
-def holds(entry: Entry, key: str, folder: Path) -> bool:
-    """Whether a clip can stay as it is: made from this input, and its files untouched since."""
-    try:
-        return entry.key == key and all(
-            output_hash((folder / name).read_bytes()) == expected for name, expected in entry.outputs.items()
-        )
-    except OSError:
-        return False
 
 
 class Ledger:
@@ -157,51 +140,110 @@ def _read(path: Path) -> dict[str, Entry]:
     return entries
 
 
-class Worker(Protocol):
-    """What a stage does with one clip; picklable, so that worker processes can have it."""
+class Worker(ABC):
+    """What a stage makes of each clip; picklable, so that worker processes can have it.
+
+    Args:
+        name: of the stage.
+        stage_key: of everything but a clip's input, see `code_key`.
+    """
+
+    def __init__(self, name: str, source: Path, target: Path, stage_key: str) -> None:
+        self.name, self.source, self.target, self.stage_key = name, source.resolve(), target.resolve(), stage_key
+
+    @abstractmethod
+    def input_names(self, clip: Clip) -> list[str]: ...
+
+    @abstractmethod
+    def output_names(self, clip: Clip) -> list[str]: ...
+
+    @abstractmethod
+    def make(self, clip: Clip, inputs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        """What is to be noted of a clip, and the bytes of its outputs."""
+
+    @abstractmethod
+    def write_lists(self, good: Sequence[tuple[Clip, Entry]], rejected: Sequence[Rejected]) -> list[str]:
+        """Write the lists of good and of rejected clips into the folder; their names."""
 
     def stays(self, job: tuple[Clip, Entry]) -> bool:
-        """Whether the clip's entry of the earlier run still holds."""
-        ...
+        """Whether a clip can stay as it is: made from this input, and its files untouched since."""
+        clip, known = job
+        try:
+            return known.key == self._key(clip, self._inputs(clip)) and all(
+                output_hash((self.target / name).read_bytes()) == expected for name, expected in known.outputs.items()
+            )
+        except OSError:
+            return False
 
     def __call__(self, clip: Clip) -> Entry:
-        """Make the clip's files."""
-        ...
+        inputs, hashes = self._inputs(clip), {}
+        result, outputs = self.make(clip, inputs)
+        for name, data in zip(self.output_names(clip), outputs, strict=True):
+            files.write_bytes(self.target / name, data)
+            hashes[name] = output_hash(data)
+        return Entry(clip.id, self._key(clip, inputs), result, hashes)
+
+    def _inputs(self, clip: Clip) -> list[bytes]:
+        return [files.read_file(self.source / name) for name in self.input_names(clip)]
+
+    def _key(self, clip: Clip, inputs: Sequence[bytes]) -> str:
+        names = "\n".join([*self.input_names(clip), *self.output_names(clip)])
+        sizes = " ".join(str(len(data)) for data in inputs)
+        digest = xxhash.xxh3_128(f"{self.stage_key} {sizes} {names}".encode())
+        for data in inputs:
+            digest.update(data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Done:
-    """Clips with their entries, rejected clips, and how many had to be made."""
+    """Clips with their entries, rejected clips, and how many clips were made and files of earlier runs removed."""
 
     good: list[tuple[Clip, Entry]]
     rejected: list[Rejected]
     made: int
+    removed: int
 
 
 def bring_up_to_date(
-    clips: Sequence[Clip], worker: Worker, ledger: Ledger, *, title: str, overwrite: bool = False
+    clips: Iterable[Clip],
+    worker: Worker,
+    *,
+    max_bad_fraction: float,
+    owned: bool = False,
+    overwrite: bool = False,
 ) -> Done:
-    """Take over the clips whose entry of the earlier run holds, make the others, and note all in the ledger.
+    """Take over the clips whose entry of the earlier run holds, make the others, and remove what that run made beyond.
 
     First all of the one, then all of the other: where one clip in thousands is made, the time that it takes to start
     making it is no measure for the rest.
 
     Args:
+        owned: see `Ledger`.
         overwrite: take nothing over.
+
+    Raises:
+        TooManyBad: when the share of bad clips is above `max_bad_fraction`.
     """
-    entries = {} if overwrite else what_stays(clips, worker, ledger)
-    for entry in entries.values():
-        ledger.add(entry)
-    changed = [clip for clip in clips if clip.id not in entries]
-    rejected = []
-    for clip, result in zip(changed, map_clips(worker, changed, title=title), strict=True):
-        if isinstance(result, Failure):
-            rejected.append(Rejected(clip.id, clip.audio_path, result.reason))
-        else:
-            ledger.add(result)
-            entries[clip.id] = result
-    good = [(clip, entries[clip.id]) for clip in clips if clip.id in entries]
-    return Done(good, rejected, len(changed) - len(rejected))
+    files.check_apart(worker.source, worker.target)
+    chosen, rejected = one_per_output(clips, worker.output_names)
+    with Ledger(worker.target, worker.name, owned=owned) as ledger:
+        entries = {} if overwrite else what_stays(chosen, worker, ledger)
+        for entry in entries.values():
+            ledger.add(entry)
+        changed = [clip for clip in chosen if clip.id not in entries]
+        for clip, result in zip(
+            changed, map_clips(worker, changed, title=f"{worker.name} {worker.source.name}"), strict=True
+        ):
+            if isinstance(result, Failure):
+                rejected.append(Rejected(clip.id, clip.audio_path, result.reason))
+            else:
+                ledger.add(result)
+                entries[clip.id] = result
+        check_bad_fraction(len(entries), rejected, max_bad_fraction)
+        good = [(clip, entries[clip.id]) for clip in chosen if clip.id in entries]
+        made = sum(clip.id in entries for clip in changed)
+        return Done(good, rejected, made, ledger.finish(worker.write_lists(good, rejected)))
 
 
 def what_stays(clips: Sequence[Clip], worker: Worker, ledger: Ledger) -> dict[str, Entry]:
@@ -209,3 +251,21 @@ def what_stays(clips: Sequence[Clip], worker: Worker, ledger: Ledger) -> dict[st
     jobs = [(clip, ledger.known[clip.id]) for clip in clips if clip.id in ledger.known]
     results = map_clips(worker.stays, jobs, title="compare")
     return {clip.id: entry for (clip, entry), stays in zip(jobs, results, strict=True) if stays is True}
+
+
+def one_per_output(
+    clips: Iterable[Clip], output_names: Callable[[Clip], list[str]]
+) -> tuple[list[Clip], list[Rejected]]:
+    """Of clips that would write the same file, such as `a.flac` beside `a.flac.wav`, the first by id is kept."""
+    owners: dict[str, Clip] = {}
+    kept, rejected = [], []
+    for clip in sorted(clips, key=lambda clip: clip.id):
+        names = output_names(clip)
+        taken = [owners[name] for name in names if name in owners]
+        if taken:
+            reason = f"would be written to the same file as clip {taken[0].id}"
+            rejected.append(Rejected(clip.id, clip.audio_path, reason))
+        else:
+            kept.append(clip)
+            owners |= dict.fromkeys(names, clip)
+    return kept, rejected

@@ -1,7 +1,7 @@
 """The row that describes one clip, its JSONL form, and the list of rejected clips."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -134,24 +134,6 @@ def find_clips(folder: Path, suffixes: Sequence[str], *, recursive: bool = True)
     if unnamed:
         raise UserError(f"{folder}: rename {unnamed[0]!a}: its name is not UTF-8, and no table could hold it")
     return [Clip(id=path, audio_path=path) for path in paths]
-
-
-def one_per_output(
-    clips: Iterable[Clip], output_names: Callable[[Clip], list[str]]
-) -> tuple[list[Clip], list[Rejected]]:
-    """Of clips that would write the same file, such as `a.flac` beside `a.flac.wav`, the first by id is kept."""
-    owners: dict[str, Clip] = {}
-    kept, rejected = [], []
-    for clip in sorted(clips, key=lambda clip: clip.id):
-        names = output_names(clip)
-        taken = [owners[name] for name in names if name in owners]
-        if taken:
-            reason = f"would be written to the same file as clip {taken[0].id}"
-            rejected.append(Rejected(clip.id, clip.audio_path, reason))
-        else:
-            kept.append(clip)
-            owners |= dict.fromkeys(names, clip)
-    return kept, rejected
 
 
 class TooManyBad(UserError):

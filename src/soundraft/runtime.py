@@ -18,7 +18,7 @@ _MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.
 
 
 class UserError(ValueError):
-    """Something that the user can fix: the message says what, without a stack trace."""
+    """Something that the user can fix: the message names it, and there is no stack trace."""
 
 
 class BadClip(ValueError):
@@ -59,7 +59,7 @@ def device() -> "torch.device":
 
 
 def device_name() -> str:
-    """The name of that device; torch is asked only where a driver says that there is a GPU."""
+    """The name of that device; torch is imported only where there is a GPU driver."""
     given = os.environ.get("SOUNDRAFT_DEVICE")
     if given is not None:
         return given

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from soundraft import distributed, files, runtime
 from soundraft.manifest import MANIFEST_NAME
-from soundraft.params import defaults
-from soundraft.params.options import add_key
 from soundraft.runtime import UserError
 
 PLAN = Path("data/plan")
@@ -78,12 +76,6 @@ def run_either(
 def parser(help_text: str | None) -> argparse.ArgumentParser:
     """A parser whose help shows the script's own docstring."""
     return argparse.ArgumentParser(description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
-
-
-def add_max_bad_fraction(parser: argparse.ArgumentParser) -> None:
-    """The option of the stages that reject clips when they run alone."""
-    add_key(parser, "limits.max_bad_fraction", dest="max_bad_fraction")
-    parser.set_defaults(max_bad_fraction=defaults().limits.max_bad_fraction)
 
 
 def check_has_no_manifest(folder: Path, option: str) -> None:

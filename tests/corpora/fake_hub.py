@@ -22,7 +22,6 @@ class Repo:
     root: Path
     revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT})
     gated: bool = False
-    broken: bool = False  # refuses to send data
 
     def commit(self, revision: str) -> str | None:
         return self.revisions.get(revision, revision if revision in self.revisions.values() else None)
@@ -120,8 +119,6 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(401, "GatedRepo")
         if not (repo.root / path).is_file():
             return self._refuse(404, "EntryNotFound", {"X-Repo-Commit": commit})
-        if repo.broken and path.endswith(".parquet"):
-            return self._refuse(403, "")
         data = (repo.root / path).read_bytes()
         headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         asked = self.headers.get("Range")

@@ -117,15 +117,6 @@ def test_a_finished_fetch_needs_no_network_and_a_larger_one_asks_for_new_rows_on
         assert end - start < footer_only or start > 90 * 8000
 
 
-def test_what_breaks_in_the_middle_goes_on_there(hub: FakeHub, fetch: Fetch, tmp_path: Path) -> None:
-    repo = large(hub, tmp_path, "me/breaks", 60, group=10)
-    fetch("hub", path="me/breaks", **train(20))
-    repo.broken = True
-    assert "me/breaks" in fetch("hub", path="me/breaks", **train())["error"]
-    repo.broken = False
-    assert len(fetch("hub", path="me/breaks", **train())["clips"]) == 60
-
-
 def test_a_killed_fetch_goes_on_and_ends_with_the_same_bytes(hub: FakeHub, client: Client, tmp_path: Path) -> None:
     large(hub, tmp_path, "me/killed", 120, group=5, shards=2)
     expected = client.fetch("hub", tmp_path / "whole/cache", path="me/killed", **train())

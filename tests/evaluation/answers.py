@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from soundraft.evaluation.results import Model, Result
+from soundraft.evaluation.results import ModelId, Result
 from soundraft.evaluation.scores import Scores, majority, score_labels, score_texts, snapped
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.text import VocabularySnapper, basic
@@ -17,8 +17,8 @@ TEXTS = ["turn on the light", "turn off the fan", "open the window", "stop"] * (
 SNAPPER = VocabularySnapper(" ".join(TEXTS).split())
 
 
-def model(name: str, cycle: int = 0) -> Model:
-    return Model("trained" if name in ("raft", "grpo") else name, name, cycle)
+def model(name: str, cycle: int = 0) -> ModelId:
+    return ModelId("trained" if name in ("raft", "grpo") else name, name, cycle)
 
 
 def texts(wrong: int, *, ids: list[str] = IDS, references: list[str] = TEXTS) -> Scores:

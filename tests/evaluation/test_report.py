@@ -117,7 +117,7 @@ def test_a_run_without_cycles_is_drawn(tmp_path: Path) -> None:
     [
         (label_results(0.5, 0.6, svm=0.9), 0, "**The statistics SVM is better than the model** (cycle 1)"
              "|90.0% against 60.0%, +30.0 points [+|the interval excludes"),
-        (label_results(0.5, 0.6, svm=0.625), 0, "**The statistics SVM is better than|may be luck"),
+        (label_results(0.5, 0.6, svm=0.625), 0, "**The statistics SVM is better than|may be chance"),
         (label_results(0.5, 0.9, svm=0.6), 0, "The model (cycle 1) is better than the statistics SVM: accuracy 90.0%"),
         (label_results(0.5, 0.6, svm=0.6), 0, "equally good"),
         (label_results(0.8), 0, "The model (the start model) is better than"),
@@ -130,7 +130,7 @@ def test_a_run_without_cycles_is_drawn(tmp_path: Path) -> None:
         (TEXT_RESULTS, -1, "Cycle 2, the last, is better than the start model: WER 2.8% against 25.0%, -22.2 points"),
     ],
 )  # fmt: skip
-def test_who_is_better_is_said_and_whether_it_may_be_luck(results: list[Result], place: int, words: str) -> None:
+def test_who_is_better_is_said_and_whether_it_may_be_chance(results: list[Result], place: int, words: str) -> None:
     sentence = verdicts(results, BOOTSTRAP)[place]
     assert all(part in sentence for part in words.split("|")), sentence
     assert "a random one" not in " ".join(verdicts(TEXT_RESULTS, BOOTSTRAP)), "a worse control is not worth a sentence"

@@ -20,7 +20,6 @@ FEATURES = OPTIONS.features.model_copy(
     update={"type": "fbank", "sample_rate_hz": 8000, "window_length_in_s": 0.032, "window_shift_in_s": 0.016,
             "num_filter_bands": BINS, "num_coefficients": 13}
 )  # fmt: skip
-PLACE = {"target": "label", "channel": "average", "length_limit_s": 7.5, "level_db": None}
 SMALL: dict[str, dict[str, Any]] = {
     "stacked_cnn_2d": {"num_filters": [4, 6], "filter_sizes": [3, 2], "pool_sizes": [3, 1], "band_pool_sizes": [1, 2],
                        "width": 12},
@@ -40,11 +39,7 @@ def knobs(name: str, **changes: Any) -> Section:
 
 
 def encoder(name: str, own: dict[str, Any] | None = None, **choice: Any) -> EncoderParams:
-    """The section `encoder` with a small one of this name.
-
-    Args:
-        own: keys of its own section.
-    """
+    """The section `encoder` with a small one of this name."""
     plain = {"type": name, "output_size": 24, "fc_dropout": 0.0}
     place = name if name in SMALL else "pretrained"
     dropout = {"dropout": 0.0} if name in SMALL else {}
@@ -57,13 +52,15 @@ def classifier(
     labels: Sequence[str] = LABELS,
     features: Section = FEATURES,
     side: Sequence[SideInput] = (),
-    seed: int = 0,
     own: dict[str, Any] | None = None,
     place: dict[str, Any] | None = None,
+    channels: int = 1,
     **choice: Any,
 ) -> AudioClassifier:
-    seed_torch(seed)
-    return build(labels, features=features, encoder=encoder(name, own, **choice), side=side, **PLACE | (place or {}))
+    """A small one; `own` are keys of the encoder's section, `place` of `classification`, `choice` of `encoder`."""
+    seed_torch(0)
+    changes = {"features": features, "encoder": encoder(name, own, **choice), "level_db": None} | (place or {})
+    return build(labels, OPTIONS.model_copy(update=changes), side=side, channels=channels)
 
 
 def clips(count: int, *, seed: int, noise: float = 1.0, frames: tuple[int, int] = (12, 40)) -> Utterances:

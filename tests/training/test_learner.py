@@ -59,7 +59,8 @@ def weights_after(batches: list[list[int]], accumulation: int = 1, most: int = 8
     model.loss = limited  # type: ignore[method-assign]
     data = toy.clips(8, seed=7)
     steps = len(batches) // accumulation
-    learner = Learner(model, toy.settings(final_lr_share=1.0), peak=1e-3, steps=steps, accumulation=accumulation)
+    options = toy.settings(final_lr_share=1.0, gradient_accumulation_steps=accumulation)
+    learner = Learner(model, options, peak=1e-3, steps=steps)
     learner.learn(examples_of(data.features, data.texts), batches, Bar())
     assert (learner.done, learner.presentations) == (steps, sum(map(len, batches)))
     return torch.cat([parameter.detach().flatten() for parameter in model.model.parameters()]), sizes

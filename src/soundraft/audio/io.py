@@ -17,16 +17,7 @@ PCM16_SCALE = 32768
 
 def read(path: Path) -> tuple[np.ndarray, int]:
     """Decode a file whole: float32 `[N, C]` in −1…1, and its rate in Hz; raises as `parse` does."""
-    return parse(read_file(path))
-
-
-def read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise BadClip("no such file") from None
-    except IsADirectoryError:
-        raise BadClip("a folder, not a file") from None
+    return parse(files.read_file(path))
 
 
 def parse(data: bytes) -> tuple[np.ndarray, int]:

@@ -9,19 +9,11 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio import io, loudness
-from soundraft.ledger import Entry, Ledger, bring_up_to_date, code_key, holds, item_key, output_hash
-from soundraft.manifest import (
-    MANIFEST_NAME,
-    QUARANTINE_NAME,
-    Clip,
-    check_bad_fraction,
-    one_per_output,
-    write_manifest,
-)
+from soundraft.ledger import Entry, Worker, bring_up_to_date, code_key
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, Clip, Rejected, write_manifest
 from soundraft.params.sections import Normalize
 from soundraft.runtime import BadClip
 
-MAKER = "s1_normalize"
 LEVELS_NAME = "levels.jsonl"
 _LEVELS = ("gain_db", "limited", "clipped_samples")
 
@@ -56,62 +48,43 @@ def normalize_clips(
     Raises:
         TooManyBad: when the share of bad clips is above `max_bad_fraction`.
     """
-    files.check_apart(source, target)
-    clips, rejected = one_per_output(clips, _output_names)
-    code = [Path(__file__).with_name(name) for name in ("io.py", "loudness.py", "normalize.py")]
-    stage_key = code_key(code, ("numpy", "soundfile", "soxr"), options.model_dump())
-    with Ledger(target, MAKER, owned=owned) as ledger:
-        normalizer = _Normalizer(source.resolve(), target.resolve(), options, stage_key)
-        done = bring_up_to_date(clips, normalizer, ledger, title=f"normalize {source.name}")
-        rejected += done.rejected
-        check_bad_fraction(len(done.good), rejected, max_bad_fraction)
-        levels = [{"id": clip.id} | {key: entry.result[key] for key in _LEVELS} for clip, entry in done.good]
-        files.write_jsonl(target / LEVELS_NAME, levels)
-        write_manifest(
-            target, [_normalized(clip, entry, options.sample_rate_hz) for clip, entry in done.good], rejected
-        )
-        removed = ledger.finish(keep=[LEVELS_NAME, MANIFEST_NAME, QUARANTINE_NAME])
+    normalizer = Normalizer(source, target, options)
+    done = bring_up_to_date(clips, normalizer, max_bad_fraction=max_bad_fraction, owned=owned)
+    results = [entry.result for _, entry in done.good]
     return NormalizeSummary(
-        clips=len(done.good),
+        clips=len(results),
         made=done.made,
-        removed=removed,
-        rejected=len(rejected),
-        limited=sum(level["limited"] for level in levels),
-        clipped=sum(level["clipped_samples"] > 0 for level in levels),
-        hours=sum(entry.result["duration"] for _, entry in done.good) / 3600,
+        removed=done.removed,
+        rejected=len(done.rejected),
+        limited=sum(result["limited"] for result in results),
+        clipped=sum(result["clipped_samples"] > 0 for result in results),
+        hours=sum(result["duration"] for result in results) / 3600,
     )
 
 
-@dataclass(frozen=True)
-class _Normalizer:
-    """Normalises one clip; picklable, so that worker processes can have it."""
+class Normalizer(Worker):
+    """Normalises a clip, and its paired target by the same gain."""
 
-    source: Path
-    target: Path
-    options: Normalize
-    stage_key: str
+    def __init__(self, source: Path, target: Path, options: Normalize) -> None:
+        code = [Path(__file__).with_name(name) for name in ("io.py", "loudness.py", "normalize.py")]
+        key = code_key(code, ("numpy", "soundfile", "soxr"), options.model_dump())
+        super().__init__("s1_normalize", source, target, key)
+        self.options = options
 
-    def stays(self, job: tuple[Clip, Entry]) -> bool:
-        clip, known = job
-        return holds(known, self._key(clip, self._inputs(clip)), self.target)
+    def input_names(self, clip: Clip) -> list[str]:
+        return [name for name in (clip.audio_path, clip.target_path) if name]
 
-    def __call__(self, clip: Clip) -> Entry:
-        inputs = self._inputs(clip)
+    def output_names(self, clip: Clip) -> list[str]:
+        """The target beside its input in name, because one target may serve many inputs."""
+        path = clip.audio_path if clip.audio_path.endswith(".wav") else f"{clip.audio_path}.wav"  # a.WAV → a.WAV.wav
+        return [path] + ([f"targets/{path}"] if clip.target_path else [])
+
+    def make(self, clip: Clip, inputs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        rate_hz = self.options.sample_rate_hz
         waves = [self._mono(data) for data in inputs]
-        result = {"duration": round(len(waves[0]) / self.options.sample_rate_hz, 6)} | self._level(waves)
+        result = {"duration": round(len(waves[0]) / rate_hz, 6)} | self._level(waves)
         gain = np.float32(loudness.db_to_gain(result["gain_db"]))
-        hashes = {}
-        for name, wave in zip(_output_names(clip), waves, strict=True):
-            data = io.wav_bytes(wave * gain, self.options.sample_rate_hz)
-            files.write_bytes(self.target / name, data)
-            hashes[name] = output_hash(data)
-        return Entry(clip.id, self._key(clip, inputs), result, hashes)
-
-    def _inputs(self, clip: Clip) -> list[bytes]:
-        return [io.read_file(self.source / name) for name in (clip.audio_path, clip.target_path) if name]
-
-    def _key(self, clip: Clip, inputs: Sequence[bytes]) -> str:
-        return item_key(self.stage_key, *inputs, "\n".join(_output_names(clip)).encode())
+        return result, [io.wav_bytes(wave * gain, rate_hz) for wave in waves]
 
     def _mono(self, data: bytes) -> np.ndarray:
         mono = io.decode(data, self.options.sample_rate_hz)
@@ -131,20 +104,13 @@ class _Normalizer:
         levels = loudness.gain_to_db(gain.factor), gain.limited, gain.clipped_samples
         return dict(zip(_LEVELS, levels, strict=True))
 
-
-def _normalized(clip: Clip, entry: Entry, rate_hz: int) -> Clip:
-    """The row of a clip after s1."""
-    audio, target = (*entry.outputs, None)[:2]
-    changes = {
-        "audio_path": audio,
-        "target_path": target,
-        "duration": entry.result["duration"],
-        "sample_rate": rate_hz,
-    }
-    return clip.model_copy(update=changes)
-
-
-def _output_names(clip: Clip) -> list[str]:
-    """Where a clip goes, and its paired target: beside each other in name, because one target may serve many inputs."""
-    path = clip.audio_path if clip.audio_path.endswith(".wav") else f"{clip.audio_path}.wav"  # a.WAV → a.WAV.wav
-    return [path] + ([f"targets/{path}"] if clip.target_path else [])
+    def write_lists(self, good: Sequence[tuple[Clip, Entry]], rejected: Sequence[Rejected]) -> list[str]:
+        levels = ({"id": clip.id} | {key: entry.result[key] for key in _LEVELS} for clip, entry in good)
+        files.write_jsonl(self.target / LEVELS_NAME, levels)
+        rows = []
+        for clip, entry in good:
+            audio, target = (*entry.outputs, None)[:2]
+            measured = {"duration": entry.result["duration"], "sample_rate": self.options.sample_rate_hz}
+            rows.append(clip.model_copy(update={"audio_path": audio, "target_path": target, **measured}))
+        write_manifest(self.target, rows, rejected)
+        return [LEVELS_NAME, MANIFEST_NAME, QUARANTINE_NAME]

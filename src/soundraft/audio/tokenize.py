@@ -1,27 +1,25 @@
 """s2: normalised clips → EnCodec token files, and the index of how many frames each has."""
 
-import argparse
 import functools
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from soundraft import files
 from soundraft.audio import ecdc, io
 from soundraft.audio.ecdc import INDEX_NAME, TokenFile
-from soundraft.ledger import Entry, Ledger, bring_up_to_date, code_key, holds, item_key, output_hash, what_stays
-from soundraft.manifest import QUARANTINE_NAME, Clip, check_bad_fraction, one_per_output
+from soundraft.ledger import Entry, Ledger, Worker, bring_up_to_date, code_key, one_per_output, output_hash, what_stays
+from soundraft.manifest import QUARANTINE_NAME, Clip, Rejected
 from soundraft.params.sections import BANDWIDTHS_KBPS, Encodec
 from soundraft.runtime import BadClip, UserError
 
 if TYPE_CHECKING:
     from soundraft.audio.codec import Codec
 
-MAKER = "s2_encodec"
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).resolve().parents[3] / "checkpoints" / "encodec_tiny"
 
@@ -79,8 +77,8 @@ def load_codec(folder: Path, device: str = "cpu") -> "Codec":
     return codec.load(folder, device=device)
 
 
-class Encoder:
-    """Encodes one clip; picklable, so that worker processes can have it.
+class Encoder(Worker):
+    """Encodes a clip.
 
     Args:
         suffix: of the token files.
@@ -96,13 +94,12 @@ class Encoder:
     ) -> None:
         if not re.fullmatch(r"\.[^/\\\0]+", suffix):
             raise UserError(f"a suffix begins with a dot and has no slash: {suffix!r}")
-        self.source, self.target = source.resolve(), target.resolve()
         self.options, self.suffix, self.device = options, suffix, device
         self.checkpoint = checkpoint_folder(options.checkpoint, options.revision)
         _check_bandwidth(self.checkpoint, options)
         # what the `encodec` container calls the model: `encodec_24khz`, also from a folder of that name, not its path
         self._model_name = Path(options.checkpoint).name if options.container == "encodec" else ""
-        self._stage_key = self._key_of_all_clips()
+        super().__init__("s2_encodec", source, target, self._key_of_all_clips())
 
     def _key_of_all_clips(self) -> str:
         code = [Path(__file__).with_name(name) for name in ("codec.py", "ecdc.py", "io.py", "tokenize.py")]
@@ -117,28 +114,25 @@ class Encoder:
         }
         return code_key(code, ("torch", "encodec"), options)
 
-    def token_path(self, clip: Clip) -> str:
-        return ecdc.token_path(clip.audio_path, self.suffix)
+    def input_names(self, clip: Clip) -> list[str]:
+        return [clip.audio_path]
 
-    def stays(self, job: tuple[Clip, Entry]) -> bool:
-        clip, known = job
-        return holds(known, self._key(clip, io.read_file(self.source / clip.audio_path)), self.target)
+    def output_names(self, clip: Clip) -> list[str]:
+        return [ecdc.token_path(clip.audio_path, self.suffix)]
 
-    def __call__(self, clip: Clip) -> Entry:
-        data = io.read_file(self.source / clip.audio_path)
-        wave = _wave(data)
-        codec = load_codec(self.checkpoint, self.device)
-        tokens = ecdc.Tokens(codec.encode(wave, self.options.bandwidth_kbps), len(wave))
+    def make(self, clip: Clip, inputs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        wave = _wave(inputs[0])
+        codes = load_codec(self.checkpoint, self.device).encode(wave, self.options.bandwidth_kbps)
+        tokens = ecdc.Tokens(codes, len(wave))
         esf = self.options.container == "esf"
-        stored = ecdc.esf_bytes(tokens) if esf else ecdc.encodec_bytes(tokens, model_name=self._model_name)
-        path = self.token_path(clip)
-        files.write_bytes(self.target / path, stored)
-        row = TokenFile(path, clip.audio_path, tokens.frames, tokens.codes.shape[0], tokens.samples)
-        return Entry(clip.id, self._key(clip, data), asdict(row), {path: output_hash(stored)})
+        data = ecdc.esf_bytes(tokens) if esf else ecdc.encodec_bytes(tokens, model_name=self._model_name)
+        row = TokenFile(self.output_names(clip)[0], clip.audio_path, tokens.frames, len(codes), tokens.samples)
+        return asdict(row), [data]
 
-    def _key(self, clip: Clip, data: bytes) -> str:
-        """Of the audio and of its name, which the token file takes over."""
-        return item_key(self._stage_key, data, clip.audio_path.encode())
+    def write_lists(self, good: Sequence[tuple[Clip, Entry]], rejected: Sequence[Rejected]) -> list[str]:
+        ecdc.write_index(self.target, [TokenFile(**entry.result) for _, entry in good])
+        files.write_jsonl(self.target / QUARANTINE_NAME, map(vars, rejected))
+        return [INDEX_NAME, QUARANTINE_NAME]
 
 
 def _wave(data: bytes) -> np.ndarray:
@@ -172,26 +166,17 @@ def encode_clips(
     Raises:
         TooManyBad: when the share of bad clips is above `max_bad_fraction`.
     """
-    target = encoder.target
-    files.check_apart(encoder.source, target)
-    clips, rejected = one_per_output(clips, lambda clip: [encoder.token_path(clip)])
-    with Ledger(target, MAKER, owned=owned) as ledger:
-        done = bring_up_to_date(clips, encoder, ledger, title=f"encode {encoder.source.name}", overwrite=overwrite)
-        rejected += done.rejected
-        check_bad_fraction(len(done.good), rejected, max_bad_fraction)
-        rows = [TokenFile(**entry.result) for _, entry in done.good]
-        ecdc.write_index(target, rows)
-        files.write_jsonl(target / QUARANTINE_NAME, map(vars, rejected))
-        removed = ledger.finish(keep=[INDEX_NAME, QUARANTINE_NAME])
-    return EncodeSummary(len(rows), done.made, removed, len(rejected), sum(row.frames for row in rows))
+    done = bring_up_to_date(clips, encoder, max_bad_fraction=max_bad_fraction, owned=owned, overwrite=overwrite)
+    frames = sum(entry.result["frames"] for _, entry in done.good)
+    return EncodeSummary(len(done.good), done.made, done.removed, len(done.rejected), frames)
 
 
 def plan(clips: Sequence[Clip], encoder: Encoder, *, overwrite: bool = False) -> Plan:
     """What `encode_clips` would do; nothing is written."""
     target = encoder.target
-    clips, _ = one_per_output(clips, lambda clip: [encoder.token_path(clip)])
-    kept = {} if overwrite or not target.is_dir() else what_stays(clips, encoder, Ledger(target, MAKER))
-    wanted = {encoder.token_path(clip) for clip in clips}
+    clips, _ = one_per_output(clips, encoder.output_names)
+    kept = {} if overwrite or not target.is_dir() else what_stays(clips, encoder, Ledger(target, encoder.name))
+    wanted = {name for clip in clips for name in encoder.output_names(clip)}
     present = set(files.sorted_names(target, [encoder.suffix]))  # none in a folder that is not there
     return Plan(
         write=[clip for clip in clips if clip.id not in kept],
@@ -223,29 +208,10 @@ def verify(encoder: Encoder, *, samples: int) -> int:
         except BadClip as error:
             wrong.append(f"{path}: {error}")
             continue
-        wave = _wave(io.read_file(encoder.source / row.wav))
+        wave = _wave(files.read_file(encoder.source / row.wav))
         codes = codec.encode_one(wave, encoder.options.bandwidth_kbps)
         if stored.samples != len(wave) or not np.array_equal(stored.codes, codes):
             wrong.append(f"{path}: not what the codec gives for {row.wav}")
     if wrong:
         raise UserError("\n".join([f"{len(wrong)} of {len(chosen)} token files are wrong", *wrong]))
     return len(chosen)
-
-
-def add_options(parser: argparse.ArgumentParser, default: Encodec) -> None:
-    """The options of s2 alone."""
-    add = parser.add_argument
-    add("source", type=Path, metavar="IN", help="folder of 24 kHz mono audio, as s1 makes it")
-    add("out", type=Path, metavar="OUT", help="folder for the token files; made when absent")
-    add("--checkpoint", default=default.checkpoint, help="tiny, a hub id, or a local folder (%(default)s)")
-    add("--revision", default=default.revision, help="commit, tag or branch of a hub id")
-    add("--bandwidth", type=float, choices=BANDWIDTHS_KBPS, default=default.bandwidth_kbps, help="kbps (%(default)s)")
-    add("--container", choices=["esf", "encodec"], default=default.container, help="kind of .ecdc file (%(default)s)")
-    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too (yes)")
-    add("--overwrite", action="store_true", help="encode everything again")
-    add("--suffix", default=ecdc.SUFFIX, help="ending of the token files (%(default)s)")
-    add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU if there is one")
-    add("--dry-run", action="store_true", help="print SKIP or WRITE per file, and write nothing")
-    add("--list-missing", action="store_true", help="print missing and orphan tokens; write nothing")
-    add("--verify", action="store_true", help="afterwards encode some clips again, alone, and compare")
-    add("--verify-samples", type=int, default=20, help="so many of them (%(default)s)")

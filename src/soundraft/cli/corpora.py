@@ -149,7 +149,7 @@ def download(given: argparse.Namespace) -> None:
     limit = defaults().limits.max_bad_fraction if given.max_bad_fraction is None else given.max_bad_fraction
     with files.building(out.resolve()) as scratch:
         fetched = corpora.bring_in(given.corpus, asked, scratch, max_bad_fraction=limit)
-        for path in _strangers(scratch):  # of an archive, what no clip names
+        for path in _foreign_files(scratch):  # of an archive: files that no clip names
             path.unlink()
     clips = fetched.clips
     counts = {split: sum(clip.split == split for clip in clips) for split in SPLITS}
@@ -169,7 +169,7 @@ def _check_output(asked: Request, out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not all((out / name).is_file() for name in (MANIFEST_NAME, SOURCE_NAME)):
             raise UserError(f"--output {out} holds something else; name a new folder, or one of an earlier download")
-        others = _strangers(out)
+        others = _foreign_files(out)
         if others:
             raise UserError(
                 f"--output {out} holds what is not of the earlier download, such as {others[0]} "
@@ -179,7 +179,7 @@ def _check_output(asked: Request, out: Path) -> None:
         files.check_apart(asked.path, out)
 
 
-def _strangers(folder: Path) -> list[Path]:
+def _foreign_files(folder: Path) -> list[Path]:
     """The files of a download that are not its own."""
     clips = read_manifest(folder / MANIFEST_NAME)
     own = {path for clip in clips for path in (clip.audio_path, clip.target_path)}

@@ -12,7 +12,6 @@ from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
     from soundraft.corpora import CorpusDataset, Fetched, Request
-    from soundraft.models import Recognizer
 
 SHOWN_ITEMS = 20
 
@@ -130,28 +129,29 @@ def _given(given: argparse.Namespace) -> dict[str, Any]:
     return {"config" if name == "subset" else name: value for name, value in found.items() if value not in (None, {})}
 
 
-def dataset_of(
-    given: argparse.Namespace, *, seed: int | None, unlabelled: bool = False, quiet: bool = False
-) -> "CorpusDataset":
-    """The corpus or the recordings that `given.corpus` names, with the options that say which part of them.
+def data_of(given: argparse.Namespace, *, seed: int | None = None, unlabelled: bool = False) -> "CorpusDataset | str":
+    """What `--dataset` names: the path of a table or a recording, or a corpus with the options that say which part.
 
     Args:
-        seed: of what is drawn to make it.
-        unlabelled: recordings may lack texts.
-        quiet: rejected clips are not printed: they come with those of the run.
+        seed: of what is drawn to make a corpus.
+        unlabelled: as of `chosen`.
     """
-    from soundraft import corpora, distributed
+    from soundraft import corpora
+    from soundraft.audio.io import AUDIO_SUFFIXES
+    from soundraft.clips.opening import TABLES
 
-    takes = corpora.CORPORA[given.corpus].info.takes if given.corpus in corpora.CORPORA else ()
-    part = argparse.Namespace(**vars(given))
-    part.seed = seed
-    part.language = given.language if "language" in takes else None  # else it is for the model alone
-    fetched = chosen(part, unlabelled=unlabelled)
+    name = given.corpus
+    if name not in corpora.CORPORA and name.lower().endswith((*TABLES, *AUDIO_SUFFIXES)):
+        for each in OPTIONS:
+            if each not in ("seed", "columns", "limit") and getattr(given, each) is not None:
+                raise UserError(f"--{each} is for corpora and folders; {name} is a file")
+        return str(name)
+    takes = corpora.CORPORA[name].info.takes if name in corpora.CORPORA else ()
+    language = given.language if "language" in takes else None  # else it is for the model alone
+    fetched = chosen(argparse.Namespace(**{**vars(given), "seed": seed, "language": language}), unlabelled=unlabelled)
     if not fetched.clips:
-        raise UserError(f"{given.corpus}: no clips")
-    if distributed.is_main() and not quiet:
-        print_each("rejected", fetched.rejected)
-    return corpora.CorpusDataset(given.corpus, fetched)
+        raise UserError(f"{name}: no clips")
+    return corpora.CorpusDataset(name, fetched)
 
 
 def language_of(given: argparse.Namespace) -> str:
@@ -165,27 +165,3 @@ def language_of(given: argparse.Namespace) -> str:
     name = getattr(given, "corpus", None)
     known = corpora.CORPORA[name].info.languages if name in corpora.CORPORA else ""
     return known if len(known) == 2 else ""
-
-
-def load_model(name: str, given: argparse.Namespace) -> "Recognizer":
-    from soundraft import models
-
-    return models.load_recognizer(name, language=language_of(given) or None)
-
-
-def data_of(given: argparse.Namespace, *, seed: int | None = None, unlabelled: bool = False) -> "CorpusDataset | str":
-    """What `--dataset` names: the path of a table or a recording, or a corpus with the options that say which part.
-
-    Args:
-        seed, unlabelled: as of `dataset_of`.
-    """
-    from soundraft import corpora
-    from soundraft.audio.io import AUDIO_SUFFIXES
-    from soundraft.clips.opening import TABLES
-
-    if given.corpus in corpora.CORPORA or not given.corpus.lower().endswith((*TABLES, *AUDIO_SUFFIXES)):
-        return dataset_of(given, seed=seed, unlabelled=unlabelled, quiet=True)
-    for name in OPTIONS:
-        if name not in ("seed", "columns", "limit") and getattr(given, name) is not None:
-            raise UserError(f"--{name} is for corpora and folders; {given.corpus} is a file")
-    return str(given.corpus)

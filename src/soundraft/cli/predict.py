@@ -15,7 +15,6 @@ from soundraft.cli.options import (
     columns_given,
     data_of,
     language_of,
-    load_model,
     positive,
     print_each,
 )
@@ -160,13 +159,14 @@ def transcribe_options(options: argparse.ArgumentParser) -> None:
 
 def transcribe(given: argparse.Namespace) -> None:
     """Transcribe each file; a bad one is reported with the reason, and the others are done."""
+    from soundraft import models
     from soundraft.models.longform import WRITERS
     from soundraft.parallel import Failure, attempt
 
     if given.output is None and given.format != "txt" and len(given.files) > 1:
         raise UserError(f"several files as {given.format} need --output FOLDER")
     places = _places(given.files, given.output, given.format) if given.output else {}
-    recognizer = load_model(given.model, given)
+    recognizer = models.load_recognizer(given.model, language=language_of(given) or None)
     decoder = _beam(recognizer, given.beam) if given.beam else None
     failed = 0
     for file in given.files:

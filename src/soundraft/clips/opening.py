@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from soundraft import corpora, runtime
+from soundraft import corpora, files, runtime
 from soundraft.audio import io
 from soundraft.audio.features import AudioProcessor
 from soundraft.clips.base import Clips, Reading, from_dataset, label_of, present
@@ -356,7 +356,7 @@ def _bytes(audio: Any, folder: Path) -> bytes:
     if isinstance(audio, AudioSample):
         return _bytes_of_array(audio)
     if isinstance(audio, str | Path) and str(audio):
-        return io.read_file(folder / audio)
+        return files.read_file(folder / audio)
     if hasattr(audio, "shape") or isinstance(audio, list):
         raise BadClip(f"a {type(audio).__name__} has no sample rate: give a path, or the bytes of an audio file")
     raise BadClip("no audio")

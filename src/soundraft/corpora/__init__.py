@@ -144,7 +144,7 @@ def _sample(clip: Clip, root: Path) -> AudioSample:
 
 
 def list_audio_datasets() -> list[str]:
-    """The names that `load_audio_dataset` knows."""
+    """The names that `load_audio_dataset` takes."""
     return list(CORPORA)
 
 

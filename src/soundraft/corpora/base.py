@@ -101,7 +101,7 @@ class Fetched:
         root: the folder that the clips' paths count from: the output folder, or the source where nothing had to be
             written.
         source: what was read, for the record: hub id, commit, configuration, …
-        cached: whether the files are the cache's, which nobody edits: they may be linked instead of copied.
+        cached: whether the files are the cache's, which are never edited: they may be linked instead of copied.
     """
 
     clips: list[Clip]

@@ -4,7 +4,7 @@ Where each repository holds data that needs no script, as last seen in 2026: on 
 and `speech_commands`, scripts there, on the hub's converted branch. Not certain: whether Mozilla's repository still
 serves its converted branch (it now publishes elsewhere); everything of `voxceleb`, whose repository no listing showed;
 that `agkphysics/AudioSet` is parquet on `main` now, as its copies are; and that the files in `renumics/emodb` kept
-their names, which tell the speaker. Where a column has another name, the error lists the columns, and `columns` names
+their names, which hold the speaker. Where a column has another name, the error lists the columns, and `columns` names
 it.
 """
 

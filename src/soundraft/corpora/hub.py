@@ -47,8 +47,8 @@ class HubCorpus:
             `finish` chooses the rows.
         audio: the column of the recordings; empty: the only one there is.
         folds: how many official folds there are, numbered from 1 in `metadata["fold"]`.
-        finish: adds what the source's name of the audio file says of the clip; it returns `None` for a clip that was
-            not asked for, and raises BadClip for a bad one.
+        finish: adds fields that follow from the others or from the source's name of the audio file; it returns `None`
+            for a clip that was not asked for, and raises BadClip for a bad one.
         elsewhere: the repository of those source splits that are not in `repo`.
         any_columns: the fields are those columns that have a usual name, and all other columns go to the metadata.
     """

@@ -32,6 +32,7 @@ from zipfile import BadZipFile
 
 import soundfile
 import xxhash
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -193,8 +194,6 @@ def remembered(folder: Path, key: str, find: Callable[[], str]) -> str:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    from filelock import FileLock
-
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK_NAME):
         yield

@@ -72,7 +72,7 @@ class Finding:
 
 
 class RowError(BadClip):
-    """This row is no clip."""
+    """A row that cannot become a clip."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -259,7 +259,7 @@ def match_columns(listing: Listing, request: Request) -> dict[str, str]:
     found = f"found: {', '.join(listing.columns) or 'none'} ({listing.form})"
     unknown = sorted(set(given) - set(SPELLINGS))
     if unknown:
-        message = f"columns: {unknown[0]} is none of ours; ours are {', '.join(sorted(SPELLINGS))}"
+        message = f"columns: {unknown[0]} is not one of ours, which are {', '.join(sorted(SPELLINGS))}"
         raise SourceError(place, "unknown_column", message)
     absent = sorted(set(given.values()) - set(listing.columns))
     if absent:
@@ -291,7 +291,7 @@ def rename_columns(row: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[st
 def to_clips(
     rows: Mapping[str, Row], convert: Callable[[Row], Mapping[str, Any] | None], request: Request
 ) -> tuple[dict[str, Clip], list[Finding]]:
-    """The clips of rows, both by place, and the rows that are none; of two with one id the first is kept.
+    """The clips of rows, both by place, and why the other rows are none; of two with one id the first is kept.
 
     Args:
         convert: makes of a row its values under our names; `None` where it was not asked for, BadClip where it is no
@@ -331,7 +331,7 @@ def _to_clip(values: Mapping[str, Any], request: Request) -> Clip:
     if "split" in row:
         known = SPLIT_SPELLINGS.get(str(row["split"]).strip().lower())
         if known is None:
-            raise RowError("unknown_split", f"split {row['split']!r} is none of: {', '.join(SPLIT_SPELLINGS)}")
+            raise RowError("unknown_split", f"split {row['split']!r} is not one of: {', '.join(SPLIT_SPELLINGS)}")
         row["split"] = known
     _check_annotation(row, request)
     row.setdefault("task", "asr" if "text" in row or "label" not in row else "classification")
@@ -352,7 +352,7 @@ def _check_annotation(row: Mapping[str, Any], request: Request) -> None:
     if not request.unlabelled and not any(str(row.get(name, "")).strip() for name in ANNOTATIONS):
         raise RowError("empty_annotation", "neither text nor label")
     if row.get("task", TASKS[0]) not in TASKS:
-        raise RowError("bad_value", f"task {row['task']!r} is none of: {', '.join(TASKS)}")
+        raise RowError("bad_value", f"task {row['task']!r} is not one of: {', '.join(TASKS)}")
     if request.labels and row.get("label") not in request.labels:
         shown = f"label {row['label']!r}" if "label" in row else "no label, which"
-        raise RowError("unknown_label", f"{shown} is none of: {', '.join(request.labels)}")
+        raise RowError("unknown_label", f"{shown} is not one of: {', '.join(request.labels)}")

@@ -76,7 +76,7 @@ def _emodb_row(row: Mapping[str, str]) -> dict[str, Any]:
         raise BadClip("name is not {speaker}{sentence}{emotion}{take}.wav, such as 03a01Wa.wav")
     for name, known in (("speaker", EMODB_SPEAKERS), ("emotion", EMODB_EMOTIONS)):
         if match[name] not in known:
-            raise BadClip(f"{name} {match[name]} is none of: {', '.join(known)}")
+            raise BadClip(f"{name} {match[name]} is not one of: {', '.join(known)}")
     gender, age = EMODB_SPEAKERS[match["speaker"]]
     return {**row, "emotion": EMODB_EMOTIONS[match["emotion"]], "gender": gender, "age": age}
 

@@ -1,4 +1,4 @@
-"""Two models on the same test clips: how good each is, and whether the difference is more than luck."""
+"""Two models on the same test clips: how good each is, and whether the difference is more than chance."""
 
 from dataclasses import dataclass
 from itertools import pairwise

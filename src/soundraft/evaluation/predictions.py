@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from soundraft import files
-from soundraft.evaluation.results import START, TRAINED, Model, Result
+from soundraft.evaluation.results import START, TRAINED, ModelId, Result
 from soundraft.evaluation.scores import METRICS, Scores, score_labels
 from soundraft.runtime import UserError
 
@@ -65,7 +65,7 @@ def read_predictions(path: Path, *, algorithm: str | None = None, cycle: int | N
     return read_model(path, algorithm=algorithm, cycle=cycle)[1]
 
 
-def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> tuple[Model | None, Scores]:
+def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> tuple[ModelId | None, Scores]:
     """The predictions of one model, and which it is where the file has several.
 
     Args:
@@ -92,13 +92,13 @@ def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = 
     missing = [name for name in _MODEL if name not in found.column_names]
     if missing:
         raise UserError(f"{path} has several models and no column {', '.join(missing)}")
-    model = choose(path, {Model(**line) for line in found.select(_MODEL).to_pylist()}, algorithm, cycle)
+    model = choose(path, {ModelId(**line) for line in found.select(_MODEL).to_pylist()}, algorithm, cycle)
     for name, value in vars(model).items():
         found = found.filter(pc.field(name) == value)
     return model, _scores(path, found.drop_columns(list(_MODEL)))
 
 
-def choose(path: Path, models: Collection[Model], algorithm: str | None, cycle: int | None) -> Model:
+def choose(path: Path, models: Collection[ModelId], algorithm: str | None, cycle: int | None) -> ModelId:
     """The model that is meant, of those of a file; the run's own cycles go before its controls.
 
     Args:

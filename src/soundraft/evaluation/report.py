@@ -240,7 +240,7 @@ def _gain(first: Result, second: Result, bootstrap: Bootstrap) -> str:
         found = first.scores.difference(second.scores, metric.key, bootstrap)
         middle, low, high = metric.show_difference(found)
         clear = found.low > 0 or found.high < 0
-        sure = "the interval excludes 0: more than luck" if clear else "the interval holds 0: it may be luck"
+        sure = "the interval excludes 0: more than chance" if clear else "the interval includes 0: it may be chance"
         difference = f"{middle} [{low} to {high}], p = {found.p_value:.2g} ({sure})"
         parts.append(f"{metric.title} {one} against {other}, {difference}")
     return "; ".join(parts) + "."

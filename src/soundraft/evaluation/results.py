@@ -24,7 +24,7 @@ _ORDER = (START, TRAINED, *ALGORITHMS, *BASELINES)
 
 
 @dataclass(frozen=True, order=True)
-class Model:
+class ModelId:
     """Which model of a run.
 
     Attributes:
@@ -59,14 +59,14 @@ class Result:
         name: of a model that belongs to no chain of cycles; else it is named by its chain.
     """
 
-    model: Model
+    model: ModelId
     scores: Scores
     others: Mapping[str, Scores] = field(default_factory=dict)
     name: str = ""
 
     @classmethod
     def baseline(cls, name: str, scores: Scores) -> "Result":
-        return cls(Model(name, name, 0), scores)
+        return cls(ModelId(name, name, 0), scores)
 
     @property
     def label(self) -> str:
@@ -133,18 +133,18 @@ class Column:
         return "–" if number is None else self.format.format(number)
 
 
-def model_folders(chains: Path, algorithm: str) -> list[tuple[Model, Path]]:
+def model_folders(chains: Path, algorithm: str) -> list[tuple[ModelId, Path]]:
     """Every model of the pipeline, the start model first; cycles that were not asked for have no folder.
 
     Args:
         algorithm: of the cycles.
     """
-    found = [(Model(START, START, 0), chains / "base")]
+    found = [(ModelId(START, START, 0), chains / "base")]
     for path in sorted(chains.glob("raft/[0-9][0-9]/config.json")):
-        found.append((Model(TRAINED, algorithm, int(path.parent.name)), path.parent))
+        found.append((ModelId(TRAINED, algorithm, int(path.parent.name)), path.parent))
     for path in sorted(chains.glob("controls/[0-9][0-9]/*/config.json")):
         chain = path.parent.name
-        found.append((Model(chain, chain, int(path.parents[1].name)), path.parent))
+        found.append((ModelId(chain, chain, int(path.parents[1].name)), path.parent))
     return found
 
 

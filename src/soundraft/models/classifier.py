@@ -22,19 +22,19 @@ from soundraft.models.networks import (
     MIXED,
     ClassifierNetwork,
     Committee,
-    Front,
     SideEncoder,
     SideInput,
     SpectraFront,
     SpectraReader,
     encode_row,
 )
-from soundraft.models.pretrained import PRETRAINED, open_pretrained
+from soundraft.models.pretrained import PRETRAINED, PretrainedFront, open_pretrained
 from soundraft.params import checked_section
 from soundraft.params.base import Count, NotNegative, Section
-from soundraft.params.classification import EncoderChoice, EncoderParams, SpectraParams
+from soundraft.params.classification import Classification, EncoderChoice, EncoderParams, SpectraParams
 from soundraft.runtime import UserError
 
+Front = SpectraFront | PretrainedFront
 LOUDNESS_WINDOW_S = 0.25
 FORMAT = "soundraft-audio-classifier"
 VERSION = 1
@@ -83,7 +83,7 @@ class AudioClassifier:
     """A classifier: the protocol `Model`, and what only classification needs.
 
     Attributes:
-        temperature: of calibration: `log_probs` divides the logits by it. `sample` and `loss` do not use it.
+        temperature: of calibration, for probabilities that are shown: divides the logits. Nothing here uses it.
     """
 
     takes_masking = False  # its features are not normalised, so 0 is not their mean: `training.augment` masks them
@@ -147,10 +147,6 @@ class AudioClassifier:
             return reader.mean.cpu(), reader.std.cpu()
         return torch.zeros(max(1, self.front.columns)), torch.ones(max(1, self.front.columns))
 
-    def log_probs(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Natural logarithm of each label's probability, calibrated, `[B, C]` on the CPU, without gradient."""
-        return torch.log_softmax(self.encode(features) / self.temperature, dim=-1)
-
     def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Logarithms of probabilities `[B, C]` on the CPU, before calibration."""
         with torch.inference_mode():
@@ -189,7 +185,7 @@ class AudioClassifier:
         from safetensors.torch import save
 
         folder.mkdir(parents=True, exist_ok=True)
-        if hasattr(self.front, "save"):
+        if isinstance(self.front, PretrainedFront):
             self.front.save(folder / PRETRAINED_FOLDER)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         files.write_bytes(folder / WEIGHTS, save(weights))
@@ -211,24 +207,17 @@ class AudioClassifier:
 
 
 def build(
-    labels: Sequence[str],
-    *,
-    features: SpectraParams,
-    encoder: EncoderParams,
-    target: str,
-    channel: str,
-    length_limit_s: float,
-    level_db: float | None,
-    side: Sequence[SideInput] = (),
-    channels: int = 1,
+    labels: Sequence[str], options: Classification, *, side: Sequence[SideInput] = (), channels: int = 1
 ) -> AudioClassifier:
     """A classifier with weights from torch's global seed; a pretrained encoder brings its own, and its own features.
 
-    The arguments are attributes of `Config`.
+    Args:
+        channels: how many every recording has; only `channel: all` needs it.
 
     Raises:
-        UserError: when they are not allowed or do not fit together.
+        UserError: when a label occurs twice, or the settings do not fit together.
     """
+    encoder = options.encoder
     choice = {name: getattr(encoder, name) for name in EncoderChoice.model_fields}
     if encoder.type in PRETRAINED:  # which always is one network
         del choice["members"]
@@ -237,14 +226,14 @@ def build(
         format=FORMAT,
         version=VERSION,
         labels=list(labels),
-        target=target,
-        features=features,
+        target=options.target,
+        features=options.features,
         encoder=choice | encoder.knobs.model_dump(),
         channels=channels,
         side=list(side),
-        channel=channel,
-        length_limit_s=length_limit_s,
-        level_db=level_db,
+        channel=options.channel,
+        length_limit_s=options.audio_file_length_limit_in_s,
+        level_db=options.level_db,
         temperature=1.0,
     )
     return _assembled(config, encoder, encoder.knobs)

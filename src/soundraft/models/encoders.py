@@ -120,13 +120,6 @@ class ParallelConvolutions(nn.Module):
         return torch.cat([frames for frames, _ in outputs], dim=-1), outputs[0][1]
 
 
-def positions(frames: int, width: int, device: torch.device) -> torch.Tensor:
-    """Sines and cosines `[T, H]` of Vaswani et al., arXiv 1706.03762, section 3.5."""
-    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000.0) / width))
-    angles = torch.arange(frames, device=device)[:, None] * rates
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(frames, -1)[:, :width]
-
-
 class WaveFilters(nn.Module):
     """A learned filter bank over raw samples, logarithms of its energies: `[B, N]` → `[B, T, filters]`.
 
@@ -295,7 +288,11 @@ class Transformer(Sized):
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
         frames, lengths = self.reader(frames, lengths)
-        frames = frames + positions(frames.shape[1], self.width, frames.device)
+        # sines and cosines of Vaswani et al., arXiv 1706.03762, section 3.5
+        rates = torch.exp(torch.arange(0, self.width, 2, device=frames.device) * (-math.log(10000.0) / self.width))
+        angles = torch.arange(frames.shape[1], device=frames.device)[:, None] * rates
+        positions = torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(len(angles), -1)[:, : self.width]
+        frames = frames + positions
         padding = ~length_mask(lengths, frames.shape[1])
         return blank(self.blocks(frames, src_key_padding_mask=padding), lengths), lengths
 

@@ -10,7 +10,7 @@ Letters: B clips, T frames, F columns of a clip's features, S columns of its sid
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -235,25 +235,14 @@ def usable(spread: torch.Tensor) -> torch.Tensor:
 MEASURED_CLIPS = 16  # whose statistics are taken at once
 
 
-class Front(Protocol):
-    """What turns samples into features."""
-
-    sample_rate_hz: int
-    columns: int  # F; 0: the features are the samples
-    decibels: float  # of one unit, where every column is the level of a band; else 0
-    bands: int  # columns of a channel that stand in the order of their frequencies; 0: they do not
-
-    def __call__(self, samples: np.ndarray) -> torch.Tensor:
-        """Samples `[N]`, or `[N, C]` of C channels → `[T, F]`, or `[N]`."""
-        ...
-
-    def depends_on(self) -> dict[str, Any]:
-        """What decides the features, as values of JSON."""
-        ...
-
-
 class SpectraFront:
-    """Features that `Spectra` computes."""
+    """Features that `Spectra` computes: samples `[N]`, or `[N, C]` of C channels → `[T, F]`, or `[N]`.
+
+    Attributes:
+        columns: F; 0: the features are the samples.
+        decibels: of one unit, where every column is the level of a band; else 0.
+        bands: columns of a channel that stand in the order of their frequencies; 0: they do not.
+    """
 
     def __init__(self, spectra: Spectra, channels: int) -> None:
         self.spectra = spectra

@@ -1,9 +1,10 @@
 """What all sections of params.yaml are made of."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 Natural = Annotated[int, Field(ge=0)]
@@ -14,7 +15,18 @@ NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 LeastMost = Annotated[list[float], Field(min_length=2, max_length=2)]
-Pair = Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")]
+Revision = Annotated[
+    str, Field(description="Commit, tag or branch of a hub id; empty: the latest. A commit makes the run repeatable.")
+]
+
+
+def _pair(text: str) -> str:
+    if not re.fullmatch("[^=]+=[^=]+", text):
+        raise ValueError(f"got {text!r}; allowed: two words with = between them")
+    return text
+
+
+Pair = Annotated[str, AfterValidator(_pair)]
 
 
 class Section(BaseModel):
@@ -42,13 +54,13 @@ def is_section(field: FieldInfo) -> bool:
 def about(field: FieldInfo) -> str:
     """What a key means and what it may be: its comment in params.yaml, and its help on the command line."""
     text = field.description or ""
-    values = [str(value) for value in choices(field.annotation)]
+    values = [str(value) for value in _choices(field.annotation)]
     if not all(value in text for value in values):
         return f"{text} Allowed: {', '.join(values)}."
     return f"{text} {_range(field)}".rstrip()
 
 
-def choices(annotation: Any) -> Sequence[Any]:
+def _choices(annotation: Any) -> Sequence[Any]:
     """The values of a Literal, or of a list of them."""
     if get_origin(annotation) is list:
         annotation = get_args(annotation)[0]
@@ -62,10 +74,10 @@ def _range(field: FieldInfo) -> str:
     metadata = [*field.metadata, *(each for item in inner for each in item.metadata)]
     limit = {name: getattr(item, name) for item in metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)}
     words = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
-    said = ", ".join(f"{words[name]} {value}" for name, value in limit.items()) + (", or null" if optional else "")
+    text = ", ".join(f"{words[name]} {value}" for name, value in limit.items()) + (", or null" if optional else "")
     if limit.keys() == {"ge", "le"}:
-        said = said.removeprefix("from ").replace(", up to", " to")
-    return f"{said[0].upper()}{said[1:]}." if limit else ""
+        text = text.removeprefix("from ").replace(", up to", " to")
+    return f"{text[0].upper()}{text[1:]}." if limit else ""
 
 
 def _leaves(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:

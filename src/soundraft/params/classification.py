@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from soundraft.params.base import BelowOne, Count, LeastMost, Natural, NotNegative, Positive, Section, Share, Text
+from soundraft.params.base import (
+    BelowOne,
+    Count,
+    LeastMost,
+    Natural,
+    NotNegative,
+    Positive,
+    Revision,
+    Section,
+    Share,
+    Text,
+)
 
 EncoderType = Literal[
     "stacked_cnn_2d", "stacked_cnn", "parallel_cnn", "stacked_parallel_cnn", "rnn", "cnnrnn", "transformer",
@@ -35,8 +46,7 @@ class SpectraParams(Section):
     num_fft_points: Natural = Field(description="Points of the Fourier transform; 0: the length of the window.")
     window_type: Literal["hamming", "hann", "blackman", "bartlett"] = Field(description="Shape of the window.")
     num_filter_bands: Count = Field(
-        description="Triangular filters of fbank, mel and mfcc. Too many for the window are refused: some would be "
-        "empty."
+        description="Triangular filters of fbank, mel and mfcc; refused when some of them would be empty."
     )
     num_coefficients: Count = Field(description="Cepstral coefficients of mfcc.")
     norm: Literal["none", "per_file"] = Field(
@@ -106,7 +116,7 @@ class TransformerParams(Section):
 
 class PretrainedParams(Section):
     model: str = Field(description="Hub id or local folder.")
-    revision: str = Field(description="Commit, tag or branch of a hub id. Pin a commit to make the run repeatable.")
+    revision: Revision
     trainable: bool = Field(description="Whether its weights are trained. Frozen is faster, and safer with few clips.")
 
 
@@ -162,8 +172,7 @@ class TrainerParams(Section):
         description="Decay of a moving average of the weights, which is then validated; 0: none."
     )
     class_weights: Literal["none", "balanced", "sqrt"] = Field(
-        description="Weight of each label in the loss: none, balanced (inverse to its frequency), sqrt (the root of "
-        "that)."
+        description="Weight of each label in the loss: none, balanced (by inverse frequency), sqrt (its root)."
     )
     sampling: Literal["shuffled", "balanced"] = Field(
         description="How batches are drawn: shuffled (each clip once an epoch), balanced (each label equally often)."
@@ -191,9 +200,7 @@ class AugmentParams(Section):
         "another microphone. For fbank and mel."
     )
     background: Share = Field(description="Share of clips that get stationary, coloured noise. For fbank and mel.")
-    background_snr_db: LeastMost = Field(
-        description="Its level below the loudest frame of the clip, dB: [least, most]."
-    )
+    background_snr_db: LeastMost = Field(description="Its level below the clip's loudest frame, dB: [least, most].")
     mixup: NotNegative = Field(description="mixup: two clips are mixed in shares drawn from Beta(mixup, mixup).")
     mixup_probability: Share = Field(description="Share of clips to which mixup is applied.")
     label_smoothing: Share = Field(description="Label smoothing: this much weight is spread over all labels.")
@@ -202,8 +209,7 @@ class AugmentParams(Section):
 class Classification(Section):
     target: Text = Field(description="What is predicted: label, speaker, or another value that clips have.")
     inputs: list[Annotated[str, Field(pattern=r"^[^:]+:(category|number)$")]] = Field(
-        description="Inputs beside the audio, each as name:category or name:number, such as [gender:category, "
-        "age:number]."
+        description="Inputs beside the audio, as name:category or name:number: [gender:category, age:number]."
     )
     channel: Annotated[str, Field(pattern=r"^(average|all|\d+)$")] = Field(
         description="Which channel of multichannel recordings: average, all (their features side by side), or a number "

@@ -8,8 +8,8 @@ from typing import Annotated, Any, get_args, get_origin
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from soundraft.params import by_key, defaults, explain
-from soundraft.params.base import about, choices, fields_of, is_section
+from soundraft.params import by_key, changed, defaults, explain
+from soundraft.params.base import about, fields_of, is_section
 from soundraft.params.sections import Params
 
 FIELDS = {key: field for key, field in fields_of(Params) if not is_section(field)}
@@ -22,33 +22,28 @@ def add_keys(options: Options, *keys: str) -> None:
 
 
 def add_key(
-    options: Options,
-    key: str,
-    *,
-    flag: str = "",
-    dest: str = "",
-    default: Any = None,
-    text: str = "",
+    options: Options, key: str, *, flag: str = "", dest: str = "", text: str = "", default: Any = None, comma: str = ""
 ) -> None:
     """An option for a key of params.yaml; where it is not given its value is `None`.
 
     Args:
         flag: its name, where that is not the last part of the key.
         dest: its name among the parsed options, where that is not the key.
-        default: as the help shows it, where it is not that of params.yaml.
         text: its help, where it means more or less than in params.yaml.
+        default: as the help shows it, where it is not that of params.yaml.
+        comma: what separates the items of a list; without it they are words of their own.
     """
     field = FIELDS[key]
     kind, flag = field.annotation, flag or f"--{key.rsplit('.', 1)[-1].replace('_', '-')}"
-    form: dict[str, Any] = {"metavar": flag[2:].upper(), "choices": choices(kind) or None}
+    form: dict[str, Any] = {"metavar": "A,B,C" if comma else flag[2:].upper().replace("-", "_")}
     if kind is bool:
         form = {"action": argparse.BooleanOptionalAction}
     elif get_origin(kind) is list:
-        form |= {"nargs": "+", "type": _reader(get_args(kind)[0])}
+        form |= {"type": _reader(get_args(kind)[0], comma), "nargs": None if comma else "+"}
     else:
         form["type"] = _reader(Annotated[kind, field])
     value = functools.reduce(getattr, key.split("."), defaults()) if default is None else default
-    shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    shown = (comma or " ").join(map(str, value)) if isinstance(value, list) else str(value)
     help_text = (text or about(field)) + (f" (default: {shown})" if shown and value is not None else "")
     options.add_argument(flag, dest=dest or key, default=None, help=help_text.replace("%", "%%"), **form)
 
@@ -67,16 +62,26 @@ def keys_given(given: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ParamsError: when one is given twice.
     """
-    return by_key(
-        [*((key, value) for key, value in vars(given).items() if key in FIELDS), *getattr(given, "settings", ())]
-    )
+    named = [(key, value) for key, value in vars(given).items() if key in FIELDS]
+    return by_key([*named, *getattr(given, "settings", ())])
 
 
-def _reader(kind: Any) -> Callable[[str], Any]:
+def params_given(given: argparse.Namespace) -> Params:
+    """params.yaml with the keys that were given.
+
+    Raises:
+        ParamsError: naming every problem.
+    """
+    return changed(defaults(), keys_given(given))
+
+
+def _reader(kind: Any, comma: str = "") -> Callable[[str], Any]:
     """What reads an option's text; argparse names the option when the field does not allow it."""
 
     def read(text: str) -> Any:
         try:
+            if comma:
+                return [TypeAdapter(kind).validate_strings(word.strip()) for word in text.split(comma) if word.strip()]
             return TypeAdapter(kind).validate_strings(text)
         except ValidationError as error:
             raise argparse.ArgumentTypeError("; ".join(explain(item) for item in error.errors())) from error

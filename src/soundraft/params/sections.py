@@ -2,9 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from soundraft.params.base import BelowOne, Count, LeastMost, Natural, NotNegative, Pair, Positive, Section, Share, Text
+from soundraft.params.base import (
+    BelowOne,
+    Count,
+    LeastMost,
+    Natural,
+    NotNegative,
+    Pair,
+    Positive,
+    Revision,
+    Section,
+    Share,
+    Text,
+)
 from soundraft.params.classification import Classification
 from soundraft.params.tasks import TASKS, known_task
 
@@ -38,8 +50,7 @@ class SplitSizes(Section):
 
 class CorpusChoice(Section):
     name: CorpusName = Field(
-        description="Which corpus. `soundraft datasets list` describes them; folder, jsonl, hub and python are for "
-        "your own."
+        description="Which corpus; `soundraft datasets list` describes them. Your own: folder, jsonl, hub, python."
     )
     path: str = Field(
         description="Folder, file or archive of the recordings; for hub a hub id, for python module:Class. For a "
@@ -60,12 +71,9 @@ class CorpusChoice(Section):
     )
     labels: list[str] = Field(description="Labels that may occur; clips with other labels are rejected. Empty: all.")
     fold: Count = Field(
-        description="Official fold (esc50, urbansound8k) or speaker (emodb) for the test split; the next one is "
-        "validation."
+        description="Official fold (esc50, urbansound8k) or speaker (emodb) for testing; the next one validates."
     )
-    clips: SplitSizes = Field(
-        description="Clips per split; null: all. espeak and fsdd (except its digits) need numbers."
-    )
+    clips: SplitSizes = Field(description="Clips per split; null: all. espeak and fsdd (but its digits) need numbers.")
 
 
 class VoiceCounts(Section):
@@ -78,7 +86,7 @@ class SpeechStyle(Section):
         min_length=2, max_length=2, description="Speaking rate, words per minute: [least, most], 80 to 450."
     )
     pitch: list[Annotated[int, Field(ge=0, le=99)]] = Field(
-        min_length=2, max_length=2, description="Pitch on espeak's scale: [least, most], 0 to 99."
+        min_length=2, max_length=2, description="Pitch, in espeak's scale: [least, most], 0 to 99."
     )
     noisy_share: Share = Field(description="Share of clips with added noise.")
     snr_db: LeastMost = Field(description="Signal-to-noise ratio of those clips, dB: [least, most].")
@@ -107,12 +115,9 @@ class Corpus(Section):
     )
     start: CorpusChoice = Field(description="Corpus of the supervised start, with transcripts.")
     target: CorpusChoice = Field(
-        description="Corpus that RAFT adapts the model to: it samples the train split, chooses on validation and "
-        "reports on test."
+        description="Corpus that RAFT adapts to: it samples train, chooses on validation and reports on test."
     )
-    espeak: Espeak = Field(
-        description="Synthetic speech. The two corpora share no voice variant; no test text occurs in training."
-    )
+    espeak: Espeak = Field(description="Synthetic speech. The corpora share no voice; no test text occurs in training.")
     fsdd: Fsdd = Field(description="How recordings of single digits are split.")
 
 
@@ -136,30 +141,25 @@ class Normalize(Section):
     )
 
 
+def _bandwidth(value: float) -> float:
+    if value not in BANDWIDTHS_KBPS:
+        raise ValueError(f"got {value}; allowed: {', '.join(map(str, BANDWIDTHS_KBPS))}")
+    return value
+
+
 class Encodec(Section):
     checkpoint: Text = Field(
         description="The codec: tiny (in this repository, for synthetic speech only), a hub id "
         "(facebook/encodec_24khz, the one for real work), or a local folder with a 24 kHz EnCodec checkpoint (DVC does "
         "not watch that folder: after a change run `dvc repro --force s2_encodec`)."
     )
-    revision: str = Field(
-        description="Commit, tag or branch of a hub id. Pin a commit to make the run repeatable. Empty for tiny and "
-        "local folders."
-    )
-    bandwidth_kbps: float = Field(
+    revision: Revision
+    bandwidth_kbps: Annotated[float, AfterValidator(_bandwidth)] = Field(
         description="Bandwidth, kbps: 1.5, 3.0, 6.0, 12.0 or 24.0, for 2, 4, 8, 16 or 32 codebooks. tiny has up to 6.0."
     )
     container: Literal["esf", "encodec"] = Field(
-        description="Format of the token files: esf (a torch file), encodec (the binary of the encodec package, 7 "
-        "times smaller)."
+        description="Format of the token files: esf (a torch file), encodec (of the encodec package, 7 times smaller)."
     )
-
-    @field_validator("bandwidth_kbps")
-    @classmethod
-    def _is_a_step(cls, value: float) -> float:
-        if value not in BANDWIDTHS_KBPS:
-            raise ValueError(f"got {value}; allowed: {', '.join(map(str, BANDWIDTHS_KBPS))}")
-        return value
 
 
 class Sidecar(Section):
@@ -202,7 +202,7 @@ class ScratchModel(Section):
     layers: Count = Field(description="Conformer blocks.")
     attention_heads: Count = Field(description="Attention heads per block.")
     subsampling: Literal[2, 4, 8] = Field(
-        description="Feature frames per output frame. Too long texts cannot be learned."
+        description="Feature frames per output frame. Longer texts cannot be learned."
     )
     dropout: BelowOne = Field(description="Dropout inside the network. train.masking regularises already, at no cost.")
 
@@ -220,13 +220,8 @@ class Model(Section):
         description="The start model: scratch (the small Conformer below), a hub id (openai/whisper-tiny, "
         "facebook/wav2vec2-base-960h), or a local folder. With train.epochs 0 a pretrained model is taken as it is."
     )
-    revision: str = Field(
-        description="Commit, tag or branch of a hub id. Pin a commit to make the run repeatable. Empty for scratch and "
-        "local folders."
-    )
-    language: str = Field(
-        description="Language code for a multilingual Whisper, such as en. Empty for all other models."
-    )
+    revision: Revision
+    language: str = Field(description="Language code for a multilingual Whisper, such as en. Empty for other models.")
     scratch: ScratchModel = Field(
         description="The network of scratch: like Parakeet, 1 M parameters, characters as tokens."
     )
@@ -363,8 +358,7 @@ class RewardGuards(Section):
         "has one, or with unsupervised, unless the texts of corpus.start repeat as much."
     )
     length_ratio: Annotated[float, Field(ge=1)] = Field(
-        description="A sample may have so many times the words of the transcript, and 3 more. For unsupervised see "
-        "length."
+        description="A sample may have so many times the words of the transcript, and 3 more. Not for unsupervised."
     )
 
 
@@ -405,7 +399,7 @@ class UnsupervisedParts(Section):
 
 class Perturbation(Section):
     speeds: list[Annotated[float, Field(ge=0.5, le=2)]] = Field(
-        description="Speeds, 0.5 to 2. The pitch changes as well."
+        description="Speeds, 0.5 to 2; they change the pitch, too."
     )
     noise_snr_db: float = Field(description="Signal-to-noise ratio of the copy with white noise, dB.")
 
@@ -436,7 +430,7 @@ class RewardParams(Section):
         "Empty samples always do."
     )
     unsupervised: UnsupervisedParts = Field(
-        description="For unsupervised: the reward is the weighted mean of these parts."
+        description="For unsupervised: the reward is the weighted mean of the parts."
     )
     perturbation: Perturbation = Field(description="The perturbed copies of a clip for the part stability.")
     labels: LabelParams = Field(description="For classification: what counts as the right label. The reward is 1 or 0.")
@@ -466,7 +460,7 @@ class Params(Section):
         + "."
     )
     seed: Natural = Field(
-        description="Seed of initial weights, batches and samples. Another seed: another run on the same data."
+        description="Seed of weights, batches and samples. Another seed: another run on the same data."
     )
     corpus: Corpus
     limits: Limits

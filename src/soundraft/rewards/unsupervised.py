@@ -5,8 +5,9 @@ Each part of the reward is a number from 0 to 1, and none reads the transcript.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from rapidfuzz import process
@@ -27,9 +28,7 @@ class Candidates:
     """The different texts sampled for one clip, normalised, and what is known of the clip. The reference is not.
 
     Attributes:
-        texts: [N], different from each other.
-        times: [N], how often each was sampled.
-        duration_s: how long the clip is.
+        times: how often each text was sampled.
         perturbed: transcripts of perturbed copies of the clip, normalised.
     """
 
@@ -42,33 +41,22 @@ class Candidates:
 Part = Callable[[Candidates], Sequence[float]]  # a number for each text, [N]
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """1 − the mean normalised edit distance to the clip's other samples.
+def agreement(clip: Candidates, *, unit: str) -> Sequence[float]:
+    """1 − the mean normalised edit distance to the clip's other samples: edits over the length of the longer text.
 
     The text with the highest one is the minimum Bayes risk choice among the samples: Kumar and Byrne, "Minimum
-    Bayes-Risk Decoding for Statistical Machine Translation", NAACL 2004. The distance is edits over the length of
-    the longer text.
+    Bayes-Risk Decoding for Statistical Machine Translation", NAACL 2004.
     """
-
-    unit: str
-
-    def __call__(self, clip: Candidates) -> Sequence[float]:
-        texts = _in_units(clip.texts, self.unit)
-        distances = _distances(texts, texts) @ np.array(clip.times, float)  # a text is at distance 0 from its copies
-        return (1 - distances / (sum(clip.times) - 1)).tolist()
+    texts = _in_units(clip.texts, unit)
+    distances = _distances(texts, texts) @ np.array(clip.times, float)  # a text is at distance 0 from its copies
+    return (1 - distances / (sum(clip.times) - 1)).tolist()
 
 
-@dataclass(frozen=True)
-class Stability:
+def stability(clip: Candidates, *, unit: str) -> Sequence[float]:
     """1 − the mean normalised edit distance to the transcripts of perturbed copies of the clip."""
-
-    unit: str
-
-    def __call__(self, clip: Candidates) -> Sequence[float]:
-        texts = _in_units([*clip.texts, *clip.perturbed], self.unit)
-        own = len(clip.texts)
-        return (1 - _distances(texts[:own], texts[own:]).mean(1)).tolist()
+    texts = _in_units([*clip.texts, *clip.perturbed], unit)
+    own = len(clip.texts)
+    return (1 - _distances(texts[:own], texts[own:]).mean(1)).tolist()
 
 
 class WordNearness:
@@ -78,9 +66,9 @@ class WordNearness:
     from noise.
     """
 
-    def __init__(self, words: Iterable[str]) -> None:
-        self.words = sorted(set(words))
-        self._nearness = dict.fromkeys(self.words, 1.0)
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self._nearness = dict.fromkeys(words, 1.0)
 
     def __call__(self, clip: Candidates) -> Sequence[float]:
         split = [text.split() for text in clip.texts]
@@ -91,52 +79,33 @@ class WordNearness:
         return [_mean([self._nearness[word] for word in words]) for words in split]
 
 
-class KnownWords:
+def vocabulary(clip: Candidates, *, words: frozenset[str]) -> Sequence[float]:
     """The share of words that a list has."""
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self.words = frozenset(words)
-
-    def __call__(self, clip: Candidates) -> Sequence[float]:
-        return [_mean([float(word in self.words) for word in text.split()]) for text in clip.texts]
+    return [_mean([float(word in words) for word in text.split()]) for text in clip.texts]
 
 
-@dataclass(frozen=True)
-class Length:
+def length(clip: Candidates, *, least: float, most: float) -> Sequence[float]:
     """1 when a clip has between `least` and `most` characters a second, spaces included; falls to 0 in a straight line.
 
     0 is reached at no character, and at twice the most.
     """
-
-    least: float
-    most: float
-
-    def __call__(self, clip: Candidates) -> Sequence[float]:
-        assert clip.duration_s is not None
-        return [self._fit(len(text) / clip.duration_s) for text in clip.texts]
-
-    def _fit(self, rate: float) -> float:
-        return max(0.0, min(1.0, rate / self.least, 2 - rate / self.most))
+    assert clip.duration_s is not None
+    rates = [len(text) / clip.duration_s for text in clip.texts]
+    return [max(0.0, min(1.0, rate / least, 2 - rate / most)) for rate in rates]
 
 
-class Language:
+def language(clip: Candidates, *, model: NGram, unit: str) -> Sequence[float]:
     """How far an n-gram model of the domain's texts is from guessing: 1 − cross entropy / log(number of outcomes).
 
     The cross entropy is the mean of −log p over the text's words (or characters) and its end. 1: the model is certain
     of each; 0: on average no likelier than by a fair draw from the vocabulary, or less likely.
     """
-
-    def __init__(self, texts: Iterable[str], *, unit: str, order: int) -> None:
-        self.unit = unit
-        self.model = NGram.train((_tokens(text, unit) for text in texts), order)
-
-    def __call__(self, clip: Candidates) -> Sequence[float]:
-        guessing = math.log(self.model.outcomes)
-        found = []
-        for text in clip.texts:
-            tokens = _tokens(text, self.unit)
-            found.append(max(0.0, 1 + self.model.log_prob(tokens) / (len(tokens) + 1) / guessing))
-        return found
+    guessing = math.log(model.outcomes)
+    found = []
+    for text in clip.texts:
+        tokens = _tokens(text, unit)
+        found.append(max(0.0, 1 + model.log_prob(tokens) / (len(tokens) + 1) / guessing))
+    return found
 
 
 def _tokens(text: str, unit: str) -> Sequence[str]:
@@ -191,15 +160,17 @@ class UnsupervisedReward(Verifier):
         if not known and self.weights.keys() & {"words", "vocabulary", "language"}:
             raise UserError("no text to learn words and language from: give words, vocabulary and language weight 0")
         words = sorted({word for text in known for word in text.split()})
-        makers: dict[str, Callable[[], Part]] = {
-            "agreement": lambda: Agreement(own.unit),
-            "words": lambda: WordNearness(words),
-            "vocabulary": lambda: KnownWords(words),
-            "length": lambda: Length(*own.characters_per_s),
-            "language": lambda: Language(known, unit=own.unit, order=own.language_order),
-            "stability": lambda: Stability(own.unit),
+        least, most = own.characters_per_s
+        self.parts: dict[str, Part] = {
+            "agreement": partial(agreement, unit=own.unit),
+            "words": WordNearness(words),
+            "vocabulary": partial(vocabulary, words=frozenset(words)),
+            "length": partial(length, least=least, most=most),
+            "stability": partial(stability, unit=own.unit),
         }
-        self.parts: dict[str, Part] = {name: makers[name]() for name in self.weights}
+        if "language" in self.weights:
+            model = NGram.train((_tokens(text, own.unit) for text in known), own.language_order)
+            self.parts["language"] = partial(language, model=model, unit=own.unit)
         usual_loop = max((longest_loop(text.split()) for text in known), default=0)
         self.repeats = max(options.guards.repeats, usual_loop)
 
@@ -212,7 +183,7 @@ class UnsupervisedReward(Verifier):
         times = Counter(normalized)
         perturbed = [self.normalize(text) for text in evidence.perturbed] if self.needs_perturbed else []
         clip = Candidates(list(times), list(times.values()), evidence.duration_s, perturbed)
-        columns = {name: part(clip) for name, part in self.parts.items()}
+        columns = {name: self.parts[name](clip) for name in self.weights}
         results = {
             text: self._result(text, {name: column[number] for name, column in columns.items()})
             for number, text in enumerate(clip.texts)

@@ -9,7 +9,6 @@
 - auditor_error: this code failed on the clip.
 """
 
-import argparse
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -304,40 +303,3 @@ def check_passed(path: Path, content: str) -> None:
         raise UserError(f"{path}: the audit failed: {summary.get('failing_clips')} of {summary.get('clips')} clips")
     if summary.get("content") != content:
         raise UserError(f"{path} is of other tokens or sidecars than those there now: run stages/audit.py again")
-
-
-def code_list(text: str) -> list[FindingCode]:
-    """`bad_ecdc,bad_shape` as an option gives it; empty for none."""
-    names = _words(text)
-    unknown = [name for name in names if name not in CODES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(CODES)}")
-    return [code for code in CODES if code in names]
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _list_length(text: str) -> int | None:
-    if text != "all" and not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all")
-    return None if text == "all" else int(text)
-
-
-def add_options(parser: argparse.ArgumentParser, defaults: Limits) -> None:
-    """The options of the audit alone, with the `audit` section of params.yaml where none is given."""
-    listing.add_folder_options(parser)
-    add = parser.add_argument
-    add("--expect-fps", type=int, default=ecdc.FRAMES_PER_S, help="frames per second (%(default)s)")
-    add("--expect-dtype", choices=DTYPES, help="number format (float16 or float32)")
-    add("--require", type=_words, default=defaults.require, metavar="A,B,C", help="features all sidecars must have")
-    add(
-        "--verify-ranges", action=argparse.BooleanOptionalAction, default=defaults.verify_ranges,
-        help=f"compare every number with the stated min and max ({defaults.verify_ranges})",
-    )  # fmt: skip
-    add("--range-tol", type=float, default=defaults.range_tolerance, help="slack of that comparison (%(default)s)")
-    add("--list", type=_list_length, default=50, metavar="N|all", help="findings to print (%(default)s)")
-    add("--export-csv", type=Path, metavar="FILE", help=f"write all findings: {', '.join(COLUMNS)}")
-    help_text = f"finding types that make the exit code 1 ({','.join(defaults.fail_on)})"
-    add("--fail-on", type=code_list, default=defaults.fail_on, metavar="A,B,C", help=help_text)

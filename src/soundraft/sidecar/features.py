@@ -115,16 +115,6 @@ def write_table(path: Path, created: Created, suffix: str) -> None:
     files.write_csv(path, (dict(zip(COLUMNS, row, strict=True)) for row in rows), COLUMNS)
 
 
-def add_options(parser: argparse.ArgumentParser, *, dtype: Dtype) -> None:
-    """The options of s3 alone; `dtype` is the default."""
-    listing.add_folder_options(parser)
-    parser.add_argument("--dtype", choices=format.DTYPES, default=dtype, help="number format (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="make sidecars again that are there")
-    table = f"write a table of the sidecars: {', '.join(COLUMNS)}"
-    parser.add_argument("--manifest-csv", type=Path, metavar="FILE", help=table)
-    listing.add_skip_option(parser)
-
-
 @dataclass(frozen=True)
 class FeaturePass:
     """What s4 does with each clip; picklable, so that worker processes can have it.

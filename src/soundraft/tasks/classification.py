@@ -104,7 +104,7 @@ class Classification(Task):
         """Weights of the epoch with the best macro recall on validation, calibrated there."""
 
         def log(row: EpochRow) -> None:
-            tracker.metrics({f"epoch/{name}": value for name, value in row.as_dict().items()}, step=row.epoch)
+            tracker.metrics({f"epoch/{name}": value for name, value in vars(row).items()}, step=row.epoch)
 
         self.check(data)
         runtime.seed_torch(self.params.seed)
@@ -127,7 +127,7 @@ class Classification(Task):
         if distributed.is_main():
             classifier.save(out)
             files.write_json(out / "metrics.json", metrics)
-            rows = [{name: each for name, each in row.as_dict().items() if name != "seconds"} for row in report.history]
+            rows = [{name: each for name, each in vars(row).items() if name != "seconds"} for row in report.history]
             files.write_csv(out / CURVES, rows)
         tracker.metrics(metrics)
         stopped = "stopped early" if report.stopped_early else "all"
@@ -209,19 +209,14 @@ class Classification(Task):
         return loaded
 
     def _build(self, train: Clips) -> AudioClassifier:
-        options, encoder = self.options, self.options.encoder
+        options = self.options
         if self.target in {name for name, _ in _inputs(options.inputs)}:
             raise UserError(f"classification.inputs: {self.target} is the target")
         return build(
             sorted(set(train.known_labels(self.target))),
-            features=options.features,
-            encoder=encoder,
+            options,
             side=_side_inputs(train, options.inputs),
-            channel=options.channel,
             channels=_channels(train) if options.channel == "all" else 1,
-            length_limit_s=options.audio_file_length_limit_in_s,
-            level_db=options.level_db,
-            target=self.target,
         )
 
     def _fit(

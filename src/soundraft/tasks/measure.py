@@ -7,8 +7,7 @@ from typing import Any
 from soundraft import distributed, files, runtime
 from soundraft.evaluation import label_plots, plots, report
 from soundraft.evaluation.benchmark import measure_speed
-from soundraft.evaluation.results import TRAINED, Result, last_trained, model_folders
-from soundraft.evaluation.results import Model as Which
+from soundraft.evaluation.results import TRAINED, ModelId, Result, last_trained, model_folders
 from soundraft.evaluation.scores import METRICS
 from soundraft.manifest import QUARANTINE_NAME, Split
 from soundraft.metrics.resampling import Bootstrap
@@ -18,7 +17,7 @@ from soundraft.tasks.steps import measured_corpora
 from soundraft.tracking import Tracker
 
 
-def measure(task: Task, data: Data, models: Sequence[tuple[Which, Path]], split: Split) -> list[Result]:
+def measure(task: Task, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split) -> list[Result]:
     """Every model, the start model first, and the task's baselines on the clips of a split."""
     results = []
     for which, folder in models:
@@ -32,13 +31,13 @@ def measure(task: Task, data: Data, models: Sequence[tuple[Which, Path]], split:
     start = task.load_model(models[0][1])
     tested = data.load(task, start, "target", split)
     found = task.baselines(data, tested, start, results[0].scores)
-    return results + [Result(Which(name, name, 0), scores) for name, scores in found.items()]
+    return results + [Result(ModelId(name, name, 0), scores) for name, scores in found.items()]
 
 
 def evaluate(
     task: Task,
     data: Data,
-    models: Sequence[tuple[Which, Path]],
+    models: Sequence[tuple[ModelId, Path]],
     out: Path,
     tracker: Tracker,
     *,
@@ -81,7 +80,7 @@ def _plot(
     return sorted({label_plots.draw(name, out / f"{name}.png", last) for name in label_plots.PICTURES} - {""})
 
 
-def pipeline_models(params: Params, models: Path) -> list[tuple[Which, Path]]:
+def pipeline_models(params: Params, models: Path) -> list[tuple[ModelId, Path]]:
     return model_folders(models, params.train.algorithm)
 
 

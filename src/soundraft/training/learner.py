@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,9 +86,7 @@ class Learner:
     computes its share. The gradient stays the same, but where batch normalisation sees the smaller parts.
 
     Args:
-        options: of AdamW and its schedule.
         peak: of the learning rate.
-        accumulation: batches per optimiser step.
     """
 
     def __init__(
@@ -98,17 +96,12 @@ class Learner:
         *,
         peak: float,
         steps: int,
-        accumulation: int = 1,
-        masking: Masking | None = None,
         augment: Augment | None = None,
     ) -> None:
-        self.model = model
-        self.options = options
-        self.peak = peak
-        self.steps = steps
-        self.accumulation = accumulation
-        self.masking = masking if model.takes_masking else None
-        self.augment = augment
+        self.model, self.options, self.peak, self.steps, self.augment = model, options, peak, steps, augment
+        # batches per optimiser step
+        self.accumulation = options.gradient_accumulation_steps if isinstance(options, Train) else 1
+        self.masking = options.masking if isinstance(options, Train) and model.takes_masking else None
         self.parameters = [parameter for parameter in model.model.parameters() if parameter.requires_grad]
         self.optimizer: Any = torch.optim.AdamW(self.parameters, lr=peak, weight_decay=options.weight_decay)
         self.pieces = 1  # in how many a batch is computed
@@ -130,7 +123,8 @@ class Learner:
             FloatingPointError: when the loss is not finite.
         """
         self.model.model.train()
-        for step in steps_of(batches, self.accumulation):
+        for start in range(0, len(batches), self.accumulation):
+            step = batches[start : start + self.accumulation]
             losses = self._gradients([self._prepared([examples[index] for index in batch]) for batch in step])
             if not all(map(math.isfinite, losses)):
                 raise FloatingPointError(f"loss is {losses} at step {self.done}: a smaller learning rate may help")
@@ -187,11 +181,6 @@ class Learner:
         return total
 
 
-def steps_of(batches: Batches, accumulation: int) -> list[Batches]:
-    """The batches of each optimiser step."""
-    return [batches[start : start + accumulation] for start in range(0, len(batches), accumulation)]
-
-
 def fit(model: Model, examples: Sequence[Example], options: Train, *, seed: int, title: str) -> FitReport:
     """The supervised start: `epochs` passes over the examples, in batches of similar length.
 
@@ -206,15 +195,8 @@ def fit(model: Model, examples: Sequence[Example], options: Train, *, seed: int,
             lengths, options.supervised.batch_size, seed=runtime.derive_seed(seed, "epoch", epoch)
         )
     ]
-    accumulation = options.gradient_accumulation_steps
-    learner = Learner(
-        model,
-        options,
-        peak=options.supervised.learning_rate,
-        steps=len(steps_of(batches, accumulation)),
-        accumulation=accumulation,
-        masking=options.masking,
-    )
+    steps = math.ceil(len(batches) / options.gradient_accumulation_steps)
+    learner = Learner(model, options, peak=options.supervised.learning_rate, steps=steps)
     with progress(learner.steps, title=title, unit="step") as bar:
         learner.learn(examples, batches, bar)
     return learner.report()
@@ -225,14 +207,7 @@ def fit(model: Model, examples: Sequence[Example], options: Train, *, seed: int,
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One epoch.
-
-    Attributes:
-        loss: mean of its batches.
-        learning_rate: at its end.
-        validation, validation_loss: the measure after it, and the loss.
-        seconds: with validation.
-    """
+    """One epoch: mean loss of its batches, learning rate at its end, measure and loss on validation clips."""
 
     epoch: int
     loss: float
@@ -241,18 +216,10 @@ class EpochRow:
     validation_loss: float
     seconds: float
 
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class EpochsReport:
-    """What was learned.
-
-    Attributes:
-        best_epoch: whose weights the model has now.
-        stopped_early: whether it ended before the last epoch.
-    """
+    """The epochs; the model has the weights of `best_epoch`."""
 
     history: list[EpochRow]
     best_epoch: int
@@ -358,7 +325,6 @@ def fit_epochs(
     validate: Callable[[], Validation],
     augment: Augment | None = None,
     after_epoch: Callable[[EpochRow], None] | None = None,
-    title: str = "train",
 ) -> EpochsReport:
     """Train until validation has not become better for `early_stop` epochs; the weights that `Best` keeps remain.
 
@@ -380,7 +346,7 @@ def fit_epochs(
     average = Averaged(model.model, options.average_decay) if options.average_decay else None
     kept = Best(model.model)
     history: list[EpochRow] = []
-    with progress(steps, title=title, unit="step") as bar:
+    with progress(steps, title="train", unit="step") as bar:
         for epoch in range(1, options.epochs + 1):
             began, before = time.monotonic(), len(learner.losses)
             for batch in epoch_batches(examples, options, seed=seed, epoch=epoch):
@@ -394,7 +360,7 @@ def fit_epochs(
                 kept.see(epoch, found)
             rate = learner.learning_rate(learner.done - 1)
             history.append(EpochRow(epoch, loss, rate, found.measure, found.loss, time.monotonic() - began))
-            shown = f"{title}, epoch {epoch} of {options.epochs}: loss {loss:.3f}, validation {found.measure:.3f}"
+            shown = f"train, epoch {epoch} of {options.epochs}: loss {loss:.3f}, validation {found.measure:.3f}"
             bar.set_description(shown, refresh=False)
             if after_epoch:
                 after_epoch(history[-1])

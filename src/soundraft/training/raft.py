@@ -238,12 +238,9 @@ def learner_of(
     model: Model, plan: Sequence[Round], train: Train, peak: float, augment: Augment | None = None
 ) -> Learner:
     """A learner whose schedule, with this peak of the learning rate, ends with the last round of the plan."""
-    accumulation = train.gradient_accumulation_steps
     batches = [math.ceil((part.learned + len(part.replayed)) / train.batch_size) for part in plan]
-    steps = sum(math.ceil(count / accumulation) for count in batches)
-    return Learner(
-        model, train, peak=peak, steps=steps, accumulation=accumulation, masking=train.masking, augment=augment
-    )
+    steps = sum(math.ceil(count / train.gradient_accumulation_steps) for count in batches)
+    return Learner(model, train, peak=peak, steps=steps, augment=augment)
 
 
 def sample_and_score(rollouts: Rollouts) -> list[Sample]:
