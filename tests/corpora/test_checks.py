@@ -78,31 +78,14 @@ def test_every_kind_of_bad_line(mine: Path) -> None:
         "25,clips/5.wav,x,s9,train,-1,good",
     )
     findings = validate(mine)
-    assert found(findings) == [
-        ("clips/unlisted.wav", "unlisted_file", "warning"),
-        ("mine", "empty_split", "warning"),
-        ("metadata.csv:1", "extra_column", "warning"),
-        ("metadata.csv:2", "mixed_rates", "warning"),
-        ("metadata.csv:10", "duplicate_audio", "warning"),
-        ("metadata.csv:11", "no_samples", "error"),
-        ("metadata.csv:12", "unreadable", "error"),
-        ("metadata.csv:13", "no_file", "error"),
-        ("metadata.csv:14", "duplicate_id", "error"),
-        ("metadata.csv:15", "unknown_split", "error"),
-        ("metadata.csv:16", "empty_annotation", "error"),
-        ("metadata.csv:17", "divided_speaker", "warning"),
-        ("metadata.csv:18", "path_leaves", "error"),
-        ("metadata.csv:19", "path_leaves", "error"),
-        ("metadata.csv:20", "duration", "error"),
-        ("metadata.csv:21", "column_count", "error"),
-        ("metadata.csv:22", "unreadable", "error"),
-        ("metadata.csv:23", "no_samples", "error"),
-        ("metadata.csv:24", "unreadable", "error"),
-        ("metadata.csv:25", "path_leaves", "error"),
-        ("metadata.csv:26", "no_audio", "error"),
-        ("metadata.csv:27", "bad_value", "error"),
-        ("metadata.csv:28", "bad_value", "error"),
-    ]
+    others = [("clips/unlisted.wav", "unlisted_file", "warning"), ("mine", "empty_split", "warning")]
+    assert found(findings)[:2] == others
+    assert {int(item.place.removeprefix("metadata.csv:")): item.code for item in findings[2:]} == {
+        1: "extra_column", 2: "mixed_rates", 10: "duplicate_audio", 11: "no_samples", 12: "unreadable", 13: "no_file",
+        14: "duplicate_id", 15: "unknown_split", 16: "empty_annotation", 17: "divided_speaker", 18: "path_leaves",
+        19: "path_leaves", 20: "duration", 21: "column_count", 22: "unreadable", 23: "no_samples", 24: "unreadable",
+        25: "path_leaves", 26: "no_audio", 27: "bad_value", 28: "bad_value",
+    }  # fmt: skip
     messages = {item.place: item.message for item in findings}
     assert "mood" in messages["metadata.csv:1"]
     assert "16000 Hz" in messages["metadata.csv:2"]

@@ -169,12 +169,6 @@ SMALL: dict[str, tuple[Any, list[dict[str, Any]], dict[str, Any], list[tuple[Any
             (None, "_silence_", None, {"is_unknown": False, "utterance": 0, "file": "b/1.wav"}),
         ],
     ),
-    "fleurs": (
-        hubs.FLEURS,
-        [{"id": 7, "transcription": "a b", "raw_transcription": "A, b", "gender": 1, "language": "Welsh"}],
-        {"language": "cy"},
-        [("a b", None, None, {"raw_transcription": "A, b", "gender": "female", "sentence": 7, "language": "Welsh"})],
-    ),
 }
 
 
