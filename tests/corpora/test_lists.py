@@ -35,6 +35,11 @@ def test_the_delimiter_is_found_and_named(delimiter: str, name: str, tmp_path: P
     assert [row["text"] for row in listing.rows.values()] == [f"one{others}two", f"x{delimiter} y"]
 
 
+def test_the_delimiter_is_the_one_under_which_a_column_names_the_audio(tmp_path: Path) -> None:
+    listing = read(tmp_path, "file_name;text, spoken, clean\na.wav;one, two, three\n")
+    assert listing.columns == ["file_name", "text, spoken, clean"]
+
+
 TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\ufeff"), max_size=20)
 
 
