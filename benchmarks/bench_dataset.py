@@ -20,6 +20,7 @@ from soundraft import files
 from soundraft.audio import ecdc, io
 from soundraft.audio.ecdc import TokenFile, write_index
 from soundraft.manifest import SPLITS, Clip, write_manifest
+from soundraft.params import defaults
 from soundraft.sidecar import audit, format
 
 CLIPS = 3000
@@ -78,7 +79,8 @@ def make_corpus(root: Path, clips: int) -> None:
         )  # fmt: skip
     write_index(tokens, rows)
     write_manifest(wavs, listed, [])
-    audit.write_summary(root / "reports/audit/start.json", audit.audit(tokens, cond, audit.Expectations()), [], 0.0)
+    expected = audit.Expectations(defaults().audit)
+    audit.write_summary(root / "reports/audit/start.json", audit.audit(tokens, cond, expected))
     (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
 
 
