@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -215,20 +214,15 @@ def _places(recordings: Sequence[Path], folder: Path, ending: str) -> dict[Path,
     Raises:
         UserError: when two would go to one, or the folder is a file.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder} is a file: name a folder")
-    places = {file: folder / f"{_stem(file)}.{ending}" for file in recordings}
-    sources = defaultdict(list)
-    for file, place in places.items():
-        sources[place].append(str(file))
-    clash = next((same for same in sources.values() if len(same) > 1), None)
-    if clash:
-        raise UserError(f"{clash[0]} and {clash[1]} would be written to one file: transcribe them apart")
-    return places
-
-
-def _stem(file: Path) -> str:
     from soundraft.audio.io import AUDIO_SUFFIXES
 
-    ending = next((suffix for suffix in AUDIO_SUFFIXES if file.name.lower().endswith(suffix)), "")
-    return file.name[: len(file.name) - len(ending)] or file.name
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file: name a folder")
+    owners: dict[Path, Path] = {}
+    for file in recordings:
+        suffix = next((each for each in AUDIO_SUFFIXES if file.name.lower().endswith(each)), "")
+        stem = file.name[: len(file.name) - len(suffix)] or file.name
+        other = owners.setdefault(folder / f"{stem}.{ending}", file)
+        if other != file:
+            raise UserError(f"{other} and {file} would be written to one file: transcribe them apart")
+    return {file: place for place, file in owners.items()}
