@@ -2,8 +2,8 @@
 
     python benchmarks/bench_corpus.py
 
-espeak-ng repeats itself only in a fresh process. The baseline therefore speaks every clip in one of its own; ours
-speaks 1/16 of the corpus in each.
+espeak-ng repeats itself only in a fresh process. The baseline therefore synthesises every clip in one of its own; ours
+synthesises 1/16 of the corpus in each.
 """
 
 from pathlib import Path

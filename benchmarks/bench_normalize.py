@@ -2,7 +2,7 @@
 
     python benchmarks/bench_normalize.py
 
-Ours and librosa's are scripts as a person calls them, start of Python and imports included; CPU a file is our work
+Ours and librosa's are scripts as a user calls them, start of Python and imports included; CPU a file is our work
 without them, in one process. The sox way is measured on every tenth short file.
 """
 

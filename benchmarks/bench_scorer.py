@@ -34,14 +34,16 @@ def worn(text: str, rng: random.Random) -> str:
 
 
 def ours(pairs: list[tuple[str, str]]) -> tuple[float, float]:
-    words = [metric.word_counts(reference=said, hypothesis=heard) for said, heard in pairs]
-    characters = [metric.character_counts(reference=said, hypothesis=heard) for said, heard in pairs]
+    words = [metric.word_counts(reference=reference, hypothesis=hypothesis) for reference, hypothesis in pairs]
+    characters = [
+        metric.character_counts(reference=reference, hypothesis=hypothesis) for reference, hypothesis in pairs
+    ]
     return float(metric.error_rate(np.sum(words, axis=0))), float(metric.error_rate(np.sum(characters, axis=0)))
 
 
 def theirs(pairs: list[tuple[str, str]]) -> tuple[float, float]:
-    words = [jiwer.process_words(said, heard) for said, heard in pairs]
-    characters = [jiwer.process_characters(said, heard) for said, heard in pairs]
+    words = [jiwer.process_words(reference, hypothesis) for reference, hypothesis in pairs]
+    characters = [jiwer.process_characters(reference, hypothesis) for reference, hypothesis in pairs]
     return _pooled(words), _pooled(characters)
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     rng = random.Random(0)
     texts = [draw(rng) for _ in range(5000)]
     references = [draw(rng) for _ in range(PAIRS)]
-    pairs = [(said, worn(said, rng)) for said in references]
+    pairs = [(reference, worn(reference, rng)) for reference in references]
     assert ours(pairs) == theirs(pairs)
     wer, cer = ours(pairs)
     print(f"pooled rates of {PAIRS} pairs equal those of jiwer: WER {wer:.6f}, CER {cer:.6f}")
@@ -69,7 +71,7 @@ def main() -> None:
     report("the same against jiwer, pair by pair", theirs_s / ours_s, "×", 3)
 
     reward = defaults().reward
-    clips = [(said, [worn(said, rng) for _ in range(SAMPLES)]) for said in references[:CLIPS]]
+    clips = [(reference, [worn(reference, rng) for _ in range(SAMPLES)]) for reference in references[:CLIPS]]
     by_reference_s = seconds(
         lambda: score(transcript_verifier(reward.model_copy(update={"kind": "reference"}), texts=[]), clips)
     )

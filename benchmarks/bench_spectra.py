@@ -68,9 +68,9 @@ def frame_by_frame(samples: np.ndarray, window: np.ndarray, matrix: np.ndarray) 
     count = int(np.ceil((len(signal) - WIDTH) / SHIFT + 1))
     rows = []
     for index in range(count):
-        heard = signal[index * SHIFT : index * SHIFT + WIDTH]
+        part = signal[index * SHIFT : index * SHIFT + WIDTH]
         frame = np.zeros(WIDTH)
-        frame[: len(heard)] = heard - heard.mean()
+        frame[: len(part)] = part - part.mean()
         power = np.abs(np.fft.rfft(frame * window)) ** 2
         rows.append(np.log(matrix @ power + 1e-10))
     return np.array(rows)

@@ -1,4 +1,4 @@
-"""The data stages as scripts that a person calls, each in a process of its own."""
+"""The data stages as scripts that a user calls, each in a process of its own."""
 
 import os
 import subprocess

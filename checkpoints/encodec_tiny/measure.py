@@ -22,16 +22,18 @@ from soundraft import files, models, stage
 from soundraft.audio import codec, io
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ
 from soundraft.clips.batches import Utterances
+from soundraft.clips.decoding import best_answers
+from soundraft.evaluation.scores import score_texts
 from soundraft.manifest import MANIFEST_NAME, read_manifest
 from soundraft.metrics.resampling import Bootstrap
+from soundraft.metrics.text import NORMALIZERS
 from soundraft.parallel import progress_over
+from soundraft.params import defaults
 from soundraft.runtime import UserError, derive_seed
-from soundraft.tasks import asr
 
 DEPTHS = (1, 2, 4, 8)
 BANDWIDTH_KBPS = 6.0  # all 8 codebooks
 BOOTSTRAP_SAMPLES = 2000
-NORMALIZER = "basic"
 
 
 def arguments() -> argparse.Namespace:
@@ -101,9 +103,10 @@ def main() -> None:
     stdout.write("| version | mel distance | WER [95 % interval] |\n|---|---|---|\n")
     for name, made in versions.items():
         features = [recognizer.extract(io.resample(wave, SAMPLE_RATE_HZ, recognizer.sample_rate_hz)) for wave in made]
-        spoken = Utterances([clip.id for clip in clips], [clip.text or "" for clip in clips], features)
-        scored = asr.recognize(recognizer, spoken, normalizer=NORMALIZER, title=name)
-        wer = scored.estimate("wer", Bootstrap(BOOTSTRAP_SAMPLES, given.seed))
+        ids, references = [clip.id for clip in clips], [clip.text or "" for clip in clips]
+        texts = best_answers(recognizer, Utterances(ids, references, features), defaults().decoding, title=name)
+        scores = score_texts(ids=ids, references=references, hypotheses=texts, normalizer=NORMALIZERS["basic"])
+        wer = scores.estimate("wer", Bootstrap(BOOTSTRAP_SAMPLES, given.seed))
         stdout.write(f"| {name} | {distance(originals, made):.3f} | {wer} |\n")
     size = sum((given.codec / name).stat().st_size for name in ("config.json", "model.safetensors"))
     stdout.write(
