@@ -45,23 +45,18 @@ def units(text: str, unit: str) -> list[str]:
 
 
 @pytest.mark.parametrize("unit", ["word", "character"])
-def test_agreement_is_the_mean_over_all_other_samples(unit: str) -> None:
-    plain = [units(text, unit) for text in SAMPLES]
-    expected = [
+def test_agreement_and_stability_are_means_over_other_texts(unit: str) -> None:
+    copies = ("turn on the light", "turn on light")
+    plain, perturbed = ([units(text, unit) for text in texts] for texts in (SAMPLES, copies))
+    agreement = [
         1 - sum(distance(own, other) for at, other in enumerate(plain) if at != number) / (len(plain) - 1)
         for number, own in enumerate(plain)
     ]
-    assert part("agreement", SAMPLES, Evidence(), unit=unit) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("unit", ["word", "character"])
-def test_stability_is_the_mean_over_the_perturbed_copies(unit: str) -> None:
-    copies = ("turn on the light", "turn on light")
-    plain = [units(text, unit) for text in copies]
-    expected = [1 - sum(distance(units(text, unit), other) for other in plain) / 2 for text in SAMPLES]
-    assert part("stability", SAMPLES, Evidence(perturbed=copies), unit=unit) == pytest.approx(expected)
+    stability = [1 - sum(distance(own, other) for other in perturbed) / 2 for own in plain]
+    assert part("agreement", SAMPLES, Evidence(), unit=unit) == pytest.approx(agreement)
+    assert part("stability", SAMPLES, Evidence(perturbed=copies), unit=unit) == pytest.approx(stability)
     assert reward({"stability": 0.1}).needs_perturbed
-    assert not reward({"words": 1.0, "stability": 0.0}).needs_perturbed
+    assert not reward({"words": 1.0}).needs_perturbed
 
 
 def test_words_are_as_near_as_their_nearest_word_of_the_list() -> None:
@@ -75,13 +70,10 @@ def test_words_are_as_near_as_their_nearest_word_of_the_list() -> None:
     assert expected[0] == pytest.approx((3 + 0.6) / 4)
 
 
-def test_the_vocabulary_part_is_the_share_of_known_words() -> None:
+def test_vocabulary_is_the_share_of_known_words_and_length_falls_outside_its_range() -> None:
     assert part("vocabulary", ["turn on the lihgt", "xyz", "", "fan"], Evidence()) == [0.75, 0.0, 0.0, 1.0]
-
-
-@pytest.mark.parametrize(("characters", "expected"), [(0, 0), (5, 0.5), (10, 1), (20, 1), (30, 0.5), (40, 0), (99, 0)])
-def test_length_is_full_inside_and_falls_outside(characters: int, expected: float) -> None:
-    assert part("length", ["x" * characters], Evidence(duration_s=2.0)) == pytest.approx([expected])
+    texts = ["x" * characters for characters in (0, 5, 10, 20, 30, 40, 99)]
+    assert part("length", texts, Evidence(duration_s=2.0)) == pytest.approx([0, 0.5, 1, 1, 0.5, 0, 0])
 
 
 @pytest.mark.parametrize("unit", ["word", "character"])

@@ -54,7 +54,7 @@ def clips(count: int, *, seed: int, lean: float = 0.0) -> Utterances:
 
 @functools.cache
 def trained_weights(epochs: int) -> dict[str, torch.Tensor]:
-    """A start model that knows the patterns as they are."""
+    """Of a start model that has learned the patterns as they are."""
     recognizer = tiny_recognizer(mel_bins=MEL_BINS)
     start = clips(240, seed=1)
     fit(recognizer, examples_of(start.features, start.texts), start_settings(epochs), seed=0, title="toy start")

@@ -62,15 +62,11 @@ class Model(Protocol):
     takes_masking: bool  # whether masks of zeros suit its features
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
-        """Samples `[N]` at `sample_rate_hz` → the features of one clip, `[T, F]`, unpadded.
-
-        Raises:
-            ModelError: when the model cannot take a clip of this length.
-        """
+        """Samples `[N]` at `sample_rate_hz` → features `[T, F]`, or ModelError when the clip is too short or long."""
         ...
 
     def features_depend_on(self) -> dict[str, Any]:
-        """What beside the samples decides the features, as values of JSON: the key of features kept on disk."""
+        """What beside the samples decides the features, as values of JSON."""
         ...
 
     def encode(self, features: Sequence[torch.Tensor]) -> Any:
@@ -90,11 +86,7 @@ class Model(Protocol):
         ...
 
     def loss(self, features: Sequence[torch.Tensor], answers: Sequence[Sequence[Any]]) -> Sequence[Losses]:
-        """The loss of each of a clip's answers, for every clip; the network runs once a clip.
-
-        Raises:
-            ModelError: when an answer cannot be learned.
-        """
+        """The loss of each of a clip's answers, for every clip; the network runs once. ModelError as `can_learn`."""
         ...
 
     def save(self, folder: Path) -> None: ...
@@ -125,7 +117,7 @@ class Recognizer(Model):
     def best(self, encoded: Any) -> list[str]: ...
 
     def best_with_fallback(self, encoded: Any, options: Fallback) -> list[str]:
-        """As `best`, but texts that look like hallucinations are decoded again: for recordings nobody has checked."""
+        """As `best`, but texts that look like hallucinations are decoded again: for unchecked recordings."""
         return self.best(encoded)
 
     def save(self, folder: Path) -> None:

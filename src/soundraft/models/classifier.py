@@ -21,7 +21,7 @@ from soundraft.models.encoders import Sized
 from soundraft.models.networks import (
     MIXED,
     ClassifierNetwork,
-    Committee,
+    Ensemble,
     SideEncoder,
     SideInput,
     SpectraFront,
@@ -88,7 +88,7 @@ class AudioClassifier:
 
     takes_masking = False  # its features are not normalised, so 0 is not their mean: `training.augment` masks them
 
-    def __init__(self, config: Config, network: ClassifierNetwork | Committee, front: Front) -> None:
+    def __init__(self, config: Config, network: ClassifierNetwork | Ensemble, front: Front) -> None:
         self.device = runtime.device()
         self.config = config
         self.model: Any = network.to(self.device).eval()
@@ -173,8 +173,8 @@ class AudioClassifier:
         if unknown:
             raise ModelError(f"label {unknown[0]!r} is unknown; there are: {', '.join(self.labels)}")
         indices = torch.tensor([self._index[label] for group in answers for label in group], dtype=torch.long)
-        # also without gradient: a ratio of what was and what is learned would not be 1 where nothing has changed
-        apart = {"apart": True} if isinstance(self.model, Committee) else {}
+        # also without gradient, or GRPO's ratio would not be 1 where nothing has changed
+        apart = {"apart": True} if isinstance(self.model, Ensemble) else {}
         log_probs = self.model(*self._split(features), **apart)
         chosen = log_probs[rows_of_clips(answers).to(log_probs.device), indices.to(log_probs.device)]
         tokens = torch.ones_like(indices)
@@ -293,7 +293,7 @@ def _assembled(config: Config, choice: EncoderChoice, knobs: Any, configuration:
         front = SpectraFront(Spectra(config.features), config.channels if config.channel == "all" else 1)
         readers = [SpectraReader(name, knobs, front, pooling=pooling) for pooling in poolings]
     networks = [ClassifierNetwork(reader, SideEncoder(config.side), choice, len(config.labels)) for reader in readers]
-    return AudioClassifier(config, networks[0] if len(networks) == 1 else Committee(networks), front)
+    return AudioClassifier(config, networks[0] if len(networks) == 1 else Ensemble(networks), front)
 
 
 def _load_weights(classifier: AudioClassifier, path: Path) -> None:

@@ -144,7 +144,18 @@ class WaveFilters(nn.Module):
 # The encoders, with the knobs of their sections.
 
 
-class StackedCNN(Sized):
+class Stack(Sized):
+    """Layers one after another."""
+
+    layers: nn.ModuleList
+
+    def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
+        for layer in self.layers:
+            frames, lengths = layer(frames, lengths)
+        return frames, lengths
+
+
+class StackedCNN(Stack):
     """Convolutions one after another, each with its own kernel and pooling (1 pools nothing)."""
 
     def __init__(self, columns: int, options: StackedCNNParams | CNNRNNParams) -> None:
@@ -156,11 +167,6 @@ class StackedCNN(Sized):
             Convolution(width, self.width, size, pool_size=pool_size, dropout=options.dropout)
             for width, size, pool_size in zip(widths, options.filter_sizes, options.pool_sizes, strict=False)
         )
-
-    def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
-        for layer in self.layers:
-            frames, lengths = layer(frames, lengths)
-        return frames, lengths
 
 
 class StackedCNN2D(Sized):
@@ -212,7 +218,7 @@ class ParallelCNN(Sized):
         return self.layer(frames, lengths)
 
 
-class StackedParallelCNN(Sized):
+class StackedParallelCNN(Stack):
     """Layers of convolutions side by side, one after another."""
 
     def __init__(self, columns: int, options: StackedParallelCNNParams) -> None:
@@ -220,11 +226,6 @@ class StackedParallelCNN(Sized):
         self.width = options.num_filters * len(options.filter_sizes)
         widths = [columns] + [self.width] * (options.num_stacks - 1)
         self.layers = nn.ModuleList(ParallelConvolutions(width, options) for width in widths)
-
-    def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
-        for layer in self.layers:
-            frames, lengths = layer(frames, lengths)
-        return frames, lengths
 
 
 class RNN(Sized):

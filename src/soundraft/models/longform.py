@@ -13,7 +13,7 @@ from soundraft.params.sections import Decoding, LongAudio
 
 @dataclass(frozen=True)
 class Segment:
-    """What is said between two times of a recording, in seconds from its start."""
+    """The text between two times of a recording, in seconds from its start."""
 
     start_s: float
     end_s: float
@@ -47,10 +47,6 @@ def transcribe_file(
             if text:
                 segments.append(Segment(start / rate_hz, end / rate_hz, text))
     return segments
-
-
-def text_of(segments: Sequence[Segment]) -> str:
-    return " ".join(segment.text for segment in segments)
 
 
 def cut(samples: np.ndarray, rate_hz: int, window_s: float, options: LongAudio) -> list[tuple[int, int]]:

@@ -48,11 +48,7 @@ class SideInput(Section):
         return min(WIDEST_EMBEDDING, len(self.vocabulary)) if self.type == "category" else 2
 
     def encode(self, value: Any) -> list[float]:
-        """A raw value → its columns; `None`, NaN and an empty text are missing.
-
-        Raises:
-            ModelError: when a number is none, or infinite.
-        """
+        """A raw value → its columns; `None`, NaN and an empty text are missing; ModelError for no finite number."""
         if self.type == "category":
             known = {_word(word): index for index, word in enumerate(self.vocabulary, start=1)}
             return [0.0 if _missing(value) else float(known.get(_word(value), 0))]
@@ -63,9 +59,6 @@ class SideInput(Section):
 
 def fit_side_input(name: str, kind: str, values: Sequence[Any]) -> SideInput:
     """Learn vocabulary, or mean and deviation, from the training clips' raw values.
-
-    Args:
-        kind: category or number.
 
     Raises:
         ModelError: when there is no value at all, or a number is none.
@@ -331,11 +324,11 @@ class ClassifierNetwork(nn.Module):
         return torch.log_softmax(self.output(self.layers(vector)).float(), dim=-1)
 
 
-class Committee(nn.Module):
-    """Several networks that learn the same clips from other initial weights, and vote with their mean probabilities.
+class Ensemble(nn.Module):
+    """Several networks that learn the same clips from different initial weights; their probabilities are averaged.
 
     Deep ensembles: Lakshminarayanan et al., arXiv 1612.01474. What is learned are the averaged logarithms: their loss
-    is the mean of the members' own losses, and none learns what another one did.
+    is the mean of the members' own losses, and each member learns alone.
     """
 
     def __init__(self, members: Sequence[ClassifierNetwork]) -> None:
@@ -343,6 +336,6 @@ class Committee(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor, *, apart: bool = False) -> torch.Tensor:
-        """As of one member: their vote, or, `apart`, the mean of their logarithms, which do not sum to 1."""
-        votes = torch.stack([member(features, side) for member in self.members])
-        return votes.mean(0) if apart else votes.logsumexp(0) - math.log(len(votes))
+        """As of one member: the mean probabilities, or, `apart`, the mean logarithms, which do not sum to 1."""
+        outputs = torch.stack([member(features, side) for member in self.members])
+        return outputs.mean(0) if apart else outputs.logsumexp(0) - math.log(len(outputs))

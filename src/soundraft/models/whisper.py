@@ -71,7 +71,7 @@ class WhisperAdapter(Recognizer):
         self.lead = "" if getattr(model.generation_config, "language", None) in SPACELESS else " "
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
-        """Mono `[N]` → log-mel `[T, F]` of one window, padded to its full length as Whisper wants it.
+        """Mono `[N]` → log-mel `[T, F]` of one window, padded to its full length.
 
         Raises:
             ModelError: when the clip is longer than the window; the rest would be lost.

@@ -58,7 +58,7 @@ class Augmenter:
         self.random = np.random.default_rng(seed)
 
     def __call__(self, batch: Sequence[Example]) -> list[Example]:
-        """Clips of which one label is learned may be mixed; of all others only the features are perturbed."""
+        """Clips with one label may be mixed; of all others only the features are perturbed."""
         plain = [index for index, example in enumerate(batch) if _has_one_label(example)]
         partners = [plain[place] for place in self.random.permutation(len(plain))]
         shares = self._shares(len(plain))

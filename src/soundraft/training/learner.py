@@ -84,19 +84,10 @@ class Learner:
 
     A batch that does not fit into a GPU's memory is computed in halves, then quarters, …, and on several processes each
     computes its share. The gradient stays the same, but where batch normalisation sees the smaller parts.
-
-    Args:
-        peak: of the learning rate.
     """
 
     def __init__(
-        self,
-        model: Model,
-        options: Train | TrainerParams,
-        *,
-        peak: float,
-        steps: int,
-        augment: Augment | None = None,
+        self, model: Model, options: Train | TrainerParams, *, peak: float, steps: int, augment: Augment | None = None
     ) -> None:
         self.model, self.options, self.peak, self.steps, self.augment = model, options, peak, steps, augment
         # batches per optimiser step
@@ -114,10 +105,7 @@ class Learner:
         return learning_rate(step, self.steps, peak=self.peak, **shares)
 
     def learn(self, examples: Sequence[Example], batches: Batches, bar: Any) -> None:
-        """Take the batches in the order given; `accumulation` of them make one optimiser step.
-
-        Args:
-            bar: a progress bar that counts steps.
+        """Take the batches in the order given; a progress bar counts optimiser steps.
 
         Raises:
             FloatingPointError: when the loss is not finite.
@@ -182,19 +170,10 @@ class Learner:
 
 
 def fit(model: Model, examples: Sequence[Example], options: Train, *, seed: int, title: str) -> FitReport:
-    """The supervised start: `epochs` passes over the examples, in batches of similar length.
-
-    Raises:
-        FloatingPointError: when the loss is not finite.
-    """
-    lengths = [len(example.features) for example in examples]
-    batches = [
-        batch
-        for epoch in range(options.epochs)
-        for batch in shuffled_batches(
-            lengths, options.supervised.batch_size, seed=runtime.derive_seed(seed, "epoch", epoch)
-        )
-    ]
+    """The supervised start: `epochs` passes over the examples, in batches of similar length."""
+    lengths, size = [len(example.features) for example in examples], options.supervised.batch_size
+    seeds = [runtime.derive_seed(seed, "epoch", epoch) for epoch in range(options.epochs)]
+    batches = [batch for each in seeds for batch in shuffled_batches(lengths, size, seed=each)]
     steps = math.ceil(len(batches) / options.gradient_accumulation_steps)
     learner = Learner(model, options, peak=options.supervised.learning_rate, steps=steps)
     with progress(learner.steps, title=title, unit="step") as bar:
@@ -263,7 +242,7 @@ class Averaged:
 
 @dataclass(frozen=True)
 class Validation:
-    """Results on validation clips: a measure, the higher the better, its standard error, and the losses `[N]`."""
+    """Of N validation clips: a measure, the higher the better, its standard error, and the losses `[N]`."""
 
     measure: float
     error: float
@@ -287,15 +266,13 @@ class Best:
     is within one standard error of that, on the same clips: after the one-standard-error rule of Breiman et al.,
     "Classification and Regression Trees" (1984), section 3.4.3. On few clips the very best is mostly luck, and the last
     epochs have the small learning rates, which make weights that differ less from one epoch to the next.
-
-    Attributes:
-        epoch, measure: of the weights that are kept.
-        better: the epoch in which something better than before was found last.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
-        self.epoch, self.measure, self.better, self.highest = 0, -math.inf, 0, -math.inf
+        self.epoch, self.measure = 0, -math.inf  # of the weights that are kept
+        self.better = 0  # the last epoch that was better than all before
+        self.highest = -math.inf
         self.weights: dict[str, torch.Tensor] = {}
         self._best: Validation | None = None
 
@@ -311,10 +288,6 @@ class Best:
             self.epoch, self.measure = epoch, found.measure
             self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
-    def restore(self) -> None:
-        self.model.load_state_dict(self.weights)
-        self.model.eval()
-
 
 def fit_epochs(
     model: Model,
@@ -328,15 +301,11 @@ def fit_epochs(
 ) -> EpochsReport:
     """Train until validation has not become better for `early_stop` epochs; the weights that `Best` keeps remain.
 
-    The learning rate reaches its end with the last epoch, whether or not the training does.
-
     Args:
         examples: of one answer each.
         validate: called with the weights that would be kept.
-        after_epoch: called with each epoch's row, to log it.
 
     Raises:
-        FloatingPointError: when the loss is not finite.
         UserError: when there is nothing to learn from.
     """
     if not examples:
@@ -366,17 +335,12 @@ def fit_epochs(
                 after_epoch(history[-1])
             if options.early_stop and epoch - kept.better >= options.early_stop:
                 break
-    kept.restore()
+    model.model.load_state_dict(kept.weights)
     return EpochsReport(history, kept.epoch, kept.measure, len(history) < options.epochs)
 
 
 def class_weights(labels: Sequence[str], kind: str) -> dict[str, float]:
-    """The weight of each label in the loss; their mean over the clips is 1.
-
-    Args:
-        labels: one a training clip.
-        kind: none; balanced: inverse to how often a label occurs; sqrt: to the root of that.
-    """
+    """The weight of each label in the loss, by its frequency; their mean over the clips is 1."""
     power = {"none": 0.0, "balanced": 1.0, "sqrt": 0.5}[kind]
     raw = {label: count**-power for label, count in sorted(Counter(labels).items())}
     mean = sum(raw[label] for label in labels) / len(labels)

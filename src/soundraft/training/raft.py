@@ -37,7 +37,7 @@ class Shards:
     that it finished need no second sampling. A shard is known by its clips and its place in the cycle.
 
     Args:
-        folder: where they are kept until `clear`; its name must tell apart what has other samples. `None` keeps none.
+        folder: a place of their own until `clear`; `None` keeps none.
         write, read: an answer ↔ a value of JSON.
     """
 
@@ -82,13 +82,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class Target:
-    """The clips that a cycle samples; parallel.
-
-    Attributes:
-        clips: their references go to the verifier, and into the loss where references are learned.
-        durations_s: their lengths in seconds.
-        perturbed: perturbed copies of them, for verifiers that ask for such.
-    """
+    """The clips that a cycle samples, their lengths, and perturbed copies of them for verifiers that ask for such."""
 
     clips: Utterances
     durations_s: list[float]
@@ -101,7 +95,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What an algorithm may look at to choose the answers to learn: the clips of one round."""
+    """What an algorithm chooses the answers to learn from: the clips of one round."""
 
     model: Model
     target: Target
@@ -154,7 +148,7 @@ ALGORITHMS: dict[str, Callable[[Rollouts], list[Sample]]] = {
 
 @dataclass(frozen=True)
 class CycleResult:
-    """What a cycle did. `seconds` (sampling with scoring, training) belong to the machine, not to the record."""
+    """What a cycle did. `seconds` of sampling (with scoring) and training are no part of the record."""
 
     samples: list[Sample]
     fit: FitReport
@@ -181,10 +175,8 @@ def run_cycle(
 
     Args:
         algorithm: of a control another one than `train.algorithm`.
-        cycle: 1, 2, …
         replay: clips of the start corpus to mix in with their references.
         anchor: the start model, needed where `train.kl_weight` is above 0.
-        augment: how clips are perturbed when they are learned.
 
     Raises:
         UserError: when no sample passes the selection: there is nothing to learn.
@@ -302,10 +294,7 @@ def write(
 
 
 def summarize(result: CycleResult) -> dict[str, Any]:
-    """Flat numbers of one cycle. Samples without a reward are counted and left out of the averages.
-
-    An average of nothing is `None`: a control may learn answers that its verifier cannot score.
-    """
+    """Flat numbers of one cycle. Samples without a reward are left out of the averages; of nothing these are `None`."""
     scored = [sample for sample in result.samples if sample.reward is not None]
     best: dict[int, float] = {}
     for sample in scored:
@@ -324,10 +313,7 @@ def summarize(result: CycleResult) -> dict[str, Any]:
 
 
 def details(result: CycleResult) -> dict[str, float]:
-    """More numbers of one cycle, for the tracker: quantiles of the rewards, variety of the samples, speeds.
-
-    `sample_entropy` is the mean over the clips of the entropy, in nats, of the answers that were drawn.
-    """
+    """For the tracker: quantiles of the rewards, the mean entropy of a clip's answers in nats, speeds."""
     rewards = sorted(sample.reward for sample in result.samples if sample.reward is not None)
     drawn: dict[int, Counter[Answer]] = defaultdict(Counter)
     for sample in result.samples:

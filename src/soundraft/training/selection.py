@@ -1,4 +1,7 @@
-"""Which samples a RAFT cycle learns from, and in which order: pure functions, but for log-probabilities."""
+"""Which samples a RAFT cycle learns from, and in which order: pure functions, but for log-probabilities.
+
+A selection returns all samples, in the order given, each with the reason why it is kept or not.
+"""
 
 import math
 import random
@@ -54,11 +57,8 @@ def best_of_each(samples: Sequence[Sample], *, reward_threshold: float, keep_top
 
     A clip's first best sample stands for it, so equal answers count once. Samples below `reward_threshold` go first;
     then the `keep_top_percent` of the clips with the highest rewards stay, at least one.
-
-    Returns:
-        All samples, in the order given, with their reason.
     """
-    best = {clip: _first_best(drawn) for clip, drawn in _scorable(samples).items()}
+    best = {clip: max(drawn, key=_reward) for clip, drawn in _scorable(samples).items()}
     passing = [sample for sample in best.values() if _reward(sample) >= reward_threshold]
     ranked = sorted(passing, key=lambda sample: (-_reward(sample), sample.clip))
     kept = {sample.clip for sample in ranked[: math.ceil(len(ranked) * keep_top_percent / 100)]}
@@ -78,14 +78,11 @@ def groups(samples: Sequence[Sample], *, group_size: int) -> list[Sample]:
 
     At most `group_size` different answers, the first best one always among them; ties go to the answer drawn first.
     Clips whose group has one reward for all have no gradient and are left out.
-
-    Returns:
-        All samples, in the order given, with their reason.
     """
     chosen: dict[int, set[Answer]] = {}
     rewards: dict[int, set[float | None]] = {}
     for clip, drawn in _scorable(samples).items():
-        best = _first_best(drawn).answer
+        best = max(drawn, key=_reward).answer
         counts = Counter(sample.answer for sample in drawn)
         frequent = [answer for answer, _ in counts.most_common() if answer != best]
         chosen[clip] = {best, *frequent[: group_size - 1]}
@@ -124,10 +121,6 @@ def _scorable(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
     return by_clip
 
 
-def _first_best(drawn: Sequence[Sample]) -> Sample:
-    return max(drawn, key=_reward)
-
-
 def _reward(sample: Sample) -> float:
     assert sample.reward is not None
     return sample.reward
@@ -140,7 +133,7 @@ def _with_reasons(samples: Sequence[Sample], reason: Callable[[Sample], str]) ->
     ]
 
 
-# What a cycle learns in which order: its rounds, and the examples that are made of a round's samples.
+# Rounds of a cycle, and the examples that are made of a round's samples.
 
 
 @dataclass(frozen=True)
