@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 
 def is_main() -> bool:
-    """Whether this process writes files and uses the tracker."""
+    """Whether this process writes files and speaks to the tracker."""
     return rank() == 0
 
 
