@@ -195,9 +195,7 @@ def test_all_channels_are_those_of_the_first_clip_that_can_be_read(tmp_path: Pat
 
 def untrained(**changes: Any) -> AudioClassifier:
     given = sounds.params(**{f"classification__{name}": value for name, value in changes.items()}).classification
-    return build(sounds.LABELS, features=given.features, encoder=given.encoder, channel=given.channel,
-                 channels=2 if given.channel == "all" else 1, level_db=given.level_db,
-                 length_limit_s=given.audio_file_length_limit_in_s, target="label")  # fmt: skip
+    return build(sounds.LABELS, given, channels=2 if given.channel == "all" else 1)
 
 
 def test_other_rates_and_channels_are_brought_to_those_of_the_classifier() -> None:
@@ -205,7 +203,7 @@ def test_other_rates_and_channels_are_brought_to_those_of_the_classifier() -> No
     silence = io.wav_bytes(np.zeros(8000, np.float32), 8000)
     given = sounds.of([sounds.stereo(samples, 22050), sounds.wav("low"), silence], [{"label": "low"}] * 3)
     task = Classification(sounds.params())
-    spectra = Spectra(**task.options.features.model_dump())
+    spectra = Spectra(task.options.features)
     for channel, expected in {"average": samples.mean(axis=1), "1": samples[:, 1], "all": samples}.items():
         model = untrained(channel=channel, level_db=None)
         found = task.load(given, model, title="", max_bad_fraction=1.0)

@@ -3,6 +3,7 @@
 import copy
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, RunResult,
 from soundraft.audio import io
 from soundraft.params import defaults
 from soundraft.runtime import UserError
-from soundraft.tasks import run as runs
 from soundraft.tasks import steps
 from tests.tasks import letters, sounds
 
@@ -26,26 +26,30 @@ Train = Callable[..., RunResult]
 def train_asr(folder: Path, data: Any = None, **changes: Any) -> RunResult:
     params = letters.SMALL | changes.pop("params", {})
     usual = {"num_cycles": 1, "samples_per_prompt": 8, "learning_rate": 2e-3, "model_name": str(letters.checkpoint())}
-    if data is None:
-        data = [*letters.samples(20), *letters.samples(6, first=50, split="validation"),
-                *letters.samples(8, first=70, split="test")]  # fmt: skip
-    return AudioRAFTTrainer(AudioRAFTConfig(output_dir=folder, params=params, **(usual | changes))).train(data)
+    config = AudioRAFTConfig(output_dir=folder, params=params, **(usual | changes))
+    return AudioRAFTTrainer(config).train(data_of(train_asr) if data is None else data)
 
 
 def train_classifier(folder: Path, data: Any = None, **changes: Any) -> RunResult:
     params = {key: value for key, value in sounds.TOY.items() if key.startswith(("classification", "train.r", "eval"))}
     params |= {"train.presentations_per_cycle": 64, "classification.trainer.epochs": 4} | changes.pop("params", {})
     usual = {"num_cycles": 1, "samples_per_prompt": 8, "task": "classification"}
-    if data is None:
-        parts = {"train": 27, "validation": 9, "test": 12}
-        data = [
-            AudioSample(None, facts["label"], task="classification", sample_rate=8000, metadata={
-                "id": f"{split}{n}", "split": split, "speaker": facts["speaker"]},
-                audio_array=sounds.wave(facts["label"], speaker=facts["speaker"], seed=n + 100 * len(split)))
-            for split, count in parts.items()
-            for n, facts in enumerate(sounds.clips(count).facts)
-        ]  # fmt: skip
-    return AudioRAFTTrainer(AudioRAFTConfig(output_dir=folder, params=params, **(usual | changes))).train(data)
+    config = AudioRAFTConfig(output_dir=folder, params=params, **(usual | changes))
+    return AudioRAFTTrainer(config).train(data_of(train_classifier) if data is None else data)
+
+
+def data_of(train: Train) -> list[AudioSample]:
+    """Samples with splits."""
+    if train is train_asr:
+        parts = {"train": (20, 0), "validation": (6, 50), "test": (8, 70)}
+        return [each for split, (n, first) in parts.items() for each in letters.samples(n, first=first, split=split)]
+    return [
+        AudioSample(None, facts["label"], task="classification", sample_rate=8000,
+                    audio_array=sounds.wave(facts["label"], speaker=facts["speaker"], seed=n + 100 * len(split)),
+                    metadata={"id": f"{split}{n}", "split": split, "speaker": facts["speaker"]})
+        for split, count in {"train": 27, "validation": 9, "test": 12}.items()
+        for n, facts in enumerate(sounds.clips(count).facts)
+    ]  # fmt: skip
 
 
 @pytest.fixture(params=[train_asr, train_classifier], ids=["asr", "classification"])
@@ -134,19 +138,13 @@ def test_a_killed_run_becomes_the_one_that_was_not(
 
 
 def test_bad_clips_are_rejected_within_the_limit(train: Train, tmp_path: Path) -> None:
-    task = "asr" if train is train_asr else "classification"
-    bad = [AudioSample(tmp_path / "none.wav", "low", task=task, metadata={"split": "train"}),
-           AudioSample(None, "low", task=task, metadata={"split": "train"})]  # fmt: skip
-    good = {train_asr: [*letters.samples(20, split="train"), *letters.samples(8, first=50, split="validation")]}
-    data = good.get(train) or [
-        AudioSample(None, label, task=task, sample_rate=8000, audio_array=sounds.wave(label, seed=seed),
-                    metadata={"id": f"{seed}{label}", "split": "validation" if seed > 9 else "train"})
-        for seed in range(13) for label in sounds.LABELS
-    ]  # fmt: skip
+    good = data_of(train)
+    bad = [replace(good[0], audio_array=None, audio_path=path, metadata={"split": "train"})
+           for path in (tmp_path / "none.wav", None)]  # fmt: skip
     with pytest.raises(UserError, match=r"(?s)2 of \d+ clips are bad.*none\.wav"):
-        train(tmp_path / "out", [*data, *bad])
-    result = train(tmp_path / "more", [*data, *bad], params={"limits.max_bad_fraction": 0.2})
-    assert {bad.id for bad in result.rejected} == {str(tmp_path / "none.wav"), f"row {len(data) + 2}"}
+        train(tmp_path / "out", [*good, *bad])
+    result = train(tmp_path / "more", [*good, *bad], params={"limits.max_bad_fraction": 0.2})
+    assert {each.id for each in result.rejected} == {str(tmp_path / "none.wav"), f"row {len(good) + 2}"}
     assert len((tmp_path / "more/quarantine.jsonl").read_text().splitlines()) == 2
 
 
@@ -256,18 +254,6 @@ def test_columns_may_have_other_names(run: RunResult, table: Path) -> None:
         soundraft.evaluate(run, frame.drop(columns="pitch"))
 
 
-def test_an_evaluation_is_written_whole_or_not_at_all(
-    run: RunResult, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(files, "write_jsonl", full)
-    with pytest.raises(OSError, match="no space left"):
-        soundraft.evaluate(run, table, output_dir=tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_side_inputs_extra_clips_and_test_clips_that_are_also_trained_on(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,16 +314,9 @@ def test_data_that_cannot_be_used_costs_no_training(
     monkeypatch.delattr("soundraft.tasks.classification.fit_epochs")
     with pytest.raises(UserError, match=f"(?s){words}"):
         soundraft.fit(sounds.CONFIG, change(pandas.read_csv(table)), output_dir=tmp_path / "out")
-
-
-@pytest.mark.parametrize("place", ["file/x", "/proc/x"])
-def test_a_place_that_cannot_be_written_costs_no_training(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.delattr("soundraft.tasks.classification.fit_epochs")
-    with pytest.raises((UserError, OSError), match=place.split("/")[1] or "file"):
-        soundraft.fit(sounds.CONFIG, table, output_dir=tmp_path / place)
+    with pytest.raises((UserError, OSError), match="file"):
+        soundraft.fit(sounds.CONFIG, table, output_dir=tmp_path / "file/x")
 
 
 @pytest.mark.parametrize(
@@ -365,10 +344,8 @@ def test_wrong_numbers_are_refused_before_anything_is_opened(changes: dict[str, 
 def test_all_numbers_but_the_learning_rate_are_those_of_params_yaml() -> None:
     made = AudioRAFTConfig(model_name="m", output_dir="o").all_params().leaves()
     different = {key for key, value in made.items() if value != defaults().leaves()[key]}
-    assert different == {"train.learning_rate", "model.checkpoint", "train.epochs"} - {
-        key for key in ("train.epochs",) if defaults().leaves()[key] == 0
-    }
-    assert made["train.learning_rate"] == runs.LEARNING_RATE == 5e-5
+    assert different == {"train.learning_rate", "model.checkpoint", "train.epochs"}
+    assert made["train.learning_rate"] == 5e-5
 
 
 def test_the_package_names_what_it_exports() -> None:
