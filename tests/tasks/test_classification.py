@@ -171,15 +171,6 @@ def test_a_number_beside_the_audio_is_used_and_may_be_missing(tmp_path: Path) ->
     assert [(bad.id, "'abc'" in bad.reason) for bad in found.load(validation).rejected] == [("006", True)]
 
 
-def test_all_rates_and_channels_are_learned_together(tmp_path: Path) -> None:
-    audio = [TRAIN.audio(index) for index in range(27)]
-    for index in range(0, 27, 2):
-        label, speaker = TRAIN.facts[index]["label"], TRAIN.facts[index]["speaker"]
-        wide = sounds.wave(label, speaker=speaker, seed=index, rate_hz=16000)
-        audio[index] = sounds.stereo(np.stack([wide, 0.5 * wide], axis=1), 16000)
-    assert Started(tmp_path, sounds.of(audio, TRAIN.facts)).metrics["accuracy_validation"] > 0.85
-
-
 def test_all_channels_are_those_of_the_first_clip_that_can_be_read(tmp_path: Path) -> None:
     audio = [b"broken"]
     for index in range(1, 27):

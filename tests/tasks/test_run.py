@@ -241,19 +241,6 @@ def test_evaluate_measures_only_clips_that_the_run_did_not_use(
             soundraft.evaluate(run, table, **options)
 
 
-def test_columns_may_have_other_names(run: RunResult, table: Path) -> None:
-    frame = pandas.read_csv(table)
-    frame["audio"] = str(table.parent) + "/" + frame.audio
-    renamed = frame.rename(columns={"audio": "sound", "pitch": "height"})
-    names = {"audio": "sound", "pitch": "height"}
-    one = soundraft.evaluate(run, frame, split="all")
-    other = soundraft.evaluate(run, renamed, split="all", columns=names)
-    assert one.scores.predictions == other.scores.predictions
-    assert len(soundraft.predict(run, renamed, columns={"audio": "sound"})) == 45
-    with pytest.raises(UserError, match="pitch"):
-        soundraft.evaluate(run, frame.drop(columns="pitch"))
-
-
 def test_side_inputs_extra_clips_and_test_clips_that_are_also_trained_on(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
