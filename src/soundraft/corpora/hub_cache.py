@@ -383,6 +383,10 @@ class Repository:
         return f"hf://datasets/{self.repo}@{self.commit}/" if self.path is None else f"{self.path.resolve()}/"
 
     @property
+    def _local_copy(self) -> str:
+        return f"{self.request.asked_as}path can name a local copy of it"
+
+    @property
     def _name(self) -> str:
         return f"{self.repo} ({self.config})" if self.config else self.repo
 
@@ -398,7 +402,7 @@ class Repository:
         from huggingface_hub.errors import HTTPError
 
         if self.request.offline and self.path is None:
-            raise CorpusError(f"nothing of {self.repo} was downloaded here; --path can name a local copy")
+            raise CorpusError(f"nothing of {self.repo} was downloaded here; {self._local_copy}")
         try:
             yield
         except CorpusError:
@@ -442,8 +446,7 @@ class Repository:
             return CorpusError(f"{self.repo} {reason}; {asked} may hold it as data")
         if self.path is None and is_any(ConnectionError, TimeoutError, errors.HTTPError):
             return CorpusError(
-                f"{self.repo}: cannot be read from {constants.ENDPOINT} ({first_line}); "
-                f"{self.request.asked_as}path can name a local copy of it"
+                f"{self.repo}: cannot be read from {constants.ENDPOINT} ({first_line}); {self._local_copy}"
             )
         return CorpusError(f"{self._name} at {version}: {first_line}")
 
