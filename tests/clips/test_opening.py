@@ -49,6 +49,8 @@ def test_columns_by_other_names_and_audio_in_memory(tmp_path: Path) -> None:
     assert found.clips.values("pitch") == ["a", "b", "c"]
     assert found.clips.audio(2) == data[2]
     assert found.splits == ["train", "validation", "test"]
+    frame["split"] = pandas.Series(["train", pandas.NA, "0"], dtype="string")
+    assert open_clips(frame, Reading("pitch", "clip", {"pitch": "how_high"})).splits == ["train", None, "train"]
     packed = pandas.DataFrame({"audio": [{"bytes": each, "path": f"x{n}"} for n, each in enumerate(data)]})
     packed.to_parquet(tmp_path / "p.parquet")
     found = open_clips(tmp_path / "p.parquet", Reading())

@@ -303,8 +303,8 @@ def _ids(title: str, rows: Sequence[Mapping[str, Any]], paths: Sequence[str]) ->
 
 
 def _splits(title: str, values: Sequence[Any], column: str) -> list[Split | None]:
-    given = ["" if value is None else str(_plain(value) or "").strip().lower() for value in values]
-    given = [("0" if value == 0 and value is not False else text) for value, text in zip(values, given, strict=True)]
+    plain = map(_plain, values)
+    given = ["" if value is None or value is False else str(value).strip().lower() for value in plain]
     known = {**SPLIT_SPELLINGS, **_NUMBERED}
     odd = Counter(text for text in given if text and text not in known)
     if odd:
