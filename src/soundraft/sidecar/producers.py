@@ -49,9 +49,7 @@ class Const:
 
     @staticmethod
     def add_cli_args(parser: argparse.ArgumentParser) -> None:
-        kind = partial(_named_numbers, form="NAME=VALUE")
-        help_text = "a feature and its value; repeatable"
-        parser.add_argument("--const", type=kind, action="append", default=[], metavar="NAME=VALUE", help=help_text)
+        _add_named_numbers(parser, "--const", "NAME=VALUE", "a feature and its value; repeatable")
 
     @staticmethod
     def produce(ecdc_path: Path, T: int, *, args: argparse.Namespace) -> Features:  # noqa: N803
@@ -64,9 +62,8 @@ class Lin:
 
     @staticmethod
     def add_cli_args(parser: argparse.ArgumentParser) -> None:
-        kind = partial(_named_numbers, form="NAME=START:END")
         help_text = "a feature, its value in the first frame and in the last; repeatable"
-        parser.add_argument("--lin", type=kind, action="append", default=[], metavar="NAME=START:END", help=help_text)
+        _add_named_numbers(parser, "--lin", "NAME=START:END", help_text)
 
     @staticmethod
     def produce(ecdc_path: Path, T: int, *, args: argparse.Namespace) -> Features:  # noqa: N803
@@ -74,6 +71,11 @@ class Lin:
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is refused as not finite
             unit = np.arange(T) / max(T - 1, 1)
             return {name: ((1 - unit) * start + unit * end).astype(np.float32) for name, start, end in args.lin}
+
+
+def _add_named_numbers(parser: argparse.ArgumentParser, option: str, form: str, help_text: str) -> None:
+    kind = partial(_named_numbers, form=form)
+    parser.add_argument(option, type=kind, action="append", default=[], metavar=form, help=help_text)
 
 
 def _named_numbers(text: str, *, form: str) -> tuple[str | float, ...]:
