@@ -6,6 +6,7 @@ The only stage that touches the test split.
 from pathlib import Path
 
 from soundraft import files, stage
+from soundraft.evaluation.results import model_folders
 from soundraft.params import load_params
 from soundraft.tasks import measure, steps
 from soundraft.tasks.base import task_of
@@ -21,7 +22,8 @@ def main() -> None:
     task = task_of(params)
     data = steps.dataset_of(task, DATASET, ("train", "test"))
     with stage_run("evaluate", params.leaves(), last=True) as tracker, files.building(OUT) as out:
-        _, summary = measure.evaluate(task, data, measure.pipeline_models(params, MODELS), out, tracker)
+        models = model_folders(MODELS, params.train.algorithm)
+        _, summary = measure.evaluate(task, data, models, out, tracker)
         left = ", ".join(sorted(path.name for path in out.iterdir()))
     print(f"\n{summary}\n\nevaluate: {OUT}/ has {left}")
 

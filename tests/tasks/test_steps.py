@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer, files
+from soundraft.evaluation.scores import Scores
 from soundraft.models.classifier import load_classifier
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
 from soundraft.runtime import CACHE_VARIABLE
@@ -137,6 +138,21 @@ def test_every_algorithm_trains_and_those_with_the_reward_improve(
     assert digest(tmp_path / "out") != digest(classifier.start)
     if algorithm in ("raft", "grpo", "mwer", "sft"):
         assert found["accuracy_target_validation"] > before + 0.2
+
+
+def test_a_benchmark_answers_each_clip_once_for_all_metrics(begun: Begun, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = begun.task()
+    scored: list[str] = []
+
+    def count(*args: Any, title: str, score: Any = task.score) -> Scores:
+        scored.append(title)
+        found: Scores = score(*args, title=title)
+        return found
+
+    monkeypatch.setattr(task, "score", count)
+    quality, _, _ = measure.benchmark(task, begun.data(task), begun.start)
+    assert len(scored) == 1
+    assert set(quality) == {f"{key}_target_validation" for key in task.metrics}
 
 
 class Indifferent(Verifier):

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from soundraft import distributed, files, runtime
+from soundraft.clips.base import Clips
 from soundraft.evaluation import label_plots, plots, report
-from soundraft.evaluation.benchmark import measure_speed
-from soundraft.evaluation.results import TRAINED, ModelId, Result, last_trained, model_folders
+from soundraft.evaluation.benchmark import Speed, measure_speed
+from soundraft.evaluation.results import TRAINED, ModelId, Result, last_trained
 from soundraft.evaluation.scores import METRICS
 from soundraft.manifest import QUARANTINE_NAME, Split
 from soundraft.metrics.resampling import Bootstrap
-from soundraft.params.sections import Params
+from soundraft.models.base import Model
 from soundraft.tasks.base import Data, Task
-from soundraft.tasks.steps import measured_corpora
+from soundraft.tasks.steps import load_validation, measured_corpora, validate
 from soundraft.tracking import Tracker
 
 
@@ -80,29 +81,23 @@ def _plot(
     return sorted({label_plots.draw(name, out / f"{name}.png", last) for name in label_plots.PICTURES} - {""})
 
 
-def pipeline_models(params: Params, models: Path) -> list[tuple[ModelId, Path]]:
-    return model_folders(models, params.train.algorithm)
+def time_model(task: Task, model: Model, clips: Clips) -> tuple[Speed, int]:
+    """The speed on the first `benchmark.clips` of these clips, and how many they were."""
+    options = task.params.benchmark
+    timed = clips.part(range(min(options.clips, len(clips))))
+    speed = measure_speed(
+        model, task.featurizer(model), timed, task.params.decoding, warmup=options.warmup, repeats=options.repeats
+    )
+    return speed, len(timed)
 
 
 def benchmark(task: Task, data: Data, folder: Path) -> tuple[dict[str, float], dict[str, float], str]:
     """Quality on validation clips, speed and memory on this machine, and both in a line for the user."""
-    model, options = task.load_model(folder), task.params.benchmark
-    validation = {
-        name: data.load(task, model, name, "validation") for name in measured_corpora(task, data, "validation")
-    }
-    quality = {
-        f"{key}_{corpus}_validation": task.score(model, loaded, title=f"validate {corpus}").value(key)
-        for corpus, loaded in validation.items()
-        for key in task.metrics
-    }
-    clips = validation["target"].clips
-    timed = clips.part(range(min(options.clips, len(clips))))
-    speed = vars(
-        measure_speed(
-            model, task.featurizer(model), timed, task.params.decoding, warmup=options.warmup, repeats=options.repeats
-        )
-    )
-    machine = speed | {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
+    model = task.load_model(folder)
+    validation = load_validation(task, data, model)
+    quality = validate(task, model, validation)
+    speed, _ = time_model(task, model, validation["target"].clips)
+    machine = vars(speed) | {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
     monitor = METRICS[task.metrics[0]]
     rates = ", ".join(f"{name} {monitor.show(quality[f'{monitor.key}_{name}_validation'])}" for name in validation)
     summary = (

@@ -27,7 +27,7 @@ from soundraft.clips.base import Clips, Reading
 from soundraft.clips.division import Divided, Sources, divide, shared_audio
 from soundraft.clips.opening import Source, open_clips
 from soundraft.evaluation import report
-from soundraft.evaluation.benchmark import Speed, measure_speed
+from soundraft.evaluation.benchmark import Speed
 from soundraft.evaluation.predictions import columns_of
 from soundraft.evaluation.results import MAJORITY, START, TRAINED, ModelId, Result, last_trained, shown
 from soundraft.evaluation.scores import METRICS, Estimate, Scores, majority
@@ -66,8 +66,11 @@ class Run:
         self, task: Task, divided: Divided, data: Data, folder: Path | None, about: Mapping[str, Any], say: Tell
     ) -> None:
         self.task, self.divided, self.data = task, divided, data
-        self._scratch = tempfile.TemporaryDirectory() if folder is None else None
-        self.folder = Path(self._scratch.name) if folder is None and self._scratch else Path(folder or "")
+        self._scratch = None
+        if folder is None:
+            self._scratch = tempfile.TemporaryDirectory()
+            folder = Path(self._scratch.name)
+        self.folder = folder
         self.about, self.say = about, say
         self.notes = [*divided.notes, *task.check(self.data)]
         self.contents = {
@@ -84,10 +87,11 @@ class Run:
         Raises:
             UserError: when the folder holds another run.
         """
-        check_goes_on(self.folder, self.record())
+        record = self.record()
+        check_goes_on(self.folder, record)
         distributed.wait_for_everyone()  # the others must have looked before there is something new to see
         if distributed.is_main():
-            files.write_json(self.folder / RECORD, self.record())
+            files.write_json(self.folder / RECORD, record)
             files.write_csv(self.folder / SPLITS_NAME, list(self._split_rows()))
         distributed.wait_for_everyone()
         for note in self.notes:
@@ -194,8 +198,8 @@ class Run:
             return len(cycles)
         metric, start = METRICS[self.task.metrics[0]], self.task.load_model(self.model_of(0))
         loaded = self.data.load(self.task, start, "target", "validation")
-        before = self.task.score(start, loaded, title="validate start").value(metric.key)
-        rates = [before, *(numbers[f"{metric.key}_target_validation"] for numbers in cycles)]
+        before = steps.validate(self.task, start, {"target": loaded})
+        rates = [numbers[f"{metric.key}_target_validation"] for numbers in (before, *cycles)]
         return (max if metric.higher_is_better else min)(range(len(rates)), key=lambda number: rates[number])
 
     def _split_rows(self) -> Iterator[dict[str, str]]:
@@ -632,20 +636,16 @@ def benchmark(
         UserError: as `evaluate`.
     """
     opened = open_model(model, params)
-    task, options = opened.task, opened.task.params.benchmark
+    task = opened.task
     source = open_clips(data, replace(opened.reading, target=task.target), limit=limit, seed=seed)
     parts = source.clips.by_split([split or "test" for split in source.splits])
     split = next(split for split in reversed(SPLITS) if split in parts)
     loaded = task.load(parts[split], opened.model, title=split)
     scores = task.score(opened.model, loaded, title="benchmark")
-    timed = loaded.clips.part(range(min(options.clips, len(loaded.clips))))
-    speed = measure_speed(
-        opened.model, task.featurizer(opened.model), timed, task.params.decoding, warmup=options.warmup,
-        repeats=options.repeats,
-    )  # fmt: skip
+    speed, timed = measure.time_model(task, opened.model, loaded.clips)
     rejected = [*source.rejected, *loaded.rejected, *source.dropped]
     return Benchmark(
-        Evaluation(task, scores, source.notes, rejected), split, sum(loaded.durations_s), speed, len(timed),
+        Evaluation(task, scores, source.notes, rejected), split, sum(loaded.durations_s), speed, timed,
         sum(weights.numel() for weights in opened.model.model.parameters()), str(runtime.device()),
     )  # fmt: skip
 

@@ -95,9 +95,7 @@ def cycle(
     loaded = data.load(task, model, "target", "train")
     target = Target(loaded.utterances, loaded.durations_s, loaded.copies)
     replay = _replay(task, data, model, train, number)
-    validation = {
-        name: data.load(task, model, name, "validation") for name in measured_corpora(task, data, "validation")
-    }
+    validation = load_validation(task, data, model)
     verifier = task.verifier(data)
     shards = Shards(_shards_folder(task, previous, target, replay, algorithm, number))
     runtime.seed_torch(runtime.derive_seed(seed, "adapters", number))
@@ -117,6 +115,8 @@ def cycle(
             augment=task.augment(model, runtime.derive_seed(seed, "cycle", number)),
         )
     metrics = raft.summarize(result)
+    if "target" in validation:
+        task.after_cycle(model, validation["target"])
     validated = validate(task, model, validation)
     if distributed.is_main():
         model.save(out)
@@ -126,10 +126,13 @@ def cycle(
     return metrics | validated, raft.details(result), _describe(task, algorithm, number, metrics, validated)
 
 
+def load_validation(task: Task, data: Data, model: Model) -> dict[str, Loaded]:
+    """The validation clips with features, by corpus."""
+    return {name: data.load(task, model, name, "validation") for name in measured_corpora(task, data, "validation")}
+
+
 def validate(task: Task, model: Model, validation: Mapping[str, Loaded]) -> dict[str, float]:
     """The task's metrics on validation clips, each named after the corpus that they are of."""
-    if "target" in validation:
-        task.after_cycle(model, validation["target"])
     found: dict[str, float] = {}
     for corpus, loaded in validation.items():
         scores = task.score(model, loaded, title=f"validate {corpus}")
