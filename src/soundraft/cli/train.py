@@ -15,6 +15,7 @@ from soundraft.cli.options import (
     show,
 )
 from soundraft.params.options import add_key, add_keys, add_set, keys_given
+from soundraft.params.sections import PRETRAINED_LEARNING_RATE
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def train_options(options: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="FOLDER_OR_ID", help="The model to start from: a folder or a hub id.")
     group.add_argument("--replay", metavar="NAME_OR_PATH", help=f"Replayed against forgetting: {_SOURCE}.")
     add_keys(group, *_RAFT)
-    add_key(group, "train.learning_rate", text="Peak learning rate of cycle 1.", default=5e-5)
+    add_key(group, "train.learning_rate", text="Peak learning rate of cycle 1.", default=PRETRAINED_LEARNING_RATE)
     add_set(group)
     group.add_argument("--dry-run", action="store_true", help="Check everything, time one batch and one step, and show "
                        "the plan.")  # fmt: skip

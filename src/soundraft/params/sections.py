@@ -26,6 +26,8 @@ CorpusName = Literal[
 ]  # fmt: skip
 Role = Literal["start", "target"]  # of the two corpora
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
+# of cycle 1 where a run without the pipeline starts from a model; train.learning_rate is for a new network
+PRETRAINED_LEARNING_RATE = 5e-5
 Materialize = Literal["copy", "link", "none", "embed"]
 FindingCode = Literal[
     "bad_ecdc", "missing_sidecar", "bad_sidecar", "bad_shape", "frame_mismatch", "dtype_mismatch", "fps_mismatch",

@@ -35,7 +35,7 @@ from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split
 from soundraft.metrics.resampling import Bootstrap, Comparison
 from soundraft.models.base import Model
 from soundraft.params import ParamsError, by_key, changed, defaults
-from soundraft.params.sections import Params
+from soundraft.params.sections import PRETRAINED_LEARNING_RATE, Params
 from soundraft.params.tasks import TASKS
 from soundraft.runtime import UserError
 from soundraft.splits import SplitRule
@@ -695,9 +695,6 @@ def _chosen(source: Source, opened: TrainedModel, split: str | None) -> tuple[Cl
     return clips.part(free), [found]
 
 
-LEARNING_RATE = 5e-5  # for pretrained models
-
-
 @dataclass(frozen=True, kw_only=True)
 class AudioRAFTConfig:
     """A run of RAFT on a pretrained model. `None` stands for the value of params.yaml, but for the learning rate.
@@ -708,8 +705,8 @@ class AudioRAFTConfig:
         task: asr, classification.
         num_cycles: how often to sample, score, select and train.
         samples_per_prompt: answers sampled per clip and cycle.
-        learning_rate: peak of cycle 1; `None` is 5e-5 with a model_name. Not from params.yaml, whose rate is for a
-            network that began from nothing and would spoil a pretrained one.
+        learning_rate: peak of cycle 1; `None` is `PRETRAINED_LEARNING_RATE` with a model_name. Not from params.yaml,
+            whose rate is for a network that began from nothing and would spoil a pretrained one.
         lr_decay_per_cycle: factor on it from each cycle to the next.
         wer_threshold: a sample with at most this word error rate counts as solved.
         algorithm: raft, grpo, mwer, or one of the controls sft, self_training, random.
@@ -754,7 +751,7 @@ class AudioRAFTConfig:
             raise UserError(f"task {self.task}: its start model is trained; leave out model_name, --model")
         if self.model_name is not None:
             start |= {"model.checkpoint": self.model_name, "model.revision": "", "train.epochs": 0}
-            start |= {"train.learning_rate": LEARNING_RATE}
+            start |= {"train.learning_rate": PRETRAINED_LEARNING_RATE}
         elif task.is_read("model.revision"):
             raise UserError(f"task {self.task}: name the model to start from (model_name in Python, --model)")
         return changed(defaults(), {**start, **found})
