@@ -49,6 +49,9 @@ class ModelId:
         return not self.of_run and self.chain not in ALGORITHMS
 
 
+START_MODEL = ModelId(START, START, 0)
+
+
 @dataclass(frozen=True)
 class Result:
     """One model on the test clips; all results of a report have the same clips in the same order.
@@ -139,7 +142,7 @@ def model_folders(chains: Path, algorithm: str) -> list[tuple[ModelId, Path]]:
     Args:
         algorithm: of the cycles.
     """
-    found = [(ModelId(START, START, 0), chains / "base")]
+    found = [(START_MODEL, chains / "base")]
     for path in sorted(chains.glob("raft/[0-9][0-9]/config.json")):
         found.append((ModelId(TRAINED, algorithm, int(path.parent.name)), path.parent))
     for path in sorted(chains.glob("controls/[0-9][0-9]/*/config.json")):

@@ -18,7 +18,7 @@ from soundraft.clips.base import Clips
 from soundraft.clips.division import Divided, add_extra, shared_audio
 from soundraft.clips.opening import open_clips
 from soundraft.evaluation.predictions import write_predictions
-from soundraft.evaluation.results import START, SVM, ModelId
+from soundraft.evaluation.results import START_MODEL, SVM
 from soundraft.evaluation.scores import Scores, check_labels, score_labels
 from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
 from soundraft.runtime import UserError
@@ -169,7 +169,7 @@ def _train(task: Task, name: str, parts: Mapping[Split, Clips], place: Path, tel
     try:
         with distributed.building(folder) as out:
             steps.start(task, data, out, Tracker())
-        results = measure.measure(task, data, [(ModelId(START, START, 0), folder)], "test")
+        results = measure.measure(task, data, [(START_MODEL, folder)], "test")
     except UserError as error:
         raise UserError(f"fold {name}: {error}") from error
     model, svm = results[0].scores, next(each.scores for each in results if each.model.chain == SVM)

@@ -32,7 +32,7 @@ def measure(task: Task, data: Data, models: Sequence[tuple[ModelId, Path]], spli
     start = task.load_model(models[0][1])
     tested = data.load(task, start, "target", split)
     found = task.baselines(data, tested, start, results[0].scores)
-    return results + [Result(ModelId(name, name, 0), scores) for name, scores in found.items()]
+    return results + [Result.baseline(name, scores) for name, scores in found.items()]
 
 
 def evaluate(

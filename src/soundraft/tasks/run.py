@@ -29,7 +29,7 @@ from soundraft.clips.opening import Source, open_clips
 from soundraft.evaluation import report
 from soundraft.evaluation.benchmark import Speed
 from soundraft.evaluation.predictions import columns_of
-from soundraft.evaluation.results import MAJORITY, START, TRAINED, ModelId, Result, last_trained, shown
+from soundraft.evaluation.results import MAJORITY, START_MODEL, TRAINED, ModelId, Result, last_trained, shown
 from soundraft.evaluation.scores import METRICS, Estimate, Scores, majority
 from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split
 from soundraft.metrics.resampling import Bootstrap, Comparison
@@ -158,7 +158,7 @@ class Run:
         """Every model on test clips, or on validation where there are none; the files that come of it."""
         cycles = range(1, self.task.train.cycles + 1)
         algorithm = self.task.train.algorithm
-        models = [(ModelId(START, START, 0), self.model_of(0))]
+        models = [(START_MODEL, self.model_of(0))]
         models += [(ModelId(TRAINED, algorithm, number), self.model_of(number)) for number in cycles]
         numbers = [files.read_json(self.model_of(number) / "metrics.json") for number in cycles]
         split: Split | None = next((name for name in ("test", "validation") if name in self.data.target), None)
@@ -524,16 +524,13 @@ def evaluate(
     notes = [*source.notes, *notes, *task.notes(opened.model, loaded)]
     evaluation = Evaluation(task, scores, notes, [*source.rejected, *loaded.rejected, *source.dropped])
     if folder is not None:
-        results = [Result(ModelId(START, START, 0), scores, task.others(Data({}), scores), name="model")]
+        results = [Result(START_MODEL, scores, task.others(Data({}), scores), name="model")]
         if scores.labels and opened.train_targets:
-            like = majority(opened.train_targets, scores)
-            results.append(Result(ModelId(MAJORITY, MAJORITY, 0), like))
+            results.append(Result.baseline(MAJORITY, majority(opened.train_targets, scores)))
         bootstrap = Bootstrap(task.params.evaluate.bootstrap_samples, seed)
         with files.building(folder) as out:
             top = task.params.evaluate.table_rows
-            report.write(
-                out, results, task.columns, bootstrap, split=split or "test", division="", notes=notes, top=top
-            )
+            report.write(out, results, task.columns, bootstrap, split=split or "test", notes=notes, top=top)
             files.write_jsonl(out / QUARANTINE_NAME, map(vars, evaluation.rejected))
     return evaluation
 
