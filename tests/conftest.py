@@ -1,6 +1,8 @@
 """What several tests share: small recordings and a small recogniser."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,11 @@ from soundraft.models import ctc
 from soundraft.models.ctc import CTCAdapter
 from soundraft.params import defaults
 from soundraft.runtime import CACHE_VARIABLE, seed_torch
+
+# Two processes that compile librosa's functions into one cache at once leave one that crashes every later process
+# (numba issue 10128), so each process of pytest-xdist has its own. It is kept: compiling takes ten seconds.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "numba" / _WORKER)
 
 Say = Callable[..., str]
 
