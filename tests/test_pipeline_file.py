@@ -1,6 +1,7 @@
 """dvc.yaml is code: each stage depends on the code that it runs and lists the params that it reads, and no others."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -51,8 +52,13 @@ def test_every_stage_depends_on_the_code_that_its_script_imports(name: str) -> N
 @pytest.mark.parametrize("name", ["fetch", "s1_normalize", "s4_sidecar_add", "raft_train"])
 def test_the_imports_of_a_script_are_those_that_python_makes(name: str) -> None:
     code = f"import runpy, sys; runpy.run_path('{script(name)}', run_name='stage'); print(*sys.modules)"
-    environment = {"PYTHONPATH": "src"}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": "src"},
+    )
     loaded = {file_of(module) for module in ran.stdout.split() if module.split(".")[0] == "soundraft"}
     own = {
         path
@@ -70,7 +76,9 @@ def test_a_list_of_imports_follows_the_code_and_the_task(tmp_path: Path, monkeyp
     for place in ("src", "stages", "params.yaml", "cycles.yaml"):
         (tmp_path / place).symlink_to(root / place)
     monkeypatch.chdir(tmp_path)
-    subprocess.run([sys.executable, "stages/imports.py"], check=True, capture_output=True, env={"PYTHONPATH": "src"})
+    subprocess.run(
+        [sys.executable, "stages/imports.py"], check=True, capture_output=True, env={**os.environ, "PYTHONPATH": "src"}
+    )
     lists = {name: files.read_json(Path(f".gate/imports/{name}.json")) for name in ("fetch", "train", "evaluate")}
     assert {name for name, found in lists.items() if "src/soundraft/corpora/espeak.py" in found} == {"fetch"}
     assert {name for name, found in lists.items() if "src/soundraft/tasks/asr.py" in found} == {"train", "evaluate"}
