@@ -10,6 +10,7 @@ from soundraft.manifest import (
     Rejected,
     TooManyBad,
     check_bad_fraction,
+    find_clips,
     parse_manifest,
     read_manifest,
     write_manifest,
@@ -66,3 +67,21 @@ def test_the_limit_of_bad_clips() -> None:
         check_bad_fraction(0, bad, 1.0)
     with pytest.raises(TooManyBad):
         check_bad_fraction(0, [], 1.0)
+
+
+def test_what_chooses_among_files_chooses_among_the_clips_of_a_manifest_too(tmp_path: Path) -> None:
+    """Every output of s1 has one."""
+    names = ["a.wav", "b.FLAC", "sub/c.wav", "sub/d.mp3"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(**chosen: object) -> list[str]:
+        return [clip.audio_path for clip in find_clips(tmp_path, [".wav", ".flac", ".mp3"], **chosen)]
+
+    for _ in ("a folder", "its manifest"):
+        assert found() == names
+        assert found(recursive=False) == names[:2]
+        assert found(chosen=[".flac", ".mp3"]) == ["b.FLAC", "sub/d.mp3"]
+        assert found(chosen=[".wav"], recursive=False) == ["a.wav"]
+        write_manifest(tmp_path, [Clip(id=name, audio_path=name) for name in names], [])

@@ -84,4 +84,4 @@ def test_all_its_commands_have_options_that_exist(page: str) -> None:
     for line in lines:
         words = shlex.split(line, comments=True)
         if words[:1] == ["soundraft"]:
-            cli.parser(words[1]).parse_args(words[1:])
+            cli.parser(words[1:]).parse_args(words[1:])

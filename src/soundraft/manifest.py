@@ -123,13 +123,25 @@ def write_manifest(folder: Path, clips: Iterable[Clip], rejected: Iterable[Rejec
     files.write_jsonl(folder / QUARANTINE_NAME, (vars(item) for item in bad))
 
 
-def find_clips(folder: Path, suffixes: Sequence[str], *, recursive: bool = True) -> list[Clip]:
-    """The clips of a folder: those of its manifest, else every audio file in it and below, named by its path."""
+def find_clips(
+    folder: Path, suffixes: Sequence[str], *, chosen: Sequence[str] | None = None, recursive: bool = True
+) -> list[Clip]:
+    """The clips of a folder: those of its manifest, else every audio file in it and below, named by its path.
+
+    Args:
+        chosen: endings, in any case, to take alone, also of what a manifest names.
+        recursive: clips in nested folders too, also of what a manifest names.
+    """
     if (folder / MANIFEST_NAME).is_file():
-        return read_manifest(folder / MANIFEST_NAME)
+        clips = read_manifest(folder / MANIFEST_NAME)
+        endings = tuple(ending.lower() for ending in chosen or [""])
+        return [
+            clip for clip in clips
+            if clip.audio_path.lower().endswith(endings) and (recursive or "/" not in clip.audio_path)
+        ]  # fmt: skip
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
-    paths = files.sorted_names(folder, suffixes, recursive=recursive)
+    paths = files.sorted_names(folder, chosen or suffixes, recursive=recursive)
     unnamed = [path for path in paths if not files.is_utf8(path)]
     if unnamed:
         raise UserError(f"{folder}: rename {unnamed[0]!a}: its name is not UTF-8, and no table could hold it")

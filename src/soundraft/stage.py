@@ -4,15 +4,13 @@ Imports nothing heavy: a stage of an inactive cycle ends in milliseconds.
 """
 
 import argparse
-import functools
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from soundraft import distributed, files, runtime
-from soundraft.manifest import MANIFEST_NAME
+from soundraft import cli, distributed, files, runtime
 from soundraft.runtime import UserError
 
 PLAN = Path("data/plan")
@@ -27,7 +25,10 @@ def write_plan(cycles: Sequence[str], active: int) -> None:
 
 
 def is_active(cycle: int) -> bool:
-    return bool(files.read_json(PLAN / f"{cycle:02d}.json")["active"])
+    path = PLAN / f"{cycle:02d}.json"
+    if not path.is_file():
+        raise UserError(f"no {path}: `dvc repro plan` writes one for each cycle that cycles.yaml lists")
+    return bool(files.read_json(path)["active"])
 
 
 def write_marker(folder: Path) -> None:
@@ -63,14 +64,13 @@ def run(main: Callable[[], None], *, help_text: str | None = None) -> None:
 
 def run_either(
     pipeline: Callable[[], None],
-    alone: Callable[[argparse.Namespace], None],
-    options: Callable[[], argparse.ArgumentParser],
+    command: str,
 ) -> None:
-    """Without arguments the stage of the pipeline, which takes everything from params.yaml; with arguments alone."""
+    """Without arguments the stage of the pipeline, which takes everything from params.yaml; with them a command."""
     if len(sys.argv) == 1:
         run(pipeline)
     else:
-        run(lambda: alone(options().parse_args()))
+        cli.main([command, *sys.argv[1:]])
 
 
 def parser(help_text: str | None) -> argparse.ArgumentParser:
@@ -78,18 +78,16 @@ def parser(help_text: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
-def check_has_no_manifest(folder: Path, option: str) -> None:
-    """Raise UserError when an option that chooses among a folder's files is given for one whose manifest does so."""
-    if (folder / MANIFEST_NAME).is_file():
-        raise UserError(f"{option} chooses among files, but {folder / MANIFEST_NAME} names the clips: leave it out")
-
-
 def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None) -> None:
     """Call `main` with the number after `--cycle`; a cycle that the plan calls inactive leaves a marker in `chain`."""
     options = parser(help_text)
     options.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
     cycle = options.parse_args().cycle
-    if is_active(cycle):
-        run(functools.partial(main, cycle))
-    elif distributed.is_main():
-        write_marker(chain / f"{cycle:02d}")
+
+    def work() -> None:
+        if is_active(cycle):
+            main(cycle)
+        elif distributed.is_main():
+            write_marker(chain / f"{cycle:02d}")
+
+    run(work)

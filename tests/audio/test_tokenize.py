@@ -16,7 +16,7 @@ from encodec.compress import MODELS
 from soundraft import files, parallel
 from soundraft.audio import ecdc, io, tokenize
 from soundraft.audio.tokenize import Encoder, EncodeSummary, encode_clips
-from soundraft.manifest import QUARANTINE_NAME, Clip, TooManyBad, find_clips, write_manifest
+from soundraft.manifest import QUARANTINE_NAME, Clip, TooManyBad, find_clips
 from soundraft.params.sections import Encodec
 from soundraft.runtime import UserError
 from tests.audio import codecs
@@ -180,7 +180,7 @@ def test_two_clips_of_one_token_file_are_not_mixed_up(source: Path, tmp_path: Pa
 def test_the_script_and_its_next_step(s2: functools.partial, tmp_path: Path) -> None:
     code, output = s2("--device", "cpu")
     assert (code, "6 made, 0 removed; 0 rejected" in output) == (0, True)
-    assert f"next: python stages/s3_sidecar_init.py --audio-root {tmp_path / 'out'}" in output
+    assert f"next: soundraft s3 --audio-root {tmp_path / 'out'}" in output
     assert script("s3_sidecar_init", "--audio-root", tmp_path / "out")[0] == 0
 
 
@@ -275,15 +275,6 @@ def test_tokens_of_another_device_or_suffix_are_made_anew(source: Path, tmp_path
         assert len(tokenize.plan(clips, Encoder(source, out, options, **other)).write) == 6
     with pytest.raises(UserError, match="suffix"):
         Encoder(source, out, options, suffix="codes")
-
-
-def test_what_chooses_among_files_is_refused_where_a_manifest_does(source: Path, tmp_path: Path) -> None:
-    write_manifest(source, [Clip(id="a", audio_path="a.wav")], [])
-    for name, option in (("s1_normalize", ["--extensions", "wav"]), ("s2_encodec", ["--no-recursive"])):
-        code, output = script(name, source, tmp_path / name, *option)
-        assert code == 1
-        assert f"{option[0]} chooses among files, but {source}/manifest.jsonl names the clips" in output
-        assert script(name, source, tmp_path / name)[0] == 0
 
 
 def test_one_changed_clip_starts_no_processes(

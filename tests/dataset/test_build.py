@@ -204,7 +204,7 @@ def test_only_what_the_audit_passed_is_built(tmp_path: Path) -> None:
     def build(name: str) -> None:
         build_dataset(made.sources(), tmp_path / name, form, max_bad_fraction=0.5, audited=made.summary)
 
-    with pytest.raises(UserError, match=r"no .*audit.json: run stages/audit.py first"):
+    with pytest.raises(UserError, match=r"no .*audit.json: run the audit first"):
         build("one")
     made.audit()
     build("two")

@@ -28,6 +28,12 @@ class NormalizeSummary:
     clipped: int
     hours: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.clips} clips, {self.hours:.2f} h, {self.made} made, {self.removed} removed; "
+            f"{self.rejected} rejected (quarantine.jsonl), gain limited on {self.limited}, {self.clipped} clipped"
+        )
+
 
 def normalize_clips(
     clips: Sequence[Clip],

@@ -32,6 +32,12 @@ class EncodeSummary:
     rejected: int
     frames: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.clips} clips, {self.frames} frames, {self.made} made, {self.removed} removed; "
+            f"{self.rejected} rejected (quarantine.jsonl)"
+        )
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -16,6 +16,12 @@ from soundraft.runtime import BadClip, UserError
 _INTERRUPTED = 130  # what a shell gives a program that Ctrl-C ended
 _UNWRITABLE = (PermissionError, NotADirectoryError, IsADirectoryError)
 COMMANDS = {  # the module, and what the command does
+    "s1": ("steps", "Normalise recordings: mono WAV at one rate and one loudness."),
+    "s2": ("steps", "Encode normalised audio as EnCodec tokens, 75 frames a second."),
+    "s3": ("steps", "Make an empty sidecar for every token file."),
+    "s4": ("steps", "Add features, by producers, as columns of the sidecars."),
+    "audit": ("steps", "Check every sidecar against its description and its token file."),
+    "s5": ("steps", "Build a Hugging Face DatasetDict of audio, tokens and sidecars."),
     "datasets": ("corpora", "List, describe, download, check and measure corpora."),
     "inspect": ("look", "Show what a dataset, or a folder of token files, contains."),
     "train": ("train", "Train a model and improve it by RAFT, or train the classifier that a declaration describes."),
@@ -31,13 +37,14 @@ COMMANDS = {  # the module, and what the command does
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; what the user can fix is one line and exit code 1."""
     words = sys.argv[1:] if argv is None else list(argv)
-    top = parser(words[0] if words else "")
-    given = top.parse_args(words)
-    if given.command is None:
-        top.print_help()
-        return
-    name = " ".join(["soundraft", given.command, *([given.action] if "action" in given else [])])
+    name = " ".join(["soundraft", *words[:1]])
     try:
+        top = parser(words)
+        given = top.parse_args(words)
+        if given.command is None:
+            top.print_help()
+            return
+        name = " ".join(["soundraft", given.command, *([given.action] if "action" in given else [])])
         getattr(_module(given.command), given.command)(given)
     except (UserError, BadClip, FloatingPointError) as error:  # the last: a training whose loss is not finite
         sys.exit(f"{name}: {error}")
@@ -52,20 +59,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"{name}: {error.strerror}: {error.filename}")
 
 
-def parser(command: str) -> argparse.ArgumentParser:
+def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of all commands, with the options of the one that is named."""
     top = argparse.ArgumentParser(
         prog="soundraft",
-        description="Corpora, training and recognition without the pipeline, and a look at what the pipeline makes. "
-        "`dvc repro` runs the pipeline itself.",
+        description="The steps from recordings to a dataset, corpora, training and recognition, without the pipeline; "
+        "and a look at what the pipeline makes. `dvc repro` runs the pipeline itself.",
         epilog="`soundraft COMMAND --help` shows the options of a command.",
     )
     top.add_argument("--version", action="version", version=f"soundraft {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     for name, (_, about) in COMMANDS.items():
         options = commands.add_parser(name, help=about, description=about)
-        if name == command:
-            getattr(_module(name), f"{name}_options")(options)
+        if [name] == list(words[:1]):
+            more = [list(words[1:])] if name == "s4" else []  # its options are those of the producers that it names
+            getattr(_module(name), f"{name}_options")(options, *more)
     return top
 
 

@@ -161,6 +161,10 @@ class Built:
     splits: dict[str, SplitFacts]
     rejected: list[Rejected]
 
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{split} {facts.clips}" for split, facts in self.splits.items())
+        return f"{sizes}; {len(self.rejected)} rejected"
+
 
 def build_dataset(
     sources: Sources, folder: Path, form: Form, *, max_bad_fraction: float, home: Path | None = None,

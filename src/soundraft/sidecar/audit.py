@@ -75,6 +75,13 @@ class Audited:
     def passed(self) -> bool:
         return self.failing <= self.expected.limits.max_failing_fraction * self.clips
 
+    def lines(self) -> list[str]:
+        counts = ", ".join(f"{code} {count}" for code, count in self.counts.items()) or "no findings"
+        lines = [f"{self.clips} clips: {counts}"]
+        if self.orphans:
+            lines.append(f"{len(self.orphans)} files without a token file, such as {self.orphans[0]}")
+        return lines
+
 
 @dataclass(frozen=True)
 class Expectations:
@@ -297,9 +304,9 @@ def found_nothing(path: Path) -> bool:
 def check_passed(path: Path, content: str) -> None:
     """Raise UserError unless the summary in `path` says that content of this hash passed."""
     if not path.is_file():
-        raise UserError(f"no {path}: run stages/audit.py first")
+        raise UserError(f"no {path}: run the audit first")
     summary = files.read_json(path)
     if summary.get("verdict") != "passed":
         raise UserError(f"{path}: the audit failed: {summary.get('failing_clips')} of {summary.get('clips')} clips")
     if summary.get("content") != content:
-        raise UserError(f"{path} is of other tokens or sidecars than those there now: run stages/audit.py again")
+        raise UserError(f"{path} is of other tokens or sidecars than those there now: run the audit again")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn, get_args
+from typing import Literal, NoReturn
 
 import numpy as np
 
@@ -151,6 +151,11 @@ class Added:
     rejected: list[Rejected]
     features: dict[str, int]
 
+    def lines(self) -> list[str]:
+        named = ", ".join(f"{name} ({count})" for name, count in self.features.items()) or "no features"
+        skipped = [f"SKIPPED {bad.path}: {bad.reason}" for bad in self.rejected]
+        return [*skipped, f"{self.clips} sidecars with {named}; {len(self.rejected)} clips skipped"]
+
 
 def add_features(job: FeaturePass, *, shard: listing.Shard = listing.WHOLE) -> Added:
     """Ask the producers about every clip and write the sidecars from `source_root` to `out_root`, which may be one.
@@ -269,47 +274,5 @@ class _Arguments(argparse.ArgumentParser):
 def parse_arguments(names: Sequence[str], folder: Path, arguments: Sequence[str]) -> argparse.Namespace:
     """The options of producers, as `sidecar.arguments` in params.yaml has them."""
     parser = _Arguments(prog="", add_help=False, allow_abbrev=False)
-    producers.add_options(parser, _load_once(names, folder))
+    producers.add_options(parser, producers.load_all(names, folder))
     return parser.parse_args(arguments)
-
-
-def parse_command(argv: Sequence[str], *, dtype: Dtype, folder: str, about: str | None) -> argparse.Namespace:
-    """The command line of s4 alone; the options of the producers that it names are part of it.
-
-    Args:
-        dtype: of sidecars that `--create-missing` makes.
-        folder: default of `--producers-dir`.
-    """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    _add_producer_options(first, folder)
-    named, _ = first.parse_known_args(argv)
-    parser = argparse.ArgumentParser(
-        description=about, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    _add_producer_options(parser, folder)
-    listing.add_folder_options(parser, required=not (named.list_producers or named.show_producer))
-    add = parser.add_argument
-    modes = "append keeps the columns that are there, overwrite drops them (%(default)s)"
-    add("--mode", choices=get_args(Mode), default="append", help=modes)
-    add("--create-missing", action="store_const", const=dtype, help=f"make sidecars that are missing ({dtype})")
-    add("--dtype", choices=format.DTYPES, help="number format (as each sidecar has it)")
-    listing.add_skip_option(parser)
-    producers.add_options(parser, _load_once(named.producer, named.producers_dir))
-    return parser.parse_args(argv)
-
-
-def _add_producer_options(parser: argparse.ArgumentParser, folder: str) -> None:
-    add = parser.add_argument
-    help_text = "a shipped one, a file or its name in the folder, or a dotted module; repeatable, in this order"
-    add("--producer", action="append", default=[], metavar="NAME", help=help_text)
-    help_text = "folder of your own producers (%(default)s)"
-    add("--producers-dir", type=Path, default=Path(folder), metavar="FOLDER", help=help_text)
-    add("--list-producers", action="store_true", help="list them; executes none of your files")
-    add("--show-producer", metavar="NAME", help="describe one and its options")
-
-
-def _load_once(names: Sequence[str], folder: Path) -> list[Producer]:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise UserError(f"producer {twice[0]} is named twice")
-    return [producers.load(name, folder) for name in names]

@@ -1,6 +1,5 @@
 """Which clips a folder of token files has, where their sidecars are, and a hash of what the files hold."""
 
-import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,22 +114,3 @@ def rejected(clip: TokenFile, reason: str) -> Rejected:
 def fail(what: str, bad: Sequence[Rejected], hint: str = "--skip-errors leaves them out") -> UserError:
     """The error that names the clips."""
     return UserError(f"{what} ({hint}):{listed(bad)}")
-
-
-def add_folder_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """The options that s3, s4 and audit share."""
-    add = parser.add_argument
-    add("--audio-root", type=Path, required=required, metavar="FOLDER", help="where the .ecdc files are")
-    add("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are (beside the .ecdc)")
-    add("--suffix", default=format.SUFFIX, help="ending of the sidecars (%(default)s)")
-    add("--shard-index", type=int, default=0, metavar="I", help="take part I of the clips, from 0 (0)")
-    add("--shard-count", type=int, default=1, metavar="N", help="of so many parts (1)")
-
-
-def add_skip_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip-errors", action="store_true", help="name bad clips and go on with the others")
-
-
-def folders(args: argparse.Namespace) -> tuple[Path, Path]:
-    """The token folder and the sidecar folder that the options name."""
-    return args.audio_root, args.cond_root or args.audio_root

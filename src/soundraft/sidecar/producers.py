@@ -18,6 +18,7 @@ import importlib
 import inspect
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -195,6 +196,13 @@ def load(name: str, folder: Path) -> Producer:
     if not callable(getattr(module, "produce", None)):
         raise UserError(f"producer {name} has no function produce(ecdc_path, T, *, args)")
     return Producer(name, module)
+
+
+def load_all(names: Sequence[str], folder: Path) -> list[Producer]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"producer {twice[0]} is named twice")
+    return [load(name, folder) for name in names]
 
 
 def _module(name: str, folder: Path) -> Any:
