@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run_either(main, "audit")
+    stage.run_either(main, "audit", TOKENS, SIDECARS)

@@ -40,4 +40,4 @@ def main(number: int) -> None:
 
 
 if __name__ == "__main__":
-    stage.run_cycle(main, CHAIN, help_text=__doc__)
+    stage.run_cycle(main, CHAIN, BASE, DATASET, help_text=__doc__)

@@ -32,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run_either(main, "s1")
+    stage.run_either(main, "s1", SOURCE)

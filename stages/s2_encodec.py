@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run_either(main, "s2")
+    stage.run_either(main, "s2", SOURCE)

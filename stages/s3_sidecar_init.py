@@ -30,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run_either(main, "s3")
+    stage.run_either(main, "s3", TOKENS)

@@ -45,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run_either(main, "s4")
+    stage.run_either(main, "s4", TOKENS, SOURCE, AUDIO)

@@ -46,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run_either(main, "s5")
+    stage.run_either(main, "s5", AUDIO, TOKENS, SIDECARS, AUDIT)

@@ -28,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, help_text=__doc__)
+    stage.run(main, DATASET, help_text=__doc__)

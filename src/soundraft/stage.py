@@ -36,10 +36,11 @@ def write_marker(folder: Path) -> None:
         files.write_json(out / MARKER_NAME, {"active": False})
 
 
-def run(main: Callable[[], None], *, help_text: str | None = None) -> None:
+def run(main: Callable[[], None], *needs: Path, help_text: str | None = None) -> None:
     """Call a stage's `main`. Of what the user can fix only the message is shown; our bugs keep their stack trace.
 
     Args:
+        needs: what earlier stages have made.
         help_text: of a stage that takes no options: `--help` shows it, and anything else is refused.
     """
     if help_text is not None:
@@ -48,6 +49,7 @@ def run(main: Callable[[], None], *, help_text: str | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     started = time.monotonic()
     try:
+        check_made(*needs)
         main()
     except (UserError, FloatingPointError) as error:  # the second: a training whose loss is not finite
         sys.exit(f"{name}: {error}")
@@ -62,13 +64,16 @@ def run(main: Callable[[], None], *, help_text: str | None = None) -> None:
     sys.stdout.write(f"{name}: took {time.monotonic() - started:.0f} s and {memory_gib:.1f} GiB of memory\n")
 
 
-def run_either(
-    pipeline: Callable[[], None],
-    command: str,
-) -> None:
+def check_made(*needs: Path) -> None:
+    for path in needs:
+        if not path.exists():
+            raise UserError(f"no {path}: `dvc repro` runs the stages that make it")
+
+
+def run_either(pipeline: Callable[[], None], command: str, *needs: Path) -> None:
     """Without arguments the stage of the pipeline, which takes everything from params.yaml; with them a command."""
     if len(sys.argv) == 1:
-        run(pipeline)
+        run(pipeline, *needs)
     else:
         cli.main([command, *sys.argv[1:]])
 
@@ -78,14 +83,18 @@ def parser(help_text: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
-def run_cycle(main: Callable[[int], None], chain: Path, *, help_text: str | None) -> None:
-    """Call `main` with the number after `--cycle`; a cycle that the plan calls inactive leaves a marker in `chain`."""
+def run_cycle(main: Callable[[int], None], chain: Path, *needs: Path, help_text: str | None) -> None:
+    """Call `main` with the number after `--cycle`; it needs the cycle before, in `chain`.
+
+    A cycle that the plan calls inactive leaves a marker there.
+    """
     options = parser(help_text)
     options.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
     cycle = options.parse_args().cycle
 
     def work() -> None:
         if is_active(cycle):
+            check_made(*needs, *([chain / f"{cycle - 1:02d}"] if cycle > 1 else []))
             main(cycle)
         elif distributed.is_main():
             write_marker(chain / f"{cycle:02d}")
