@@ -1,6 +1,7 @@
 """Atomic writes, hashes, sorted walks, and the rules that join names and paths."""
 
 import csv
+import errno
 import glob
 import hashlib
 import io
@@ -8,6 +9,8 @@ import json
 import os
 import re
 import shutil
+import stat
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,15 +21,20 @@ import yaml
 
 from soundraft.runtime import BadClip, UserError
 
+_NO_FILE = {errno.ENOENT: "no such file", errno.ENOTDIR: "no such file", errno.ELOOP: "a link that leads to itself"}
+
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file that a clip names; raises BadClip when it is not there."""
+    """The bytes of a file that a clip names; BadClip when there is none: a pipe, say, which would never end."""
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise BadClip("no such file") from None
-    except IsADirectoryError:
-        raise BadClip("a folder, not a file") from None
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return path.read_bytes()
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise BadClip(_NO_FILE[error.errno]) from None
+        raise
+    raise BadClip("a folder, not a file" if stat.S_ISDIR(mode) else "a pipe, socket or device, not a file")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -40,7 +48,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     All are on disk before any is moved to its place. A kill in between leaves later ones missing, which readers see,
     and never an old one beside a new one.
     """
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    temporary = {path: _beside(path, f"{os.getpid()}.tmp") for path in contents}
     try:
         for path, data in contents.items():
             try:
@@ -58,6 +66,12 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         if isinstance(error, OSError) and error.filename is None:  # a full disk does not say for which file
             error.filename = str(next(iter(contents)))
         raise
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """A hidden name for what is not finished; where `path` has a long name, a short one: 255 bytes are the most."""
+    name = path.name if len(os.fsencode(path.name)) <= 200 else content_of(os.fsencode(path.name))
+    return path.with_name(f".{name}.{ending}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -112,9 +126,9 @@ def building(directory: Path) -> Iterator[Path]:
     Raises:
         UserError: when there can be no directory at that place, before anything is built.
     """
-    for left in directory.parent.glob(f".{glob.escape(directory.name)}.building-*.tmp"):
+    scratch = _beside(directory, f"building-{os.getpid()}.tmp")
+    for left in directory.parent.glob(glob.escape(scratch.name.rpartition("-")[0]) + "-*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
-    scratch = directory.with_name(f".{directory.name}.building-{os.getpid()}.tmp")
     try:
         scratch.mkdir(parents=True)
     except OSError as error:
@@ -148,16 +162,45 @@ def sorted_files(root: Path, suffixes: Iterable[str], *, recursive: bool = True)
 
 def sorted_names(root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> list[str]:
     """As `sorted_files`, relative to `root` and as text: paths are what listing thousands of files costs."""
+    return sift(root, suffixes, recursive=recursive)[0]
+
+
+def sift(root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> tuple[list[str], dict[str, list[str]]]:
+    """As `sorted_names`; and by reason the names, sorted, of what has such a suffix and is no file, and of folders that
+    are not looked into.
+    """  # fmt: skip
     wanted = tuple(suffix.lower() for suffix in suffixes)
-    found = []
-    for folder, below, names in os.walk(root):
-        if not recursive:
-            below.clear()
-        start = os.path.relpath(folder, root).replace(os.sep, "/")
+    found: list[str] = []
+    left: dict[str, list[str]] = defaultdict(list)
+
+    def relative(path: str) -> str:
+        return os.path.relpath(path, root).replace(os.sep, "/")
+
+    def unreadable(error: OSError) -> None:
+        left["unreadable folders"].append(relative(error.filename))
+
+    for folder, below, names in os.walk(root, onerror=unreadable):
+        start = relative(folder)
         prefix = "" if start == "." else f"{start}/"
-        matching = (name for name in names if name.lower().endswith(wanted))
-        found += [prefix + name for name in matching if os.path.isfile(f"{folder}/{name}")]
-    return sorted(found)
+        if recursive:
+            left["linked folders"] += [prefix + name for name in below if os.path.islink(f"{folder}/{name}")]
+        else:
+            below.clear()
+        for name in names:
+            if name.lower().endswith(wanted):
+                if os.path.isfile(f"{folder}/{name}"):
+                    found.append(prefix + name)
+                else:
+                    left[_no_file(f"{folder}/{name}")].append(prefix + name)
+    return sorted(found), {reason: sorted(names) for reason, names in left.items() if names}
+
+
+def _no_file(path: str) -> str:
+    try:
+        os.stat(path)
+    except OSError as error:
+        return "link loops" if error.errno == errno.ELOOP else "broken links"
+    return "pipes, sockets or devices"
 
 
 def is_utf8(name: str) -> bool:
@@ -184,7 +227,7 @@ def inside(root: Path, relative: str) -> Path:
         ValueError: when the path is absolute or leaves `root`, also through a link.
     """
     home, place = os.path.realpath(root), os.path.realpath(root / relative)
-    if PurePosixPath(relative).is_absolute() or not place.startswith(home + os.sep):
+    if PurePosixPath(relative).is_absolute() or not place.startswith(os.path.join(home, "")):
         raise ValueError(f"path leaves its folder: {relative!r}")
     return root / relative
 

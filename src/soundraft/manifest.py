@@ -1,7 +1,8 @@
 """The row that describes one clip, its JSONL form, and the list of rejected clips."""
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -9,6 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from soundraft import files
+from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.runtime import UserError
 from soundraft.tables import below
 
@@ -16,6 +18,11 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 MANIFEST_NAME = "manifest.jsonl"
 QUARANTINE_NAME = "quarantine.jsonl"
+OTHER_AUDIO = (  # what people keep recordings in, too
+    ".8svx", ".aac", ".aifc", ".amr", ".au", ".avr", ".caf", ".htk", ".ircam", ".m4a", ".mp2", ".mp4", ".nist", ".oga",
+    ".paf", ".pvf", ".rf64", ".sd2", ".sf", ".snd", ".sph", ".spx", ".svx", ".voc", ".w64", ".webm", ".wma",
+)  # fmt: skip
+_log = logging.getLogger(__name__)
 
 
 class Clip(BaseModel):
@@ -141,11 +148,29 @@ def find_clips(
         ]  # fmt: skip
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
-    paths = files.sorted_names(folder, chosen or suffixes, recursive=recursive)
-    unnamed = [path for path in paths if not files.is_utf8(path)]
-    if unnamed:
-        raise UserError(f"{folder}: rename {unnamed[0]!a}: its name is not UTF-8, and no table could hold it")
-    return [Clip(id=path, audio_path=path) for path in paths]
+    return [Clip(id=path, audio_path=path) for path in audio_names(folder, chosen or suffixes, recursive=recursive)]
+
+
+def audio_names(folder: Path, suffixes: Collection[str] = AUDIO_SUFFIXES, *, recursive: bool = True) -> list[str]:
+    """The audio files in a folder and below, sorted, each as its path there.
+
+    A line of the log counts what is not taken, by reason: other audio files, links to nowhere, names that no table can
+    hold.
+    """  # fmt: skip
+    wanted = tuple(suffix.lower() for suffix in suffixes)
+    found, left = files.sift(folder, {*wanted, *AUDIO_SUFFIXES, *OTHER_AUDIO}, recursive=recursive)
+    names = []
+    for name in found:
+        if not name.lower().endswith(wanted):
+            left.setdefault(f"ending .{name.rpartition('.')[2].lower()}", []).append(name)
+        elif not files.is_utf8(name):
+            left.setdefault("names that are not UTF-8", []).append(name)
+        else:
+            names.append(name)
+    if left:
+        counts = (f"{reason}: {len(each)} ({each[0]!a}{', …' * (len(each) > 1)})" for reason, each in left.items())
+        _log.warning("%s: not taken: %s", folder, "; ".join(counts))
+    return names
 
 
 class TooManyBad(UserError):
@@ -161,6 +186,12 @@ def check_bad_fraction(good: int, rejected: list[Rejected], max_bad_fraction: fl
         return
     limit = f"; limits.max_bad_fraction allows {max_bad_fraction:.1%}" if max_bad_fraction < 1 else ""
     raise TooManyBad(f"{len(rejected)} of {total} clips are bad{limit}{listed(rejected)}")
+
+
+def no_clips(source: object, rejected: Sequence[Rejected]) -> UserError:
+    """The error of a source in which no clip is left; it names the first reason."""
+    first = f": {len(rejected)} rejected, first {rejected[0].path}: {rejected[0].reason}" if rejected else ""
+    return UserError(f"{source}: no clips{first}")
 
 
 def listed(rejected: Iterable[Rejected]) -> str:

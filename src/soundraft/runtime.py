@@ -6,9 +6,10 @@ import importlib.util
 import os
 import resource
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,13 @@ class BadClip(ValueError):
 def is_machine_fault(error: BaseException) -> bool:
     """Whether the machine failed, not the file at hand: a full or read-only disk, too many open files."""
     return isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS
+
+
+def listed(name: str, values: Iterable[Any]) -> list[Any]:
+    """Several values that the user gives; UserError for one text, of which Python would take letter by letter."""
+    if isinstance(values, str):
+        raise UserError(f"{name}: {values!r} is one text where several are meant; for this one give [{values!r}]")
+    return list(values)
 
 
 def derive_seed(*parts: object) -> int:

@@ -13,7 +13,6 @@ from soundraft.corpora import checks, recordings
 from soundraft.corpora.base import CorpusError, Request, copy_in
 from soundraft.corpora.checks import Check, Finding, validate
 from soundraft.manifest import Clip
-from soundraft.runtime import UserError
 from tests.conftest import tone
 from tests.corpora.test_archive import zipped
 
@@ -181,24 +180,6 @@ def test_the_same_sound_in_two_files_whatever_their_format(tmp_path: Path) -> No
     assert compared(clips, tmp_path)["audio"].leaks == {}
 
 
-def test_texts_only_where_asked_and_without_case_and_punctuation(tmp_path: Path) -> None:
-    texts = [("train", "Good morning."), ("test", "good  MORNING"), ("validation", "good evening"), ("train", None)]
-    check = compared(corpus(tmp_path, *({"split": s, "text": text} for s, text in texts)), tmp_path, texts=True)["text"]
-    assert check.leaks == {"good morning": {"train": ["0"], "test": ["1"]}}
-    assert check.known == 3
-
-
-def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
-    clips = corpus(tmp_path, {"split": "train"}, {"split": "test"}, {"split": "test"})
-    (tmp_path / "1.wav").write_bytes(b"")
-    (tmp_path / "2.wav").unlink()
-    made, unreadable = checks.examine(clips, tmp_path, texts=False)
-    assert [(bad.id, bad.reason) for bad in unreadable] == [("1", "empty file"), ("2", "no such file")]
-    assert next(check for check in made if check.kind == "audio").known == 1
-    with pytest.raises(UserError, match="1 of 1 clips have no split"):
-        checks.examine(corpus(tmp_path, {}), tmp_path, texts=False)
-
-
 def measured(root: Path) -> list[Clip]:
     """Three clips that state their duration, and one whose header must be read."""
     io.write_wav(root / "d.wav", tone(0.5, 16000), 16000)
@@ -240,15 +221,3 @@ def test_a_clip_may_have_several_labels(tmp_path: Path) -> None:
         {"dog": 2, "cat": 1, "rain": 1},
     )
     assert list(checks.measure([Clip(id="a", audio_path="a.wav", **known)], tmp_path)[0]) == ["no split"]
-
-
-def test_what_cannot_be_read_is_named_and_not_counted(tmp_path: Path) -> None:
-    (tmp_path / "x.wav").write_bytes(b"RIFF junk")
-    given = [*measured(tmp_path), *(Clip(id=name, audio_path=f"{name}.wav", split="test") for name in ("x", "gone"))]
-    made, unreadable = checks.measure(given, tmp_path)
-    assert [item.path for item in unreadable] == ["x.wav", "gone.wav"]
-    assert made["test"].clips == 1
-    with pytest.raises(UserError, match=r"gone\.wav: no such file"):
-        checks.measure(given[-1:], tmp_path)
-    with pytest.raises(UserError, match="no clips to measure"):
-        checks.measure([], tmp_path)

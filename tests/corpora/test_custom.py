@@ -88,13 +88,13 @@ def test_samples_in_memory_are_written_and_bad_ones_named(tmp_path: Path, monkey
         io.write_wav(tmp_path / name, tone(), 8000)
     fetched = fetch(tmp_path, "own_mixed.py:Mixed", MIXED, labels=("cat", "dog"))
     assert {clip.id: (clip.label, clip.task) for clip in fetched.clips} == {
-        "a.wav": ("dog", "classification"),
-        "arrays/000002.wav": ("dog", "classification"),  # the user's file of the name that the array would have
-        "arrays-2/000002.wav": ("cat", "classification"),
-        "arrays-2/000003.wav": ("cat", "classification"),
+        "files/a.wav": ("dog", "classification"),
+        "files/arrays/000002.wav": ("dog", "classification"),  # the user's file of the name that the array has
+        "arrays/000002.wav": ("cat", "classification"),
+        "arrays/000003.wav": ("cat", "classification"),
     }
     for number, scale in (("2", 1), ("3", 1 / 3)):
-        samples, rate_hz = io.read(tmp_path / f"out/arrays-2/00000{number}.wav")
+        samples, rate_hz = io.read(tmp_path / f"out/arrays/00000{number}.wav")
         assert rate_hz == 8000
         np.testing.assert_allclose(samples[:, 0], WAVE * scale, atol=1 / 32768)
     reasons = {int(bad.path.removeprefix("mixed:")): bad.reason.split()[0] for bad in fetched.rejected}

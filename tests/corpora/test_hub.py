@@ -1,6 +1,5 @@
 """Each corpus of the hub against a repository with its published columns, through `datasets`' own reading."""
 
-import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -448,14 +447,3 @@ def test_usual_names_of_columns_and_of_two_one_must_be_chosen_unless_it_is_ours(
     assert (fetched.clips[0].speaker, fetched.clips[0].metadata) == ("c0", {"speaker_id": "s0"})
     ours = table(tmp_path / "ours", text="{n}", speaker=names, client_id="c{n}")
     assert fetch("hub", ours).clips[0].speaker == "s0"
-
-
-def test_what_a_clip_costs_in_memory(tmp_path: Path) -> None:
-    repo = table(tmp_path, 300, text="word {n}", speaker="ann")
-    fetch("hub", repo, clips=TRAIN_ONLY)
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    fetched = fetch("hub", repo, clips=TRAIN_ONLY)
-    held = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert held / len(fetched.clips) < 1300

@@ -23,7 +23,6 @@ from soundraft.corpora import (
 )  # fmt: skip
 from soundraft.runtime import UserError
 from tests.conftest import tone
-from tests.corpora import hubs
 
 
 class Mine(AudioDataset):
@@ -70,7 +69,7 @@ def test_a_dataset_of_ones_own_loads_once_and_writes_a_line_for_each_sample(tmp_
         "metadata": {"speaker": "s1"},
     }  # fmt: skip
     mine.samples.append(AudioSample(None, "x", metadata={"id": "loud"}, audio_array=np.ones(3), sample_rate=8000))
-    with pytest.raises(UserError, match="sample loud has no audio_path"):
+    with pytest.raises(UserError, match=r"loud.*no audio_path"):
         mine.to_rlvr_format(tmp_path / "deep/x.jsonl")
     assert len((tmp_path / "deep/x.jsonl").read_text().splitlines()) == len(list((tmp_path / "deep").iterdir())) + 2
 
@@ -89,20 +88,6 @@ def test_a_registered_corpus_is_loaded(recordings: Path, tmp_path: Path) -> None
     with pytest.warns(UserWarning, match=r"folder: 1 rejected.*metadata.csv:2"):
         dataset = load_audio_dataset("folder", path=recordings)
     assert ([item.path for item in dataset.rejected], len(dataset)) == (["metadata.csv:2"], 1)
-
-
-def test_the_rlvr_format_is_read_back(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    for path in (recordings, Path("../mine")):
-        load_audio_dataset("folder", path=path).to_rlvr_format(tmp_path / "all.jsonl")
-        back = load_audio_dataset("jsonl", path=tmp_path / "all.jsonl")
-        read = {(sample.text, sample.duration, str(sample.metadata)) for sample in back}
-        assert read == {(s.text, s.duration, str(s.metadata)) for s in load_audio_dataset("folder", path=path)}
-        assert {sample.audio_path for sample in back} == {recordings / f"{number}.wav" for number in range(6)}
-    load_audio_dataset("folder", path=recordings).to_rlvr_format(tmp_path / "sub/all.jsonl")
-    lines = (tmp_path / "sub/all.jsonl").read_text().splitlines()
-    assert {json.loads(line)["audio_path"] for line in lines} == {str(recordings / f"{n}.wav") for n in range(6)}
 
 
 def test_a_made_corpus_takes_its_numbers_from_params_and_lies_in_the_cache(tmp_path: Path) -> None:
@@ -125,27 +110,16 @@ def test_a_made_corpus_takes_its_numbers_from_params_and_lies_in_the_cache(tmp_p
     assert as_they_are.clips == {"train": None, "validation": None, "test": None}
 
 
-def test_a_corpus_of_the_hub_lies_in_the_cache_and_no_more_than_asked_is_read(tmp_path: Path) -> None:
-    features = hubs.Features({"audio": hubs.Audio(), "sentence": hubs.STRING, "client_id": hubs.STRING})
-    rows = [{"audio": hubs.audio(f"{n}.wav"), "sentence": f"s {n}", "client_id": f"c{n}"} for n in range(5)]
-    path = hubs.write(tmp_path / "repo", features, {"default": {"train.clean.100": rows[:4], "test": rows[4:]}})
-    columns = {"text": "sentence", "speaker": "client_id"}
-    dataset = load_audio_dataset("hub", "train.clean.100", 2, path=path, columns=columns)
-    assert [(sample.text, sample.metadata["speaker"]) for sample in dataset] == [("s 0", "c0"), ("s 1", "c1")]
-    kept = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*.wav")}
-    assert kept == {sample.audio_path: rows[0]["audio"]["bytes"] for sample in dataset}  # type: ignore[index]
-    assert [sample.text for sample in load_audio_dataset("hub", "test", path=path, columns=columns)] == ["s 4"]
-
-
-@pytest.mark.parametrize("from_stdin", [False, True])
-def test_a_script_without_a_guard_makes_a_corpus(tmp_path: Path, from_stdin: bool) -> None:
+def test_a_script_without_a_guard_makes_a_corpus(tmp_path: Path) -> None:
     """Workers that ran the script again would wait for its lock, for ever."""
     code = "from soundraft.corpora import load_audio_dataset\nprint(len(load_audio_dataset('espeak', 'test', 1)))\n"
-    script = tmp_path / "script.py"
-    script.write_text(code + "print(__file__)\n" if not from_stdin else code)
-    command = [sys.executable, *([] if from_stdin else [str(script)])]
-    done = subprocess.run(command, input=code * from_stdin, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.split() == ["1"] + [str(script)] * (not from_stdin), done.stderr
+    (tmp_path / "script.py").write_text(code + "print(__file__)\n")
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    runs = [
+        subprocess.Popen([sys.executable, *script], text=True, **pipes) for script in ([tmp_path / "script.py"], [])
+    ]
+    said = [run.communicate(given, timeout=60)[0].split() for run, given in zip(runs, ("", code), strict=True)]
+    assert said == [["1", str(tmp_path / "script.py")], ["1"]]
 
 
 def test_a_split_of_the_source_leaves_the_other_splits_out() -> None:

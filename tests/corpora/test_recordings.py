@@ -124,16 +124,6 @@ def test_a_nemo_manifest(mine: Path) -> None:
         recordings.fetch_jsonl(Request(path=mine), mine)
 
 
-def test_the_lines_of_to_rlvr_format(mine: Path) -> None:
-    known = {"id": "n1", "label": "dog", "speaker": "s1", "split": "validation", "mood": "good"}
-    row = {"audio_path": "clips/0.wav", "text": "dog", "duration": 0.5, "task": "classification", "metadata": known}
-    fetched = fetch(write(mine / "x.jsonl", row, row | {"audio_path": str(mine / "clips/1.wav")}))
-    (clip,) = fetched.clips
-    assert (clip.id, clip.label, clip.speaker, clip.split) == ("n1", "dog", "s1", "validation")
-    assert (clip.task, clip.metadata) == ("classification", {"mood": "good"})
-    assert [bad.path for bad in fetched.rejected] == ["x.jsonl:2"]
-
-
 def test_which_file_is_the_list(mine: Path) -> None:
     def texts(path: Path = mine) -> list[str | None]:
         return [clip.text for clip in fetch(path).clips]

@@ -7,10 +7,10 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from soundraft.cli.options import (
 from soundraft.corpora import CorpusError, Request, archive, checks
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
 from soundraft.corpora.checks import Check, Kind
-from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, Split, read_manifest
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, Split, no_clips, read_manifest
 from soundraft.params import defaults
 from soundraft.params.options import add_key
 from soundraft.runtime import UserError
@@ -48,19 +48,6 @@ _LISTED = {  # what the list shows, and where it breaks off: `describe` shows th
     "languages": "; |: ",
 }
 _DESCRIBED = ("about", "source", "task", "size", "licence", "languages", "splits")
-
-
-@dataclass(frozen=True)
-class Command:
-    """One action: a line of help, its options, and what it does with them."""
-
-    about: str
-    options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
-
-
-def list_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("--json", action="store_true", help="all facts of each, as JSON")
 
 
 def list_corpora(given: argparse.Namespace) -> None:
@@ -84,63 +71,51 @@ def _brief(text: str, end: str) -> str:
     return f"{words[0]} and {len(words) - 1} more"
 
 
-def describe_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
-    add_corpus(options, [name for name in OPTIONS if name != "limit"])
-
-
 def describe(given: argparse.Namespace) -> None:
     name = given.corpus
     info = corpora.corpus_named(name).info
     given.limit = 1
     asked = request(given, name)
     _section(name, {key: getattr(info, key) for key in _DESCRIBED})
-    _section("options", {"takes": _flags(info.takes), "needs": _flags(info.needs)})
-    _section("columns", dict(info.columns))
+    flags = {"takes": info.takes, "needs": info.needs}
+    listed = {key: ", ".join(f"--{option(each)}" for each in sorted(names)) for key, names in flags.items()}
+    _section("options", {key: text or "none" for key, text in listed.items()})
+    _section("columns", info.columns)
     try:
         _section("one clip", _example(name, info, asked))
-    except CorpusError as error:
+    except UserError as error:
         print(f"one clip\n  none to show: {error}\n")
     needed = "".join(f" --{name} …" for name in map(option, sorted(info.needs)) if getattr(given, name) is None)
     given.limit = None
     print(f"next: soundraft datasets download {name}{needed}{_said(given)}")
 
 
-def _section(title: str, facts: dict[str, str]) -> None:
+def _width() -> int:
+    """Of the terminal, within reason."""
+    return min(max(shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns, _LEAST_WIDTH), _MOST_WIDTH)
+
+
+def _section(title: str, facts: Mapping[str, str]) -> None:
     if facts:
         rows = [(f"  {key}", value) for key, value in facts.items()]
         print("\n".join([title, *columns(rows, width=_width())]), end="\n\n")
 
 
-def _flags(names: frozenset[Any]) -> str:
-    return ", ".join(f"--{option(name)}" for name in sorted(names)) or "none"
-
-
 def _example(name: str, info: CorpusInfo, asked: Request) -> dict[str, str]:
-    """A clip of the first split that can be had without a download."""
+    """What is known of a clip of the first split that can be had without a download."""
     if "path" in info.needs and asked.path is None:
         raise CorpusError("give --path")
     for split in SPLITS:
         clips = {each: asked.clips[each] if each == split else 0 for each in SPLITS}
         fetched = corpora.fetch_to_cache(name, replace(asked, clips=clips, offline=True))
-        if fetched.clips:
-            return _clip_facts(fetched.clips[0], fetched.root)
-    raise CorpusError("it has no clips")
-
-
-def _clip_facts(clip: Clip, root: Path) -> dict[str, str]:
-    about = {key: value for key, value in clip.row().items() if key not in ("audio_path", "metadata", "task")}
-    for key, form in {"duration": "{:.2f} s", "sample_rate": "{} Hz"}.items():
-        if key in about:
-            about[key] = form.format(about[key])
-    return {key: str(value) for key, value in {"audio": root / clip.audio_path, **about, **clip.metadata}.items()}
-
-
-def download_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
-    options.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where it goes")
-    add_key(options, "limits.max_bad_fraction", dest="max_bad_fraction")
-    add_corpus(options)
+        for clip in fetched.clips[:1]:
+            row = clip.row()
+            about = {key: value for key, value in row.items() if key not in ("audio_path", "metadata", "task")}
+            units = {"duration": "{:.2f} s", "sample_rate": "{} Hz"}
+            about |= {key: form.format(row[key]) for key, form in units.items() if key in row}
+            facts = {"audio": fetched.root / clip.audio_path, **about, **clip.metadata}
+            return {key: str(value) for key, value in facts.items()}
+    raise no_clips(name, fetched.rejected)
 
 
 def download(given: argparse.Namespace) -> None:
@@ -188,11 +163,6 @@ def _foreign_files(folder: Path) -> list[Path]:
     return [folder / name for name in names if name.as_posix() not in own]
 
 
-def validate_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("path", type=Path, metavar="PATH", help="a folder of recordings, a list of them, an archive")
-    add_corpus(options, ("columns", "labels"))
-
-
 def validate(given: argparse.Namespace) -> None:
     findings = checks.validate(given.path, columns=columns_given(given), labels=tuple(given.labels or ()))
     for finding in findings:
@@ -225,33 +195,18 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{f'{count:,}' if count else 'no'} {what}s"
 
 
-def _width() -> int:
-    """Of the terminal, within reason."""
-    found = shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
-    return min(max(found, _LEAST_WIDTH), _MOST_WIDTH)
-
-
-def splits_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
-    options.add_argument("--texts", action="store_true", help="no text in two splits either")
-    options.add_argument(
-        "--allow", action="append", default=[], choices=get_args(Kind), help="may be shared by splits; again for more"
-    )
-    add_corpus(options)
-
-
 def splits(given: argparse.Namespace) -> None:
     fetched = chosen(given)
     found, unreadable = checks.examine(fetched.clips, fetched.root, texts=given.texts)
     bad = {check.kind: check.leaks for check in found if check.kind not in given.allow and check.leaks}
     print(f"{given.corpus}: {len(fetched.clips):,} clips\n")
-    print("\n".join(_splits_table(fetched.clips, found)))
-    print("\n" + "\n".join(_checks_table(found, len(fetched.clips), given.allow)) + "\n")
+    _print_splits(fetched.clips, found)
+    _print_checks(found, len(fetched.clips), given.allow)
     print_each("rejected", fetched.rejected)
     print_each("unreadable", unreadable)
     for kind, leaks in bad.items():
         for value, leak in leaks.items():
-            print("\n".join(_leak_lines(kind, value, leak)))
+            _print_leak(kind, value, leak)
     if bad or unreadable:
         kinds = " ".join(f"--allow {kind}" for kind in bad)
         hint = f"; where the corpus is made so, {kinds} accepts it" if bad else ""
@@ -265,44 +220,34 @@ def splits(given: argparse.Namespace) -> None:
     print(f"the splits are apart. Next: soundraft datasets stats {given.corpus}")
 
 
-def _splits_table(clips: Sequence[Clip], found: Sequence[Check]) -> list[str]:
+def _print_splits(clips: Sequence[Clip], found: Sequence[Check]) -> None:
     """How many different values each split has."""
     rows = [("split", "clips", *(f"{check.kind}s" if check.kind != "audio" else "audio" for check in found))]
     for split in SPLITS:
         numbers = [sum(clip.split == split for clip in clips), *(check.different[split] for check in found)]
         rows.append((split, *map(_count, numbers)))
-    return columns(rows, right=range(1, len(rows[0])))
+    print("\n".join(columns(rows, right=range(1, len(rows[0])))), end="\n\n")
 
 
-def _checks_table(found: Sequence[Check], clips: int, allowed: Sequence[str]) -> list[str]:
+def _print_checks(found: Sequence[Check], clips: int, allowed: Sequence[str]) -> None:
     rows = [("compared", "of the clips", "in two splits")]
     for check in found:
-        shared = len(check.leaks)
-        result = f"{shared:,}" if shared else "none"
+        result = f"{len(check.leaks):,}" if check.leaks else "none"
         if not check.known:
             result = "nothing to compare: no clip has one"
-        elif shared and check.kind in allowed:
+        elif check.leaks and check.kind in allowed:
             result += " (allowed)"
         rows.append((check.kind, f"{check.known:,} of {clips:,}", result))
-    return columns(rows, right={1})
+    print("\n".join(columns(rows, right={1})), end="\n\n")
 
 
-def _leak_lines(kind: Kind, value: str, leak: dict[Split, list[str]]) -> list[str]:
-    shown = f"{value[:12]}…" if kind == "audio" else repr(value)
+def _print_leak(kind: Kind, value: str, leak: dict[Split, list[str]]) -> None:
+    print(f"{kind} {value[:12] + '…' if kind == 'audio' else repr(value)} is in {len(leak)} splits")
     rows = []
     for split, ids in leak.items():
         more = f", … and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
         rows.append((f"  {split}", f"{len(ids):,}", ", ".join(ids[:_IDS_SHOWN]) + more))
-    return [f"{kind} {shown} is in {len(leak)} splits", *columns(rows, right={1})]
-
-
-def stats_options(options: argparse.ArgumentParser) -> None:
-    options.add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
-    options.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it all")
-    options.add_argument(
-        "--top", type=positive, default=_LABELS_SHOWN, metavar="N", help="the N most frequent labels (20)"
-    )
-    add_corpus(options)
+    print("\n".join(columns(rows, right={1})))
 
 
 def stats(given: argparse.Namespace) -> None:
@@ -359,22 +304,43 @@ def _count(number: int) -> str:
     return f"{number:,}" if number else "–"
 
 
+ACTIONS = {
+    "list": (list_corpora, "What corpora there are."),
+    "describe": (describe, "All facts of one, and one of its clips."),
+    "download": (download, "Bring a corpus into a folder, as the pipeline's fetch does."),
+    "validate": (validate, "What is wrong with recordings of your own, line by line."),
+    "splits": (splits, "Whether its splits are apart."),
+    "stats": (stats, "Durations, words, labels, speakers and rates by split."),
+}
+
+
 def datasets_options(options: argparse.ArgumentParser) -> None:
     actions = options.add_subparsers(dest="action", metavar="ACTION")
     options.set_defaults(action="list", json=False)
-    for name, command in ACTIONS.items():
-        command.options(actions.add_parser(name, help=command.about, description=command.about))
+    of = {name: actions.add_parser(name, help=about, description=about) for name, (_, about) in ACTIONS.items()}
+    of["list"].add_argument("--json", action="store_true", help="all facts of each, as JSON")
+    for name in ("describe", "download"):
+        of[name].add_argument("corpus", metavar="NAME", help="as `soundraft datasets list` has it")
+    of["download"].add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where it goes")
+    add_key(of["download"], "limits.max_bad_fraction", dest="max_bad_fraction")
+    of["validate"].add_argument(
+        "path", type=Path, metavar="PATH", help="a folder of recordings, a list of them, an archive"
+    )
+    for name in ("splits", "stats"):
+        of[name].add_argument("corpus", metavar="NAME_OR_PATH", help=_WHICH)
+    of["splits"].add_argument("--texts", action="store_true", help="no text in two splits either")
+    of["splits"].add_argument(
+        "--allow", action="append", default=[], choices=get_args(Kind), help="may be shared by splits; again for more"
+    )
+    of["stats"].add_argument("--plot", type=Path, metavar="FILE.png", help="draw it all")
+    of["stats"].add_argument(
+        "--top", type=positive, default=_LABELS_SHOWN, metavar="N", help="the N most frequent labels (20)"
+    )
+    add_corpus(of["describe"], [name for name in OPTIONS if name != "limit"])
+    add_corpus(of["validate"], ("columns", "labels"))
+    for name in ("download", "splits", "stats"):
+        add_corpus(of[name])
 
 
 def datasets(given: argparse.Namespace) -> None:
-    ACTIONS[given.action].run(given)
-
-
-ACTIONS = {
-    "list": Command("What corpora there are.", list_options, list_corpora),
-    "describe": Command("All facts of one, and one of its clips.", describe_options, describe),
-    "download": Command("Bring a corpus into a folder, as the pipeline's fetch does.", download_options, download),
-    "validate": Command("What is wrong with recordings of your own, line by line.", validate_options, validate),
-    "splits": Command("Whether its splits are apart.", splits_options, splits),
-    "stats": Command("Durations, words, labels, speakers and rates by split.", stats_options, stats),
-}
+    ACTIONS[given.action][0](given)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from soundraft.manifest import MANIFEST_NAME, Rejected, read_manifest
+from soundraft.manifest import MANIFEST_NAME, Rejected, no_clips, read_manifest
 from soundraft.params.options import Options, add_key
 from soundraft.params.sections import Role
 from soundraft.runtime import UserError
@@ -150,7 +150,7 @@ def data_of(given: argparse.Namespace, *, seed: int | None = None, unlabelled: b
     language = given.language if "language" in takes else None  # else it is for the model alone
     fetched = chosen(argparse.Namespace(**{**vars(given), "seed": seed, "language": language}), unlabelled=unlabelled)
     if not fetched.clips:
-        raise UserError(f"{name}: no clips")
+        raise no_clips(name, fetched.rejected)
     return corpora.CorpusDataset(name, fetched)
 
 

@@ -17,7 +17,7 @@ from soundraft.corpora import load_audio_dataset
 from soundraft.corpora.base import AudioDataset, AudioSample
 from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, SPELLINGS, SPLIT_SPELLINGS, read_listing, rejections
 from soundraft.dataset.table import DICT_NAME
-from soundraft.manifest import SPLITS, Rejected, Split
+from soundraft.manifest import SPLITS, Rejected, Split, no_clips
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 from soundraft.splits import Key, group_splits, origin_keys
@@ -198,9 +198,11 @@ def _of_rows(
     title: str, columns: Sequence[str], rows: Sequence[dict[str, Any]], folder: Path, reading: Reading,
     rejected: Sequence[Rejected] = (),
 ) -> Source:  # fmt: skip
+    if not rows and (rejected or not columns):
+        raise no_clips(title, rejected)
     audio_column = _audio_column(title, columns, reading)
     if not rows:
-        raise UserError(f"{title}: no clips")
+        raise no_clips(title, rejected)
     reading = _with_spellings(title, columns, reading)
     notes: list[str] = []
     facts = [_facts(row, audio_column, reading) for row in rows]

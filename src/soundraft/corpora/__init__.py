@@ -221,7 +221,7 @@ def make_request(
         path=Path(path) if path else None,
         split="" if split is None or split in SPLITS else split,
         columns=columns or {},
-        labels=tuple(labels),
+        labels=labels,  # type: ignore[arg-type]  # a Request makes a tuple of them
         clips={each: numbers[each] if ours in (None, each) else 0 for each in SPLITS},
         options=section.model_dump() if section else {},
         **others,

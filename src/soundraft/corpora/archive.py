@@ -32,6 +32,7 @@ _DAMAGE = (
     UnicodeError,
     NotImplementedError,  # zipfile, for a compression that it does not know
 )
+ENCRYPTED = b"encrypted"  # beside the types that tar has
 Entry = tuple[tarfile.TarInfo, Callable[[], IO[bytes] | None]]  # also an entry of a zip, described as tar does
 
 
@@ -46,26 +47,20 @@ def file_names(path: Path) -> list[str]:
 
 
 def check(path: Path) -> list[Finding]:
-    """What keeps an archive from being unpacked, up to the entry at which it grows beyond all measure.
-
-    Raises:
-        SourceError: when it is damaged.
-    """
+    """What keeps an archive from being unpacked, up to where it grows beyond measure; SourceError when damaged."""
     findings: list[Finding] = []
-    files: set[str] = set()
-    folders: set[str] = set()
+    seen: tuple[set[str], set[str]] = set(), set()
     left_bytes, left_files = max(MOST_BYTES, MOST_GROWTH * path.stat().st_size), MOST_FILES
     most = f"{left_bytes:,} bytes or {MOST_FILES:,} files"
     with _naming_damage(path):
         for entry, _ in _entries(path):
             left_bytes, left_files = left_bytes - entry.size, left_files - 1
-            grown = left_bytes < 0 or left_files < 0
-            problem = _refused_name(entry.name) or _refused_kind(entry) or _clash(entry, files, folders)
-            if grown:
+            problem = _problem(entry) or _clash(entry, *seen)
+            if left_bytes < 0 or left_files < 0:
                 problem = "bomb", f"with it the archive unpacks to more than {most}"
             if problem:
                 findings.append(Finding(f"{path.name}:{entry.name!r}"[:300], *problem))
-            if grown:
+            if problem and problem[0] == "bomb":
                 break
     return findings
 
@@ -131,18 +126,11 @@ def _zip_type(info: zipfile.ZipInfo) -> bytes:
         return tarfile.CHRTYPE
     if info.is_dir():
         return tarfile.DIRTYPE
-    return b"encrypted" if info.flag_bits & 1 else tarfile.REGTYPE
+    return ENCRYPTED if info.flag_bits & 1 else tarfile.REGTYPE
 
 
-def _refused_kind(entry: tarfile.TarInfo) -> tuple[str, str] | None:
-    if entry.isreg() or entry.isdir():
-        return None
-    if entry.issym() or entry.islnk():
-        return "link", "it is a link"
-    return ("encrypted", "it is an encrypted file") if entry.type == b"encrypted" else ("device", "it is a device")
-
-
-def _refused_name(name: str) -> tuple[str, str] | None:
+def _problem(entry: tarfile.TarInfo) -> tuple[str, str] | None:
+    name = entry.name
     if not name or "\0" in name or name.encode("utf-8", "replace").decode() != name:
         return "bad_name", "its name is not UTF-8"
     if name.startswith("/") or name[1:2] == ":":
@@ -151,11 +139,15 @@ def _refused_name(name: str) -> tuple[str, str] | None:
         return "path_leaves", "its path leaves the folder"
     if len(name.encode()) > MOST_PATH_BYTES or any(len(part.encode()) > MOST_NAME_BYTES for part in name.split("/")):
         return "bad_name", f"its path is longer than {MOST_PATH_BYTES:,} bytes, or a name in it than {MOST_NAME_BYTES}"
-    return None
+    if entry.issym() or entry.islnk():
+        return "link", "it is a link"
+    if entry.type == ENCRYPTED:
+        return "encrypted", "it is an encrypted file"
+    return None if entry.isreg() or entry.isdir() else ("device", "it is a device")
 
 
 def _clash(entry: tarfile.TarInfo, files: set[str], folders: set[str]) -> tuple[str, str] | None:
-    """Entries that would be one file here or on another system; adds the entry to those that were there before."""
+    """Whether it would be one file with an earlier entry, here or on another system; adds it to those that were."""
     if entry.isdir():
         return None
     key = unicodedata.normalize("NFC", entry.name).casefold()

@@ -14,13 +14,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from soundraft import files
+from soundraft import files, runtime
+from soundraft.audio import io
 from soundraft.manifest import Clip, Rejected, Split
 from soundraft.parallel import progress_over
 from soundraft.params.sections import Role
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 SOURCE_NAME = "source.json"
+FULL_SCALE = 1 + 1 / io.PCM16_SCALE  # a rounding step beyond is no clipping
 Option = Literal["path", "split", "revision", "config", "language", "columns", "labels", "fold"]
 
 
@@ -85,6 +87,13 @@ class Request:
     asked_as: str = ""
     unlabelled: bool = False
     offline: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.columns, Mapping):
+            raise self.error(
+                "columns", f"{self.columns!r} names no columns; give ours and theirs, as {{'text': 'words'}}"
+            )
+        object.__setattr__(self, "labels", tuple(runtime.listed(f"{self.asked_as}labels", self.labels)))
 
     def error(self, option: str, problem: str) -> CorpusError:
         name = "subset" if (self.asked_as, option) == ("--", "config") else option  # there `--config` is a declaration
@@ -244,30 +253,67 @@ class AudioDataset(ABC):
     def __getitem__(self, index: int) -> AudioSample:
         return self.samples[index]
 
-    def to_rlvr_format(self, path: Path | str) -> None:
+    def to_rlvr_format(self, path: Path | str, *, copy_audio: bool = False) -> None:
         """Write a JSON line for each sample: `audio_path`, `text`, `duration`, `task`, `metadata`.
 
-        Audio below the folder of `path` is named relative to it, and the corpus `jsonl` reads it back. Other audio
-        keeps its path; `jsonl`, which takes nothing from outside its folder, does not read it.
+        The corpus `jsonl` reads it back. Audio below the folder of `path` is named relative to it, other audio by its
+        whole path.
+
+        Args:
+            copy_audio: copy the audio, also that of samples in memory, to a folder beside the list, `NAME_audio` for
+                `NAME.jsonl`, so that both can be moved together.
 
         Raises:
-            UserError: when a sample has no file.
+            UserError: when a sample has no file, and the audio is not copied.
         """
-        folder = Path(path).parent.resolve()
-        rows = []
-        for number, sample in enumerate(self):
-            if sample.audio_path is None:
-                name = sample.metadata.get("id", number)
-                raise UserError(f"{self.name}: sample {name} has no audio_path, and a line of JSON holds no audio")
-            place = sample.audio_path.parent.resolve() / sample.audio_path.name
-            below = place.is_relative_to(folder)
-            rows.append(
-                {
-                    "audio_path": place.relative_to(folder).as_posix() if below else str(sample.audio_path),
-                    "text": sample.text,
-                    "duration": sample.duration,
-                    "task": sample.task,
-                    "metadata": sample.metadata,
-                }
-            )
-        files.write_jsonl(Path(path), rows)
+        listing = Path(path).resolve()
+        if copy_audio:
+            with files.building(listing.with_name(f"{listing.stem}_audio")) as scratch:
+                names = [_copy_sample(sample, scratch, number) for number, sample in enumerate(self, start=1)]
+            names = [f"{listing.stem}_audio/{name}" for name in names]
+        else:
+            names = [_place(sample, listing.parent, f"{self.name}: sample {n}") for n, sample in enumerate(self)]
+        rows = (
+            {"audio_path": name, "text": sample.text, "duration": sample.duration, "task": sample.task,
+             "metadata": sample.metadata}
+            for name, sample in zip(names, self, strict=True)
+        )  # fmt: skip
+        files.write_jsonl(listing, rows)
+
+
+def _place(sample: AudioSample, folder: Path, name: str) -> str:
+    if sample.audio_path is None:
+        name = f"{name} ({sample.metadata['id']})" if "id" in sample.metadata else name
+        raise UserError(f"{name} has no audio_path, and a line of JSON holds no audio; copy_audio=True writes a file")
+    place = sample.audio_path.parent.resolve() / sample.audio_path.name
+    return place.relative_to(folder).as_posix() if place.is_relative_to(folder) else str(place)
+
+
+def _copy_sample(sample: AudioSample, folder: Path, number: int) -> str:
+    """Copy or write the audio of a sample; returns its new name."""
+    if sample.audio_path is not None:
+        name = f"{number:06d}{sample.audio_path.suffix.lower()}"
+        shutil.copyfile(sample.audio_path, folder / name)
+    else:
+        name = f"{number:06d}.wav"
+        files.write_bytes(folder / name, samples_as_wav(sample))
+    return name
+
+
+def samples_as_wav(sample: AudioSample) -> bytes:
+    """A 16-bit mono WAV of samples in memory.
+
+    Raises:
+        BadClip: when there are none, or they are not float in −1…1.
+    """
+    if sample.audio_array is None or sample.sample_rate is None:
+        raise BadClip("neither audio_path, nor audio_array with sample_rate")
+    samples = np.asarray(sample.audio_array)
+    if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
+        shape = f"{samples.dtype} {list(samples.shape)}"
+        raise BadClip(f"audio_array must be float samples in -1…1, [N] or [N, C], not {shape}")
+    if samples.size == 0:
+        raise BadClip("no samples")
+    if not np.abs(samples).max() <= FULL_SCALE:
+        raise BadClip(f"audio_array must be in -1…1; its peak is {np.abs(samples).max():g}")
+    return io.wav_bytes(io.to_mono(samples.astype(np.float32).reshape(len(samples), -1)), sample.sample_rate)

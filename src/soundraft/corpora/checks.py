@@ -13,16 +13,21 @@ import numpy as np
 
 from soundraft import files
 from soundraft.audio import io
+from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.corpora import archive, recordings
 from soundraft.corpora.base import Request
 from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, Finding, SourceError
 from soundraft.corpora.recordings import find_recordings
-from soundraft.manifest import SPLITS, Clip, Rejected, Split
+from soundraft.manifest import SPLITS, Clip, Rejected, Split, audio_names
+from soundraft.metrics.text import basic
 from soundraft.parallel import Failure, map_clips
+from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.splits import assign_splits
 
-_WANTED = (*io.AUDIO_SUFFIXES, *LIST_SUFFIXES, *JSON_SUFFIXES)
+_WANTED = (*AUDIO_SUFFIXES, *LIST_SUFFIXES, *JSON_SUFFIXES)
+MOST_WORDS_PER_S, MOST_CHARACTERS_PER_S = 8, 40  # people speak some 3 words, 15 characters a second
+LONG_S = 600.0
 ALL = "all"
 NO_SPLIT = "no split"
 Kind = Literal["speaker", "source", "audio", "text"]
@@ -32,14 +37,14 @@ Result = TypeVar("Result")
 def validate(path: Path, *, columns: Mapping[str, str] | None = None, labels: Sequence[str] = ()) -> list[Finding]:
     """Everything that is wrong, sorted by file and line.
 
-    Errors are what `fetch`, or s1 after it, would reject; warnings are what both would take.
+    Errors are what `fetch` would reject, and damage that s1 would find; warnings are what is hardly meant.
 
     Args:
         path: a folder, a list of recordings, or an archive.
         columns: the list's column for each of ours that it names otherwise.
         labels: those that may occur; empty: all.
     """
-    request = Request(columns=columns or {}, labels=tuple(labels))
+    request = Request(columns=columns or {}, labels=labels)  # type: ignore[arg-type]
     if not path.exists():
         return [Finding(str(path), "no_file", "no such file or folder")]
     try:
@@ -72,45 +77,84 @@ def _archive(path: Path, request: Request) -> list[Finding]:
 def _recordings(path: Path, request: Request) -> list[Finding]:
     listed = find_recordings(path, request)
     findings = list(listed.findings)
-    decoded: dict[str, tuple[int, str]] = {}
+    decoded: dict[str, Decoded] = {}
     results = map_clips(partial(_decode, listed.root), list(listed.clips.values()), title="decode")
     for (place, clip), result in zip(listed.clips.items(), results, strict=True):
         if isinstance(result, Failure):
             findings.append(recordings.as_finding(place, clip, result.reason))
         else:
             decoded[place] = result
+            findings += [Finding(place, code, message, clip.id) for code, message in _doubts(clip, result)]
     findings += [*_unlike_the_others(listed.clips, decoded), *_in_two_splits(listed.clips)]
     filled = {clip.split for clip in assign_splits(list(listed.clips.values()), seed=0)}
     for split in (split for split in SPLITS if split not in filled):
         message = f"no clip is in split {split}, and no group of clips (speaker, source recording, text) is left for it"
         findings.append(Finding(path.name or str(path), "empty_split", message))
-    for name in files.sorted_names(path, io.AUDIO_SUFFIXES) if path.is_dir() else []:
-        if name not in listed.named:
-            findings.append(Finding(name, "unlisted_file", "no line names this file"))
+    if path.is_dir() and listed.named is not None:
+        unlisted = (name for name in audio_names(path) if name not in listed.named)
+        findings += [Finding(name, "unlisted_file", "no line names this file") for name in unlisted]
     return findings
 
 
-def _decode(root: Path, clip: Clip) -> tuple[int, str]:
-    """The rate in Hz, and a hash of the file; BadClip for all that keeps the clip from being used."""
+@dataclass(frozen=True)
+class Decoded:
+    """What decoding a file has shown.
+
+    Attributes:
+        peak: of its samples, 1 is full scale.
+        content: a hash of its bytes.
+    """
+
+    duration_s: float
+    rate_hz: int
+    peak: float
+    content: str
+
+
+def _decode(root: Path, clip: Clip) -> Decoded:
+    """Decode a clip's file; BadClip for all that keeps it from being used."""
     path = recordings.inside(root, clip.audio_path)
     samples, rate_hz = io.read(path)
-    recordings.check_duration(clip, len(samples) / rate_hz)
+    duration_s = len(samples) / rate_hz
+    recordings.check_duration(clip, duration_s)
     if clip.target_path:
         recordings.read_header(recordings.inside(root, clip.target_path))
-    return rate_hz, files.content_hash(path)
+    return Decoded(duration_s, rate_hz, float(np.abs(samples).max()), files.content_hash(path))
 
 
-def _unlike_the_others(clips: Mapping[str, Clip], decoded: Mapping[str, tuple[int, str]]) -> Iterator[Finding]:
+def _doubts(clip: Clip, audio: Decoded) -> Iterator[tuple[str, str]]:
+    """What can be read and is hardly meant, each with its code."""
+    least = defaults().normalize.min_duration_s
+    words = basic(clip.text or "")
+    if audio.peak < io.SILENT_PEAK:
+        yield "silent", f"silence: its loudest sample is {audio.peak:g}"
+    if audio.duration_s < least:
+        yield "short", f"{1000 * audio.duration_s:.0f} ms; s1_normalize rejects what is shorter than {least:g} s"
+    if audio.duration_s > LONG_S:
+        yield "long", f"{audio.duration_s / 60:.0f} minutes; cut recordings into utterances, with a text each"
+    if (clip.text or "").strip() and not words:
+        yield "no_words", f"of the text {clip.text!r} nothing is left without punctuation"
+    if len(words.split()) > 2 + MOST_WORDS_PER_S * audio.duration_s:
+        yield (
+            "fast",
+            f"{len(words.split())} words in {audio.duration_s:.2f} s: the text of another recording, or a part",
+        )
+    elif len(words) > 10 + MOST_CHARACTERS_PER_S * audio.duration_s:
+        yield "fast", f"{len(words)} characters in {audio.duration_s:.2f} s: the text of another recording, or a part"
+
+
+def _unlike_the_others(clips: Mapping[str, Clip], decoded: Mapping[str, Decoded]) -> Iterator[Finding]:
     """Each clip whose rate is not the one that most have, or whose file has the bytes of an earlier one's."""
-    usual_hz, _ = Counter(rate_hz for rate_hz, _ in decoded.values()).most_common(1)[0] if decoded else (0, 0)
+    rates = Counter(audio.rate_hz for audio in decoded.values())
+    usual_hz = max(rates, key=rates.__getitem__, default=0)
     first: dict[str, str] = {}
-    for place, (rate_hz, content) in decoded.items():
-        clip, earlier = clips[place], clips[first.setdefault(content, place)]
-        if rate_hz != usual_hz:
-            yield Finding(place, "mixed_rates", f"{rate_hz} Hz; most clips have {usual_hz} Hz", clip.id)
+    for place, audio in decoded.items():
+        clip, earlier = clips[place], clips[first.setdefault(audio.content, place)]
+        if audio.rate_hz != usual_hz:
+            yield Finding(place, "mixed_rates", f"{audio.rate_hz} Hz; most clips have {usual_hz} Hz", clip.id)
         if clip is earlier:
             continue
-        message = f"the audio of {first[content]}"
+        message = f"the audio of {first[audio.content]}"
         if (clip.text, clip.label) != (earlier.text, earlier.label):
             message += ", with another text or label"
         if clip.split != earlier.split:
@@ -189,8 +233,6 @@ def examine(clips: Sequence[Clip], root: Path, *, texts: bool) -> tuple[list[Che
         _check("audio", clips, lambda clip: hashes.get(clip.id, "")),
     ]
     if texts:
-        from soundraft.metrics.text import basic
-
         checks.append(_check("text", clips, lambda clip: basic(clip.text or "")))
     return checks, unreadable
 

@@ -11,24 +11,20 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from soundraft import runtime
-from soundraft.audio import io
-from soundraft.corpora.base import AudioDataset, AudioSample, Corpus, Fetched, Request
-from soundraft.corpora.lists import OF_METADATA, Finding, RowError, to_clips
+from soundraft import files, runtime
+from soundraft.corpora.base import AudioDataset, AudioSample, Corpus, Fetched, Request, samples_as_wav
+from soundraft.corpora.lists import OF_METADATA, Finding, to_clips
 from soundraft.corpora.recordings import OWN, Recordings, open_recordings
+from soundraft.runtime import BadClip
 
-ARRAYS = "arrays"  # folder of the samples that had no file
-FULL_SCALE = 1 + 1 / io.PCM16_SCALE  # a rounding step beyond is no clipping
+ARRAYS, FILES = "arrays", "files"  # folders of what is written: of samples that had no file, and of the others
 
 
 def fetch(request: Request, out: Path) -> Fetched:
@@ -44,35 +40,21 @@ def fetch(request: Request, out: Path) -> Fetched:
     with _importable(folder):
         dataset = _dataset(spec, folder, request)
         rows, findings = _read(dataset, out)
-    files = {place: row["audio_path"] for place, row in rows.items() if isinstance(row["audio_path"], Path)}
-    home = Path(os.path.commonpath([path.parent for path in files.values()])) if files else out
-    for place, path in files.items():
-        rows[place]["audio_path"] = path.relative_to(home).as_posix()
-    if len(files) < len(rows):
-        _keep_apart(rows, files, out)
-        for place, path in files.items():
-            target = out / rows[place]["audio_path"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_file():
-                shutil.copyfile(path, target)
-        home = out
+    own = {place: row["audio_path"] for place, row in rows.items() if isinstance(row["audio_path"], Path)}
+    home = Path(os.path.commonpath([path.parent for path in own.values()])) if own else out
+    mixed = len(own) < len(rows)
+    for place, path in own.items():
+        rows[place]["audio_path"] = name = (f"{FILES}/" if mixed else "") + path.relative_to(home).as_posix()
+        if mixed and path.is_file():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, out / name)
+    home = out if mixed else home
     clips, bad = to_clips(rows, dict, request)
     fetched = open_recordings(Recordings(home, f"class {spec}, corpus {dataset.name}", clips, findings + bad), request)
-    if home == out:
-        kept = {clip.audio_path for clip in fetched.clips}
-        for name in {row["audio_path"] for row in rows.values()} - kept:
+    if mixed:
+        for name in {row["audio_path"] for row in rows.values()} - {clip.audio_path for clip in fetched.clips}:
             (out / name).unlink(missing_ok=True)
     return fetched
-
-
-def _keep_apart(rows: Mapping[str, dict[str, Any]], files: Collection[str], out: Path) -> None:
-    """Rename the folder of what was written when the user's files come to lie in one of that name."""
-    taken = {rows[place]["audio_path"].split("/")[0].lower() for place in files}
-    if ARRAYS in taken:
-        free = next(name for number in count(2) if (name := f"{ARRAYS}-{number}") not in taken)
-        (out / ARRAYS).rename(out / free)
-        for row in (row for place, row in rows.items() if place not in files):
-            row["audio_path"] = row["audio_path"].replace(ARRAYS, free, 1)
 
 
 @contextmanager
@@ -138,10 +120,12 @@ def _read(dataset: AudioDataset, out: Path) -> tuple[dict[str, dict[str, Any]], 
         try:
             values = _values(sample, dataset.task)
             own = sample.audio_path
-            audio = _write(sample, out, number) if own is None else Path(own).resolve()
+            audio: Path | str = f"{ARRAYS}/{number:06d}.wav" if own is None else Path(own).resolve()
+            if own is None:
+                files.write_bytes(out / audio, samples_as_wav(sample))
             rows[place] = {**values, "audio_path": audio}
-        except RowError as error:
-            findings.append(Finding(place, error.code, str(error), str(sample.metadata.get("id", ""))))
+        except BadClip as error:
+            findings.append(Finding(place, "bad_value", str(error), str(sample.metadata.get("id", ""))))
     return rows, findings
 
 
@@ -152,28 +136,11 @@ def _values(sample: AudioSample, task: str) -> dict[str, Any]:
     try:
         json.dumps([values, metadata], allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise RowError("bad_value", f"metadata must be what JSON can hold: {error}") from error
+        raise BadClip(f"metadata must be what JSON can hold: {error}") from error
     task = sample.task if sample.task != "asr" else task
     if task == "classification":
         values.setdefault("label", sample.text)
     return values | {"text": sample.text, "duration": sample.duration, "task": task, "metadata": metadata}
-
-
-def _write(sample: AudioSample, out: Path, number: int) -> str:
-    """Write samples in memory as a 16-bit mono file, and return its name; RowError when there are none."""
-    if sample.audio_array is None or sample.sample_rate is None:
-        raise RowError("no_audio", "neither audio_path, nor audio_array with sample_rate")
-    samples = np.asarray(sample.audio_array)
-    if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
-        shape = f"{samples.dtype} {list(samples.shape)}"
-        raise RowError("bad_value", f"audio_array must be float samples in -1…1, [N] or [N, C], not {shape}")
-    if samples.size == 0:
-        raise RowError("no_samples", "no samples")
-    if not np.abs(samples).max() <= FULL_SCALE:
-        raise RowError("bad_value", f"audio_array must be in -1…1; its peak is {np.abs(samples).max():g}")
-    name = f"{ARRAYS}/{number:06d}.wav"
-    io.write_wav(out / name, io.to_mono(samples.astype(np.float32).reshape(len(samples), -1)), sample.sample_rate)
-    return name
 
 
 INFO = replace(

@@ -67,7 +67,12 @@ def text_split(text: str) -> Split:
 def draw_text(rng: random.Random, split: Split) -> str:
     """A random text of the grammar that belongs to `split`."""
     while True:
-        text = _digit_string(rng) if rng.random() < DIGIT_STRING_SHARE else _command(rng)
+        if rng.random() < DIGIT_STRING_SHARE:
+            words = rng.choices(DIGITS, k=rng.choice(DIGIT_STRING_LENGTHS))
+        else:
+            pattern = rng.choice(COMMANDS).split()
+            words = [rng.choice(SLOTS[word[1:-1]]) if word.startswith("{") else word for word in pattern]
+        text = " ".join(words)
         if text_split(text) == split:
             return text
 
@@ -78,15 +83,6 @@ def vocabulary() -> list[str]:
     return sorted({*fixed, *(word for words in SLOTS.values() for word in words)})
 
 
-def _digit_string(rng: random.Random) -> str:
-    return " ".join(rng.choices(DIGITS, k=rng.choice(DIGIT_STRING_LENGTHS)))
-
-
-def _command(rng: random.Random) -> str:
-    words = rng.choice(COMMANDS).split()
-    return " ".join(rng.choice(SLOTS[word[1:-1]]) if word.startswith("{") else word for word in words)
-
-
 CONFIGS = {
     "sentences": "digit strings and commands",
     "words": "single words, each its own label",
@@ -95,12 +91,8 @@ CONFIGS = {
 WORDS = {"words": tuple(vocabulary()), "digits": DIGITS}
 PARTS = 16
 ACCENTS = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
-START_VARIANTS = (
-    "m1", "m2", "m3", "m4", "f1", "f2", "f3", "adam", "david", "ed", "john", "linda", "paul", "steph",
-)  # fmt: skip
-TARGET_VARIANTS = (
-    "m6", "m7", "f4", "f5", "belinda", "benjamin", "max", "michel", "shelby", "travis", "zac", "aunty",
-)  # fmt: skip
+START_VARIANTS = ["m1", "m2", "m3", "m4", "f1", "f2", "f3", "adam", "david", "ed", "john", "linda", "paul", "steph"]
+TARGET_VARIANTS = ["m6", "m7", "f4", "f5", "belinda", "benjamin", "max", "michel", "shelby", "travis", "zac", "aunty"]
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # amplitude falls with frequency to this power
 PEAK = 0.9
 HELD_OUT_SHARE = 0.1  # of the voices, for test and for validation each, where words are split by voice
@@ -117,11 +109,7 @@ def fetch(request: Request, out: Path) -> Fetched:
 
 
 def plan(request: Request) -> list[Clip]:
-    """Draw all clips, before they are spoken; depends on the request alone.
-
-    Raises:
-        CorpusError: when a split has no number of clips (a synthetic corpus has no "all"), or there are too few voices.
-    """
+    """Draw all clips, before they are spoken; CorpusError when a split has no number of clips, or too few voices."""
     config = check_config("espeak", request, CONFIGS)
     voices = role_voices(request.role, request.options["voices"][request.role])
     words = WORDS.get(config, ())
@@ -142,16 +130,10 @@ def plan(request: Request) -> list[Clip]:
 
 
 def role_voices(role: Role, count: int) -> list[str]:
-    """The first `count` voices of a role. No variant serves both roles.
-
-    Accents change fastest, so that a few voices already cover all accents.
-    """
+    """The first `count` voices of a role, accents changing fastest. No variant serves both roles."""
     variants = START_VARIANTS if role == "start" else TARGET_VARIANTS
-    voices = [
-        f"{ACCENTS[(row + column) % len(ACCENTS)]}+{variant}"
-        for row in range(len(ACCENTS))
-        for column, variant in enumerate(variants)
-    ]
+    rows = (ACCENTS[row:] + ACCENTS[:row] for row in range(len(ACCENTS)))
+    voices = [f"{row[column % len(row)]}+{variant}" for row in rows for column, variant in enumerate(variants)]
     if count > len(voices):
         raise CorpusError(f"corpus.espeak.voices.{role}: {count} asked, {len(voices)} exist")
     return voices[:count]
@@ -221,10 +203,7 @@ class _Voice(ctypes.Structure):
 
 
 class Espeak:
-    """The espeak-ng library, by ctypes. One instance a process: the library's state is global.
-
-    Constants are those of `speak_lib.h`.
-    """
+    """The espeak-ng library, by ctypes, with constants of `speak_lib.h`. One a process: its state is global."""
 
     _SYNCHRONOUS = 2
     _CHARS_UTF8 = 1
@@ -250,19 +229,12 @@ class Espeak:
             self._blocks.append(np.ctypeslib.as_array(wav, shape=(count,)).copy())
         return 0
 
-    def _variant(self) -> str:
-        """Of the current voice: `f3` of `gmw/en+f3`."""
-        return self._lib.espeak_GetCurrentVoice().contents.identifier.decode().partition("+")[2]
-
     def speak(self, text: str, voice: str, rate_wpm: int, pitch: int) -> np.ndarray:
-        """Speech `[N]`, float64 in −1…1.
-
-        Raises:
-            RuntimeError: when the voice is unknown or nothing was spoken.
-        """
+        """Speech `[N]`, float64 in −1…1; RuntimeError when the voice is unknown or nothing was spoken."""
         found = self._lib.espeak_SetVoiceByName(voice.encode()) == 0
+        current = self._lib.espeak_GetCurrentVoice().contents.identifier.decode()  # such as gmw/en+f3
         # an unknown variant is not an error for espeak: it speaks without one
-        if not found or self._variant() != voice.partition("+")[2]:
+        if not found or current.partition("+")[2] != voice.partition("+")[2]:
             raise RuntimeError(f"espeak-ng has no voice {voice!r}")
         self._lib.espeak_SetParameter(self._RATE, rate_wpm, 0)
         self._lib.espeak_SetParameter(self._PITCH, pitch, 0)

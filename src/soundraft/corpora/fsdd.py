@@ -9,15 +9,15 @@ speaker's. With `config: digits` each recording is a clip, its label and text th
 import random
 import re
 from collections import Counter, defaultdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from soundraft import files, runtime
+from soundraft import runtime
 from soundraft.audio import io
 from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, check_config, existing_path
 from soundraft.corpora.espeak import DIGIT_STRING_LENGTHS, DIGITS
-from soundraft.manifest import SPLITS, Clip, Rejected, Split
+from soundraft.manifest import SPLITS, Clip, Rejected, Split, audio_names
 from soundraft.parallel import BadClip, progress_over
 
 CONFIGS = {"strings": "recordings joined to strings of 3-6 digits", "digits": "each recording a clip with its label"}
@@ -29,11 +29,7 @@ Groups = dict[Split, dict[str, list[Recording]]]  # of each split, by speaker
 
 
 def fetch(request: Request, out: Path) -> Fetched:
-    """Join recordings of `request.path` into `out/SPLIT/NNNNN.wav`, or take them as they are.
-
-    Raises:
-        CorpusError: when the folder is absent, or a split has no recordings or, joined, no number of clips.
-    """
+    """Join recordings of `request.path` into `out/SPLIT/NNNNN.wav`, or take them as they are."""
     config = check_config("fsdd", request, CONFIGS)
     folder = existing_path(request, "the folder that holds the recordings")
     recordings, rejected = _load(folder)
@@ -55,13 +51,12 @@ def fetch(request: Request, out: Path) -> Fetched:
 
 def _load(folder: Path) -> tuple[list[Recording], list[Rejected]]:
     good, rejected = [], []
-    for path in files.sorted_files(folder, [".wav"]):
-        name = path.relative_to(folder).as_posix()
-        match = NAME_PATTERN.fullmatch(path.name)
+    for name in audio_names(folder, [".wav"]):
+        match = NAME_PATTERN.fullmatch(PurePosixPath(name).name)
         try:
             if match is None:
                 raise BadClip("name is not {digit}_{speaker}_{take}.wav")
-            samples, rate_hz = io.read(path)
+            samples, rate_hz = io.read(folder / name)
         except BadClip as error:
             rejected.append(Rejected(name, name, str(error)))
             continue

@@ -47,19 +47,14 @@ OF_METADATA = ("id", "label", "speaker", "split", "source")  # fields of a clip 
 TASKS = ("asr", "classification", "speaker")
 WARNINGS = {
     "extra_column", "mixed_rates", "duplicate_audio", "divided_speaker", "divided_source", "empty_split",
-    "unlisted_file",
+    "unlisted_file", "silent", "short", "long", "no_words", "fast",
 }  # fmt: skip
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a list. An error keeps the clip, or the whole list, out of the corpus; a warning does not.
-
-    Attributes:
-        place: `file:line`, or the file.
-        id: of the clip, where it has one.
-    """
+    """One fault of a list, at `file:line` or in a file. An error keeps the clip, or the list, out; a warning does not."""
 
     place: str
     code: str

@@ -20,6 +20,7 @@ from soundraft.corpora.base import CorpusError, Fetched, Request
 from soundraft.corpora.hub import Columns, HubCorpus
 from soundraft.corpora.lists import Finding, read_listing, to_clips
 from soundraft.corpora.recordings import Recordings, open_recordings
+from soundraft.manifest import audio_names
 from soundraft.parallel import BadClip
 from soundraft.splits import fold_split
 
@@ -173,5 +174,5 @@ def _rows(original: Original, root: Path) -> tuple[dict[str, dict[str, Any]], li
         listing = read_listing(root / original.table, audio_names={"filename", "slice_file_name"})
         return listing.rows, listing.columns, listing.findings
     folder = "wav/" if (root / "wav").is_dir() else ""
-    names = [f"{folder}{name}" for name in files.sorted_names(root / folder, [".wav"])]
+    names = [f"{folder}{name}" for name in audio_names(root / folder, [".wav"])]
     return {name: {"file": name} for name in names}, ["emotion", "gender", "age"], []

@@ -6,20 +6,21 @@ by group (`splits.py`).
 """
 
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import soundfile
 
 from soundraft import files, runtime
-from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.corpora import lists
 from soundraft.corpora.base import Corpus, CorpusInfo, Fetched, Request, existing_path
 from soundraft.corpora.lists import Finding, Listing
-from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, audio_names
 from soundraft.parallel import BadClip, Failure, map_clips
 from soundraft.splits import assign_splits, known_origin
 
@@ -30,6 +31,7 @@ _CODES = {
     "path leaves": "path_leaves", "no such file": "no_file", "empty file": "no_samples", "no samples": "no_samples",
     "duration": "duration",
 }  # fmt: skip
+Value = TypeVar("Value", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,14 @@ class Recordings:
         form: how they are listed, in words.
         clips: by place.
         findings: what of the list cannot be used.
-        named: every file that is named, also on lines that cannot be used.
+        named: every file that a list names, also on lines that cannot be used; `None` where there is no list.
     """
 
     root: Path
     form: str
     clips: dict[str, Clip]
     findings: list[Finding] = field(default_factory=list)
-    named: frozenset[str] = frozenset()
+    named: frozenset[str] | None = None
 
 
 def fetch(request: Request, _out: Path) -> Fetched:
@@ -107,19 +109,19 @@ def _contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
     beginning are read whole), and one of which neither speaker, source nor text is known.
     """
     paths = {clip.id: root / clip.audio_path for clip in clips}
-    alike = dict.fromkeys(paths, "")
-    for value_of in (_size, _beginning):
-        alike = {name: f"{known} {value_of(paths[name])}" for name, known in alike.items()}
-        counts = Counter(alike.values())
-        alike = {name: known for name, known in alike.items() if counts[known] > 1}
-    bare = {clip.id: "" for clip in clips if not known_origin(clip)}
-    hashes = {name: files.content_of(paths[name].read_bytes()) for name in alike | bare}
-    counts = Counter(hashes.values())
-    return {name: content for name, content in hashes.items() if name in bare or counts[content] > 1}
+    alike = _shared({name: path.stat().st_size for name, path in paths.items()})
+    alike = _shared({name: (size, _beginning(paths[name])) for name, size in alike.items()})
+    bare = {clip.id for clip in clips if not known_origin(clip)}
+    hashes = {
+        name: files.content_of(path.read_bytes()) for name, path in paths.items() if name in bare or name in alike
+    }
+    return {name: hashes[name] for name in bare} | _shared(hashes)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def _shared(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Those that several names have."""
+    counts = Counter(values.values())
+    return {name: value for name, value in values.items() if counts[value] > 1}
 
 
 def _beginning(path: Path) -> str:
@@ -167,7 +169,7 @@ def find_recordings(path: Path, request: Request) -> Recordings:
     """What a folder, or a list alone, names; SourceError when there is no list, or it cannot be used."""
     listing = _open_list(path, request) if path.is_file() else _find_list(path, request)
     if listing is not None:
-        return _listed(listing, request)
+        return _listed(listing, request, anywhere=path.is_file())
     found = _whole_folder(path, request) if request.unlabelled else _label_folders(path, request)
     if found is None:
         message = (
@@ -203,28 +205,50 @@ def _find_list(folder: Path, request: Request) -> Listing | None:
     return listing if names_audio else None
 
 
-def _listed(listing: Listing, request: Request) -> Recordings:
+def _listed(listing: Listing, request: Request, *, anywhere: bool) -> Recordings:
+    """The clips of a list; with `anywhere` audio of which it has the whole path may lie outside its folder."""
     chosen = lists.match_columns(listing, request)
-    clips, bad = lists.to_clips(listing.rows, lambda row: lists.rename_columns(row, chosen), request)
+    theirs = [chosen[ours] for ours in ("audio_path", "target_path") if ours in chosen]
+    named = {str(row[name]) for row in listing.rows.values() for name in theirs if name in row}
+    root, paths = _from_one_folder(listing.path.parent, named, anywhere=anywhere)
+
+    def values(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        moved = {name: paths[str(row[name])] for name in theirs if str(row.get(name)) in paths}
+        return lists.rename_columns({**row, **moved}, chosen)
+
+    clips, bad = lists.to_clips(listing.rows, values, request)
     findings = listing.findings + bad
     extra = [name for name in listing.columns if name not in chosen.values() and name != "metadata"]
     if extra:
         findings.append(Finding(f"{listing.path.name}:1", "extra_column", f"kept as metadata: {', '.join(extra)}"))
-    theirs = [chosen[ours] for ours in ("audio_path", "target_path") if ours in chosen]
-    named = (str(row[name]) for row in listing.rows.values() for name in theirs if name in row)
-    paths = frozenset(PurePosixPath(name).as_posix() for name in named)
-    return Recordings(listing.path.parent, f"{listing.path.name}, {listing.form}", clips, findings, paths)
+    files_named = frozenset(PurePosixPath(paths.get(name, name)).as_posix() for name in named)
+    return Recordings(root, f"{listing.path.name}, {listing.form}", clips, findings, files_named)
+
+
+def _from_one_folder(home: Path, names: Collection[str], *, anywhere: bool) -> tuple[Path, dict[str, str]]:
+    """The folder that paths count from, and for each name that counts from elsewhere its path from there.
+
+    It is the list's own, or with `anywhere` the one above all audio, where a whole path leads out of that.
+    """
+    usable = [name for name in names if "\0" not in name and ".." not in PurePosixPath(name).parts]
+    whole = [name for name in usable if os.path.isabs(name)]
+    own = f"{home.resolve()}{os.sep}"
+    if all(name.startswith(own) for name in whole) or not anywhere:
+        return home, {name: name.removeprefix(own) for name in whole if name.startswith(own)}
+    folders = [os.path.dirname(name) for name in whole] + ([own] if len(whole) < len(usable) else [])
+    root = os.path.commonpath(folders)
+    return Path(root), {name: os.path.relpath(os.path.join(own, name), root) for name in usable}
 
 
 def _whole_folder(root: Path, request: Request) -> Recordings:
-    names = files.sorted_names(root, AUDIO_SUFFIXES)
+    names = audio_names(root)
     clips, findings = lists.to_clips(dict(zip(names, names, strict=True)), lambda name: {"audio_path": name}, request)
-    return Recordings(root, "a folder without a list", clips, findings, frozenset(names))
+    return Recordings(root, "a folder without a list", clips, findings)
 
 
 def _label_folders(root: Path, request: Request) -> Recordings | None:
     """Recordings in folders named after their labels, below folders named after splits where there are such."""
-    names = files.sorted_names(root, AUDIO_SUFFIXES)
+    names = audio_names(root)
     tops = {name.split("/")[0] for name in names}
     form = ("split", "label") if tops and all(top.lower() in lists.SPLIT_SPELLINGS for top in tops) else ("label",)
     if len({name.split("/")[-2] for name in names if name.count("/") == len(form)}) < 2:
@@ -237,7 +261,7 @@ def _label_folders(root: Path, request: Request) -> Recordings | None:
         return {"audio_path": name, **dict(zip(form, folders, strict=True))}
 
     clips, findings = lists.to_clips(dict(zip(names, names, strict=True)), values, request)
-    return Recordings(root, "a folder for each label", clips, findings, frozenset(names))
+    return Recordings(root, "a folder for each label", clips, findings)
 
 
 OWN = CorpusInfo(
