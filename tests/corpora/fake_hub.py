@@ -55,8 +55,10 @@ class FakeHub:
     asked: list[str] = field(default_factory=list)
     bytes_sent: int = 0
     delay_s: float = 0.0
+    down: bool = False
 
     def forget(self) -> None:
+        self.down = False
         self.asked.clear()
         self.bytes_sent = 0
 
@@ -83,6 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.hub.down:
+            self.close_connection = True
+            return None
         self.hub.asked.append(f"{self.command} {self.path} {self.headers.get('Range') or ''}".strip())
         url = urllib.parse.urlparse(self.path)
         parts = [urllib.parse.unquote(part) for part in url.path.strip("/").split("/")]

@@ -104,8 +104,5 @@ SPEECH_MASSIVE = columns(
 AUDIOSET = columns("video_id", labels=List(STRING), human_labels=List(STRING))
 SPEECH_COMMANDS = columns("file speaker_id", label=WORDS, is_unknown=Value("bool"), utterance_id=Value("int8"))
 ESC50 = columns("filename category take", "fold target src_file", esc10=Value("bool"))
-URBANSOUND8K = columns(
-    "slice_file_name class", "fsID salience fold classID", start=Value("float64"), end=Value("float64")
-)
 EMODB = columns(age=Value("float32"), gender=labels("female male"), emotion=EMOTIONS)
 VOXCELEB = columns("id speaker_id")

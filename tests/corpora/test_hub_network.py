@@ -118,18 +118,18 @@ def test_a_finished_fetch_needs_no_network_and_a_larger_one_asks_for_new_rows_on
 
 
 def test_a_killed_fetch_goes_on_and_ends_with_the_same_bytes(hub: FakeHub, client: Client, tmp_path: Path) -> None:
-    large(hub, tmp_path, "me/killed", 120, group=5, shards=2)
+    large(hub, tmp_path, "me/killed", 60, group=5, shards=2)
     expected = client.fetch("hub", tmp_path / "whole/cache", path="me/killed", **train())
     hub.delay_s, cache = 0.02, tmp_path / "killed/cache"
     victim = Client(hub.address, tmp_path / "hf")
     victim.send("hub", cache, path="me/killed", **train())
     deadline = time.monotonic() + 30
-    while max((path.read_bytes().count(b"\n") for path in cache.rglob("rows.jsonl")), default=0) < 42:
+    while max((path.read_bytes().count(b"\n") for path in cache.rglob("rows.jsonl")), default=0) < 21:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     victim.close()
     hub.delay_s = 0.0
-    assert 42 <= sum(1 for _ in cache.rglob("*.wav")) < 120
+    assert 21 <= sum(1 for _ in cache.rglob("*.wav")) < 60
     assert client.fetch("hub", cache, path="me/killed", **train())["clips"] == expected["clips"]
     assert _tree(cache) == _tree(tmp_path / "whole/cache")
 
@@ -188,12 +188,10 @@ def test_a_hub_that_cannot_be_reached_leaves_the_cache_and_a_local_copy(
 ) -> None:
     repo = large(hub, tmp_path, "me/far", 20)
     first = fetch("hub", path="me/far", **train(5))
-    offline, cache = Client("http://127.0.0.1:9", tmp_path / "hf"), tmp_path / "cache"
-    assert offline.fetch("hub", cache, path="me/far", **train(5)) == first
-    error = offline.fetch("hub", cache, path="me/far", asked_as="--", **train())["error"]
-    assert error.startswith("me/far: cannot be read from http://127.0.0.1:9")
+    hub.down = True
+    assert fetch("hub", path="me/far", **train(5)) == first
+    error = fetch("hub", path="me/far", asked_as="--", **train())["error"]
+    assert error.startswith(f"me/far: cannot be read from {hub.address}")
     assert "--path" in error
-    assert "local copy" in offline.fetch("minds14", cache, language="en-US", clips=ALL)["error"]
-    copy = offline.fetch("hub", cache, path=str(repo.root), **train(5))
-    offline.close()
-    assert texts(copy) == texts(first)
+    assert "local copy" in fetch("minds14", language="en-US", clips=ALL)["error"]
+    assert texts(fetch("hub", path=str(repo.root), **train(5))) == texts(first)

@@ -1,6 +1,7 @@
 """What real folders hold beside good recordings: it is counted, named or refused, and the rest goes on."""
 
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_an_exported_list_is_read_back_from_any_folder(mine: Path, tmp_path: Pat
     back = load_audio_dataset("jsonl", path=listing)
     assert back.rejected == []
     assert [(each.text, each.metadata["label"]) for each in back] == [(s.text, s.metadata["label"]) for s in dataset]
-    assert [each.metadata["id"] for each in back][:3] == [sample.metadata["id"] for sample in dataset][:3]
+    assert [each.metadata["id"] for each in back.samples[:3]] == [each.metadata["id"] for each in dataset.samples[:3]]
     for sample in back:
         np.testing.assert_array_equal(
             io.read(sample.audio_path or Path())[0][:, 0], io.parse(io.wav_bytes(tone(), 8000))[0][:, 0]
@@ -127,6 +128,24 @@ def test_whole_paths_are_taken_from_a_list_that_is_named_itself_only(mine: Path,
         assert len(load_audio_dataset("folder", path=mine / "no")) == 0
 
 
+def test_names_that_are_not_utf8_and_lists_that_are_no_files_end_nothing_else(tmp_path: Path) -> None:
+    for name in ("a/1.wav", "b/2.wav"):
+        io.write_wav(tmp_path / "mine" / name, tone(), 8000)
+    not_utf8(tmp_path / "mine" / "b")
+    with tarfile.open(tmp_path / "mine.tar", "w") as packed:
+        packed.add(tmp_path / "mine", "mine")
+    assert [item.code for item in validate(tmp_path / "mine.tar") if item.code != "duplicate_audio"] == [
+        "empty_split",
+        "not_utf8",
+    ]
+    for make in (lambda path: path.symlink_to("nowhere"), os.mkfifo):
+        make(tmp_path / "mine/list.csv")
+        assert [item.code for item in validate(tmp_path / "mine")] == ["no_file"]
+        (tmp_path / "mine/list.csv").unlink()
+    os.mkfifo(tmp_path / "list.csv")
+    assert [item.code for item in validate(tmp_path / "list.csv")] == ["no_list"]
+
+
 @pytest.mark.parametrize("labels", ["yes", "no"])
 def test_one_text_where_several_are_meant_is_refused(mine: Path, labels: str) -> None:
     for refused in (make_request, load_audio_dataset):
@@ -139,10 +158,10 @@ def test_one_text_where_several_are_meant_is_refused(mine: Path, labels: str) ->
 
 
 def test_no_clips_has_the_first_reason(mine: Path) -> None:
-    (mine / "list.jsonl").write_text('{"audio_path": "gone.wav", "text": "hi"}\n')
+    (mine / "list.jsonl").write_text('{"audio_path": "gone.wav", "label": "hi"}\n')
     for dataset in (["jsonl", "--path", str(mine / "list.jsonl")], [str(mine)]):
         with pytest.raises(SystemExit, match=r"no clips: 1 rejected, first list.jsonl:1: no such file"):
-            cli.main(["train", "--dataset", *dataset, "--output", str(mine / "run")])
+            cli.main(["train", "--dataset", *dataset, "--task", "classification", "--output", str(mine / "run")])
 
 
 DOUBTS: dict[str, tuple[np.ndarray, str]] = {

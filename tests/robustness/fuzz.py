@@ -62,7 +62,7 @@ def splice(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 def other_number(data: bytes, _: bytes, rng: np.random.Generator) -> bytes:
-    """A digit of a textual header becomes another text, or four to eight bytes anywhere the largest numbers there are."""
+    """A digit of a textual header becomes another text, or some bytes anywhere the largest numbers there are."""
     digits = [place for place, byte in enumerate(data[:4096]) if chr(byte).isdigit()]
     texts = [b"-1", b"99999999999999999999", b"1e999", b"NaN", b"null", b"[]", b'"x"', b"1" * 5000]
     numbers = [b"\xff" * 4, b"\xff\xff\xff\x7f", b"\xff" * 7 + b"\x7f", b"\0\0\0\x80", b"\0" * 4]

@@ -1,6 +1,7 @@
 """Archives of recordings, unpacked without trusting them: .zip, .tar, .tar.gz."""
 
 import lzma
+import os
 import shutil
 import stat
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from soundraft.corpora.lists import Finding, SourceError
+from soundraft.files import is_utf8
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_FILES = 2_000_000
@@ -72,7 +74,7 @@ def unpack(path: Path, out: Path, *, suffixes: Sequence[str], prefix: str = "") 
         SourceError: naming the entry, when one is absolute, leaves the folder, is a link or a device, is there twice
             or but for case, or is larger than it may be; nothing is written then. Or when the archive is damaged.
     """
-    refused = check(path)
+    refused = [finding for finding in check(path) if finding.severity == "error"]
     if refused:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise SourceError(refused[0].place, refused[0].code, f"refused: {refused[0].message}{more}")
@@ -90,7 +92,11 @@ def unpack(path: Path, out: Path, *, suffixes: Sequence[str], prefix: str = "") 
 def is_wanted(name: str, suffixes: Sequence[str]) -> bool:
     """Whether a file is one to unpack: not what systems leave in archives for themselves."""
     parts = PurePosixPath(name).parts
-    return name.lower().endswith(tuple(suffixes)) and not any(part.startswith((".", "__MACOSX")) for part in parts)
+    return (
+        is_utf8(name)
+        and name.lower().endswith(tuple(suffixes))
+        and not any(part.startswith((".", "__MACOSX")) for part in parts)
+    )
 
 
 @contextmanager
@@ -131,19 +137,23 @@ def _zip_type(info: zipfile.ZipInfo) -> bytes:
 
 def _problem(entry: tarfile.TarInfo) -> tuple[str, str] | None:
     name = entry.name
-    if not name or "\0" in name or name.encode("utf-8", "replace").decode() != name:
-        return "bad_name", "its name is not UTF-8"
+    if not name or "\0" in name:
+        return "bad_name", "it has no name"
     if name.startswith("/") or name[1:2] == ":":
         return "path_leaves", "its path is absolute"
     if ".." in name.split("/"):
         return "path_leaves", "its path leaves the folder"
-    if len(name.encode()) > MOST_PATH_BYTES or any(len(part.encode()) > MOST_NAME_BYTES for part in name.split("/")):
+    if len(os.fsencode(name)) > MOST_PATH_BYTES or any(
+        len(os.fsencode(part)) > MOST_NAME_BYTES for part in name.split("/")
+    ):
         return "bad_name", f"its path is longer than {MOST_PATH_BYTES:,} bytes, or a name in it than {MOST_NAME_BYTES}"
     if entry.issym() or entry.islnk():
         return "link", "it is a link"
     if entry.type == ENCRYPTED:
         return "encrypted", "it is an encrypted file"
-    return None if entry.isreg() or entry.isdir() else ("device", "it is a device")
+    if not (entry.isreg() or entry.isdir()):
+        return "device", "it is a device"
+    return None if is_utf8(name) else ("not_utf8", "not taken: its name is not UTF-8")
 
 
 def _clash(entry: tarfile.TarInfo, files: set[str], folders: set[str]) -> tuple[str, str] | None:

@@ -285,6 +285,8 @@ def _place(sample: AudioSample, folder: Path, name: str) -> str:
     if sample.audio_path is None:
         name = f"{name} ({sample.metadata['id']})" if "id" in sample.metadata else name
         raise UserError(f"{name} has no audio_path, and a line of JSON holds no audio; copy_audio=True writes a file")
+    if not files.is_utf8(str(sample.audio_path)):
+        raise UserError(f"{name}: the name of {str(sample.audio_path)!a} is not UTF-8: rename it, or copy_audio=True")
     place = sample.audio_path.parent.resolve() / sample.audio_path.name
     return place.relative_to(folder).as_posix() if place.is_relative_to(folder) else str(place)
 

@@ -28,6 +28,7 @@ from soundraft.splits import assign_splits
 _WANTED = (*AUDIO_SUFFIXES, *LIST_SUFFIXES, *JSON_SUFFIXES)
 MOST_WORDS_PER_S, MOST_CHARACTERS_PER_S = 8, 40  # people speak some 3 words, 15 characters a second
 LONG_S = 600.0
+SILENT_PEAK = 1e-4
 ALL = "all"
 NO_SPLIT = "no split"
 Kind = Literal["speaker", "source", "audio", "text"]
@@ -62,16 +63,16 @@ def _by_line(finding: Finding) -> tuple[str, int, str, str]:
 
 def _archive(path: Path, request: Request) -> list[Finding]:
     """The entries; when they are in order, what they hold."""
-    refused = archive.check(path)
-    if refused:
-        return refused
+    found = archive.check(path)
+    if any(finding.severity == "error" for finding in found):
+        return found
     names = [name for name in archive.file_names(path) if archive.is_wanted(name, _WANTED)]
     tops = {name.partition("/")[0] + "/" if "/" in name else "" for name in names}
     with tempfile.TemporaryDirectory(prefix="soundraft-") as scratch:
         folder = Path(scratch, path.name)
         folder.mkdir()
         archive.unpack(path, folder, suffixes=_WANTED, prefix=tops.pop() if len(tops) == 1 else "")
-        return _recordings(folder, request)
+        return found + _recordings(folder, request)
 
 
 def _recordings(path: Path, request: Request) -> list[Finding]:
@@ -126,7 +127,7 @@ def _doubts(clip: Clip, audio: Decoded) -> Iterator[tuple[str, str]]:
     """What can be read and is hardly meant, each with its code."""
     least = defaults().normalize.min_duration_s
     words = basic(clip.text or "")
-    if audio.peak < io.SILENT_PEAK:
+    if audio.peak < SILENT_PEAK:
         yield "silent", f"silence: its loudest sample is {audio.peak:g}"
     if audio.duration_s < least:
         yield "short", f"{1000 * audio.duration_s:.0f} ms; s1_normalize rejects what is shorter than {least:g} s"

@@ -134,9 +134,9 @@ def _values(sample: AudioSample, task: str) -> dict[str, Any]:
     metadata = dict(sample.metadata)
     values = {key: metadata.pop(key) for key in OF_METADATA if key in metadata}
     try:
-        json.dumps([values, metadata], allow_nan=False)
+        json.dumps([sample.text, values, metadata], ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise BadClip(f"metadata must be what JSON can hold: {error}") from error
+        raise BadClip(f"text and metadata must be what JSON can hold: {error}") from error
     task = sample.task if sample.task != "asr" else task
     if task == "classification":
         values.setdefault("label", sample.text)

@@ -31,7 +31,6 @@ from urllib.parse import quote
 from zipfile import BadZipFile
 
 import soundfile
-import xxhash
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
 CONVERTED = "refs/convert/parquet"
 HUB_TIMEOUT_S = 60.0
+LOG_IN = "log in: `hf auth login`, or HF_TOKEN in the environment"
 _CONVERTED_FILE = re.compile(r"(?P<config>[^/]+)/(?:partial-)?(?P<split>[^/]+)/\d{4,}\.parquet")
 _HIDDEN = {".git", ".cache"}
 ROWS_AT_ONCE = 32
@@ -60,17 +60,15 @@ START: Position = (0, 0, 0)
 
 
 class Record(BaseModel):
-    """One row of a split.
+    """Row `row` of a split, from 0.
 
     Attributes:
-        row: its number in the split, from 0.
         after: where reading goes on after it.
         values: the columns but the audio, as the source has them.
-        name: the source's name of the audio file; empty when it has none.
+        name: the source's name of the audio file, if it has one.
         reason: why the row is rejected; empty for a good one.
-        audio: the file's path relative to the entry; empty for a bad row.
-        size: of that file, in bytes.
-        content: a hash of the file's bytes: rows with the same recording have the same.
+        audio: the file's path relative to the entry; empty for a bad row. It has `size` bytes, and `content` is a hash
+            of them.
         duration: in seconds.
     """
 
@@ -105,10 +103,7 @@ class Entry:
         return _kept(self.folder / "schema.json", read)
 
     def records(self, more: Callable[[Position], Iterable[Unkept]]) -> Generator[Record, None, None]:
-        """The finished rows, then those that `more(where they end)` has, each kept before it is given.
-
-        `more` is not called before the finished rows are used up, and never for an exhausted source.
-        """
+        """The finished rows, then those that `more(where they end)` has, each kept before it is given."""
         row, after = 0, START
         for record in self._read():
             row, after = record.row + 1, record.after
@@ -140,15 +135,15 @@ class Entry:
         with path.open("rb") as stream:
             for row, line in enumerate(stream):
                 record = _parse(line)
-                if record is None or record.row != row or (row >= self.finished and not self._is_whole(record)):
+                # no completion file vouches for the audio of rows beyond `finished`
+                if record is None or record.row != row or (row >= self.finished and not self._has_audio(record)):
                     if row < self.finished:
                         raise self._damaged(row)
                     return
                 self._end += len(line)
                 yield record
 
-    def _is_whole(self, record: Record) -> bool:
-        """Whether the audio of a row that no completion file vouches for is there."""
+    def _has_audio(self, record: Record) -> bool:
         path = self.folder / record.audio
         return not record.audio or (path.is_file() and path.stat().st_size == record.size)
 
@@ -169,9 +164,10 @@ class Entry:
         path.parent.mkdir(exist_ok=True)
         path.unlink(missing_ok=True)  # what is there after a kill may be linked from elsewhere
         path.write_bytes(data)
-        content, duration = xxhash.xxh3_128_hexdigest(data), round(len(samples) / rate_hz, 6)
-        known = {"size": len(data), "content": content, "duration": duration, "sample_rate": rate_hz}
-        return source.model_copy(update={"row": row, "audio": audio, **known})
+        known = {"size": len(data), "content": files.content_of(data), "sample_rate": rate_hz}
+        return source.model_copy(
+            update={"row": row, "audio": audio, "duration": round(len(samples) / rate_hz, 6), **known}
+        )
 
 
 @contextmanager
@@ -227,14 +223,12 @@ def _suffix(name: str, data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Repository:
-    """One configuration of a repository.
+    """One configuration of a repository; `config` empty is its default.
 
     Attributes:
         repo: its hub id; what messages call it, also when a local copy is read.
         revision: commit, tag or branch.
-        config: the subset; empty: the repository's default.
         path: a local copy of the repository, read in its place.
-        request: what is asked of the corpus.
     """
 
     repo: str
@@ -247,8 +241,8 @@ class Repository:
     def commit(self) -> str:
         """The commit of the revision, of a local copy the hash of its files' names and sizes.
 
-        A revision that was resolved once stays the same commit for this cache, so that an interrupted fetch goes on
-        with what it began, and a finished one needs no network.
+        A revision stays the commit that it was first, so that an interrupted fetch goes on with what it began, and a
+        finished one needs no network.
         """
         if self.path is not None:
             return _fingerprint(self.path, times=False)
@@ -306,7 +300,7 @@ class Repository:
     def _stream(self, split: str) -> "datasets.IterableDataset":
         if split not in self._streams:
             existing = ", ".join(self._streams) or "none"
-            raise self.request.error("split", f"{self._name} has no {split!r}; there are: {existing}")
+            raise self.request.error("split", f"{self.repo} has no {split!r}; there are: {existing}")
         return self._streams[split]
 
     @cached_property
@@ -335,10 +329,7 @@ class Repository:
                 raise
 
     def _names(self) -> list[str]:
-        """The files of the repository at this commit.
-
-        A gated repository lists them to everybody, so whether they may be read is asked too.
-        """
+        """Its files. A gated repository lists them to everybody, so whether they may be read is asked too."""
         if self.path is not None:
             return _own_files(self.path)
         from huggingface_hub import HfApi
@@ -386,10 +377,6 @@ class Repository:
     def _local_copy(self) -> str:
         return f"{self.request.asked_as}path can name a local copy of it"
 
-    @property
-    def _name(self) -> str:
-        return f"{self.repo} ({self.config})" if self.config else self.repo
-
     def _resolve(self) -> str:
         from huggingface_hub import HfApi
 
@@ -425,38 +412,30 @@ class Repository:
             return any(isinstance(cause, kinds) for cause in causes)
 
         if is_any(errors.GatedRepoError):
-            return CorpusError(
-                f"{self.repo} is gated: accept its terms at {constants.ENDPOINT}/datasets/{self.repo} with your "
-                "account, then log in: `hf auth login`, or HF_TOKEN in the environment"
-            )
+            terms = f"accept its terms at {constants.ENDPOINT}/datasets/{self.repo} with your account"
+            return CorpusError(f"{self.repo} is gated: {terms}, then {LOG_IN}")
         if is_any(errors.RepositoryNotFoundError):
-            return CorpusError(
-                f"{self.repo}: the hub has no such dataset, or it is private: for a private one log in "
-                "(`hf auth login`, or HF_TOKEN in the environment)"
-            )
+            return CorpusError(f"{self.repo}: the hub has no such dataset, or it is private: then {LOG_IN}")
         if is_any(errors.RevisionNotFoundError):
             refs = HfApi().list_repo_refs(self.repo, repo_type="dataset")
             names = [ref.name for ref in (*refs.branches, *refs.tags)] + [ref.ref for ref in refs.converts]
-            return self.request.error(
-                "revision", f"{self.repo} has no {version!r}; there are: {', '.join(names) or 'none'}"
-            )
+            there = ", ".join(names) or "none"
+            return self.request.error("revision", f"{self.repo} has no {version!r}; there are: {there}")
         if "Dataset scripts are no longer supported" in str(error):
             reason = f"holds only a loading script at {version}, and scripts are not run"
             asked = f"{self.request.asked_as}revision: {CONVERTED}"
             return CorpusError(f"{self.repo} {reason}; {asked} may hold it as data")
         if self.path is None and is_any(ConnectionError, TimeoutError, errors.HTTPError):
-            return CorpusError(
-                f"{self.repo}: cannot be read from {constants.ENDPOINT} ({first_line}); {self._local_copy}"
-            )
-        return CorpusError(f"{self._name} at {version}: {first_line}")
+            reason = f"cannot be read from {constants.ENDPOINT} ({first_line})"
+            return CorpusError(f"{self.repo}: {reason}; {self._local_copy}")
+        return CorpusError(f"{' '.join(filter(None, (self.repo, self.config)))} at {version}: {first_line}")
 
 
 def _walk(
     stream: "datasets.IterableDataset", start: Position, *, seek: bool
 ) -> Iterator[tuple[Position, dict[str, Any]]]:
-    """The rows from a position on, each with the position after it.
-
-    With `seek` whole files, and row groups of a file, are passed over unread.
+    """The rows from a position on, each with the position after it; with `seek` whole files and row groups are passed
+    over unread.
     """
     if not seek:
         for number, row in enumerate(_row_dicts(stream, start[2]), start=start[2] + 1):

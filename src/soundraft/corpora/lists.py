@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from soundraft import files
 from soundraft.corpora.base import CorpusError, Request
 from soundraft.manifest import Clip, Rejected, Split
 from soundraft.parallel import BadClip
@@ -47,14 +48,14 @@ OF_METADATA = ("id", "label", "speaker", "split", "source")  # fields of a clip 
 TASKS = ("asr", "classification", "speaker")
 WARNINGS = {
     "extra_column", "mixed_rates", "duplicate_audio", "divided_speaker", "divided_source", "empty_split",
-    "unlisted_file", "silent", "short", "long", "no_words", "fast",
+    "unlisted_file", "silent", "short", "long", "no_words", "fast", "not_utf8",
 }  # fmt: skip
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a list, at `file:line` or in a file. An error keeps the clip, or the list, out; a warning does not."""
+    """A fault, at `file:line` or in a file. An error keeps the clip, or the whole list, out; a warning does not."""
 
     place: str
     code: str
@@ -344,6 +345,8 @@ def _to_clip(values: Mapping[str, Any], request: Request) -> Clip:
 def _check_annotation(row: Mapping[str, Any], request: Request) -> None:
     if "audio_path" not in row:
         raise RowError("no_audio", "names no audio")
+    if not files.is_utf8(str(row["audio_path"])):
+        raise RowError("bad_name", f"the name of {row['audio_path']!a} is not UTF-8, and no table could hold it")
     if not request.unlabelled and not any(str(row.get(name, "")).strip() for name in ANNOTATIONS):
         raise RowError("empty_annotation", "neither text nor label")
     if row.get("task", TASKS[0]) not in TASKS:

@@ -167,6 +167,8 @@ def as_finding(place: str, clip: Clip, reason: str) -> Finding:
 
 def find_recordings(path: Path, request: Request) -> Recordings:
     """What a folder, or a list alone, names; SourceError when there is no list, or it cannot be used."""
+    if not path.is_file() and not path.is_dir():
+        raise lists.SourceError(path.name, "no_list", "a pipe or a device; give a folder, or a list")
     listing = _open_list(path, request) if path.is_file() else _find_list(path, request)
     if listing is not None:
         return _listed(listing, request, anywhere=path.is_file())
@@ -182,6 +184,8 @@ def find_recordings(path: Path, request: Request) -> Recordings:
 
 
 def _open_list(path: Path, request: Request) -> Listing:
+    if not files.is_utf8(path.name):
+        raise lists.SourceError(ascii(path.name), "bad_name", "its name is not UTF-8; rename it")
     if not path.name.lower().endswith(lists.LIST_SUFFIXES + lists.JSON_SUFFIXES):
         raise lists.SourceError(path.name, "no_list", f"no list: a list ends in {', '.join(lists.LIST_SUFFIXES)}")
     return lists.read_listing(path, audio_names=lists.audio_names(request))
@@ -189,8 +193,11 @@ def _open_list(path: Path, request: Request) -> Listing:
 
 def _find_list(folder: Path, request: Request) -> Listing | None:
     """The list of a folder; a .txt is one when it names audio, as a README does not."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    names = [name for name in names if name != QUARANTINE_NAME]  # it lists what is not there
+    paths = [path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith(".")]
+    names = sorted(path.name for path in paths if path.name != QUARANTINE_NAME)  # that lists what is not there
+    for name in names:
+        if name.lower().endswith(lists.LIST_SUFFIXES) and not (folder / name).is_file():
+            raise lists.SourceError(name, "no_file", "a broken link, a pipe or a device, not a file")
     known = [name for name in (MANIFEST_NAME, *METADATA_NAMES) if name in names]
     tables = known[:1] or [name for name in names if name.lower().endswith((".csv", ".tsv", ".jsonl"))]
     texts = [name for name in names if name.lower().endswith(".txt")]
