@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from soundraft import files
-from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.runtime import UserError
 from soundraft.tables import below
 
@@ -18,9 +17,10 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 MANIFEST_NAME = "manifest.jsonl"
 QUARANTINE_NAME = "quarantine.jsonl"
-OTHER_AUDIO = (  # what people keep recordings in, too
-    ".8svx", ".aac", ".aifc", ".amr", ".au", ".avr", ".caf", ".htk", ".ircam", ".m4a", ".mp2", ".mp4", ".nist", ".oga",
-    ".paf", ".pvf", ".rf64", ".sd2", ".sf", ".snd", ".sph", ".spx", ".svx", ".voc", ".w64", ".webm", ".wma",
+RECORDINGS = (  # what people keep recordings in
+    ".8svx", ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".avr", ".caf", ".flac", ".htk", ".ircam", ".m4a", ".mp2",
+    ".mp3", ".mp4", ".nist", ".oga", ".ogg", ".opus", ".paf", ".pvf", ".rf64", ".sd2", ".sf", ".snd", ".sph", ".spx",
+    ".svx", ".voc", ".w64", ".wav", ".webm", ".wma",
 )  # fmt: skip
 _log = logging.getLogger(__name__)
 
@@ -151,14 +151,14 @@ def find_clips(
     return [Clip(id=path, audio_path=path) for path in audio_names(folder, chosen or suffixes, recursive=recursive)]
 
 
-def audio_names(folder: Path, suffixes: Collection[str] = AUDIO_SUFFIXES, *, recursive: bool = True) -> list[str]:
+def audio_names(folder: Path, suffixes: Collection[str], *, recursive: bool = True) -> list[str]:
     """The audio files in a folder and below, sorted, each as its path there.
 
     A line of the log counts what is not taken, by reason: other audio files, links to nowhere, names that no table can
     hold.
     """  # fmt: skip
     wanted = tuple(suffix.lower() for suffix in suffixes)
-    found, left = files.sift(folder, {*wanted, *AUDIO_SUFFIXES, *OTHER_AUDIO}, recursive=recursive)
+    found, left = files.sift(folder, {*wanted, *RECORDINGS}, recursive=recursive)
     names = []
     for name in found:
         if not name.lower().endswith(wanted):

@@ -126,8 +126,8 @@ def test_what_is_no_corpus_is_refused_by_name(tmp_path: Path) -> None:
     for spec, word in (
         ("own_wrong:Other", "it has Whole, NoLoad, NoName, Arguments"),
         ("own_wrong:Gone", "Gone"),
-        ("own_wrong:NoLoad", "lacks load"),
-        ("own_wrong:NoName", "lacks name"),
+        ("own_wrong:NoLoad", "load"),
+        ("own_wrong:NoName", "has no name"),
         ("own_wrong:Arguments", "'root'"),
         ("own_absent:Whole", "own_absent"),
         ("own_wrong", "package.module:Class"),

@@ -47,7 +47,7 @@ def mine(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("counted", list(ODD))
 def test_what_is_not_taken_is_counted_by_reason(mine: Path, counted: str, caplog: pytest.LogCaptureFixture) -> None:
-    names = audio_names(mine)
+    names = audio_names(mine, io.AUDIO_SUFFIXES)
     assert caplog.messages == []
     ODD[counted](mine)
     assert [clip.id for clip in find_clips(mine, io.AUDIO_SUFFIXES)] == names

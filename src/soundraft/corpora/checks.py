@@ -92,7 +92,7 @@ def _recordings(path: Path, request: Request) -> list[Finding]:
         message = f"no clip is in split {split}, and no group of clips (speaker, source recording, text) is left for it"
         findings.append(Finding(path.name or str(path), "empty_split", message))
     if path.is_dir() and listed.named is not None:
-        unlisted = (name for name in audio_names(path) if name not in listed.named)
+        unlisted = (name for name in audio_names(path, AUDIO_SUFFIXES) if name not in listed.named)
         findings += [Finding(name, "unlisted_file", "no line names this file") for name in unlisted]
     return findings
 

@@ -6,7 +6,6 @@ The class derives from `AudioDataset`. Its module is looked for in the folder of
 """
 
 import importlib
-import inspect
 import json
 import os
 import shutil
@@ -80,15 +79,13 @@ def _dataset(spec: str, folder: Path, request: Request) -> AudioDataset:
         existing = ", ".join(known) or "none"
         message = f"{module_name} has no subclass {class_name} of AudioDataset; it has {existing}"
         raise request.error("path", message)
-    kind = known[class_name]
-    missing = sorted(kind.__abstractmethods__) + ([] if isinstance(getattr(kind, "name", None), str) else ["name"])
-    if missing:
-        raise request.error("path", f"{spec} lacks {', '.join(missing)}")
     try:
-        inspect.signature(kind).bind()
+        dataset = known[class_name]()
     except TypeError as error:
-        raise request.error("path", f"{spec} must be made without arguments: {error}") from error
-    return kind()
+        raise request.error("path", f"{spec} cannot be made without arguments: {error}") from error
+    if not isinstance(getattr(dataset, "name", None), str):
+        raise request.error("path", f"{spec} has no name")
+    return dataset
 
 
 def _module(name: str, folder: Path) -> ModuleType:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import soundfile
 
 from soundraft import files, runtime
+from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.corpora import lists
 from soundraft.corpora.base import Corpus, CorpusInfo, Fetched, Request, existing_path
 from soundraft.corpora.lists import Finding, Listing
@@ -248,14 +249,14 @@ def _from_one_folder(home: Path, names: Collection[str], *, anywhere: bool) -> t
 
 
 def _whole_folder(root: Path, request: Request) -> Recordings:
-    names = audio_names(root)
+    names = audio_names(root, AUDIO_SUFFIXES)
     clips, findings = lists.to_clips(dict(zip(names, names, strict=True)), lambda name: {"audio_path": name}, request)
     return Recordings(root, "a folder without a list", clips, findings)
 
 
 def _label_folders(root: Path, request: Request) -> Recordings | None:
     """Recordings in folders named after their labels, below folders named after splits where there are such."""
-    names = audio_names(root)
+    names = audio_names(root, AUDIO_SUFFIXES)
     tops = {name.split("/")[0] for name in names}
     form = ("split", "label") if tops and all(top.lower() in lists.SPLIT_SPELLINGS for top in tops) else ("label",)
     if len({name.split("/")[-2] for name in names if name.count("/") == len(form)}) < 2:
