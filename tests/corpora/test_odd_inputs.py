@@ -179,7 +179,7 @@ def test_validate_doubts_what_is_hardly_meant(tmp_path: Path, code: str) -> None
     samples, text = DOUBTS[code]
     rows = ["file_name,text,split"]
     for split in ("train", "validation", "test"):
-        io.write_wav(tmp_path / f"{split}.wav", tone(0.5, 1000, frequency_hz=50 * len(split)), 1000)
+        io.write_wav(tmp_path / f"{split}.wav", tone(0.5, 1000, frequency_hz=20 * len(split)), 1000)
         rows.append(f"{split}.wav,hi,{split}")
     io.write_wav(tmp_path / "odd.wav", samples, 1000 if code == "long" else 8000)
     (tmp_path / "metadata.csv").write_text("\n".join([*rows, f"odd.wav,{text},train"]))
