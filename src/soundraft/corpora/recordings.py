@@ -110,8 +110,8 @@ def _contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
     beginning are read whole), and one of which neither speaker, source nor text is known.
     """
     paths = {clip.id: root / clip.audio_path for clip in clips}
-    alike = _shared({name: path.stat().st_size for name, path in paths.items()})
-    alike = _shared({name: (size, _beginning(paths[name])) for name, size in alike.items()})
+    sizes = _shared({name: path.stat().st_size for name, path in paths.items()})
+    alike = _shared({name: (size, _beginning(paths[name])) for name, size in sizes.items()})
     bare = {clip.id for clip in clips if not known_origin(clip)}
     hashes = {
         name: files.content_of(path.read_bytes()) for name, path in paths.items() if name in bare or name in alike
