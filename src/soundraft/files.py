@@ -232,19 +232,29 @@ def inside(root: Path, relative: str) -> Path:
     return root / relative
 
 
-def content_of(audio: bytes) -> str:
+def content_of(audio: bytes | Path) -> str:
     """What tells the bytes of an audio file from all others, whatever the file is called."""
-    return xxhash.xxh3_128_hexdigest(audio)
+    if isinstance(audio, bytes):
+        return xxhash.xxh3_128_hexdigest(audio)
+    digest = xxhash.xxh3_128()
+    for block in _blocks(audio):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def content_hash(*paths: Path) -> str:
     """SHA-256 over the bytes of the files, in the order given."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        for block in _blocks(path):
+            digest.update(block)
     return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            yield block
 
 
 class _Loader(yaml.SafeLoader):

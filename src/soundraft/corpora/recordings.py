@@ -113,9 +113,7 @@ def _contents(root: Path, clips: Sequence[Clip]) -> dict[str, str]:
     sizes = _shared({name: path.stat().st_size for name, path in paths.items()})
     alike = _shared({name: (size, _beginning(paths[name])) for name, size in sizes.items()})
     bare = {clip.id for clip in clips if not known_origin(clip)}
-    hashes = {
-        name: files.content_of(path.read_bytes()) for name, path in paths.items() if name in bare or name in alike
-    }
+    hashes = {name: files.content_of(path) for name, path in paths.items() if name in bare or name in alike}
     return {name: hashes[name] for name in bare} | _shared(hashes)
 
 
