@@ -48,6 +48,15 @@ def test_split_show_and_indices(made: Corpus, tmp_path: Path, say: Say) -> None:
     said = say("inspect", tmp_path / "ds", "--indices", "1,0")
     assert said.index("[1] 3 ") < said.index("[0] 0 ")
     assert "[0]" not in say("inspect", tmp_path / "ds", "--show", "0")
+    folders = ("--tokens-root", made.tokens, "--cond-root", made.cond)
+    ranges = say("inspect", *folders, "--indices", "4,0:99:2,-1:")
+    assert [line.split()[0] for line in ranges.splitlines() if line.startswith("[")] == [
+        "[4]",
+        "[0]",
+        "[2]",
+        "[4]",
+        "[5]",
+    ]
     form = Form("bare", "embed", split="dev")
     build_dataset(Sources(made.tokens, None), tmp_path / "bare", form, max_bad_fraction=0)
     said = say("inspect", tmp_path / "bare", "--show", "1", "--plot", tmp_path / "p.png")
@@ -126,6 +135,7 @@ def pixels(path: Path) -> np.ndarray:
         (("ds", "--plot", "a.jpg"), "--plot"),
         (("ds", "--show", "0", "--plot", "a.png"), "--plot"),
         (("ds", "--indices", "x"), 2),
+        (("ds", "--indices", "0:5:0"), 2),
         (("ds", "--show", "-1"), 2),
     ],
 )

@@ -5,13 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas
 import pytest
+import torch
 
 from soundraft.audio import io
 from soundraft.clips.base import Reading
-from soundraft.clips.opening import open_clips
+from soundraft.clips.opening import open_clips, open_measured
 from soundraft.corpora.base import AudioDataset, AudioSample
 from soundraft.manifest import SPLITS
 from soundraft.parallel import BadClip
@@ -174,10 +176,71 @@ def test_a_limit_is_drawn_by_the_ids(tmp_path: Path) -> None:
     assert few != open_clips(table, READING, limit=5, seed=2).clips.ids
 
 
-def test_samples_without_a_rate_are_said_to_be_no_audio() -> None:
-    found = open_clips(pandas.DataFrame({"audio": [np.zeros(8)]}), Reading())
-    with pytest.raises(BadClip, match="sample rate"):
-        found.clips.audio(0)
+def test_an_array_that_is_no_audio_costs_its_clip_as_a_file_does() -> None:
+    good, odd = (
+        sounds.wave("low"),
+        [np.full(800, np.nan), np.zeros(0), np.zeros((20, 30)), np.array(["a"]), [[1], [2, 3]]],
+    )
+    arrays = [good, *odd, torch.from_numpy(good), good.tolist()]
+    rows = [
+        {"id": f"c{n}", "text": "one", "audio": {"array": each, "sampling_rate": 8000}} for n, each in enumerate(arrays)
+    ]
+    flat = [{"id": row["id"], "text": "one", "audio_array": row["audio"]["array"], "sample_rate": 8000} for row in rows]
+    samples = [
+        AudioSample(None, "one", metadata={"id": row["id"]}, audio_array=row["audio_array"], sample_rate=8000)
+        for row in flat
+    ]
+    for given in (rows, flat, samples, pandas.DataFrame(flat)):
+        clips = open_clips(given, Reading("text")).clips
+        known = clips.contents()
+        assert [content is None for content in known] == [False, *[True] * len(odd), False, False]
+        assert known[0] == known[-1] == known[-2]
+        np.testing.assert_array_equal(io.parse(clips.audio(0))[0][:, 0], good)
+    for rate in (None, "fast", 0):
+        with pytest.raises(BadClip):
+            open_clips([{"audio": good, "sample_rate": rate}], Reading()).clips.audio(0)
+
+
+def test_datasets_in_memory_and_on_disk(tmp_path: Path) -> None:
+    names = datasets.ClassLabel(names=list(sounds.LABELS))
+    rows = [
+        {"audio": {"bytes": sounds.wav(label), "path": f"{label}.wav"}, "label": n}
+        for n, label in enumerate(sounds.LABELS)
+    ]
+    whole = datasets.Dataset.from_list(rows).cast_column("audio", datasets.Audio()).cast_column("label", names)
+    whole.save_to_disk(tmp_path / "saved/train")
+    (tmp_path / "saved/dataset_dict.json").write_text('{"splits": ["train"]}')
+    for given in (whole, whole.select([2, 1, 0]), tmp_path / "saved"):
+        clips = open_clips(given, Reading("label")).clips.sorted()
+        assert clips.ids == ["high.wav", "low.wav", "rising.wav"]
+        assert clips.labels("label") == list(sounds.LABELS)
+        assert clips.audio(2) == sounds.wav("rising")
+    both = datasets.DatasetDict({"train": whole, "valid": whole.select([0])})
+    found = open_clips(both, Reading("label"))
+    assert found.splits == ["train"] * 3 + ["validation"]
+    assert found.clips.ids == ["train/high.wav", "low.wav", "rising.wav", "valid/high.wav"]
+    frames = {"train": pandas.DataFrame(rows), "test": rows[:1]}
+    assert open_clips(frames, Reading("label")).splits == ["train"] * 3 + ["test"]
+
+
+def test_what_a_model_is_measured_on(tmp_path: Path) -> None:
+    sounds.table(tmp_path / "a", 20)
+    frame = pandas.read_csv(tmp_path / "a/clips.csv").assign(audio=lambda rows: f"{tmp_path}/a/" + rows.audio)
+    (tmp_path / "a/clips.csv").write_text((tmp_path / "a/clips.csv").read_text().replace("pitch", "label"))
+    for source in (frame, tmp_path / "a"):  # neither has splits; of the folder, some are drawn to train on
+        for limit, count in ((None, 20), (5, 5)):
+            found, split = open_measured(source, Reading(), limit=limit, seed=0)
+            assert (len(found.clips), split, found.has_splits) == (count, None, False)
+    assert set(open_clips(tmp_path / "a", Reading()).splits) == set(SPLITS)
+    for splits, measured in (
+        (["train"] * 8 + ["dev"] * 5 + ["test"] * 7, "test"),
+        (["train"] * 15 + ["dev"] * 5, "dev"),
+    ):
+        found, split = open_measured(frame.assign(split=splits), Reading(), limit=4, seed=0)
+        assert (len(found.clips), split) == (4, {"dev": "validation"}.get(measured, measured))
+        assert set(found.splits) == {split}
+    found, split = open_measured("espeak", Reading("text"), limit=2, seed=0)
+    assert (found.splits, split) == (["test"] * 2, "test")
 
 
 def test_recordings_of_which_nothing_else_is_known(tmp_path: Path) -> None:
@@ -200,6 +263,13 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         (tmp_path / "b.csv", "no such file"),
         ("emodbb", "espeak"),
         (3, "int"),
+        (None, "None"),
+        ([], "no clips"),
+        ([{"audio": "a.wav"}, 3], "list"),
+        ({"audio": ["a.wav"]}, "dict"),
     ):
         with pytest.raises(UserError, match=message):
             open_clips(source, READING)
+    for limit in ("5", 0, True, 2.5):
+        with pytest.raises(UserError, match="limit"):
+            open_clips(sounds.table(tmp_path / "t", 3), READING, limit=limit)

@@ -8,6 +8,7 @@ import datasets
 import pytest
 
 from soundraft.dataset import verify
+from soundraft.dataset.tokens import TokenDataset
 from soundraft.manifest import MANIFEST_NAME
 from tests.dataset.workshop import Corpus, corpus
 from tests.sidecar.workshop import script
@@ -71,12 +72,32 @@ def test_suffixes_and_recursion(beside: Corpus, tmp_path: Path) -> None:
 
 def test_sidecars_elsewhere_or_nowhere(tmp_path: Path) -> None:
     made = corpus(tmp_path / "in")
-    assert "no sidecar test/2.cond.npy" in s5(made.tokens, tmp_path / "x", code=1)
+    output = s5(made.tokens, tmp_path / "x", "--verify")
+    assert "no sidecar (*.cond.npy) lies beside the token files" in output
+    assert "--cond-root" in output
+    assert not TokenDataset.from_dataset(tmp_path / "x")[0]["names"]
+    for ending in ("npy", "json"):
+        shutil.copy(made.cond / f"test/2.cond.{ending}", made.tokens / "test")
+    assert "no sidecar test/5.cond.npy" in s5(made.tokens, tmp_path / "y", code=1)
     s5(made.tokens, tmp_path / "cond", "--cond-root", made.cond, "--verify")
     s5(made.tokens, tmp_path / "bare", "--no-cond", "--verify")
     row = datasets.load_from_disk(str(tmp_path / "bare"))["train"][0]
     assert (row["cond"], row["features"]) == (None, [])
     assert not (tmp_path / "bare/cond").exists()
+
+
+def test_the_first_files_and_sidecars_beside_them(tmp_path: Path) -> None:
+    made, out = corpus(tmp_path / "in"), tmp_path / "out"
+    options = ("--cond-root", made.cond, "--verify", "--max-files", 4)
+    assert "out: train 4; 0 rejected" in s5(made.tokens, out, "--layout", "esf", *options)
+    row = datasets.load_from_disk(str(out))["train"][3]
+    assert (row["audio"], row["cond"]) == ("tokens/train/3_x.0.ecdc", "tokens/train/3_x.0.cond.npy")
+    assert (out / row["audio"]).with_suffix(".cond.json").is_file()
+    assert not (out / "cond").exists()
+    listed = s5(made.tokens, tmp_path / "listed", *options, "--manifest", made.wavs / MANIFEST_NAME)
+    assert "train 2, test 2; 0 rejected" in listed
+    assert "embed does not" in s5(made.tokens, tmp_path / "x", "--layout", "esf", "--materialize", "embed", code=1)
+    assert "from 1" in s5(made.tokens, tmp_path / "x", "--max-files", 0, code=2)
 
 
 def test_audio_and_manifest(tmp_path: Path) -> None:

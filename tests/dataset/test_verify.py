@@ -1,20 +1,27 @@
 """What `--verify` must find."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 
 from soundraft.audio import ecdc
+from soundraft.clips.base import Reading
+from soundraft.clips.opening import open_clips
 from soundraft.dataset import verify
 from soundraft.dataset.build import build_dataset
 from soundraft.dataset.rows import Form, Sources
+from soundraft.dataset.tokens import TokenDataset, splits_table
+from soundraft.manifest import TooManyBad
 from soundraft.params.sections import Materialize
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
-from tests.dataset.workshop import codes_of, corpus
+from tests.dataset.workshop import Corpus, codes_of, corpus
 
 
 def one_other_code(folder: Path) -> None:
@@ -107,7 +114,7 @@ def test_a_damaged_table_is_found(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no card"):
+    with pytest.raises(UserError, match="no dataset"):
         verify.check(tmp_path)
     made = corpus(tmp_path / "in")
     form = Form("bare", "copy", split="dev")
@@ -116,3 +123,77 @@ def test_folders_that_are_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "out/dataset_dict.json").write_text(json.dumps({"splits": ["dev", "gone"]}))
     with pytest.raises(UserError, match=r"gone: no readable dataset_info.json"):
         verify.check(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["dataset_dict.json", "train/dataset_info.json", "train/state.json", "train/*.arrow"])
+def test_every_reader_names_a_damaged_file(tmp_path: Path, name: str) -> None:
+    corpus(tmp_path / "in").build(tmp_path / "out")
+    path = next((tmp_path / "out").glob(name))
+    whole = path.read_bytes()
+    odd = b'{"splits": null, "features": 3, "_data_files": [3]}'
+    for damaged in (whole[: len(whole) // 2], whole[:30], b"", b"[]", b"{}", b"\xff", odd):
+        path.write_bytes(damaged)
+        for read in (
+            verify.check,
+            splits_table,
+            TokenDataset.from_dataset,
+            lambda folder: open_clips(folder, Reading("text")),
+        ):
+            with pytest.raises(UserError, match=path.name) as error:
+                read(tmp_path / "out")
+            assert "\n" not in str(error.value)
+
+
+def other_codebooks(made: Corpus) -> None:
+    tokens = ecdc.read(made.tokens / "test/5.ecdc")
+    (made.tokens / "test/5.ecdc").write_bytes(ecdc.esf_bytes(ecdc.Tokens(tokens.codes[:2], tokens.samples)))
+    index = made.tokens / ecdc.INDEX_NAME
+    rows = [json.loads(line) for line in index.read_text().splitlines()]
+    index.write_text("".join(
+        json.dumps(row | ({"codebooks": 2} if row["path"] == "test/5.ecdc" else {})) + "\n" for row in rows
+    ))  # fmt: skip
+
+
+def other_features(made: Corpus) -> None:
+    path = f"{made.cond}/test/5.cond.npy"
+    sidecar = format.read(path)
+    format.write(path, format.Sidecar(sidecar.values, sidecar.names[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(other_codebooks, "2 codebooks; most clips have 4"), (other_features, "pitch, rms_db; most have rms_db, pitch")],
+)  # fmt: skip
+@pytest.mark.parametrize("materialize", ["link", "none", "embed"])
+def test_clips_that_fit_into_no_batch_are_found(tmp_path: Path, change: Any, reason: str, materialize: Any) -> None:
+    made = corpus(tmp_path / "in")
+    change(made)
+    with pytest.raises(TooManyBad, match=reason):
+        made.build(tmp_path / "none", materialize)
+    built = made.build(tmp_path / "out", materialize, bad=0.5)
+    assert [(bad.id, reason in bad.reason) for bad in built.rejected] == [("5", True)]
+    assert verify.check(tmp_path / "out") == 5
+    assert not list((tmp_path / "out").rglob("5.*")), "nothing of it is left"
+    assert (made.tokens / "test/5.ecdc").is_file()
+    with pytest.raises(UserError, match=reason):
+        verify.check_items(TokenDataset.from_folders(made.tokens, made.cond), "folders")
+
+
+def test_a_dataset_of_another_program_has_only_audio(tmp_path: Path) -> None:
+    made = corpus(tmp_path / "in")
+    tokens, out = tmp_path / "out/tokens", tmp_path / "out"
+    shutil.copytree(made.tokens, tokens)
+    shutil.copytree(made.cond, tokens, dirs_exist_ok=True)
+    names = sorted(path.relative_to(out).as_posix() for path in tokens.rglob("*.ecdc"))
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict({"audio": names})}).save_to_disk(out)
+    clips = TokenDataset.from_dataset(out)
+    np.testing.assert_array_equal(clips[2]["codes"], codes_of(0).T)
+    assert (clips[2]["names"], len(clips[2]["cond"])) == (["rms_db", "pitch"], len(clips[2]["codes"]))
+    assert splits_table(out)[1].split()[:2] == ["train", "6"]
+    assert verify.check(out) == 6
+    with pytest.raises(UserError, match="token files"):
+        open_clips(out, Reading("text"))
+    (tokens / "train/0.cond.npy").unlink()
+    (tokens / "train/0.cond.json").unlink()
+    with pytest.raises(UserError, match=r"0.ecdc: features none; most have"):
+        verify.check(out)

@@ -22,7 +22,7 @@ def inspect_options(options: argparse.ArgumentParser) -> None:
     add("--cond-root", type=Path, metavar="FOLDER", help="Where its sidecars are (default: beside the token files).")
     add("--recursive", action=argparse.BooleanOptionalAction, help="Nested folders too (default: yes).")
     add("--show", type=count, default=3, metavar="N", help="Show the first N clips (default: 3).")
-    add("--indices", type=_indices, metavar="I,J", help="Show these clips instead, counted from 0.")
+    add("--indices", type=_indices, metavar="I,J", help="Show these clips instead, counted from 0; 0:10:2 is a range.")
     add("--verify", action="store_true", help="Open every file and compare it with its description.")
     add("--plot", type=Path, metavar="FILE.png", help="Draw the first clip shown: waveform, codes, conditioning.")
 
@@ -35,7 +35,8 @@ def inspect(given: argparse.Namespace) -> None:
     if given.plot is not None and given.plot.suffix.lower() != ".png":
         raise UserError(f"--plot writes a .png, not {given.plot}")
     head, tokens, rows = _opened_folders(given) if given.dataset is None else _opened_dataset(given)
-    indices = list(range(min(given.show, len(tokens)))) if given.indices is None else given.indices
+    every, wanted = range(len(tokens)), [slice(given.show)] if given.indices is None else given.indices
+    indices = [index for each in wanted for index in (every[each] if isinstance(each, slice) else [each])]
     beyond = [index for index in indices if index >= len(tokens)]
     if beyond:
         raise UserError(f"there is no clip {beyond[0]}: {len(tokens)} clips, counted from 0")
@@ -46,15 +47,14 @@ def inspect(given: argparse.Namespace) -> None:
     from soundraft.dataset.tokens import clip_lines
 
     print("\n".join(head))
-    shown = None if rows is None else rows.select_columns(["id", "text", "label", "speaker"])
     for index in indices:
-        print("\n" + "\n".join(clip_lines(index, tokens[index], None if shown is None else shown[index])))
+        print("\n" + "\n".join(clip_lines(index, tokens[index], None if rows is None else rows[index])))
     if given.verify:
-        read = tokens.__getitem__
-        clips = verify.check_items(len(tokens), read) if rows is None else verify.check(given.dataset)
+        clips = verify.check_items(tokens, head[0]) if rows is None else verify.check(given.dataset)
         print(f"\nverified {clips} clips: all files are as described")
     if given.plot:
-        _plot(tokens[indices[0]], None if rows is None else rows[indices[0]]["wav"], given.plot)
+        wav = None if rows is None else rows[indices[0]].get("wav")
+        _plot(tokens[indices[0]], wav if isinstance(wav, dict) else None, given.plot)
         print(f"\n{given.plot}: clip {indices[0]}")
 
 
@@ -71,7 +71,7 @@ def _opened_dataset(given: argparse.Namespace) -> tuple[list[str], "TokenDataset
 
     tokens = TokenDataset.from_dataset(given.dataset, split)
     head = [str(given.dataset), *splits_table(given.dataset), "", f"{split}:"]
-    return head, tokens, table.open_split(given.dataset, split)
+    return head, tokens, table.Rows(given.dataset / split)
 
 
 def _opened_folders(given: argparse.Namespace) -> tuple[list[str], "TokenDataset", None]:
@@ -93,8 +93,18 @@ def _plot(item: "Item", wav: dict[str, bytes] | None, path: Path) -> None:
     )  # fmt: skip
 
 
-def _indices(text: str) -> list[int]:
-    return [count(word.strip()) for word in text.split(",")]
+def _indices(text: str) -> list[int | slice]:
+    """`0,5,10:20:2` as Python's own indices and ranges."""
+    found: list[int | slice] = []
+    for word in text.split(","):
+        start, *others = word.strip().split(":")
+        try:
+            ends = [int(each) if each.strip() else None for each in (start, *others)]
+            found.append(slice(*ends) if others else count(start))
+            range(1)[slice(*ends)]  # a step of 0 is none
+        except (ValueError, TypeError) as error:
+            raise argparse.ArgumentTypeError(f"{word!r} is no index, and no range such as 0:10:2") from error
+    return found
 
 
 # `soundraft compare`: whether one run is better than another, or only luckier in its test clips.

@@ -4,9 +4,12 @@
 """
 
 import argparse
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soundraft.cli.options import positive
 from soundraft.params.options import add_key, add_keys, params_given
 from soundraft.runtime import UserError
 
@@ -281,11 +284,42 @@ def audit(given: argparse.Namespace) -> None:
 
 
 def s5_options(options: argparse.ArgumentParser) -> None:
-    from soundraft.dataset import build
+    from typing import get_args
+
+    from soundraft.dataset.rows import Layout
+    from soundraft.params.sections import Materialize
+    from soundraft.sidecar import format
 
     _describe(options, "    soundraft s5 TOKENS DATASET --cond-root SIDECARS --materialize embed --verify")
-    build.add_options(options)
+    add = options.add_argument
+    add("tokens", type=Path, metavar="TOKENS_DIR", help="Folder of token files, as s2 makes it.")
+    add("out", type=Path, metavar="OUT_DIR", help="The dataset; one that is there is replaced.")
+    add("--split", type=_split_name, default="train", help="Of all clips, or of those whose manifest names none.")
+    add("--suffix", default=".ecdc", help="Ending of the token files (default: %(default)s).")
+    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="Nested folders too (default: yes).")
+    add("--max-files", type=positive, metavar="N", help="Take the first N token files only.")
+    add("--tokens-subdir", default="tokens", metavar="NAME", help="Folder in the dataset that takes the token files.")
+    add("--materialize", choices=get_args(Materialize), default="link",
+        help="How token files and sidecars come into the dataset (default: %(default)s).")  # fmt: skip
+    add("--layout", choices=get_args(Layout), default="cond",
+        help="Sidecars in the folder cond (default), or beside the token files (esf).")  # fmt: skip
+    add("--verify", action="store_true", help="Afterwards compare every file with what the tables and the card say.")
+    add("--cond-root", type=Path, metavar="FOLDER", help="Where the sidecars are (default: beside the token files).")
+    add("--cond-suffix", type=format.check_suffix, default=format.SUFFIX, help="Ending of the sidecars.")
+    add("--no-cond", action="store_true", help="Make the dataset without sidecars.")
+    add("--wav-root", type=Path, metavar="FOLDER", help="Audio for the tables (default: the manifest's folder).")
+    add("--manifest", type=Path, metavar="FILE", help="manifest.jsonl of the audio: texts, speakers, splits.")
+    add("--codec", default="", metavar="NAME", help="The codec's checkpoint, for the card.")
     add_keys(options, "limits.max_bad_fraction")
+
+
+def _split_name(text: str) -> str:
+    """A split's name as `datasets` allows it."""
+    from soundraft.dataset.table import SPLIT_NAME
+
+    if not re.fullmatch(SPLIT_NAME, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a split: letters, digits and _")
+    return text
 
 
 def s5(given: argparse.Namespace) -> None:
@@ -295,9 +329,17 @@ def s5(given: argparse.Namespace) -> None:
 
     wavs = given.wav_root or (given.manifest and given.manifest.parent)
     cond = None if given.no_cond else given.cond_root or given.tokens
-    sources = Sources(given.tokens, cond, wavs, given.manifest, given.cond_suffix, given.suffix, given.recursive)
-    form = Form(given.out.name, given.materialize, given.tokens_subdir, given.codec, split=given.split)
+    sources = Sources(
+        given.tokens, cond, wavs, given.manifest, given.cond_suffix, given.suffix, given.recursive, given.max_files
+    )
+    form = Form(
+        given.out.name, given.materialize, given.tokens_subdir, given.codec, split=given.split, layout=given.layout
+    )
     build.check_replaceable(given.out, sources)
+    if cond == given.tokens and not given.cond_root and not files.sorted_names(cond, [given.cond_suffix]):
+        sources = replace(sources, cond=None)
+        print(f"no sidecar (*{given.cond_suffix}) lies beside the token files: the dataset has none; "
+              "--cond-root FOLDER names their folder")  # fmt: skip
     limit = params_given(given).limits.max_bad_fraction
     with files.building(given.out) as out:
         done = build.build_dataset(sources, out, form, max_bad_fraction=limit, home=given.out)

@@ -14,12 +14,14 @@ import torch
 from soundraft.audio import io
 from soundraft.clips.batches import Utterances
 from soundraft.clips.features import FeatureCache
+from soundraft.dataset import table
 from soundraft.files import content_of
 from soundraft.manifest import Rejected, Split
 from soundraft.parallel import BadClip, progress_over
 from soundraft.runtime import UserError
 
 GROUPS = ("speaker", "gender", "age", "accent", "language", "session", "fold")  # by which results are also shown
+OF_DATASET = ("id", "wav", "metadata", "label", "speaker", "text", "duration")  # columns of a dataset of ours
 Facts = Mapping[str, Any]
 
 
@@ -135,19 +137,31 @@ class Clips:
         return found
 
 
-def from_dataset(folder: Path, split: Split) -> Clips:
-    """The clips of one split of a dataset that s5 built."""
-    import datasets
+def from_dataset(folder: Path, split: str) -> Clips:
+    """The clips of one split of a dataset that s5 built.
 
-    table = datasets.load_from_disk(str(folder / split))
-    names = ("label", "speaker", "text", "duration")
-    rows = zip(table["metadata"], *(table[name] for name in names), strict=True)
-    facts = [
-        present((json.loads(metadata) if metadata else {}) | dict(zip(names, values, strict=True)))
-        for metadata, *values in rows
-    ]
-    waves = table.select_columns("wav")
-    return Clips(list(table["id"]), lambda index: waves[int(index)]["wav"]["bytes"], facts)
+    Raises:
+        UserError: when the split is damaged, or has no audio.
+    """
+    rows = table.read_table(folder / split, OF_DATASET)
+    waves, facts = rows.column("wav"), []
+    if len(rows) and waves.null_count == len(rows):
+        raise UserError(f"{folder / split} holds tokens without audio: build it with --wav-root")
+    for row in rows.drop_columns(["wav"]).to_pylist():
+        name, metadata = row.pop("id"), row.pop("metadata")
+        try:
+            facts.append(present({**json.loads(metadata or "{}"), **row}))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{folder / split} is damaged: the metadata of clip {name} is no JSON object") from error
+
+    def audio(index: int) -> bytes:
+        wav = waves[int(index)].as_py() or {}
+        if not wav.get("bytes"):
+            raise BadClip("no audio")
+        found: bytes = wav["bytes"]
+        return found
+
+    return Clips(rows.column("id").to_pylist(), audio, facts)
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,9 @@ def divide(
 
 def _whole(data: Any, split: Split, reading: Reading, limit: int | None, seed: int) -> Source:
     """A corpus of the registry gives its split of this name, everything else all that it has."""
-    source = open_clips(data, reading, limit=limit, seed=seed)
-    if isinstance(data, str) and data in corpora.CORPORA:
+    named = isinstance(data, str) and data in corpora.CORPORA
+    source = open_clips(data, reading, split=split if named else None, limit=limit, seed=seed)
+    if named:
         source = source.part([place for place, each in enumerate(source.splits) if each == split])
         if not len(source.clips):
             raise UserError(f"{source.title}: no {split} clips")
@@ -137,7 +138,7 @@ def _by_own_splits(train: Source, rule: SplitRule | None, found: Divided) -> Non
     if "train" not in own:
         raise UserError(f"{train.title}: no training clips; it has {', '.join(own)}")
     found.parts = {**own, **found.parts}
-    if train.has_splits:
+    if any(train.splits):
         found.how.append(train.split_by)
 
 

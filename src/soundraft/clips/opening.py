@@ -2,27 +2,29 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from soundraft import corpora, files, runtime
-from soundraft.audio import io
+from soundraft.audio import ecdc, io
 from soundraft.audio.features import AudioProcessor
-from soundraft.clips.base import Clips, Reading, from_dataset, label_of, present
+from soundraft.clips.base import OF_DATASET, Clips, Reading, from_dataset, label_of, present
 from soundraft.corpora import load_audio_dataset
-from soundraft.corpora.base import AudioDataset, AudioSample
+from soundraft.corpora.base import AudioDataset, AudioSample, check_limit
 from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, SPELLINGS, SPLIT_SPELLINGS, read_listing, rejections
-from soundraft.dataset.table import DICT_NAME
+from soundraft.dataset import table
 from soundraft.manifest import SPLITS, Rejected, Split, no_clips
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 from soundraft.splits import Key, group_splits, origin_keys
 
 AUDIO_NAMES = SPELLINGS["audio_path"]
+ARRAY_NAMES, RATE_NAMES = ("audio_array", "array"), ("sampling_rate", "sample_rate")
 PARQUET = ".parquet"
 TABLES = tuple(dict.fromkeys((*LIST_SUFFIXES, *JSON_SUFFIXES, PARQUET)))
 _NUMBERED: Mapping[str, Split] = {"0": "train", "1": "validation", "2": "test"}
@@ -38,6 +40,7 @@ class Source:
         title: what it is called.
         splits: of each clip, `None` where the source has none for it.
         split_by: where the splits are from, in words.
+        drawn: whether the source has no splits of its own, and all were drawn.
         language: code of the one language that it has, where that is known, else empty.
         rejected: lines that are no clips.
         dropped: rows that the reading drops, with what they lack.
@@ -48,6 +51,7 @@ class Source:
     clips: Clips
     splits: list[Split | None]
     split_by: str = ""
+    drawn: bool = False
     language: str = ""
     rejected: list[Rejected] = field(default_factory=list)
     dropped: list[Rejected] = field(default_factory=list)
@@ -55,7 +59,8 @@ class Source:
 
     @property
     def has_splits(self) -> bool:
-        return any(split is not None for split in self.splits)
+        """Whether it has splits of its own."""
+        return not self.drawn and any(split is not None for split in self.splits)
 
     def grouped(
         self, seed: int, shares: Mapping[Split, float], *, by: Sequence[str] = ("speaker", "source")
@@ -66,14 +71,19 @@ class Source:
             shares: of the splits that are held out.
             by: which of speaker and source recording are heeded.
         """
-        contents = self.clips.contents()
         keys: list[list[Key]] = []
-        for place, facts in enumerate(self.clips.facts):
-            speaker, source = (facts.get(name) if name in by else None for name in ("speaker", "source"))
+        for name, facts, content in zip(self.clips.ids, self.clips.facts, self.clips.contents(), strict=True):
+            speaker, source = (facts.get(each) if each in by else None for each in ("speaker", "source"))
             origin = origin_keys(speaker and str(speaker), source, facts.get("text") and str(facts["text"]))
-            content = contents[place]
-            keys.append([*origin, ("audio", self.clips.ids[place]) if content is None else ("content", content)])
+            keys.append([*origin, ("audio", name) if content is None else ("content", content)])
         return group_splits(keys, self.splits, seed=seed, shares=shares)
+
+    def measured(self) -> tuple["Source", Split | None]:
+        """What a model is measured on, and its split: test, else validation, else train; all clips without splits."""
+        if not self.has_splits:
+            return self, None
+        split = next(each for each in reversed(SPLITS) if each in self.splits)
+        return self.part([place for place, each in enumerate(self.splits) if each == split]), split
 
     def limited(self, limit: int | None, seed: int) -> "Source":
         """At most so many clips of each split, drawn by their ids and the seed."""
@@ -89,13 +99,17 @@ class Source:
         return replace(self, clips=self.clips.part(places), splits=[self.splits[place] for place in places])
 
 
-def open_clips(data: Any, reading: Reading, *, limit: int | None = None, seed: int = 0) -> Source:
+def open_clips(
+    data: Any, reading: Reading, *, split: Split | None = None, limit: int | None = None, seed: int = 0
+) -> Source:
     """List clips with what is known of each; no audio is decoded yet.
 
     Args:
-        data: a csv, tsv, jsonl or parquet file (paths in it count from its folder), a pandas data frame (they count
-            from the working folder), a recording or a list of them, a dataset that s5 built, the name of a corpus, a
-            folder of recordings, an `AudioDataset` or `AudioSample`s.
+        data: a csv, tsv, jsonl or parquet file (paths in it count from its folder), a pandas data frame, a
+            `datasets.Dataset` or a list of dicts (they count from the working folder), a recording or a list of them, a
+            dataset that s5 or `save_to_disk` made, the name of a corpus, a folder of recordings, an `AudioDataset` or
+            `AudioSample`s; or a dict with one of these for each split, such as a `DatasetDict`.
+        split: of a corpus by name bring in these clips alone.
         limit: at most so many clips of each split, drawn by `seed`.
         seed: also of what is drawn to make a corpus.
 
@@ -103,28 +117,48 @@ def open_clips(data: Any, reading: Reading, *, limit: int | None = None, seed: i
         UserError: when there are no clips, no column with audio, none of the files, or a column that is needed is not
             there.
     """
-    return _open(data, reading, limit, seed).limited(limit, seed)
+    check_limit(limit)
+    return _open(data, reading, split, limit, seed).limited(limit, seed)
 
 
-def _open(data: Any, reading: Reading, limit: int | None, seed: int) -> Source:
+def open_measured(data: Any, reading: Reading, *, limit: int | None, seed: int) -> tuple[Source, Split | None]:
+    """At most so many clips to measure a model on, as `Source.measured`; of a corpus by name nothing else is read."""
+    check_limit(limit)
+    named = isinstance(data, str) and data in corpora.CORPORA
+    source, split = _open(data, reading, "test" if named else None, limit, seed).measured()
+    return (source if split else replace(source, splits=[None] * len(source.clips))).limited(limit, seed), split
+
+
+def _open(data: Any, reading: Reading, split: Split | None, limit: int | None, seed: int) -> Source:
     if isinstance(data, AudioDataset):
-        return _of_samples(data.name, data, reading, getattr(data, "rejected", []))
+        return _of_samples(data.name, data, reading, getattr(data, "rejected", []), drawn=getattr(data, "drawn", False))
+    if isinstance(data, Mapping) and data and all(str(name).lower() in SPLIT_SPELLINGS for name in data):
+        parts = {str(name): _open(part, reading, None, None, seed) for name, part in data.items()}
+        return _joined(type(data).__name__, parts)
+    if hasattr(data, "column_names") and hasattr(data, "with_format") and hasattr(data, "__len__"):
+        return _of_dataset("dataset", data, reading)  # of `datasets`, without importing it
     if hasattr(data, "to_dict") and hasattr(data, "columns"):  # a data frame, without importing pandas
         rows = [{str(name): value for name, value in row.items()} for row in data.to_dict("records")]
         return _of_rows("data frame", [str(name) for name in data.columns], rows, Path(), reading)
     if isinstance(data, list | tuple) and data and all(isinstance(each, AudioSample) for each in data):
         return _of_samples("samples in memory", data, reading)
+    if isinstance(data, list | tuple) and data and all(isinstance(each, Mapping) for each in data):
+        return _of_rows("the list", None, [{str(k): v for k, v in row.items()} for row in data], Path(), reading)
     if isinstance(data, list | tuple) and all(isinstance(each, str | Path) for each in data):
         return _of_recordings("the list", data, reading)
     if not isinstance(data, str | Path):
-        raise UserError(f"{type(data).__name__} is no data: give a file, files, a data frame, a corpus or a folder")
+        kinds = "a file, files, a data frame, a dataset, a list of dicts, a corpus or a folder"
+        raise UserError(f"{type(data).__name__} is no data: give {kinds}")
     path = Path(data)
     if str(data) in corpora.CORPORA:
-        return _of_samples(str(data), load_audio_dataset(str(data), limit=limit, seed=seed), reading)
+        return _of_samples(str(data), load_audio_dataset(str(data), split, limit, seed=seed), reading)
     if path.name.lower().endswith(TABLES):
         return _of_file(path, reading)
+    if (path / table.DICT_NAME).is_file():
+        return _of_saved(path, reading)
     if path.is_dir():
-        return _of_folder(path, reading, seed)
+        dataset = load_audio_dataset("folder", path=path, seed=seed, unlabelled=reading.target is None)
+        return _of_samples(str(path), dataset, reading, dataset.rejected, drawn=dataset.drawn)
     if path.name.lower().endswith(io.AUDIO_SUFFIXES):
         if not path.is_file():
             raise UserError(f"{path}: no such file")
@@ -133,16 +167,74 @@ def _open(data: Any, reading: Reading, limit: int | None, seed: int) -> Source:
     raise UserError(f"{data}: neither a table ({', '.join(TABLES)}), a folder nor a corpus; there are {there}")
 
 
-def _of_folder(path: Path, reading: Reading, seed: int) -> Source:
-    if not (path / DICT_NAME).is_file():
-        dataset = load_audio_dataset("folder", path=path, seed=seed, unlabelled=reading.target is None)
-        return replace(_of_samples(str(path), dataset, reading, dataset.rejected), split_by=f"by the splits of {path}")
-    parts = {split: from_dataset(path, split) for split in SPLITS if (path / split).is_dir()}
-    clips = next(iter(parts.values())).part([])
-    for part in parts.values():
-        clips = clips.joined(part)
-    splits: list[Split | None] = [split for split, part in parts.items() for _ in part.ids]
-    return Source(str(path), clips, splits, split_by=f"by the splits of {path}")
+def _joined(title: str, parts: Mapping[str, Source]) -> Source:
+    """One source of several, each of them a split."""
+    names = Counter(name for part in parts.values() for name in part.clips.ids)
+    whole: Clips | None = None
+    for split, part in parts.items():
+        ids = [f"{split}/{name}" if names[name] > 1 else name for name in part.clips.ids]
+        clips = replace(part.clips, ids=ids)
+        whole = clips if whole is None else whole.joined(clips)
+    assert whole is not None
+    splits = [SPLIT_SPELLINGS.get(name.lower()) for name, part in parts.items() for _ in part.splits]
+    return Source(
+        title, whole, splits, f"by the splits of {title}",
+        rejected=[bad for part in parts.values() for bad in part.rejected],
+        dropped=[bad for part in parts.values() for bad in part.dropped],
+        notes=[f"{split}: {note}" for split, part in parts.items() for note in part.notes],
+    )  # fmt: skip
+
+
+def _of_saved(path: Path, reading: Reading) -> Source:
+    """A dataset that s5 built, or another program with `save_to_disk`."""
+    import datasets
+
+    parts = {}
+    for split in table.read_splits(path):
+        columns = table.read_table(path / split).column_names
+        if set(OF_DATASET) <= set(columns):
+            clips = from_dataset(path, split)
+            parts[split] = Source(str(path), clips, [None] * len(clips))
+        else:
+            parts[split] = _of_dataset(f"{path}/{split}", datasets.load_from_disk(str(path / split)), reading, path)
+    return _joined(str(path), parts)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Audio in a dataset: what it is called, and how it is read."""
+
+    name: str
+    read: Callable[[], Any]
+
+
+def _of_dataset(title: str, data: Any, reading: Reading, folder: Path = Path()) -> Source:
+    """Of a `datasets.Dataset`, which decodes nothing; a recording is read when it is asked for."""
+    audio = _audio_column(title, data.column_names, reading)
+    plain, cells = data.with_format("arrow"), data.select_columns([audio]).with_format("arrow")
+    rows = plain.remove_columns([audio])[:].to_pylist() or [{} for _ in range(len(data))]
+    for name, feature in data.features.items():
+        if hasattr(feature, "int2str"):  # labels that are kept as numbers
+            for row in rows:
+                row[name] = None if row[name] in (None, -1) else feature.names[row[name]]
+    names = [name for batch in cells.iter(256) for chunk in batch.column(0).chunks for name in _paths_in(chunk)]
+    for place, (row, name) in enumerate(zip(rows, names, strict=True)):
+        row[audio] = _Stored(name, partial(_cell, cells, place))
+    return _of_rows(title, data.column_names, rows, folder, reading)
+
+
+def _cell(cells: Any, place: int) -> Any:
+    return cells[place].column(0)[0].as_py()
+
+
+def _paths_in(column: Any) -> list[str]:
+    """The paths in a column of audio; empty texts where it has none."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(column.type) and column.type.get_field_index("path") >= 0:
+        column = column.field("path")
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    return [path or "" for path in column.to_pylist()] if text else [""] * len(column)
 
 
 def _of_recordings(title: str, paths: Sequence[str | Path], reading: Reading) -> Source:
@@ -152,22 +244,28 @@ def _of_recordings(title: str, paths: Sequence[str | Path], reading: Reading) ->
 
 
 def _of_samples(
-    title: str, samples: Iterable[AudioSample], reading: Reading, rejected: Sequence[Rejected] = ()
-) -> Source:
+    title: str, samples: Iterable[AudioSample], reading: Reading, rejected: Sequence[Rejected] = (), *,
+    drawn: bool = False,
+) -> Source:  # fmt: skip
     """Facts of a sample are its metadata, and its text or label."""
     rows = [
         {("text" if sample.task == "asr" else "label"): sample.text}
         | present({"duration": sample.duration})
         | sample.metadata
-        | {"audio": sample.audio_path if sample.audio_array is None else sample}
+        | {"audio": sample.audio_path if sample.audio_array is None else _array_of(sample)}
         for sample in samples
     ]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    source = _of_rows(title, columns, rows, Path(), replace(reading, audio="audio", split="split"), rejected)
+    source = _of_rows(title, None, rows, Path(), replace(reading, audio="audio", split="split"), rejected)
     info = corpora.CORPORA[title].info if title in corpora.CORPORA else None
     language = info.languages if info and info.languages.isalpha() and len(info.languages) == 2 else ""
     rule = f" ({info.splits})" if info else ""
-    return replace(source, language=language, split_by=f"by the splits of {title}{rule}")
+    how = "drawn by speaker, source recording, text or audio" if drawn else f"by the splits of {title}{rule}"
+    return replace(source, language=language, split_by=how, drawn=drawn)
+
+
+def _array_of(sample: AudioSample) -> dict[str, Any]:
+    name = str(sample.metadata.get("id") or sample.audio_path or "")
+    return {"array": sample.audio_array, "sampling_rate": sample.sample_rate, "path": name}
 
 
 def _of_file(path: Path, reading: Reading) -> Source:
@@ -177,9 +275,7 @@ def _of_file(path: Path, reading: Reading) -> Source:
         columns, rows = _read_parquet(path)
         return _of_rows(str(path), columns, rows, path.parent, reading)
     listing = read_listing(path, audio_names={reading.audio.lower(), *AUDIO_NAMES})
-    rows = [
-        row.pop("metadata") | row if isinstance(row.get("metadata"), dict) else row for row in listing.rows.values()
-    ]
+    rows = list(listing.rows.values())
     return _of_rows(str(path), listing.columns, rows, path.parent, reading, rejections(listing.findings))
 
 
@@ -188,32 +284,42 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        found = pq.read_table(path)
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is not a parquet file: {error}") from error
-    return table.column_names, table.to_pylist()
+    return found.column_names, found.to_pylist()
 
 
 def _of_rows(
-    title: str, columns: Sequence[str], rows: Sequence[dict[str, Any]], folder: Path, reading: Reading,
+    title: str, columns: Sequence[str] | None, rows: Sequence[dict[str, Any]], folder: Path, reading: Reading,
     rejected: Sequence[Rejected] = (),
 ) -> Source:  # fmt: skip
+    """Of rows whose columns are these, or else those that any row has; what an object `metadata` has is facts, too."""
+    columns = columns if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
     if not rows and (rejected or not columns):
         raise no_clips(title, rejected)
     audio_column = _audio_column(title, columns, reading)
+    rows = [_flat(row) for row in rows]
     if not rows:
         raise no_clips(title, rejected)
     reading = _with_spellings(title, columns, reading)
     notes: list[str] = []
     facts = [_facts(row, audio_column, reading) for row in rows]
     _mark_missing(facts, reading, notes)
-    audio = [row.get(audio_column) for row in rows]
+    audio = [_audio_in(row, audio_column) for row in rows]
     paths = [_shown(value) or f"row {number}" for number, value in enumerate(audio, start=1)]
-    _check_some_exist(title, audio, folder)
+    _check_some_exist(title, paths, audio, folder)
     clips = Clips(_ids(title, rows, paths), lambda place: _bytes(audio[place], folder), facts, paths)
     splits = _splits(title, [row.get(reading.split) for row in rows], reading.split)
     source = Source(title, clips, splits, f"by the column {reading.split}", rejected=list(rejected), notes=notes)
     return _without_dropped(source, [_has_audio(value) for value in audio], reading)
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    metadata = row.get("metadata")
+    if not isinstance(metadata, dict):
+        return row
+    return metadata | {name: value for name, value in row.items() if name != "metadata"}
 
 
 def _without_dropped(source: Source, has_audio: Sequence[bool], reading: Reading) -> Source:
@@ -239,7 +345,7 @@ def _without_dropped(source: Source, has_audio: Sequence[bool], reading: Reading
 
 
 def _audio_column(title: str, columns: Sequence[str], reading: Reading) -> str:
-    names = tuple(dict.fromkeys((reading.audio, *AUDIO_NAMES)))
+    names = tuple(dict.fromkeys((reading.audio, *AUDIO_NAMES, *ARRAY_NAMES)))
     found = next((name for name in names if name in columns), None)
     if found is None:
         raise UserError(
@@ -265,14 +371,15 @@ def _with_spellings(title: str, columns: Sequence[str], reading: Reading) -> Rea
 
 def _facts(row: Mapping[str, Any], audio_column: str, reading: Reading) -> dict[str, Any]:
     """What is known of a clip, under the names that are wanted; NaN and empty text are not known."""
-    known = {name: value for name, value in row.items() if name not in (audio_column, "id", reading.split)}
+    other = (audio_column, *ARRAY_NAMES, "id", reading.split)
+    known = {name: value for name, value in row.items() if name not in other}
     known |= {name: row.get(column) for name, column in reading.columns.items()}
     return present({name: _plain(value) for name, value in known.items()})
 
 
 def _plain(value: Any) -> Any:
     """A number without a fraction is written as such: labels 0, 1, 2 that a data frame holds as 0.0, 1.0, 2.0."""
-    value = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, float):
         if math.isnan(value):
             return None
@@ -315,8 +422,10 @@ def _splits(title: str, values: Sequence[Any], column: str) -> list[Split | None
     return [known.get(text) for text in given]
 
 
-def _check_some_exist(title: str, audio: Sequence[Any], folder: Path) -> None:
+def _check_some_exist(title: str, paths: Sequence[str], audio: Sequence[Any], folder: Path) -> None:
     """Raise UserError when no file is there: then it is the paths that are wrong, not the files."""
+    if all(path.endswith(ecdc.SUFFIX) for path in paths):
+        raise UserError(f"{title}: its audio is token files (*{ecdc.SUFFIX}), and models take recordings")
     named = [value for value in audio if isinstance(value, str | Path)]
     if len(audio) == len(named) == 1 and not (folder / named[0]).is_file():
         raise UserError(f"{title}: its only audio file does not exist: {folder.resolve() / named[0]}")
@@ -328,10 +437,21 @@ def _check_some_exist(title: str, audio: Sequence[Any], folder: Path) -> None:
         )
 
 
+def _audio_in(row: Mapping[str, Any], column: str) -> Any:
+    """What names or holds the audio of a row; an array gets the rate that stands in a column of its own."""
+    cell = row.get(column)
+    if not _has_audio(cell):
+        cell = next((row[name] for name in ARRAY_NAMES if row.get(name) is not None), cell)
+    if not (hasattr(cell, "shape") or isinstance(cell, list | tuple)):
+        return cell
+    rates = (row[name] for name in RATE_NAMES if row.get(name) is not None)
+    return {"array": cell, "sampling_rate": next(rates, None)}
+
+
 def _shown(audio: Any) -> str:
     """The name of a clip's audio."""
-    if isinstance(audio, AudioSample):
-        return str(audio.metadata.get("id") or audio.audio_path or "")
+    if isinstance(audio, _Stored):
+        return audio.name
     if isinstance(audio, Mapping):
         return str(audio.get("path") or "")
     return str(audio) if isinstance(audio, str | Path) else ""
@@ -340,36 +460,39 @@ def _shown(audio: Any) -> str:
 def _has_audio(value: Any) -> bool:
     """Whether a cell names or holds audio, be it there or not; NaN and what a table leaves empty does not."""
     if isinstance(value, Mapping):
-        return bool(value.get("bytes") or value.get("path"))
-    plain = _plain(value)
-    return plain is not None and not (isinstance(plain, str | bytes) and not plain.strip())
+        return bool(value.get("bytes") or value.get("path") or value.get("array") is not None)
+    if isinstance(value, str | bytes):
+        return bool(value.strip())
+    return value is not None and (hasattr(value, "__len__") or _plain(value) is not None)
 
 
 def _bytes(audio: Any, folder: Path) -> bytes:
     """Of the audio file: read from its path, or as they are, alone or in the form of a `datasets` column.
 
     Raises:
-        BadClip: when there is none.
+        BadClip: when there is none, or what is there is no audio.
     """
+    audio = audio.read() if isinstance(audio, _Stored) else audio
+    if isinstance(audio, Mapping) and audio.get("array") is not None:
+        return _bytes_of_array(audio["array"], next((audio[name] for name in RATE_NAMES if name in audio), None))
     if isinstance(audio, Mapping):
         audio = audio.get("bytes") or audio.get("path")
     if isinstance(audio, bytes):
         return audio
-    if isinstance(audio, AudioSample):
-        return _bytes_of_array(audio)
     if isinstance(audio, str | Path) and str(audio):
         return files.read_file(folder / audio)
-    if hasattr(audio, "shape") or isinstance(audio, list):
-        raise BadClip(f"a {type(audio).__name__} has no sample rate: give a path, or the bytes of an audio file")
-    raise BadClip("no audio")
+    raise BadClip("no audio" if not _has_audio(audio) else f"a {type(audio).__name__} is no audio")
 
 
-def _bytes_of_array(sample: AudioSample) -> bytes:
-    if sample.audio_array is None or sample.sample_rate is None:
-        raise BadClip("audio_array without sample_rate" if sample.sample_rate is None else "no audio")
-    whole = AudioProcessor(sample.sample_rate, normalize=False, mono=False, max_duration=None)
+def _bytes_of_array(array: Any, rate_hz: Any) -> bytes:
     try:
-        waveform = whole.load_array(np.asarray(sample.audio_array), sample.sample_rate).waveform
-    except UserError as error:
+        rate_hz = int(rate_hz)
+    except (TypeError, ValueError) as error:
+        reason = f"sampling_rate {rate_hz!r}" if rate_hz is not None else "no sample rate"
+        raise BadClip(f"an array with {reason}: give the rate in Hz beside it") from error
+    try:
+        whole = AudioProcessor(sample_rate=rate_hz, normalize=False, mono=False, max_duration=None)
+        waveform = whole.load_array(array if hasattr(array, "numpy") else np.asarray(array), rate_hz).waveform
+    except ValueError as error:  # UserError too: the array of one clip, as a file, costs that clip alone
         raise BadClip(str(error)) from error
-    return io.float_wav_bytes(waveform.numpy().T, sample.sample_rate)
+    return io.float_wav_bytes(waveform.numpy().T, rate_hz)

@@ -25,6 +25,7 @@ from soundraft.corpora.base import (
     Fetched,
     Request,
     Role,
+    check_limit,
     check_options,
     copy_in,
 )
@@ -116,6 +117,7 @@ class CorpusDataset(AudioDataset):
     Attributes:
         rejected: the bad items of the source, each with its place and reason.
         source: what was read: hub id, commit, …
+        drawn: whether no clip of the source has a split, so that all were drawn.
     """
 
     def __init__(self, name: str, fetched: Fetched) -> None:
@@ -123,6 +125,7 @@ class CorpusDataset(AudioDataset):
         self.task = fetched.clips[0].task if fetched.clips else corpus_named(name).info.task
         self.rejected: list[Rejected] = fetched.rejected
         self.source: Mapping[str, Any] = fetched.source
+        self.drawn = fetched.drawn
         self._fetched = fetched
 
     def load(self) -> Iterable[AudioSample]:
@@ -203,8 +206,7 @@ def make_request(
     """What to ask of a corpus; `others` are fields of `Request`."""
     corpus_named(name)
     asked_as, role = others.get("asked_as", ""), others.get("role", "target")
-    if limit is not None and limit < 1:
-        raise CorpusError(f"limit {limit}: give a number from 1, or none for all")
+    check_limit(limit)
     if role not in get_args(Role):
         raise CorpusError(f"there is no role {role!r}; there are {', '.join(get_args(Role))}")
     if role != "target" and name != "espeak":

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -111,6 +112,7 @@ class Fetched:
             written.
         source: what was read, for the record: hub id, commit, configuration, …
         cached: whether the files are the cache's, which are never edited: they may be linked instead of copied.
+        drawn: whether no clip of the source has a split, so that all were drawn.
     """
 
     clips: list[Clip]
@@ -119,6 +121,7 @@ class Fetched:
     root: Path
     source: Mapping[str, Any] = field(default_factory=dict)
     cached: bool = False
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,12 @@ class Corpus:
 
     info: CorpusInfo
     fetch: Callable[[Request, Path], Fetched]
+
+
+def check_limit(limit: object) -> None:
+    """Raise CorpusError unless it is `None`, or a whole number from 1."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
+        raise CorpusError(f"limit {limit!r}: give a whole number from 1, or None for all")
 
 
 def existing_path(request: Request, what: str) -> Path:

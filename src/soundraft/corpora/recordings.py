@@ -79,10 +79,12 @@ def open_recordings(listed: Recordings, request: Request) -> Fetched:
             clips.append(result.model_copy(update={"split": "train"}))  # it cannot be scored
         else:
             clips.append(result)
-    drawn = any(clip.split is None for clip in clips)
-    clips = assign_splits(clips, request.seed, _contents(listed.root, clips) if drawn else None)
-    source = {"form": listed.form}
-    return Fetched(_limited(clips, request), len(clips), lists.rejections(findings), listed.root, source)
+    lacking = any(clip.split is None for clip in clips)
+    clips = assign_splits(clips, request.seed, _contents(listed.root, clips) if lacking else None)
+    return Fetched(
+        _limited(clips, request), len(clips), lists.rejections(findings), listed.root, {"form": listed.form},
+        drawn=all(clip.split is None for clip in listed.clips.values()),
+    )  # fmt: skip
 
 
 def measured(root: Path, clip: Clip) -> Clip:

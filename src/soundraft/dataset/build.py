@@ -6,13 +6,11 @@ metadata (JSON), duration (s), sample_rate (Hz), frames, codebooks, features`; p
 disk depend on nothing but the clips.
 """
 
-import argparse
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import xxhash
 import yaml
@@ -29,7 +27,7 @@ from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, check_bad_frac
 from soundraft.parallel import Failure, map_clips, progress_over
 from soundraft.params.sections import Materialize
 from soundraft.runtime import BadClip, UserError
-from soundraft.sidecar import audit, format, listing
+from soundraft.sidecar import audit, listing
 
 CARD_NAME = "README.md"
 HASHES_KEY = "content_hashes"
@@ -182,7 +180,7 @@ def build_dataset(
     """
     tokens = listing.list_clips(
         sources.tokens, sources.cond_suffix, tokens_suffix=sources.tokens_suffix, recursive=sources.recursive
-    )
+    )[: sources.max_files]
     parts, rejected = rows.join(sources, tokens, form)
     unseen = audited is None or not audit.found_nothing(audited)
     store = Store(sources, form, folder, home or folder, open_tokens=unseen or form.materialize == "embed")
@@ -191,9 +189,15 @@ def build_dataset(
     found = _take(store, tokens, {part.token.path for part in parts})
     if audited is not None:
         audit.check_passed(audited, listing.folder_hash((path, item.stored) for path, item in found.items()))
-    good = [part for part in parts if not found[part.token.path].problem]
-    problems = [(part, found[part.token.path].problem) for part in parts]
-    rejected += [Rejected(part.clip.id, part.token.path, problem) for part, problem in problems if problem]
+    problems = {path: item.problem for path, item in found.items() if item.problem}
+    shapes = {part.token.path: (part.token.codebooks, found[part.token.path].names) for part in parts}
+    unlike = listing.unlike({path: shape for path, shape in shapes.items() if path not in problems})
+    rejected += [Rejected(part.clip.id, part.token.path, problem) for part in parts
+                 if (problem := (problems | unlike).get(part.token.path))]  # fmt: skip
+    good = [part for part in parts if part.token.path not in problems | unlike]
+    for part in parts:
+        if part.token.path in unlike:
+            store.discard(part.token)
     rejected.sort(key=lambda item: (item.id, item.path))
     check_bad_fraction(len(good), rejected, max_bad_fraction)
     splits = {
@@ -348,30 +352,3 @@ def check_keeps_splits(out: Path, splits: Sequence[str]) -> None:
             f"{out} has the split {lost[0]}, which this build does not make: name another folder, remove that one, or "
             "give a --manifest that says which clip belongs to which split"
         )
-
-
-def split_name(text: str) -> str:
-    """A split's name as `datasets` allows it."""
-    if not re.fullmatch(r"\w+(\.\w+)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a split: letters, digits and _")
-    return text
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of s5 alone."""
-    add = parser.add_argument
-    add("tokens", type=Path, metavar="TOKENS_DIR", help="folder of token files, as s2 makes it")
-    add("out", type=Path, metavar="OUT_DIR", help="the dataset; one that is there is replaced")
-    add("--split", type=split_name, default="train", help="of all clips, or of those whose manifest names none")
-    add("--suffix", default=".ecdc", help="ending of the token files")
-    add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="nested folders too")
-    add("--tokens-subdir", default="tokens", metavar="NAME", help="folder in the dataset that takes the token files")
-    help_text = "how token files and sidecars come into the dataset"
-    add("--materialize", choices=get_args(Materialize), default="link", help=help_text)
-    add("--verify", action="store_true", help="afterwards compare every file with what the tables and the card say")
-    add("--cond-root", type=Path, metavar="FOLDER", help="where the sidecars are; else beside the token files")
-    add("--cond-suffix", type=format.check_suffix, default=format.SUFFIX, help="ending of the sidecars")
-    add("--no-cond", action="store_true", help="make the dataset without sidecars")
-    add("--wav-root", type=Path, metavar="FOLDER", help="audio for the tables; else the manifest's folder")
-    add("--manifest", type=Path, metavar="FILE", help="manifest.jsonl of the audio: texts, speakers, splits")
-    add("--codec", default="", metavar="NAME", help="the codec's checkpoint, for the card")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xxhash
@@ -19,6 +19,7 @@ from soundraft.params.sections import Materialize
 from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
 
+Layout = Literal["cond", "esf"]
 COND_SUBDIR = "cond"
 NOT_HASHED = ("wav", "audio", "cond", "codes", "meta")  # bytes are hashed as such; where files lie is not content
 
@@ -34,6 +35,7 @@ class Sources:
         manifest: the clips, with texts and splits; `None` takes every token file as a clip.
         cond_suffix, tokens_suffix: endings of the sidecars and of the token files.
         recursive: nested folders too.
+        max_files: take the first so many token files; `None`: all.
     """
 
     tokens: Path
@@ -43,6 +45,7 @@ class Sources:
     cond_suffix: str = format.SUFFIX
     tokens_suffix: str = ecdc.SUFFIX
     recursive: bool = True
+    max_files: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Form:
         needs_text: clips without text are rejected.
         split: of clips whose manifest names none; `None` rejects them.
         all_splits: train, validation and test must have clips.
+        layout: where sidecars lie in the dataset: in the folder `cond`, or (esf) beside their token files.
     """
 
     name: str
@@ -64,8 +68,11 @@ class Form:
     needs_text: bool = False
     split: str | None = None
     all_splits: bool = False
+    layout: Layout = "cond"
 
     def __post_init__(self) -> None:
+        if self.layout == "esf" and self.materialize not in ("copy", "link"):
+            raise UserError(f"layout esf places files: materialize {self.materialize} does not; take copy or link")
         if self.split == COND_SUBDIR:
             raise UserError(f"no split can be called {COND_SUBDIR}: the sidecars have that folder")
         if Path(self.tokens_subdir).name != self.tokens_subdir or self.tokens_subdir in (*SPLITS, self.split, ".."):
@@ -90,6 +97,9 @@ def join(sources: Sources, tokens: Sequence[TokenFile], form: Form) -> tuple[lis
         clips, rejected = parse_rows([(token.path, {"id": token.name, "audio_path": token.wav}) for token in named])
     else:
         clips, rejected = read_manifest(sources.manifest), []
+        if sources.max_files is not None:
+            wanted = {token.wav for token in tokens}
+            clips = [clip for clip in clips if clip.audio_path in wanted]
     unnamed = (
         token.path.encode(errors="backslashreplace").decode() for token in tokens if not files.is_utf8(token.path)
     )
@@ -225,7 +235,7 @@ class Store:
     def prefixes(self) -> tuple[str, str]:
         """The folders of token files and of sidecars, relative to the dataset."""
         if self.form.materialize != "none":
-            return self.form.tokens_subdir, COND_SUBDIR
+            return self.form.tokens_subdir, self.form.tokens_subdir if self.form.layout == "esf" else COND_SUBDIR
         home, roots = os.path.realpath(self.home), (self.sources.tokens, self.sources.cond or self.sources.tokens)
         tokens, cond = (os.path.relpath(os.path.realpath(root), home).replace(os.sep, "/") for root in roots)
         return tokens, cond
@@ -264,6 +274,11 @@ class Store:
                 else:
                     target.write_bytes(data or b"")
         return Found(stored, names)
+
+    def discard(self, token: TokenFile) -> None:
+        """Remove what `take` has placed of a clip."""
+        for relative in self.relative(token) if self.form.materialize in ("copy", "link") else ():
+            (self.folder / relative).unlink()
 
     def _check(self, token: TokenFile, data: bytes) -> tuple[str, ...]:
         """The names of the features; raises BadClip."""

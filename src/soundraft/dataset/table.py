@@ -5,7 +5,8 @@ every byte twice, once into its cache. A test holds the files against what `data
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,7 @@ MAX_SHARD_BYTES = 500_000_000
 MAX_BATCH_BYTES = 4_000_000
 MAX_BATCH_ROWS = 1000
 DICT_NAME, STATE_NAME, INFO_NAME = "dataset_dict.json", "state.json", "dataset_info.json"
+SPLIT_NAME = r"\w+(\.\w+)*"  # as datasets allows it
 
 Feature = dict[str, Any]  # as datasets.Features writes it: {"dtype": …, "_type": "Value"} or {"feature": …, "_type": …}
 
@@ -142,7 +144,7 @@ class SplitWriter:
 def _array(values: Sequence[Any], feature: Feature) -> pa.Array:
     """The values of one column; matrices `[T, D]` come as numpy arrays, and get no Python object for each number."""
     kind = arrow_type(feature)
-    if feature["_type"] != "List" or feature["feature"]["_type"] != "List":
+    if not _is_matrix(kind):
         return pa.array(values, kind)
     widths = [width for array in values for width in [array.shape[1]] * len(array)]
     flat = pa.array(np.concatenate([array.ravel() for array in values]), kind.value_type.value_type)
@@ -169,45 +171,67 @@ def write_dict(folder: Path, splits: Sequence[str]) -> None:
 
 
 def read_splits(folder: Path) -> list[str]:
-    """The names of a dataset's splits.
-
-    Raises:
-        UserError: when the folder is no dataset.
-    """
+    """The names of a dataset's splits; UserError when the folder is no dataset."""
     try:
-        return list(_read(folder / DICT_NAME, "splits"))
+        splits: list[str] = _read(folder / DICT_NAME, "splits", list)
     except UserError as error:
         inside = sorted(path.parent.name for path in folder.glob(f"*/{DICT_NAME}"))
         hint = f"; name one of those inside: {', '.join(inside)}" if inside else ""
         raise UserError(f"{folder} is no dataset of ours: no readable {DICT_NAME} in it{hint}") from error
+    if not splits or not all(isinstance(name, str) and re.fullmatch(SPLIT_NAME, name) for name in splits):
+        raise UserError(f"{folder / DICT_NAME} is damaged: splits is {splits!r:.80}; names are wanted")
+    return splits
 
 
-def read_features(folder: Path) -> dict[str, Feature]:
-    """The columns of one split's folder."""
-    return dict(_read(folder / INFO_NAME, "features"))
+def read_table(folder: Path, names: Sequence[str] = ()) -> pa.Table:
+    """Some columns of one split's folder, else all, memory-mapped.
 
-
-def read_batches(folder: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of one split's folder, batch by batch, memory-mapped."""
-    for shard in _read(folder / STATE_NAME, "_data_files"):
-        path = folder / shard["filename"]
-        try:
-            with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-                for batch in stream:
-                    yield batch.select(list(names))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{path}: {error}") from error
-
-
-def _read(path: Path, key: str) -> Any:
+    Raises:
+        UserError: when its state, its info or a shard cannot be read, or a column is not there.
+    """
+    features = _read(folder / INFO_NAME, "features", dict)
+    lacking = [name for name in names if name not in features]
+    if lacking:
+        raise UserError(f"{folder}: no column {', '.join(lacking)}; it has {', '.join(features)}")
+    shards, path = [], folder / STATE_NAME
     try:
-        return files.read_json(path)[key]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for shard in _read(path, "_data_files", list):
+            path = folder / shard["filename"]
+            with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+                shards.append(stream.read_all().select(list(names or features)))
+            shards[-1].validate(full=True)
+        return pa.concat_tables(shards)
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
+def _read(path: Path, key: str, kind: type) -> Any:
+    try:
+        value = files.read_json(path)[key]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path.parent}: no readable {path.name}") from error
+    if not isinstance(value, kind):
+        raise UserError(f"{path} is damaged: {key} is {value!r:.80}")
+    return value
 
 
-def open_split(folder: Path, split: str) -> Any:
-    """One split of a dataset as `datasets.Dataset`, memory-mapped."""
-    import datasets
+class Rows:
+    """Columns of one split's folder, row by row; what is pickled, for workers of a `DataLoader`, is where they lie."""
 
-    return datasets.load_from_disk(str(folder / split))
+    def __init__(self, folder: Path, names: Sequence[str] = ()) -> None:
+        self.place, self.table = (folder, names), read_table(folder, names)
+
+    def __reduce__(self) -> tuple[type["Rows"], tuple[Path, Sequence[str]]]:
+        return Rows, self.place
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """A row; matrices as arrays `[T, D]`, whatever else as Python has it."""
+        row = {name: self.table.column(name).slice(index, 1).combine_chunks() for name in self.table.column_names}
+        return {name: matrices(own)[0] if _is_matrix(own.type) else own[0].as_py() for name, own in row.items()}
+
+
+def _is_matrix(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) and pa.types.is_list(kind.value_type)

@@ -4,6 +4,7 @@ Letters: B items of a batch, T frames, K codebooks, D features.
 """
 
 import json
+import posixpath
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
 from soundraft.dataset import table
+from soundraft.dataset.table import Rows
 from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
 from soundraft.tables import columns
@@ -73,11 +75,12 @@ class TokenDataset(torch.utils.data.Dataset[Item]):
         splits = table.read_splits(folder)
         if split not in splits:
             raise UserError(f"{folder} has no split {split}; it has {', '.join(splits)}")
-        rows = table.open_split(folder, split)
-        if "codes" in table.read_features(folder / split):
-            names = ["id", "codes", "cond", "features", "meta"]
-            return cls(len(rows), partial(_embedded, rows.select_columns(names).with_format("arrow")))
-        return cls(len(rows), partial(_named, folder, rows.select_columns(["audio", "cond"])))
+        columns = table.read_table(folder / split).column_names
+        if "codes" in columns:
+            rows = Rows(folder / split, ["id", "codes", "cond", "features", "meta"])
+            return cls(len(rows), partial(_embedded, rows))
+        rows = Rows(folder / split, [name for name in columns if name in ("audio", "cond")])
+        return cls(len(rows), partial(_named, folder, rows))
 
     @classmethod
     def from_folders(
@@ -104,16 +107,19 @@ class TokenDataset(torch.utils.data.Dataset[Item]):
         return self.read(index % self.count)
 
 
-def _embedded(rows: Any, index: int) -> Item:
-    row = rows[index].to_batches()[0]
-    codes, cond = (table.matrices(row.column(name))[0] for name in ("codes", "cond"))
-    plain = row.select(["id", "features", "meta"]).to_pylist()[0]
-    return _item(codes, cond, plain["features"], json.loads(plain["meta"]), plain["id"])
-
-
-def _named(folder: Path, rows: Any, index: int) -> Item:
+def _embedded(rows: Rows, index: int) -> Item:
     row = rows[index]
-    return _read(f"{folder}/{row['audio']}", None if row["cond"] is None else f"{folder}/{row['cond']}")
+    return _item(row["codes"], row["cond"], row["features"], json.loads(row["meta"]), row["id"])
+
+
+def _named(folder: Path, rows: Rows, index: int) -> Item:
+    """Of the files that a row names; without a column `cond` of the sidecar beside the token file, if there is one."""
+    row = rows[index]
+    if not isinstance(row.get("audio"), str):
+        raise BadClip(f"row {index}: the column audio names no token file, but holds {row.get('audio')!r:.60}")
+    cond = row.get("cond") if "cond" in row else f"{posixpath.splitext(row['audio'])[0]}{format.SUFFIX}"
+    found = cond is not None and ("cond" in row or any(format.exists(f"{folder}/{cond}")))
+    return _read(f"{folder}/{row['audio']}", f"{folder}/{cond}" if found else None)
 
 
 def _in_folders(tokens_root: Path, cond_root: Path, suffix: str, tokens: Sequence[TokenFile], index: int) -> Item:
@@ -173,8 +179,11 @@ def splits_table(folder: Path) -> list[str]:
     """One line a split: clips, time, frames, codebooks, features."""
     lines = [("split", "clips", "hours", "frames", "codebooks", "features")]
     for split in table.read_splits(folder):
-        batches = table.read_batches(folder / split, ["duration", "frames", "codebooks", "features"])
-        rows = [row for batch in batches for row in batch.to_pylist()]
+        whole, counted = table.read_table(folder / split), ["duration", "frames", "codebooks", "features"]
+        if not set(counted) <= set(whole.column_names):  # of another program
+            lines.append((split, str(len(whole)), "", "", "", f"columns: {', '.join(whole.column_names)}"))
+            continue
+        rows = whole.select(counted).to_pylist()
         codebooks = ", ".join(map(str, sorted({row["codebooks"] for row in rows})))
         features = ", ".join(dict.fromkeys(name for row in rows for name in row["features"])) or "none"
         hours, frames = sum(row["duration"] for row in rows) / 3600, sum(row["frames"] for row in rows)
@@ -189,8 +198,8 @@ def clip_lines(index: int, item: Item, row: dict[str, Any] | None) -> list[str]:
         row: what the dataset's table says of it; `None` for files in folders.
     """
     frames, codebooks = item["codes"].shape
-    name = item["path"] if row is None else row["id"]
-    about = [f"{key}: {_cut(row[key])}" for key in _ABOUT if row[key] is not None] if row else []
+    name = (row or {}).get("id") or item["path"]
+    about = [f"{key}: {_cut(row[key])}" for key in _ABOUT if row.get(key) is not None] if row else []
     details = [*about, *_codes_table(item["codes"].numpy()), *_features_table(item["cond"].numpy(), item["names"])]
     title = f"[{index}] {name}  {frames / FRAMES_PER_S:.2f} s, {frames} frames, {codebooks} codebooks"
     return [title, *(f"    {line}" for line in details)]

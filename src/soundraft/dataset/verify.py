@@ -1,11 +1,12 @@
 """Is a dataset what its tables and its card say? Every file is opened, every hash made again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 
 from soundraft.audio import ecdc
@@ -16,84 +17,96 @@ from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
 from soundraft.tables import below
 
+Shape = tuple[int, tuple[str, ...]]  # codebooks, features
+
 
 def check(folder: Path, splits: Sequence[str] | None = None) -> int:
-    """Compare files, tables and card.
+    """Compare files, tables and card; the number of clips.
 
     For each clip: the files exist and can be read, and codes and conditioning have the stated frames, codebooks and
-    features. For each split: the hash of all that it holds is the card's.
+    features, as most clips have them. For each split: the hash of all that it holds is the card's. Of a dataset of
+    another program, which states none of it, every file is opened.
 
     Args:
         splits: all of the dataset when `None`.
 
-    Returns:
-        The number of clips.
-
     Raises:
         UserError: naming split, clip and what is wrong.
     """
-    stated = build.read_hashes(folder)
-    clips, problems = 0, []
-    for split in table.read_splits(folder) if splits is None else splits:
-        count, content_hash, wrong = _check_split(folder, split)
-        clips += count
+    splits = table.read_splits(folder) if splits is None else splits
+    if any("features" not in table.read_table(folder / split).column_names for split in splits):
+        from torch.utils.data import ConcatDataset
+
+        from soundraft.dataset.tokens import TokenDataset
+
+        return check_items(ConcatDataset([TokenDataset.from_dataset(folder, split) for split in splits]), str(folder))
+    stated, problems, shapes = build.read_hashes(folder), list[str](), dict[str, Shape]()
+    for split in splits:
+        content_hash, wrong, found = _check_split(folder, split)
         problems += [f"{split}: {text}" for text in wrong]
+        shapes |= {f"{split}: {name}": shape for name, shape in found.items()}
         if stated.get(split) != content_hash:
             problems.append(f"{split}: content is {content_hash}, the card says {stated.get(split)}")
-    return _unless(problems, clips, str(folder))
+    return _unless(problems, len(shapes), shapes, str(folder))
 
 
-def check_items(count: int, read: Callable[[int], object]) -> int:
-    """Read each of so many items, such as those of folders of token files; the number of them.
+def check_items(clips: Any, where: str) -> int:
+    """Read each item of a `TokenDataset`, of which nothing is stated; the number of them.
 
     Raises:
-        UserError: naming those that cannot be read.
+        UserError: naming those that cannot be read, or are of another shape than most.
     """
-    results = map_clips(read, range(count), title="verify")
-    return _unless([result.reason for result in results if isinstance(result, Failure)], count, "the folders")
+    results = list(map_clips(partial(_shape, clips), range(len(clips)), title="verify"))
+    problems = [result.reason for result in results if isinstance(result, Failure)]
+    shapes = dict(result for result in results if not isinstance(result, Failure))
+    return _unless(problems, len(results), shapes, where)
 
 
-def _unless(problems: Sequence[str], clips: int, where: str) -> int:
-    if problems:
-        raise UserError(f"{where}: {len(problems)} problems in {clips} clips:{below(problems)}")
+def _shape(clips: Any, index: int) -> tuple[str, Shape]:
+    item = clips[index]
+    return item["path"], (item["codes"].shape[1], tuple(item["names"]))
+
+
+def _unless(problems: Sequence[str], clips: int, shapes: Mapping[str, Shape], where: str) -> int:
+    found = [*problems, *(f"{name}: {reason}" for name, reason in listing.unlike(shapes).items())]
+    if found:
+        raise UserError(f"{where}: {len(found)} problems in {clips} clips:{below(found)}")
     return clips
 
 
-def _check_split(folder: Path, split: str) -> tuple[int, str, list[str]]:
-    """(clips, hash of the content, what is wrong)."""
-    features = table.read_features(folder / split)
-    plain = [name for name in features if name not in rows.NOT_HASHED]
-    stored = _embedded(folder / split) if "codes" in features else _in_files(folder, folder / split)
-    digest, wrong, count = xxhash.xxh3_128(), [], 0
-    for (row, wav), found in zip(_rows_with_audio(folder / split, plain), stored, strict=True):
+def _check_split(folder: Path, split: str) -> tuple[str, list[str], dict[str, Shape]]:
+    """(hash of the content, what is wrong, the stated shape of each clip)."""
+    whole = table.read_table(folder / split)
+    stored = _embedded(whole) if "codes" in whole.column_names else _in_files(folder, split, whole)
+    digest, wrong, shapes = xxhash.xxh3_128(), [], {}
+    for (row, wav), found in zip(_rows_with_audio(whole), stored, strict=True):
         digest.update(rows.row_hash(row, wav, found.stored).encode())
-        count += 1
+        shapes[row["id"]] = row["codebooks"], tuple(row["features"])
         if found.problem:
             wrong.append(f"{row['id']}: {found.problem}")
-    return count, digest.hexdigest(), wrong
+    return digest.hexdigest(), wrong, shapes
 
 
-def _rows_with_audio(folder: Path, plain: Sequence[str]) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-    for batch in table.read_batches(folder, [*plain, "wav"]):
+def _rows_with_audio(whole: pa.Table) -> Iterator[tuple[dict[str, Any], bytes | None]]:
+    plain = [name for name in whole.column_names if name not in rows.NOT_HASHED]
+    for batch in whole.to_batches():
         audio = batch.column("wav").field("bytes")
-        for row, wav in zip(batch.select(list(plain)).to_pylist(), audio, strict=True):
+        for row, wav in zip(batch.select(plain).to_pylist(), audio, strict=True):
             yield row, wav.as_py()
 
 
-def _embedded(folder: Path) -> Iterator[Found]:
-    names = ["codes", "cond", "meta", "frames", "codebooks", "features"]
-    for batch in table.read_batches(folder, names):
-        arrays = zip(table.matrices(batch.column("codes")), table.matrices(batch.column("cond")), strict=True)
-        stated = batch.select(names[2:]).to_pylist()
+def _embedded(whole: pa.Table) -> Iterator[Found]:
+    for batch in whole.to_batches():
+        arrays = zip(*(table.matrices(batch.column(name)) for name in ("codes", "cond")), strict=True)
+        stated = batch.select(["meta", "frames", "codebooks", "features"]).to_pylist()
         for row, (codes, cond) in zip(stated, arrays, strict=True):
             stored = Embedded(codes, cond, row["meta"]).hash()
             yield Found(stored, problem=_misfit(row, codes.T, cond, row["features"]))
 
 
-def _in_files(folder: Path, of_split: Path) -> Iterator[Found]:
-    names = ["audio", "cond", "frames", "codebooks", "features"]
-    jobs = [row for batch in table.read_batches(of_split, names) for row in batch.to_pylist()]
-    for result in map_clips(partial(_open, folder), jobs, title=f"verify {of_split.name}"):
+def _in_files(folder: Path, split: str, whole: pa.Table) -> Iterator[Found]:
+    jobs = whole.select(["audio", "cond", "frames", "codebooks", "features"]).to_pylist()
+    for result in map_clips(partial(_open, folder), jobs, title=f"verify {split}"):
         yield Found("", problem=result.reason) if isinstance(result, Failure) else result
 
 

@@ -1,6 +1,7 @@
 """Which clips a folder of token files has, where their sidecars are, and a hash of what the files hold."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def folder_hash(clips: Iterable[tuple[str, str]]) -> str:
     for path, of_files in sorted(clips):
         digest.update(f"{of_files} {path}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def unlike(shapes: Mapping[str, tuple[int, tuple[str, ...]]]) -> dict[str, str]:
+    """The clips that fit into no batch with most others, and why: other codebooks, or other features.
+
+    Args:
+        shapes: by clip, the number of codebooks and the names of the features, in their order.
+    """
+    counts = Counter(shapes.values())
+    (codebooks, names), _ = max(counts.items(), key=lambda item: item[1], default=((0, ()), 0))
+    return {
+        clip: f"{own} codebooks; most clips have {codebooks}" if own != codebooks
+        else f"features {', '.join(given) or 'none'}; most have {', '.join(names) or 'none'}"
+        for clip, (own, given) in shapes.items()
+        if (own, given) != (codebooks, names)
+    }  # fmt: skip
 
 
 def rejected(clip: TokenFile, reason: str) -> Rejected:
