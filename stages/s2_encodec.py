@@ -24,7 +24,7 @@ def main() -> None:
         sources = files.folders(SOURCE)
         files.remove_other_folders(OUT, [source.name for source in sources])
         for source in sources:
-            encoder = Encoder(source, OUT / source.name, params.encodec, device=runtime.device_name())
+            encoder = Encoder(source, OUT / source.name, params.encodec, device=str(runtime.device()))
             clips = read_manifest(source / MANIFEST_NAME)
             limit = params.limits.max_bad_fraction
             done = tokenize.encode_clips(clips, encoder, max_bad_fraction=limit, owned=True)

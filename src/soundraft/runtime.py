@@ -57,13 +57,23 @@ def seed_torch(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
 
 
-def device() -> "torch.device":
-    """`SOUNDRAFT_DEVICE` when it is set, else the GPU when there is one, else the CPU."""
+def device(name: str = "") -> "torch.device":
+    """The device of this name; else `SOUNDRAFT_DEVICE` when it is set, else the GPU when there is one, else the CPU.
+
+    Raises:
+        UserError: when there is no such device here; so a stage ends before its first clip.
+    """
     import torch
 
-    name = device_name()
-    local_rank = os.environ.get("LOCAL_RANK")  # of `accelerate launch`: a GPU for each process
-    return torch.device(f"cuda:{local_rank}" if name == "cuda" and local_rank else name)
+    name = name or device_name()
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # of `accelerate launch`: a GPU for each process
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    kind, _, number = name.partition(":")
+    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if kind not in here or not (number or "0").isdecimal() or int(number or 0) >= here[kind]:
+        known = ", ".join(f"{other} ({count})" for other, count in here.items() if count)
+        raise UserError(f"device {name} (--device, SOUNDRAFT_DEVICE) is not here; there is {known}")
+    return torch.device(name)
 
 
 def device_name() -> str:

@@ -17,10 +17,13 @@ RAW = {
 MEL = {"num_mel_bins": MEL_BINS, "subsampling_conv_channels": 8, "layerdrop": 0.0}
 
 
-def hub_like(folder: Path, model_type: str) -> Path:
+def hub_like(folder: Path, model_type: str, *, masked: bool = True, **changes: Any) -> Path:
+    """Args: masked, changes: whether padding is masked, and other settings, of models of raw waves."""
     tokenizer = character_tokenizer()
     torch.manual_seed(0)
-    model, processor = BUILDERS[model_type](tokenizer, {"vocab_size": len(tokenizer), "pad_token_id": 0})
+    model, processor = BUILDERS[model_type](tokenizer, {"vocab_size": len(tokenizer), "pad_token_id": 0, **changes})
+    if not masked:
+        processor.feature_extractor.return_attention_mask = False
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -30,7 +33,7 @@ def _raw(config_class: str, model_class: str) -> Any:
     import transformers
 
     def build(tokenizer: Any, vocabulary: dict[str, int]) -> tuple[Any, Any]:
-        config = getattr(transformers, config_class)(**vocabulary, **BLOCKS, **RAW)
+        config = getattr(transformers, config_class)(**{**BLOCKS, **RAW, **vocabulary})
         extractor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE_HZ, return_attention_mask=True)
         return getattr(transformers, model_class)(config), transformers.Wav2Vec2Processor(extractor, tokenizer)
 

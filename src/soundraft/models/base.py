@@ -109,6 +109,18 @@ class Recognizer(Model):
         self.extractor = processor.feature_extractor
         self.tokenizer = processor.tokenizer
         self.sample_rate_hz: int = self.extractor.sampling_rate
+        _check_vocabulary(model.config.vocab_size, self.tokenizer)
+
+    @property
+    def learned_clip_s(self) -> float | None:
+        """The longest clip that it learned, in seconds; `None` for checkpoints from elsewhere."""
+        found: float | None = getattr(self.model.config, "learned_clip_s", None)
+        return found
+
+    def note_learned(self, durations_s: Sequence[float]) -> None:
+        """Keep with the checkpoint how long the learned clips are; of what was learned elsewhere that is not known."""
+        if self.learned_clip_s is not None:
+            self.model.config.learned_clip_s = max(self.learned_clip_s, *durations_s)
 
     def features_depend_on(self) -> dict[str, Any]:
         return describe_extractor(self.extractor)
@@ -126,6 +138,17 @@ class Recognizer(Model):
         self.processor.save_pretrained(folder)
 
 
+def _check_vocabulary(outputs: int, tokenizer: Any) -> None:
+    """Raise ModelError where a text may have tokens for which the network has no output, or there are none."""
+    special = set(tokenizer.all_special_ids)
+    tokens = {id_: token for token, id_ in tokenizer.get_vocab().items() if id_ not in special}
+    last = max(tokens, default=-1)
+    if not tokens:
+        raise ModelError("its tokenizer is empty: tokenizer.json or vocab.json is missing")
+    if last >= outputs:
+        raise ModelError(f"its network has {outputs} outputs, but its tokenizer has token {last}, {tokens[last]!r}")
+
+
 def describe_extractor(extractor: Any) -> dict[str, Any]:
     """The class and settings of a feature extractor of transformers, and the libraries that it computes with."""
     import transformers
@@ -139,6 +162,14 @@ def pad(features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """`[T_i, F]` each → `[B, T, F]` padded with zeros, and the lengths `[B]`."""
     lengths = torch.tensor([len(feature) for feature in features])
     return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), lengths
+
+
+def alike(features: Sequence[torch.Tensor]) -> list[list[int]]:
+    """The clips in groups of one length, by index: where a model takes no mask, padding would change its answers."""
+    groups: dict[int, list[int]] = {}
+    for index, clip in enumerate(features):
+        groups.setdefault(len(clip), []).append(index)
+    return list(groups.values())
 
 
 def length_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ A clip's features are `[T, F]` (raw samples: `[N]`), or with side inputs `[T, F 
 constant over time.
 """
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ from soundraft import files, runtime
 from soundraft.audio.loudness import db_to_gain, peak_rms
 from soundraft.audio.spectra import Spectra, cut, select_channel
 from soundraft.models.base import LogProbs, ModelError, by_clip, rows_of_clips
+from soundraft.models.checkpoints import CLASSIFIER, CONFIG, is_classifier
 from soundraft.models.encoders import Sized
 from soundraft.models.networks import (
     MIXED,
@@ -28,17 +29,16 @@ from soundraft.models.networks import (
     SpectraReader,
     encode_row,
 )
-from soundraft.models.pretrained import PRETRAINED, PretrainedFront, open_pretrained
-from soundraft.params import checked_section
+from soundraft.models.pretrained import PRETRAINED, HubClassifier, PretrainedFront, open_hub_classifier, open_pretrained
+from soundraft.params import checked_section, defaults
 from soundraft.params.base import Count, NotNegative, Section
 from soundraft.params.classification import Classification, EncoderChoice, EncoderParams, SpectraParams
 from soundraft.runtime import UserError
 
 Front = SpectraFront | PretrainedFront
 LOUDNESS_WINDOW_S = 0.25
-FORMAT = "soundraft-audio-classifier"
 VERSION = 1
-CONFIG, WEIGHTS, PRETRAINED_FOLDER = "config.json", "model.safetensors", "pretrained"
+WEIGHTS, PRETRAINED_FOLDER = "model.safetensors", "pretrained"
 
 
 class Config(Section):
@@ -88,7 +88,7 @@ class AudioClassifier:
 
     takes_masking = False  # its features are not normalised, so 0 is not their mean: `training.augment` masks them
 
-    def __init__(self, config: Config, network: ClassifierNetwork | Ensemble, front: Front) -> None:
+    def __init__(self, config: Config, network: ClassifierNetwork | Ensemble | HubClassifier, front: Front) -> None:
         self.device = runtime.device()
         self.config = config
         self.model: Any = network.to(self.device).eval()
@@ -223,7 +223,7 @@ def build(
         del choice["members"]
     config = checked_section(
         Config,
-        format=FORMAT,
+        format=CLASSIFIER,
         version=VERSION,
         labels=list(labels),
         target=options.target,
@@ -265,12 +265,18 @@ def load_classifier(folder: Path) -> AudioClassifier:
     return classifier
 
 
-def is_classifier(folder: Path) -> bool:
-    """Whether `save` wrote this folder."""
-    try:
-        return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("format") == FORMAT
-    except (OSError, ValueError, AttributeError):
-        return False
+def load_hub_classifier(name: str) -> AudioClassifier:
+    """A classifier of transformers, by its folder or hub id, to be measured and asked; ModelError when it is none."""
+    network, front = open_hub_classifier(name)
+    labels, options = front.config.id2label, defaults().classification
+    window_s = network.reader.window_s
+    config = checked_section(
+        Config, format=CLASSIFIER, version=VERSION, labels=[str(labels[index]) for index in sorted(labels)],
+        target=options.target, features=options.features, encoder={"type": network.reader.name, "model": name},
+        channels=1, side=[], channel="average", length_limit_s=window_s if math.isfinite(window_s) else 0.0,
+        level_db=None, temperature=1.0,
+    )  # fmt: skip
+    return AudioClassifier(config, network, front)
 
 
 def _assembled(config: Config, choice: EncoderChoice, knobs: Any, configuration: Path | None = None) -> AudioClassifier:

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from soundraft.models.base import LogProbs, ModelError, Recognizer, by_clip, length_mask, pad, rows_of_clips
+from soundraft.models.base import LogProbs, ModelError, Recognizer, alike, by_clip, length_mask, pad, rows_of_clips
+from soundraft.models.checkpoints import CONFIG
 from soundraft.params.sections import ScratchModel
 
 # transformers names the same thing, "frames out for frames in", differently per family
@@ -51,7 +52,11 @@ class CTCAdapter(Recognizer):
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
+        _check_blank(model.config, self.tokenizer)
         self.blank_id: int = model.config.pad_token_id
+        # models that normalise over all frames of a clip, or were trained without a mask, take clips of one length
+        over_frames = getattr(model.config, "feat_extract_norm", "") == "group"
+        self._takes_padding = not over_frames and getattr(self.extractor, "return_attention_mask", True)
         encoder = model if hasattr(model, _OUTPUT_LENGTHS[model.config.model_type]) else model.encoder
         self._output_lengths: Callable = getattr(encoder, _OUTPUT_LENGTHS[model.config.model_type])
         self.spelling = Spelling(self.tokenizer, self.blank_id)
@@ -138,10 +143,18 @@ class CTCAdapter(Recognizer):
 
     def _log_probs(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """`[B, T, V]` with gradient, and the real frames `[B]`."""
+        if self._takes_padding:
+            return self._run(features)
+        rows: dict[int, torch.Tensor] = {}
+        for indices in alike(features):
+            log_probs, lengths = self._run([features[index] for index in indices])
+            rows |= zip(indices, log_probs[:, : int(lengths[0])], strict=True)
+        return pad([rows[index] for index in range(len(features))])
+
+    def _run(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         padded, lengths = pad(features)
         inputs = {self.model.main_input_name: padded.to(self.device)}
-        # models whose features were normalised over groups were trained without a mask: leave it out as they do
-        if getattr(self.extractor, "return_attention_mask", True):
+        if self._takes_padding:
             inputs["attention_mask"] = length_mask(lengths, padded.shape[1]).to(self.device)
         logits = self.model(**inputs).logits
         return torch.log_softmax(logits.float(), dim=-1), self._output_lengths(lengths).clamp(max=logits.shape[1])
@@ -149,6 +162,15 @@ class CTCAdapter(Recognizer):
     def _texts(self, paths: np.ndarray) -> list[str]:
         """The text of each path `[R, T]` of token ids."""
         return [self.spelling.text(tokens) for tokens in collapse(paths, self.blank_id)]
+
+
+def _check_blank(config: Any, tokenizer: Any) -> None:
+    """Raise ModelError where network and tokenizer disagree on the blank."""
+    blank, written = config.pad_token_id, tokenizer.pad_token_id
+    if blank is None or blank != written:
+        raise ModelError(f"the blank is token {blank} in its {CONFIG} (pad_token_id), but {written} in its tokenizer")
+    if blank >= config.vocab_size:
+        raise ModelError(f"the blank is token {blank}, but its head has {config.vocab_size} outputs")
 
 
 def _least_frames(label: Sequence[int]) -> int:
@@ -394,6 +416,7 @@ def build(options: ScratchModel) -> CTCAdapter:
         layerdrop=0.0,
     )
     config = ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, encoder_config=encoder)
+    config.learned_clip_s = 0.0  # nothing yet, and all of it will be known
     return CTCAdapter(ParakeetForCTC(config), ParakeetProcessor(extractor, tokenizer, decoder_type="ctc"))
 
 

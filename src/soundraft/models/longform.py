@@ -32,9 +32,10 @@ def transcribe_file(
         decoder: encoded windows → their texts; `None`: the best texts, with fallback.
     """
     rate_hz, long = recognizer.sample_rate_hz, options.long_audio
+    window_s = recognizer.window_s or recognizer.learned_clip_s or long.window_s
     windows = [
         (start, end)
-        for start, end in cut(samples, rate_hz, recognizer.window_s or long.window_s, long)
+        for start, end in cut(samples, rate_hz, window_s, long)
         if 10 * np.log10(_powers(samples[start:end], rate_hz, long).max() + 1e-20) >= long.silence_db
     ]
     recognizer.model.eval()

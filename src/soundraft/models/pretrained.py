@@ -6,7 +6,6 @@ only what the clip fills of it is pooled.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from soundraft.models.base import ModelError, describe_extractor
+from soundraft.models import checkpoints
+from soundraft.models.base import ModelError, alike, describe_extractor
 from soundraft.models.encoders import Sized
 from soundraft.models.networks import Pooling
 from soundraft.params.classification import PretrainedParams
@@ -81,9 +81,11 @@ class PretrainedReader(Sized):
         self.pooling = Pooling(pooling, int(front.config.d_model if name == "whisper" else front.config.hidden_size))
         self.width = self.pooling.width
         self.silence = -front.extractor.mean / (2 * front.extractor.std) if name == "ast" else 0.0
-        self.window_frames = 0
+        self.window_frames, self.window_s = 0, math.inf  # the longest clip that it takes
         if name not in WAVES:
             self.window_frames = front.extractor.nb_max_frames if name == "whisper" else front.extractor.max_length
+            hop = front.extractor.hop_length if name == "whisper" else AST_HOP_SAMPLES
+            self.window_s = self.window_frames * hop / front.sample_rate_hz
 
     def train(self, mode: bool = True) -> "PretrainedReader":
         """A frozen encoder stays as in inference: without dropout and masks of its own."""
@@ -93,46 +95,56 @@ class PretrainedReader(Sized):
         return self
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        if self.name in WAVES:
-            return self._by_length(features)
-        return self.pooling(*self._windows(features))
-
-    def _by_length(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Clips of one length at a time, pooled: `[B, width]`."""
-        alike: dict[int, list[int]] = defaultdict(list)
-        for index, clip in enumerate(features):
-            alike[len(clip)].append(index)
         rows: dict[int, torch.Tensor] = {}
-        for indices in alike.values():
-            states = self._states(torch.stack([features[index] for index in indices]))
-            lengths = torch.full((len(indices),), states.shape[1], device=states.device)
-            rows |= zip(indices, self.pooling(states, lengths), strict=True)
+        for indices in alike(features) if self.name in WAVES else [list(range(len(features)))]:
+            clips = [features[index] for index in indices]
+            rows |= zip(indices, self.vectors(self.outputs(clips), clips), strict=True)
         return torch.stack([rows[index] for index in range(len(features))])
 
-    def _windows(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """States `[B, T', H]` of whole windows, and how many of them the clips fill."""
-        frames = torch.tensor([len(clip) for clip in features])
+    def outputs(self, features: Sequence[torch.Tensor]) -> Any:
+        """What the model gives for clips of one length, or in whole windows."""
         if self.name == "whisper":
             # zeros behind a clip are its quietest value: the extractor cuts 8 below the loudest
-            states = self._states(
-                torch.stack([self._fill(clip, float(clip.min())) for clip in features]).transpose(1, 2)
-            )
-            return states, (-(-(frames - 2) // 2)).clamp(1, states.shape[1]).to(states.device)
-        states = self._states(torch.stack([self._fill(clip, self.silence) for clip in features]))[:, AST_TOKENS:]
-        bands = (self.config.num_mel_bins - self.config.patch_size) // self.config.frequency_stride + 1
-        patches = states.reshape(len(states), bands, -1, states.shape[-1]).mean(1)
-        filled = -(-(frames - self.config.patch_size) // self.config.time_stride) + 1
-        return patches, filled.clamp(1, patches.shape[1]).to(states.device)
-
-    def _states(self, inputs: torch.Tensor) -> torch.Tensor:
+            inputs = torch.stack([self._fill(clip, float(clip.min())) for clip in features]).transpose(1, 2)
+        elif self.name == "ast":
+            inputs = torch.stack([self._fill(clip, self.silence) for clip in features])
+        else:
+            inputs = torch.stack(list(features))
         with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
-            return self.encoder(inputs.to(next(self.encoder.parameters()).device)).last_hidden_state
+            return self.encoder(inputs.to(next(self.encoder.parameters()).device))
+
+    def vectors(self, outputs: Any, clips: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The states of these clips, pooled over the part of a window that each fills: `[B, width]`."""
+        states = outputs.last_hidden_state
+        frames = torch.tensor([len(clip) for clip in clips])
+        if self.name == "whisper":
+            filled = -(-(frames - 2) // 2)
+        elif self.name == "ast":
+            bands = (self.config.num_mel_bins - self.config.patch_size) // self.config.frequency_stride + 1
+            states = states[:, AST_TOKENS:].unflatten(1, (bands, -1)).mean(1)
+            filled = -(-(frames - self.config.patch_size) // self.config.time_stride) + 1
+        else:
+            filled = torch.full((len(clips),), states.shape[1])
+        return self.pooling(states, filled.clamp(1, states.shape[1]).to(states.device))
 
     def _fill(self, clip: torch.Tensor, value: float) -> torch.Tensor:
         """`[T, F]` → a whole window."""
         window = clip.new_full((self.window_frames, clip.shape[1]), value)
         window[: len(clip)] = clip[: self.window_frames]
         return window
+
+
+class HubClassifier(nn.Module):
+    """A classifier of transformers as it is, with its own head, in the place of a `ClassifierNetwork`."""
+
+    def __init__(self, name: str, model: nn.Module, front: PretrainedFront) -> None:
+        super().__init__()
+        self.reader = PretrainedReader(name, model, front, pooling="mean", trainable=False)
+        self.reader.vectors = lambda outputs, clips: outputs.logits  # type: ignore[method-assign]
+
+    def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor) -> torch.Tensor:
+        """As of `ClassifierNetwork`, without side inputs."""
+        return torch.log_softmax(self.reader(features).float(), dim=-1)
 
 
 def open_pretrained(
@@ -159,41 +171,48 @@ def open_pretrained(
     encoder, extractor = _open(name, options, configuration)
     front = PretrainedFront(name, extractor, encoder.config)
     reader = PretrainedReader(name, encoder, front, pooling=pooling, trainable=options.trainable)
-    window_s = math.inf
-    if name not in WAVES:
-        hop = front.extractor.hop_length if name == "whisper" else AST_HOP_SAMPLES
-        window_s = reader.window_frames * hop / front.sample_rate_hz
-    if (length_limit_s or math.inf) > window_s:
-        raise ModelError(f"length limit of {length_limit_s} s (0: none): {name} takes {window_s:.1f} s at most")
+    if (length_limit_s or math.inf) > reader.window_s:
+        raise ModelError(f"length limit of {length_limit_s} s (0: none): {name} takes {reader.window_s:.1f} s at most")
     return reader, front
 
 
 def _open(name: str, options: PretrainedParams, configuration: Path | None) -> tuple[Any, Any]:
-    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+    from transformers import AutoModel
 
-    source = str(configuration or _source(options.model))
-    revision = {"revision": options.revision} if options.revision and configuration is None else {}
     try:
-        config = AutoConfig.from_pretrained(source, **revision)
+        source = str(configuration) if configuration else checkpoints.place_of(options.model)
+        revision = (options.revision or None) if configuration is None else None
+        config = checkpoints.config_of(source, revision)
         if config.model_type != _MODEL_TYPES[name]:
-            raise ModelError(f"encoder.type is {name}, but {source} is a {config.model_type}")
-        extractor = AutoFeatureExtractor.from_pretrained(source, **revision)
-        if configuration is None:
-            model = AutoModel.from_pretrained(source, **revision)
-        else:
-            model = AutoModel.from_config(config)
-    except OSError as error:
-        raise ModelError(f"encoder.model: cannot load {source}: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"{source} is a {config.model_type}, but encoder.type is {name}")
+        model, extractor = _parts(AutoModel, source, config, revision, random=configuration is not None)
+    except ModelError as error:
+        raise ModelError(f"encoder.model: {error}") from error
     return (model.get_encoder() if name == "whisper" else model), extractor
 
 
-def _source(model: str) -> str:
-    """A hub id, or a folder that exists."""
-    if not model.startswith(("/", "./", "../", "~")):
-        return model
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        raise ModelError(f"encoder.model: {'no folder, but a file' if folder.is_file() else 'no such folder'}: {model}")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"encoder.model: {model} is no model of transformers: it has no config.json")
-    return str(folder)
+def open_hub_classifier(name: str) -> tuple[HubClassifier, PretrainedFront]:
+    """A classifier of transformers by its folder or hub id; ModelError when it cannot be used."""
+    from transformers import AutoModelForAudioClassification
+
+    source = checkpoints.place_of(name)
+    config = checkpoints.config_of(source)
+    kind = next((own for own, theirs in _MODEL_TYPES.items() if theirs == config.model_type), None)
+    if kind is None:
+        raise ModelError(f"{source} is a {config.model_type}; classifiers are of: {', '.join(_MODEL_TYPES.values())}")
+    model, extractor = _parts(AutoModelForAudioClassification, source, config, None)
+    front = PretrainedFront(kind, extractor, config)
+    return HubClassifier(kind, model, front), front
+
+
+def _parts(loader: Any, source: str, config: Any, revision: str | None, *, random: bool = False) -> tuple[Any, Any]:
+    """Model and feature extractor; `random`: the weights come later."""
+    from transformers import AutoFeatureExtractor
+
+    with checkpoints.loading(source):
+        extractor = AutoFeatureExtractor.from_pretrained(source, revision=revision)
+        if random:
+            return loader.from_config(config), extractor
+        model, found = loader.from_pretrained(source, revision=revision, output_loading_info=True)
+    checkpoints.check_is_whole(source, config, found["missing_keys"])
+    return model, extractor

@@ -222,8 +222,13 @@ def _in_groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
 
 def _set_prompt(config: Any, language: str | None) -> list[int]:
     """Fix language and task in a generation config; the tokens that every transcript then begins with."""
+    multilingual = getattr(config, "is_multilingual", False)
+    needed = ["decoder_start_token_id", "no_timestamps_token_id", *(["lang_to_id", "task_to_id"] * multilingual)]
+    lost = [name for name in needed if getattr(config, name, None) is None]
+    if lost:
+        raise ModelError(f"its generation_config.json lacks {lost[0]}: take that of the checkpoint it was tuned from")
     prompt = [config.decoder_start_token_id]
-    if getattr(config, "is_multilingual", False):
+    if multilingual:
         config.language = language or getattr(config, "language", None)
         token = config.lang_to_id.get(f"<|{config.language}|>")
         if token is None:

@@ -28,6 +28,8 @@ Role = Literal["start", "target"]  # of the two corpora
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
 # of cycle 1 where a run without the pipeline starts from a model; train.learning_rate is for a new network
 PRETRAINED_LEARNING_RATE = 5e-5
+# where such a run starts from a model that writes token by token, and the user gives no numbers
+GENERATING = {"train.samples_per_prompt": 8, "train.rounds_per_cycle": 1}
 Materialize = Literal["copy", "link", "none", "embed"]
 FindingCode = Literal[
     "bad_ecdc", "missing_sidecar", "bad_sidecar", "bad_shape", "frame_mismatch", "dtype_mismatch", "fps_mismatch",
@@ -125,6 +127,10 @@ class Corpus(Section):
 
 class Limits(Section):
     max_bad_fraction: Share = Field(description="Fail when a larger share of clips is rejected (see quarantine.jsonl).")
+    max_clip_s: Positive = Field(
+        description="Speech recognition rejects longer clips, seconds: attention costs the square of the length. "
+        "soundraft transcribe takes recordings of any length."
+    )
 
 
 class Normalize(Section):
@@ -231,8 +237,8 @@ class Model(Section):
 
 class LongAudio(Section):
     window_s: Positive = Field(
-        description="Longest window of a CTC model, seconds: about what hub models were trained on, and attention "
-        "costs its square. Whisper has its own."
+        description="Longest window of a CTC model that was trained elsewhere, seconds: about what hub models learned. "
+        "One of ours takes the longest clip that it learned, Whisper has its own."
     )
     quiet_s: Positive = Field(description="A cut lies amid the quietest stretch of this length, seconds.")
     step_s: Positive = Field(description="Step of the search for it, seconds.")
@@ -288,10 +294,11 @@ class Train(Section):
     cycles: Natural = Field(description="Number of cycles. From 4 to 6 trains two cycles; going back trains none.")
     rounds_per_cycle: Count = Field(
         description="A cycle samples its clips in so many rounds, each from the model as it is by then. 1: all at the "
-        "start."
+        "start, as a run without the pipeline does with Whisper where none is given."
     )
     samples_per_prompt: Count = Field(
-        description="Texts sampled per clip and cycle (K). CTC models run the encoder once: 64 cost little more than 4."
+        description="Texts sampled per clip and cycle (K). CTC models run the encoder once, so 64 cost little more; "
+        "Whisper pays for each: a run without the pipeline takes 8 where none is given."
     )
     temperature: Positive = Field(description="Sampling temperature: above 1 samples vary more, below 1 less.")
     reward_threshold: Share = Field(description="A clip whose best sample has a smaller reward is left out.")
@@ -302,7 +309,7 @@ class Train(Section):
         description="Peak learning rate of cycle 1 (of a classifier: classification.trainer.cycle_learning_rate)."
     )
     lr_decay_per_cycle: Annotated[float, Field(gt=0, le=1)] = Field(description="Factor on it from cycle to cycle.")
-    min_lr: NotNegative = Field(description="The peak never falls below this.")
+    min_lr: NotNegative = Field(description="The decay ends here. A floor: it never lifts learning_rate itself.")
     warmup_share: Share = Field(description="Share of all steps that warm up. In the start as well.")
     final_lr_share: Share = Field(description="The learning rate ends at this share of its peak. In the start as well.")
     weight_decay: NotNegative = Field(description="Weight decay of AdamW.")

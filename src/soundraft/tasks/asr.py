@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import soxr
@@ -16,13 +16,13 @@ from soundraft.clips.decoding import best_answers
 from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import Scores, score_texts, snapped
 from soundraft.metrics.text import NORMALIZERS, VocabularySnapper, single_spaces
-from soundraft.models import ctc
-from soundraft.models.base import Model, ModelError
+from soundraft.models import checkpoints, ctc
+from soundraft.models.base import Model, ModelError, Recognizer
 from soundraft.models.tuning import tuned
-from soundraft.params.sections import Params, Train
+from soundraft.params.sections import GENERATING, Params, Train
 from soundraft.rewards import transcript_verifier
 from soundraft.rewards.base import Verifier
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.tasks.base import Data, Task
 from soundraft.tracking import Tracker
 from soundraft.training.learner import FitReport, examples_of, fit
@@ -103,6 +103,13 @@ class Recognition(Task):
         options = self.params.model
         return ctc.build(options.scratch) if options.checkpoint == "scratch" else self.open_model(options.checkpoint)
 
+    def suited(self) -> dict[str, Any]:
+        """A model that writes token by token pays for each sample."""
+        options = self.params.model
+        name = checkpoints.place_of(options.checkpoint)
+        config = checkpoints.config_of(name, options.revision or None)
+        return GENERATING if config.is_encoder_decoder else {}
+
     def load_model(self, folder: Path) -> Model:
         return models.load_recognizer(folder)
 
@@ -111,9 +118,12 @@ class Recognition(Task):
         return models.load_recognizer(name, revision=options.revision or None, language=options.language or None)
 
     def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer:
-        rate_hz = model.sample_rate_hz
+        rate_hz, longest_s = model.sample_rate_hz, self.params.limits.max_clip_s
 
         def compute(samples: np.ndarray, source_hz: int) -> torch.Tensor:
+            if len(samples) > longest_s * source_hz:
+                seconds = len(samples) / source_hz
+                raise BadClip(f"{seconds:.0f} s long; the longest clip is {longest_s:g} s (limits.max_clip_s)")
             mono = io.resample(io.to_mono(samples), source_hz, rate_hz)
             return model.extract(perturbation.apply(mono) if perturbation else mono)
 
@@ -143,6 +153,9 @@ class Recognition(Task):
         normalizer = single_spaces
         return score_texts(ids=loaded.clips.ids, references=references, hypotheses=hypotheses, normalizer=normalizer)
 
+    def note_learned(self, model: Model, durations_s: Sequence[float]) -> None:
+        cast(Recognizer, model).note_learned(durations_s)
+
     def others(self, data: Data, scores: Scores) -> dict[str, Scores]:
         """The words, each snapped to the nearest word of the training texts."""
         # a run that reads no transcript of the target has the words of the start corpus alone
@@ -168,12 +181,14 @@ class Recognition(Task):
     def _train_start(self, data: Data, model: Model) -> FitReport:
         """Teach the model the start corpus, `train.epochs` times."""
         options = self.params.train
-        clips = data.load(self, model, "start", "train").utterances
+        loaded = data.load(self, model, "start", "train")
+        clips = loaded.utterances
         if self.params.model.checkpoint == "scratch":  # random weights must all learn
             full = options.lora.model_copy(update={"rank": 0})
             options = options.model_copy(update={"lora": full, "freeze": "none"})
         with tuned(model, options):
             examples = examples_of(clips.features, clips.texts)
+            self.note_learned(model, loaded.durations_s)
             return fit(model, examples, options, seed=self.params.seed, title="supervised start")
 
 

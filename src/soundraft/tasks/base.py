@@ -128,6 +128,10 @@ class Task(ABC):
             f"--dry-run is for tasks that start from a checkpoint; {self.params.task} trains its start model"
         )
 
+    def suited(self) -> dict[str, Any]:
+        """Numbers, by key, that suit the checkpoint better than those of params.yaml, where the user gives none."""
+        return {}
+
     @abstractmethod
     def load_model(self, folder: Path) -> Model: ...
 
@@ -149,6 +153,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, model: Model, loaded: Loaded, *, title: str) -> Scores:
         """The model's answers on clips with known targets."""
+
+    def note_learned(self, model: Model, durations_s: Sequence[float]) -> None:
+        """What is kept with a model of the clips that it has learned, given their lengths in seconds."""
+        return
 
     def after_cycle(self, model: Model, validation: Loaded) -> None:
         """What is fitted to validation clips once the weights have changed, such as a temperature."""

@@ -27,8 +27,10 @@ from soundraft.metrics.labels import (
     recall_error,
     tempered,
 )
+from soundraft.models import checkpoints
 from soundraft.models.base import Model
-from soundraft.models.classifier import AudioClassifier, build, is_classifier, load_classifier
+from soundraft.models.checkpoints import is_classifier
+from soundraft.models.classifier import AudioClassifier, build, load_classifier, load_hub_classifier
 from soundraft.models.networks import SideInput, fit_side_input, is_number_or_missing
 from soundraft.parallel import BadClip, progress_over
 from soundraft.params.sections import Params
@@ -72,7 +74,9 @@ class Classification(Task):
     @classmethod
     def recognizes(cls, model: str) -> dict[str, Any] | None:
         if not is_classifier(Path(model)):
-            return None
+            kinds = checkpoints.architectures(model)
+            hub = any(kind.endswith(("ForSequenceClassification", "ForAudioClassification")) for kind in kinds)
+            return {"task": "classification"} if hub else None
         classifier = load_classifier(Path(model))
         inputs = [f"{item.name}:{item.type}" for item in classifier.side]
         return {
@@ -138,6 +142,9 @@ class Classification(Task):
 
     def load_model(self, folder: Path) -> Model:
         return load_classifier(folder)
+
+    def open_model(self, name: str) -> Model:
+        return load_classifier(Path(name)) if is_classifier(Path(name)) else load_hub_classifier(name)
 
     def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer:
         classifier = _classifier(model)

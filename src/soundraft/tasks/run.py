@@ -236,10 +236,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         UserError: when it is not one of ours, or of another version.
     """
     path = folder / RECORD
-    try:
-        record: dict[str, Any] = files.read_json(path)
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    record: dict[str, Any] = files.read_json(path)
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise UserError(f"{path} is of another program, or of another version of this one: name another folder")
     return record
@@ -734,11 +731,15 @@ class AudioRAFTConfig:
             raise UserError(f"limit {self.limit}: give a number from 1, or none for all")
         self.all_params()
 
-    def all_params(self) -> Params:
-        """The numbers of the run, in the shape of params.yaml."""
+    def given(self) -> dict[str, Any]:
+        """The numbers that were given, by key."""
         own = ("model_name", "output_dir", "task", "num_cycles", "limit", "params")
         named = [(name, value) for name, value in vars(self).items() if name not in own]
-        found = by_key([*named, ("cycles", self.num_cycles), *self.params.items()])
+        return by_key([*named, ("cycles", self.num_cycles), *self.params.items()])
+
+    def all_params(self) -> Params:
+        """The numbers of the run, in the shape of params.yaml."""
+        found = self.given()
         task = task_class(self.task)
         unread = [key for key in found if key in defaults().leaves() and not task.is_read(key)]
         if unread:
@@ -782,13 +783,19 @@ class AudioRAFTTrainer:
 
     def open(self, dataset: Any, validation: Any = None, test: Any = None, *, replay_dataset: Any = None) -> Run:
         """Open data and model and see that they go together; nothing is written."""
-        params = self.config.all_params()
+        given, params, notes = self.config.given(), self.config.all_params(), []
+        suited = {key: value for key, value in task_of(params).suited().items() if key not in given}
+        if suited:
+            params = changed(params, suited)
+            shown = ", ".join(f"{key} {value}" for key, value in suited.items())
+            notes = [f"{shown}, for a model that writes token by token"]
         if replay_dataset is None:
             if self.config.params.get("train.replay_fraction"):
                 raise UserError("train.replay_fraction is given, but no replay dataset: name one, or leave it out")
             params = changed(params, {"train.replay_fraction": 0.0})
         sources = Sources(dataset, validation, test, replay_dataset)
-        return open_run(params, sources, Path(self.config.output_dir), limit=self.config.limit, say=self.say)
+        folder, limit = Path(self.config.output_dir), self.config.limit
+        return open_run(params, sources, folder, limit=limit, notes=notes, say=self.say)
 
 
 def fit(

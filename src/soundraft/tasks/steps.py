@@ -114,6 +114,7 @@ def cycle(
             anchor=task.load_model(base) if train.kl_weight else None,
             augment=task.augment(model, runtime.derive_seed(seed, "cycle", number)),
         )
+    task.note_learned(model, target.durations_s)
     metrics = raft.summarize(result)
     if "target" in validation:
         task.after_cycle(model, validation["target"])

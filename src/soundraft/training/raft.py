@@ -4,6 +4,7 @@ RAFT, reward-ranked fine-tuning: Dong et al., arXiv 2304.06767.
 """
 
 import hashlib
+import json
 import math
 import random
 import shutil
@@ -71,13 +72,24 @@ class Shards:
             return sample(clips)
         names = hashlib.sha256("\x1f".join(clips.ids).encode()).hexdigest()[:16]
         path = self.folder / f"{self._place:05d}-{names}.json"
-        if path.is_file():
-            return [[self._read(value) for value in drawn] for drawn in files.read_json(path)]
+        finished = _read_shard(path, len(clips))
+        if finished is not None:
+            return [[self._read(value) for value in drawn] for drawn in finished]
         answers = sample(clips)
         if distributed.is_main():
             files.write_json(path, [[self._write(answer) for answer in drawn] for drawn in answers])
         distributed.wait_for_everyone()
         return answers
+
+
+def _read_shard(path: Path, clips: int) -> list[list[Any]] | None:
+    """The answers in a shard; `None` where there is none, or a damaged one, which is then drawn again."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    whole = isinstance(found, list) and len(found) == clips and all(isinstance(drawn, list) for drawn in found)
+    return found if whole else None
 
 
 @dataclass(frozen=True)
@@ -183,7 +195,8 @@ def run_cycle(
     """
     cycle_seed = runtime.derive_seed(seed, "cycle", cycle)
     plan = selection.plan_rounds(len(target.clips), len(replay) if replay else 0, train, seed=cycle_seed)
-    peak = max(train.min_lr, train.learning_rate * train.lr_decay_per_cycle ** (cycle - 1))
+    # a floor, which never lifts the rate above the one that was asked for
+    peak = max(min(train.min_lr, train.learning_rate), train.learning_rate * train.lr_decay_per_cycle ** (cycle - 1))
     learner = learner_of(model, plan, train, peak, augment)
     runtime.seed_torch(cycle_seed)
     samples: list[Sample] = []
