@@ -58,4 +58,7 @@ def test_the_map_keeps_order_and_a_failure_is_one_clips_own(monkeypatch: pytest.
     expected[40] = Failure("ZeroDivisionError: surprise")
     assert results == expected
     assert list(map_clips(halve, [], title="nothing")) == []
+
+
+def test_a_fresh_process_gives_its_results_in_order() -> None:
     assert parallel.map_fresh(halve, [2, 4], title="fresh") == [1, 2]

@@ -39,16 +39,13 @@ def listed(name: str, values: Iterable[Any]) -> list[Any]:
 
 
 def derive_seed(*parts: object) -> int:
-    """A 63-bit seed from (run seed, cycle, clip, sample, …): stable over processes, machines and order of work."""
+    """A 63-bit seed from (run seed, cycle, clip, sample, …), stable over machines and order of work."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def seed_torch(seed: int) -> None:
-    """Seed the global generators (torch's for weights and dropout, numpy's for wav2vec2's own masks).
-
-    Also asks torch for deterministic kernels.
-    """
+    """Seed torch (weights, dropout) and numpy (wav2vec2's masks); ask for deterministic kernels."""
     import numpy as np
     import torch
 
@@ -89,7 +86,6 @@ def device_name() -> str:
 
 
 def jobs() -> int:
-    """Number of worker processes: `SOUNDRAFT_JOBS`, else one for each core this process may use."""
     given = os.environ.get("SOUNDRAFT_JOBS")
     if given is not None:
         if not given.isdigit() or int(given) < 1:
@@ -112,10 +108,7 @@ def peak_memory_bytes() -> int:
 
 
 def cache_root() -> Path:
-    """Where what can be made again is kept.
-
-    `SOUNDRAFT_CACHE`, else `$XDG_CACHE_HOME/soundraft`, else `~/.cache/soundraft`.
-    """
+    """Where what can be made again is kept: `SOUNDRAFT_CACHE`, `$XDG_CACHE_HOME/soundraft`, `~/.cache/soundraft`."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given).expanduser().resolve()
@@ -124,10 +117,7 @@ def cache_root() -> Path:
 
 
 def main_root(start: Path | None = None) -> Path:
-    """The root of the main repository, also from the scratch copies that `dvc exp run --temp` and `--queue` make.
-
-    DVC keeps those copies below `.dvc/tmp` of the main repository.
-    """
+    """The root of the main repository, also from the copies below its `.dvc/tmp` that `dvc exp run` makes."""
     here = (start or Path.cwd()).resolve()
     parts = here.parts
     for index in range(len(parts) - 1):
@@ -140,11 +130,7 @@ def main_root(start: Path | None = None) -> Path:
 
 
 def from_file(path: Path) -> ModuleType:
-    """The module of a Python file of the user's, under a name that no other file has.
-
-    Raises:
-        UserError: when Python does not run such files. What the file itself raises goes through.
-    """
+    """The module of a Python file of the user's, under a name of its own; UserError when Python runs no such files."""
     name = f"soundraft_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -41,12 +41,7 @@ def _raw(config_class: str, model_class: str) -> Any:
 
 
 def _wav2vec2_bert(tokenizer: Any, vocabulary: dict[str, int]) -> tuple[Any, Any]:
-    from transformers import (
-        SeamlessM4TFeatureExtractor,
-        Wav2Vec2BertConfig,
-        Wav2Vec2BertForCTC,
-        Wav2Vec2BertProcessor,
-    )
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertForCTC, Wav2Vec2BertProcessor
 
     config = Wav2Vec2BertConfig(**vocabulary, **BLOCKS, feature_projection_input_dim=2 * MEL_BINS, layerdrop=0.0)
     extractor = SeamlessM4TFeatureExtractor(feature_size=MEL_BINS, num_mel_bins=MEL_BINS)

@@ -11,6 +11,7 @@ from soundraft import models
 from soundraft.models.longform import Segment, cut, transcribe_file
 from soundraft.params import defaults
 from tests.conftest import tiny_recognizer, tone
+from tests.models.families import hub_like
 from tests.models.test_whisper import checkpoint
 
 RATE_HZ = 8000
@@ -23,6 +24,7 @@ class ToneReader:
 
     sample_rate_hz = RATE_HZ
     window_s = 4.0
+    learned_clip_s = None
     model = torch.nn.Identity()
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
@@ -92,6 +94,23 @@ def test_the_cut_is_in_the_quietest_place_of_the_last_third() -> None:
     sliver[29_700:] = 0.0  # the quietest place is at the very end of the window: no cut leaves a sliver behind
     (_, (start, end)) = cut(sliver, 1000, 30.0, DECODING.long_audio)
     assert end - start >= 900
+
+
+def test_windows_are_as_long_as_the_clips_that_the_model_learned(tmp_path: Path) -> None:
+    recognizer, samples = tiny_recognizer(), np.random.default_rng(0).normal(size=9 * RATE_HZ).astype(np.float32)
+    recognizer.note_learned([1.0, 2.5])
+    recognizer.note_learned([2.0])
+    recognizer.save(tmp_path / "ours")
+    ours, foreign = (
+        models.load_recognizer(folder) for folder in (tmp_path / "ours", hub_like(tmp_path / "w", "wavlm"))
+    )
+    foreign.note_learned([2.5])  # what it learned elsewhere is not known
+    longest = []
+    for each in (ours, foreign):
+        segments = transcribe_file(each, samples, DECODING, lambda encoded: ["x"] * len(encoded.lengths))
+        longest.append(max(segment.end_s - segment.start_s for segment in segments))
+    assert 1.5 < longest[0] <= 2.5
+    assert longest[1] == 9.0
 
 
 def test_silence_has_no_text_and_another_decoder_can_be_given() -> None:

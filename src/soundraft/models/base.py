@@ -37,11 +37,10 @@ class LogProbs:
     """The losses of a model with a likelihood, which policy gradients need.
 
     Attributes:
-        log_probs: `[K]`, natural logarithm of each answer's probability; for CTC over all its alignments.
+        log_probs: `[K]`, natural logarithms; for CTC over all alignments.
         tokens: `[K]`, of how many tokens each answer consists, at least 1.
         possible: `[K]`, whether the clip can have the answer at all. Where a CTC text needs more frames than there are,
-            its probability is 0, but `log_probs` has 0 without gradient: a mean loss stays finite and learns nothing
-            from it. Leave such answers out where probabilities are compared.
+            `log_probs` has 0 without gradient, so that a mean loss stays finite: leave it out of comparisons.
     """
 
     log_probs: torch.Tensor
@@ -93,11 +92,7 @@ class Model(Protocol):
 
 
 class Recognizer(Model):
-    """A speech recogniser of transformers with its processor; its answers are texts.
-
-    Attributes:
-        window_s: the longest clip that it takes; `None`: any.
-    """
+    """A speech recogniser of transformers with its processor; its answers are texts."""
 
     takes_masking = False
     window_s: float | None = None
@@ -150,7 +145,6 @@ def _check_vocabulary(outputs: int, tokenizer: Any) -> None:
 
 
 def describe_extractor(extractor: Any) -> dict[str, Any]:
-    """The class and settings of a feature extractor of transformers, and the libraries that it computes with."""
     import transformers
 
     settings = {name: value for name, value in extractor.to_dict().items() if not isinstance(value, np.ndarray)}

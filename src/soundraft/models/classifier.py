@@ -48,8 +48,7 @@ class Config(Section):
         labels: in the order of the logits.
         target: the fact that they are of, such as emotion.
         encoder: the keys of `EncoderChoice`, and those of the chosen encoder's section.
-        channels: how many every recording has; only `channel: all` needs it.
-        channel: of recordings with several: the number of one, `average`, or `all` side by side in the features.
+        channels: of every recording; only `channel: all` needs it.
         length_limit_s: clips are cut to it; 0: they are not.
         level_db: RMS of the loudest 250 ms to which each clip is brought, dBFS; null leaves it as loud as it is.
         temperature: of calibration.
@@ -80,7 +79,7 @@ class Config(Section):
 
 
 class AudioClassifier:
-    """A classifier: the protocol `Model`, and what only classification needs.
+    """The protocol `Model`, and what only classification needs.
 
     Attributes:
         temperature: of calibration, for probabilities that are shown: divides the logits. Nothing here uses it.
@@ -103,11 +102,7 @@ class AudioClassifier:
         self._index = {label: index for index, label in enumerate(self.labels)}
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
-        """As the protocol says; `[N, C]` with C channels.
-
-        Raises:
-            UserError: when the clip is empty, shorter than a window, not finite, or lacks the channel.
-        """
+        """As the protocol says; `[N, C]` with C channels. UserError when the clip is unusable, or lacks the channel."""
         return self.front(self.prepared(samples))
 
     def prepared(self, samples: np.ndarray) -> np.ndarray:
@@ -125,11 +120,7 @@ class AudioClassifier:
         return {**self.front.depends_on(), **{name: getattr(self.config, name) for name in names}}
 
     def with_side(self, features: torch.Tensor, row: Mapping[str, Any]) -> torch.Tensor:
-        """Features with the side inputs of their clip, from its raw values by name (missing: `None`).
-
-        Raises:
-            ModelError: when the row lacks an input, or a number is none.
-        """
+        """Features with the side inputs of their clip, from its raw values by name; ModelError as `encode_row`."""
         columns = encode_row(self.side, row)
         if not len(columns):
             return features
@@ -156,7 +147,6 @@ class AudioClassifier:
         return [self.labels[index] for index in encoded.argmax(-1).tolist()]
 
     def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
-        """As the protocol says; a clip's labels depend on its probabilities and its seed alone."""
         drawn = []
         for log_probs, seed in zip(encoded.double(), seeds, strict=True):
             generator = torch.Generator().manual_seed(seed)
@@ -181,7 +171,7 @@ class AudioClassifier:
         return by_clip(LogProbs(chosen, tokens, tokens.bool()), answers)
 
     def save(self, folder: Path) -> None:
-        """Write everything that `load_classifier` needs; no network is asked when it is read."""
+        """Write all that `load_classifier` needs; no network is asked when it is read."""
         from safetensors.torch import save
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -211,9 +201,6 @@ def build(
 ) -> AudioClassifier:
     """A classifier with weights from torch's global seed; a pretrained encoder brings its own, and its own features.
 
-    Args:
-        channels: how many every recording has; only `channel: all` needs it.
-
     Raises:
         UserError: when a label occurs twice, or the settings do not fit together.
     """
@@ -240,11 +227,7 @@ def build(
 
 
 def load_classifier(folder: Path) -> AudioClassifier:
-    """Read what `save` wrote.
-
-    Raises:
-        ModelError: when a file is missing, was written by another version, or does not fit the others.
-    """
+    """Read what `save` wrote; ModelError when a file is missing, of another version, or does not fit the others."""
     path = folder / CONFIG
     if not path.is_file():
         raise ModelError(f"no classifier in {folder}: it has no {CONFIG}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,8 +46,6 @@ class Frames:
 
 
 class CTCAdapter(Recognizer):
-    """Adapter for `AutoModelForCTC`."""
-
     takes_masking = True
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -62,11 +60,7 @@ class CTCAdapter(Recognizer):
         self.spelling = Spelling(self.tokenizer, self.blank_id)
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
-        """As the protocol says; for models of raw waves the features are the samples, `[N]`.
-
-        Raises:
-            ModelError: when the clip is too short for a single frame.
-        """
+        """As the protocol says; of models of raw waves the samples, `[N]`. ModelError when there is no frame."""
         if len(samples) < self.least_samples:
             got_ms, least_ms = (1000 * count / self.sample_rate_hz for count in (len(samples), self.least_samples))
             raise ModelError(f"clip of {got_ms:.1f} ms; this model takes {least_ms:.1f} ms or more")
@@ -114,7 +108,7 @@ class CTCAdapter(Recognizer):
         """The best text of each clip by prefix beam search."""
         limits = {"blank": self.blank_id, "width": width, "tokens_per_frame": tokens_per_frame}
         clips = zip(encoded.log_probs.numpy(), encoded.lengths.tolist(), strict=True)
-        return [self.spelling.text(search(log_probs[:length], **limits)[0].tokens) for log_probs, length in clips]
+        return [self.spelling.text(search(log_probs[:length], **limits)[0][0]) for log_probs, length in clips]
 
     def can_learn(self, answer: str) -> bool:
         return self.spelling.can_spell(answer)
@@ -138,7 +132,9 @@ class CTCAdapter(Recognizer):
             reduction="none",
             zero_infinity=True,
         )
-        possible = torch.tensor([_least_frames(label) for label in labels]) <= real_frames
+        # an alignment needs a frame for each token, and a blank between two that are the same
+        least = [len(label) + sum(one == other for one, other in pairwise(label)) for label in labels]
+        possible = torch.tensor(least) <= real_frames
         return by_clip(LogProbs(-losses, sizes.clamp(min=1), possible), answers)
 
     def _log_probs(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,7 +156,6 @@ class CTCAdapter(Recognizer):
         return torch.log_softmax(logits.float(), dim=-1), self._output_lengths(lengths).clamp(max=logits.shape[1])
 
     def _texts(self, paths: np.ndarray) -> list[str]:
-        """The text of each path `[R, T]` of token ids."""
         return [self.spelling.text(tokens) for tokens in collapse(paths, self.blank_id)]
 
 
@@ -171,11 +166,6 @@ def _check_blank(config: Any, tokenizer: Any) -> None:
         raise ModelError(f"the blank is token {blank} in its {CONFIG} (pad_token_id), but {written} in its tokenizer")
     if blank >= config.vocab_size:
         raise ModelError(f"the blank is token {blank}, but its head has {config.vocab_size} outputs")
-
-
-def _least_frames(label: Sequence[int]) -> int:
-    """How many frames an alignment needs: one a token, and a blank between two that are the same."""
-    return len(label) + sum(one == other for one, other in pairwise(label))
 
 
 # Random and best paths through the frames, many at a time.
@@ -219,7 +209,7 @@ def draw_paths(
 
 
 def best_paths(log_probs: torch.Tensor, lengths: torch.Tensor, *, blank: int) -> np.ndarray:
-    """The most likely path of each clip, `[B, T]`; past a clip's end it is blank."""
+    """The most likely path of each clip, `[B, T]`; blank past its end."""
     paths = log_probs.argmax(-1)
     return paths.masked_fill(torch.arange(paths.shape[1]) >= lengths[:, None], blank).numpy()
 
@@ -243,9 +233,6 @@ class Spelling:
     """Writes texts in tokens and reads collapsed paths, as the model's tokenizer does.
 
     Tokenizers of characters only split and join, which is done here 50 and 20 times faster.
-
-    Attributes:
-        upper: whether the vocabulary has upper-case letters only.
     """
 
     def __init__(self, tokenizer: Any, blank_id: int) -> None:
@@ -269,7 +256,7 @@ class Spelling:
         """Token ids of a text, in the letter case that the vocabulary has.
 
         Raises:
-            ModelError: when the vocabulary lacks a character; learning `<unk>` for it would spoil the model.
+            ModelError: when it lacks a character; learning `<unk>` for it would spoil the model.
         """
         if not self.can_spell(text):
             raise ModelError(
@@ -316,40 +303,29 @@ class Spelling:
 
 
 NOTHING = -math.inf
+Prefix = tuple[int, ...]  # collapsed tokens
 
 
-class Hypothesis(NamedTuple):
-    """Collapsed tokens and the natural logarithm of their probability."""
-
-    tokens: tuple[int, ...]
-    score: float
-
-
-def search(log_probs: np.ndarray, *, blank: int, width: int, tokens_per_frame: int) -> list[Hypothesis]:
-    """The best prefixes of the frames `[T, V]`, best first.
-
-    Args:
-        width: prefixes kept after each frame.
-        tokens_per_frame: only so many of a frame's most likely tokens are tried.
-    """
+def search(log_probs: np.ndarray, *, blank: int, width: int, tokens_per_frame: int) -> list[tuple[Prefix, float]]:
+    """The best `width` prefixes of the frames `[T, V]`, best first, by each frame's `tokens_per_frame` likeliest."""
     # prefix → log-probability of its paths that end in blank, and of those that end in its last token
-    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, NOTHING)}
+    kept: dict[Prefix, tuple[float, float]] = {(): (0.0, NOTHING)}
     tried = np.sort(np.argsort(-log_probs, axis=-1, kind="stable")[:, :tokens_per_frame], axis=-1)
     for frame, tokens in zip(log_probs, tried.tolist(), strict=True):
         grown = _grow(kept, list(zip(tokens, frame[tokens].tolist(), strict=True)), blank)
         scores = {prefix: _add(*ends) for prefix, ends in grown.items()}
         kept = {prefix: grown[prefix] for prefix in sorted(grown, key=lambda each: (-scores[each], each))[:width]}
-    final = [Hypothesis(prefix, _add(*ends)) for prefix, ends in kept.items()]
-    return sorted(final, key=lambda hypothesis: (-hypothesis.score, hypothesis.tokens))
+    scored = [(prefix, _add(*ends)) for prefix, ends in kept.items()]  # of each the natural logarithm
+    return sorted(scored, key=lambda each: (-each[1], each[0]))
 
 
 def _grow(
-    kept: dict[tuple[int, ...], tuple[float, float]], tokens: list[tuple[int, float]], blank: int
-) -> dict[tuple[int, ...], tuple[float, float]]:
+    kept: dict[Prefix, tuple[float, float]], tokens: list[tuple[int, float]], blank: int
+) -> dict[Prefix, tuple[float, float]]:
     """One frame on: every prefix with every token, paths to the same prefix added up."""
-    grown: dict[tuple[int, ...], tuple[float, float]] = {}
+    grown: dict[Prefix, tuple[float, float]] = {}
 
-    def put(prefix: tuple[int, ...], ends_blank: float, ends_token: float) -> None:
+    def put(prefix: Prefix, ends_blank: float, ends_token: float) -> None:
         before = grown.get(prefix)
         grown[prefix] = (
             (ends_blank, ends_token) if before is None else (_add(before[0], ends_blank), _add(before[1], ends_token))
@@ -385,16 +361,10 @@ CHARACTERS = "abcdefghijklmnopqrstuvwxyz'"
 
 def build(options: ScratchModel) -> CTCAdapter:
     """A recogniser with random weights, from torch's global seed; it saves and loads through transformers."""
-    from transformers import (
-        ParakeetCTCConfig,
-        ParakeetEncoderConfig,
-        ParakeetFeatureExtractor,
-        ParakeetForCTC,
-        ParakeetProcessor,
-    )
+    import transformers as hub
 
     window = round(options.window_s * options.sample_rate_hz)
-    extractor = ParakeetFeatureExtractor(
+    extractor = hub.ParakeetFeatureExtractor(
         feature_size=options.mel_bins,
         sampling_rate=options.sample_rate_hz,
         hop_length=round(options.hop_s * options.sample_rate_hz),
@@ -402,7 +372,7 @@ def build(options: ScratchModel) -> CTCAdapter:
         n_fft=1 << (window - 1).bit_length(),
     )
     tokenizer = character_tokenizer()
-    encoder = ParakeetEncoderConfig(
+    encoder = hub.ParakeetEncoderConfig(
         hidden_size=options.hidden_size,
         num_hidden_layers=options.layers,
         num_attention_heads=options.attention_heads,
@@ -415,13 +385,14 @@ def build(options: ScratchModel) -> CTCAdapter:
         attention_dropout=options.dropout,
         layerdrop=0.0,
     )
-    config = ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, encoder_config=encoder)
+    blank = tokenizer.pad_token_id
+    config = hub.ParakeetCTCConfig(vocab_size=len(tokenizer), pad_token_id=blank, encoder_config=encoder)
     config.learned_clip_s = 0.0  # nothing yet, and all of it will be known
-    return CTCAdapter(ParakeetForCTC(config), ParakeetProcessor(extractor, tokenizer, decoder_type="ctc"))
+    processor = hub.ParakeetProcessor(extractor, tokenizer, decoder_type="ctc")
+    return CTCAdapter(hub.ParakeetForCTC(config), processor)
 
 
 def character_tokenizer() -> Any:
-    """A CTC tokenizer over lower-case letters and the apostrophe; `|` separates words."""
     from transformers import Wav2Vec2CTCTokenizer
 
     tokens = [BLANK, UNKNOWN, WORD_BREAK, *CHARACTERS]

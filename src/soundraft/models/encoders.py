@@ -49,10 +49,9 @@ def pool(frames: torch.Tensor, lengths: torch.Tensor, size: int) -> Padded:
 
 
 class Convolution(nn.Module):
-    """A convolution over time that keeps the number of frames, layer norm of each frame, GELU, pooling, dropout.
+    """A convolution over time, layer norm of each frame, GELU, pooling, dropout of whole channels.
 
-    Dropout takes whole channels of a clip (Tompson et al., arXiv 1411.4280): neighbouring frames are too much alike for
-    single ones to be missed.
+    Neighbouring frames are too much alike for single ones to be missed (Tompson et al., arXiv 1411.4280).
     """
 
     def __init__(self, columns: int, filters: int, size: int, *, pool_size: int, dropout: float) -> None:
@@ -71,11 +70,9 @@ class Convolution(nn.Module):
 
 
 class Convolution2D(nn.Module):
-    """A convolution over time and bands of the same size, pooling, layer norm of each place, ReLU and dropout.
+    """A convolution over time and bands, pooling, layer norm of each place, ReLU and dropout, on planes `[B, H, T, F]`.
 
-    It works on planes `[B, H, T, F]` that are 0 in padded frames; so is its output. A sound that moves up or down with
-    the speaker's vocal tract meets the same weights there. The norm sets each place to one loudness; it and ReLU stand
-    behind the pooling, where fewer places are left.
+    Padded frames are 0 before and after. A sound that moves with the speaker's vocal tract meets the same weights.
     """
 
     def __init__(
@@ -123,7 +120,7 @@ class ParallelConvolutions(nn.Module):
 class WaveFilters(nn.Module):
     """A learned filter bank over raw samples, logarithms of its energies: `[B, N]` → `[B, T, filters]`.
 
-    Frames as in the computed features: T = ceil((N − window) / shift) + 1, at least 1, zeros behind the clip's end.
+    T as of computed features: ceil((N − window) / shift) + 1, at least 1, zeros behind the clip's end.
     """
 
     def __init__(self, filters: int, window: int, shift: int) -> None:
@@ -145,8 +142,6 @@ class WaveFilters(nn.Module):
 
 
 class Stack(Sized):
-    """Layers one after another."""
-
     layers: nn.ModuleList
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> Padded:
@@ -156,7 +151,7 @@ class Stack(Sized):
 
 
 class StackedCNN(Stack):
-    """Convolutions one after another, each with its own kernel and pooling (1 pools nothing)."""
+    """Convolutions one after another, each with its own kernel and pooling."""
 
     def __init__(self, columns: int, options: StackedCNNParams | CNNRNNParams) -> None:
         super().__init__()
@@ -172,12 +167,8 @@ class StackedCNN(Stack):
 class StackedCNN2D(Sized):
     """Convolutions over time and bands, one after another; then one over time sees all bands that are left.
 
-    For columns that stand in the order of their frequencies. With few training speakers it recognises a new speaker's
-    words better than convolutions over time alone, which learn each band by itself.
-
-    Args:
-        columns: F, of all planes together.
-        planes: how many spectra stand side by side in the columns, such as those of several channels.
+    For columns in the order of their frequencies. With few training speakers it recognises a new speaker's words better
+    than convolutions over time alone. The columns are those of `planes` spectra side by side, such as of channels.
     """
 
     def __init__(self, columns: int, options: StackedCNN2DParams, planes: int = 1) -> None:
@@ -207,8 +198,6 @@ class StackedCNN2D(Sized):
 
 
 class ParallelCNN(Sized):
-    """One layer of convolutions side by side."""
-
     def __init__(self, columns: int, options: ParallelCNNParams) -> None:
         super().__init__()
         self.layer = ParallelConvolutions(columns, options)
@@ -219,8 +208,6 @@ class ParallelCNN(Sized):
 
 
 class StackedParallelCNN(Stack):
-    """Layers of convolutions side by side, one after another."""
-
     def __init__(self, columns: int, options: StackedParallelCNNParams) -> None:
         super().__init__()
         self.width = options.num_filters * len(options.filter_sizes)
@@ -229,8 +216,6 @@ class StackedParallelCNN(Stack):
 
 
 class RNN(Sized):
-    """LSTM or GRU."""
-
     def __init__(self, columns: int, options: RNNParams | CNNRNNParams) -> None:
         super().__init__()
         self.rnn = {"lstm": nn.LSTM, "gru": nn.GRU}[options.cell_type](
@@ -250,8 +235,6 @@ class RNN(Sized):
 
 
 class CNNRNN(Sized):
-    """Stacked convolutions, then an RNN over what they leave."""
-
     def __init__(self, columns: int, options: CNNRNNParams) -> None:
         super().__init__()
         self.cnn = StackedCNN(columns, options)
@@ -263,10 +246,7 @@ class CNNRNN(Sized):
 
 
 class Transformer(Sized):
-    """A convolution that pools frames, positions, and blocks of self-attention with the norm in front.
-
-    Pooled first: attention costs the square of the frames.
-    """
+    """A convolution that pools frames (attention costs their square), positions, and self-attention, norm in front."""
 
     def __init__(self, columns: int, options: TransformerParams) -> None:
         super().__init__()
@@ -310,11 +290,7 @@ ENCODERS: dict[str, type[Sized]] = {
 
 
 def build_encoder(name: str, columns: int, options: Any, *, planes: int = 1) -> Sized:
-    """An encoder with random weights from torch's global seed; `.width` is H.
-
-    Args:
-        options: the section of that encoder.
-        planes: how many spectra stand side by side in the columns; only convolutions over bands use it.
+    """An encoder of that section with random weights from torch's global seed; `.width` is H.
 
     Raises:
         ModelError: when the options do not fit together.

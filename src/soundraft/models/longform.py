@@ -13,18 +13,13 @@ from soundraft.params.sections import Decoding, LongAudio
 
 @dataclass(frozen=True)
 class Segment:
-    """The text between two times of a recording, in seconds from its start."""
-
     start_s: float
     end_s: float
     text: str
 
 
 def transcribe_file(
-    recognizer: Recognizer,
-    samples: np.ndarray,
-    options: Decoding,
-    decoder: Callable[[Any], list[str]] | None = None,
+    recognizer: Recognizer, samples: np.ndarray, options: Decoding, decoder: Callable[[Any], list[str]] | None = None
 ) -> list[Segment]:
     """The text of a mono recording `[N]` at the recogniser's rate; windows without speech have no segment.
 
@@ -80,10 +75,6 @@ def _size(seconds: float, rate_hz: int) -> int:
     return max(1, round(seconds * rate_hz))
 
 
-def to_text(segments: Sequence[Segment]) -> str:
-    return "".join(f"{segment.text}\n" for segment in segments)
-
-
 def to_json(segments: Sequence[Segment]) -> str:
     """The whole text, and each segment with its times in seconds, to the millisecond."""
     rows = [
@@ -108,4 +99,6 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d},{rest % 1000:03d}"
 
 
-WRITERS: dict[str, Callable[[Sequence[Segment]], str]] = {"txt": to_text, "json": to_json, "srt": to_srt}
+WRITERS: dict[str, Callable[[Sequence[Segment]], str]] = {
+    "txt": lambda segments: "".join(f"{segment.text}\n" for segment in segments), "json": to_json, "srt": to_srt,
+}  # fmt: skip

@@ -28,7 +28,7 @@ WIDEST_EMBEDDING = 50
 
 
 class SideInput(Section):
-    """One side input: a category with its vocabulary, or a number with mean and deviation, of the training clips."""
+    """A category with its vocabulary, or a number with mean and deviation, of the training clips."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -58,11 +58,7 @@ class SideInput(Section):
 
 
 def fit_side_input(name: str, kind: str, values: Sequence[Any]) -> SideInput:
-    """Learn vocabulary, or mean and deviation, from the training clips' raw values.
-
-    Raises:
-        ModelError: when there is no value at all, or a number is none.
-    """
+    """Learn vocabulary, or mean and deviation, from the training clips' raw values; ModelError when there is none."""
     present = [value for value in values if not _missing(value)]
     if not present:
         raise ModelError(f"input {name}: no training clip has a value")
@@ -75,7 +71,6 @@ def fit_side_input(name: str, kind: str, values: Sequence[Any]) -> SideInput:
 
 
 def is_number_or_missing(value: Any) -> bool:
-    """Whether a raw value can be that of an input of type number."""
     try:
         return _missing(value) or math.isfinite(_number("", value))
     except ModelError:
@@ -83,11 +78,7 @@ def is_number_or_missing(value: Any) -> bool:
 
 
 def encode_row(inputs: Sequence[SideInput], row: Mapping[str, Any]) -> torch.Tensor:
-    """The columns `[S]` of one clip, all inputs side by side.
-
-    Raises:
-        ModelError: when the row lacks an input (missing is `None`), or a number is none.
-    """
+    """The columns `[S]` of one clip; ModelError when the row lacks an input, or a number is none."""
     lacking = [item.name for item in inputs if item.name not in row]
     if lacking:
         raise ModelError(f"input {lacking[0]} is not in the row; it has: {', '.join(sorted(row)) or 'nothing'}")
@@ -150,8 +141,6 @@ WIDEST = 5.0  # standard deviations of the training clips; what lies beyond is c
 
 
 class Pooling(nn.Module):
-    """`[B, T, H]` → `[B, width]`."""
-
     def __init__(self, kind: str, columns: int) -> None:
         super().__init__()
         self.kind = kind
@@ -172,7 +161,6 @@ class Pooling(nn.Module):
 
 
 def mean(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """`[B, T, H]` → `[B, H]`."""
     return blank(frames, lengths).sum(1) / lengths[:, None]
 
 
@@ -185,8 +173,8 @@ def deviation(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 class InputStatistics(nn.Module):
     """Statistics of features `[B, T, F]`, z-scored over the training clips: `[B, width]`.
 
-    Mean and deviation of every bin and of the first cepstra (the cosine transform across bins), and how far both move
-    from frame to frame. On few clips these carry a task that a network cannot yet learn from frames.
+    Mean and deviation of every bin and of the first cepstra, and how far both move from frame to frame. On few clips
+    these carry a task that a network cannot yet learn from frames.
     """
 
     def __init__(self, columns: int) -> None:
@@ -202,12 +190,11 @@ class InputStatistics(nn.Module):
         self.register_buffer("spread", torch.ones(self.width))
 
     def fit(self, raw: torch.Tensor) -> None:
-        """Take centre and spread of each statistic from the training clips' `measure`, `[clips, width]`."""
+        """From the training clips' `measure`, `[clips, width]`."""
         self.centre.copy_(raw.mean(0))
         self.spread.copy_(usable(raw.std(0, correction=0)))
 
     def measure(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """The statistics as they are, `[B, width]`."""
         values = torch.cat([frames, frames @ self.cosines], dim=-1)
         steps = (values[:, 1:] - values[:, :-1]).abs()
         moved = blank(steps, lengths - 1).sum(1) / (lengths - 1).clamp(min=1)[:, None]
@@ -303,8 +290,6 @@ class SpectraReader(Sized):
 
 
 class ClassifierNetwork(nn.Module):
-    """A reader, side inputs and fully connected layers."""
-
     def __init__(self, reader: Sized, side: SideEncoder, options: EncoderChoice, classes: int) -> None:
         super().__init__()
         self.reader = reader
@@ -327,8 +312,7 @@ class ClassifierNetwork(nn.Module):
 class Ensemble(nn.Module):
     """Several networks that learn the same clips from different initial weights; their probabilities are averaged.
 
-    Deep ensembles: Lakshminarayanan et al., arXiv 1612.01474. What is learned are the averaged logarithms: their loss
-    is the mean of the members' own losses, and each member learns alone.
+    Lakshminarayanan et al., arXiv 1612.01474. What is learned are the averaged logarithms, so each member learns alone.
     """
 
     def __init__(self, members: Sequence[ClassifierNetwork]) -> None:

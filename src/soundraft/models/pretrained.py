@@ -21,11 +21,7 @@ from soundraft.models.networks import Pooling
 from soundraft.params.classification import PretrainedParams
 
 WAVES = ("wav2vec2", "hubert", "wavlm")
-_MODEL_TYPES = {
-    **{name: name for name in WAVES},
-    "whisper": "whisper",
-    "ast": "audio-spectrogram-transformer",
-}
+_MODEL_TYPES = {**{name: name for name in WAVES}, "whisper": "whisper", "ast": "audio-spectrogram-transformer"}
 PRETRAINED = tuple(_MODEL_TYPES)
 AST_WINDOW_SAMPLES, AST_HOP_SAMPLES = 400, 160  # 25 and 10 ms of Kaldi's filter bank at 16 kHz
 AST_TOKENS = 2  # in front of the patches: class and distillation
@@ -43,7 +39,6 @@ class PretrainedFront:
 
     @property
     def least_samples(self) -> int:
-        """The shortest clip that gives a frame."""
         if self.name not in WAVES:
             return AST_WINDOW_SAMPLES if self.name == "ast" else 1
         samples = 1
@@ -88,7 +83,7 @@ class PretrainedReader(Sized):
             self.window_s = self.window_frames * hop / front.sample_rate_hz
 
     def train(self, mode: bool = True) -> "PretrainedReader":
-        """A frozen encoder stays as in inference: without dropout and masks of its own."""
+        """A frozen encoder stays as in inference."""
         super().train(mode)
         if not self.trainable:
             self.encoder.eval()
@@ -156,10 +151,7 @@ def open_pretrained(
     length_limit_s: float,
     configuration: Path | None,
 ) -> tuple[PretrainedReader, PretrainedFront]:
-    """An encoder and its extractor.
-
-    Args:
-        configuration: a folder with configuration and extractor alone, whose weights come later.
+    """An encoder and its extractor; from `configuration`, a folder of `save`, without weights, which come later.
 
     Raises:
         ModelError: when the model cannot be loaded, is of another kind, or takes less than the limit.

@@ -18,10 +18,9 @@ _NOT_CALLED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 
 @contextmanager
 def tuned(model: Model, train: Train) -> Iterator[None]:
-    """Train inside with `lora`, `freeze`, `gradient_checkpointing` and `precision`.
+    """Train inside with `lora`, `freeze`, `gradient_checkpointing` and `precision`; afterwards it is a plain model.
 
-    Afterwards the model is a plain one again, with adapters merged into its weights. New adapters are drawn from
-    torch's global seed.
+    New adapters are drawn from torch's global seed, and are merged into the weights.
 
     Raises:
         ModelError: when the model lacks the part to freeze, cannot do what is asked, or nothing is left to learn.
@@ -48,7 +47,6 @@ def tuned(model: Model, train: Train) -> Iterator[None]:
 
 
 def frozen_parts(network: Any, freeze: str) -> dict[str, nn.Module]:
-    """The modules, by name, that keep their weights."""
     if freeze == "none":
         return {}
     if freeze == "encoder":
@@ -87,11 +85,7 @@ def _freeze(part: nn.Module, undo: ExitStack) -> None:
         undo.callback(setattr, part, "_requires_grad", True)
     for layer in part.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # its running mean and variance are weights too
-            undo.callback(layer.register_forward_pre_hook(_stop_statistics).remove)
-
-
-def _stop_statistics(layer: nn.Module, _: Any) -> None:
-    layer.eval()
+            undo.callback(layer.register_forward_pre_hook(lambda layer, _: setattr(layer, "training", False)).remove)
 
 
 def _adapt(network: Any, train: Train, frozen: dict[str, nn.Module], undo: ExitStack) -> None:

@@ -41,7 +41,6 @@ class SeededNoise:
         self._temperature = temperature
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores `[R, V]` of the next token → disturbed ones."""
         waits = torch.empty_like(scores, dtype=torch.float32)
         for rows, generator in zip(waits.split(self._rows), self._generators, strict=True):
             rows.exponential_(generator=generator)
@@ -52,10 +51,8 @@ class WhisperAdapter(Recognizer):
     """Adapter for `WhisperForConditionalGeneration`; it transcribes one language, without timestamps.
 
     Whisper was trained on texts that begin with a space, and writes them so. The texts given and taken here have none;
-    it is put in front of what is scored, which thus has the tokens that were drawn.
-
-    Args:
-        language: code of the language, such as `en`; kept in the model's generation config when it is saved.
+    it is put in front of what is scored, which thus has the tokens that were drawn. The language (a code such as `en`)
+    is kept in the generation config when the model is saved.
 
     Raises:
         ModelError: when a multilingual model has no language yet, or lacks the one given.
@@ -71,11 +68,7 @@ class WhisperAdapter(Recognizer):
         self.lead = "" if getattr(model.generation_config, "language", None) in SPACELESS else " "
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
-        """Mono `[N]` → log-mel `[T, F]` of one window, padded to its full length.
-
-        Raises:
-            ModelError: when the clip is longer than the window; the rest would be lost.
-        """
+        """Mono `[N]` → log-mel `[T, F]` of one window, padded; ModelError when the clip is longer."""
         seconds, window_s = len(samples) / self.sample_rate_hz, self.extractor.chunk_length
         if seconds > window_s:
             raise ModelError(f"clip of {seconds:.1f} s; this model's window is {window_s} s")
@@ -83,7 +76,6 @@ class WhisperAdapter(Recognizer):
         return values["input_features"][0].T.contiguous()
 
     def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The encoder's last hidden states `[B, T, D]`."""
         with torch.inference_mode():
             return self._hidden(features)
 
@@ -91,10 +83,9 @@ class WhisperAdapter(Recognizer):
         return self.read(self.write(encoded))
 
     def best_with_fallback(self, encoded: torch.Tensor, options: Fallback) -> list[str]:
-        """The greedy text of each window; a doubtful one is drawn again at rising temperatures.
+        """The greedy text of each window; a doubtful one is drawn again at rising temperatures, seeded by them.
 
         As openai/whisper has it (`transcribe.py`, `decode_with_fallback`): the last draw stands when all are doubtful.
-        A window's draws are seeded by temperature.
         """
         written = self.write(encoded)
         doubtful = list(range(len(written)))
@@ -127,11 +118,7 @@ class WhisperAdapter(Recognizer):
         return self._obstacle(answer, self._text_tokens(answer)) is None
 
     def loss(self, features: Sequence[torch.Tensor], answers: Sequence[Sequence[str]]) -> list[LogProbs]:
-        """As the protocol says; the token that ends a text counts with it, the prompt is given.
-
-        Raises:
-            ModelError: when a text is longer than the decoder can write, or has characters that are none.
-        """
+        """As the protocol says; the token that ends a text counts with it, the prompt is given."""
         labels = [self._tokens(text) for group in answers for text in group]
         hidden = self._hidden(features).index_select(0, rows_of_clips(answers).to(self.device))
         log_probs, tokens = self.log_probs(hidden, labels)
@@ -172,7 +159,6 @@ class WhisperAdapter(Recognizer):
         return self.model.get_encoder()(inputs.to(self.device)).last_hidden_state
 
     def _tokens(self, text: str) -> list[int]:
-        """Token ids of a text and the token that ends it."""
         tokens = self._text_tokens(text)
         obstacle = self._obstacle(text, tokens)
         if obstacle:
@@ -185,7 +171,6 @@ class WhisperAdapter(Recognizer):
         return tokens
 
     def _obstacle(self, text: str, tokens: Sequence[int]) -> str | None:
-        """Why a text cannot be learned."""
         most = self.model.config.max_target_positions - len(self.prompt)
         if len(tokens) > most:
             return f"text of {len(tokens)} tokens; this model takes {most}: {text[:60]!r}"

@@ -43,7 +43,7 @@ LEARN_TRANSCRIPTS = ("sft",)
 class Recognition(Task):
     metrics = ("wer", "cer")
     columns = COLUMNS
-    reads = ("model.revision", "model.language")
+    reads = ("model.revision", "model.language", "limits.max_clip_s")
     target = "text"
 
     def __init__(self, params: Params) -> None:

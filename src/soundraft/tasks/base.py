@@ -26,7 +26,7 @@ from soundraft.tracking import Tracker
 from soundraft.training.learner import Augment
 
 # what every run without the pipeline reads; the other sections belong to stages
-READ = ("task", "seed", "corpus.seed", "limits.", "train.", "reward.", "evaluate.", "benchmark.")
+READ = ("task", "seed", "corpus.seed", "limits.max_bad_fraction", "train.", "reward.", "evaluate.", "benchmark.")
 NOT_READ = ("train.epochs", "train.supervised.")
 
 

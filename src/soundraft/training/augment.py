@@ -32,7 +32,7 @@ class Augmenter:
         labels: all there are, for label smoothing.
         weights: of each label in the loss; `None`: 1 each.
         bands: columns of a channel that stand side by side in frequency, which can be warped; 0: none do.
-        decibels: of one unit, where columns are levels of bands; else 0, and there is no gain, equaliser or background.
+        decibels: of one unit, where columns are levels of bands; else 0: no gain, equaliser or background.
     """
 
     def __init__(
@@ -158,7 +158,6 @@ class Augmenter:
         return torch.where(hidden, self.mean, audio) if hidden.any() else audio
 
     def _mask(self, count: int, share: float, size: int) -> torch.Tensor:
-        """Which of `size` places are masked, `[size]`."""
         hidden = torch.zeros(size, dtype=torch.bool)
         for _ in range(count):
             width = int(self.random.integers(0, int(share * size) + 1))
@@ -179,7 +178,6 @@ class Augmenter:
 
 
 def _has_one_label(example: Example) -> bool:
-    """Not the samples of a policy gradient, nor a sample and the reference that is learned beside it."""
     return example.objective is likelihood and len(example.group.answers) == 1
 
 

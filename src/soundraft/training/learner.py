@@ -38,18 +38,7 @@ Augment = Callable[[Sequence[Example]], list[Example]]  # a batch as it is → a
 
 
 def examples_of(features: Sequence[torch.Tensor], answers: Sequence[Answer]) -> list[Example]:
-    """Examples of clips with known answers."""
     return [Example(clip, Group((answer,))) for clip, answer in zip(features, answers, strict=True)]
-
-
-def learning_rate(step: int, steps: int, *, peak: float, warmup_share: float, final_share: float) -> float:
-    """Linear warm-up, then half a cosine down to `final_share` of the peak."""
-    warmup = max(1, round(warmup_share * steps))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progressed = (step - warmup) / max(1, steps - warmup)
-    floor = peak * final_share
-    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progressed))
 
 
 def masked(features: torch.Tensor, options: Masking) -> torch.Tensor:
@@ -82,8 +71,8 @@ class FitReport:
 class Learner:
     """A model in training: takes batches as they come, until its schedule of `steps` steps is at its end.
 
-    A batch that does not fit into a GPU's memory is computed in halves, then quarters, …, and on several processes each
-    computes its share. The gradient stays the same, but where batch normalisation sees the smaller parts.
+    A batch that does not fit into a GPU's memory is computed in halves, then quarters, …; of several processes each
+    computes its share. The gradient stays the same, but for batch normalisation.
     """
 
     def __init__(
@@ -101,15 +90,16 @@ class Learner:
         self.done = 0
 
     def learning_rate(self, step: int) -> float:
-        shares = {"warmup_share": self.options.warmup_share, "final_share": self.options.final_lr_share}
-        return learning_rate(step, self.steps, peak=self.peak, **shares)
+        """Linear warm-up, then half a cosine down to `final_lr_share` of the peak."""
+        warmup = max(1, round(self.options.warmup_share * self.steps))
+        if step < warmup:
+            return self.peak * (step + 1) / warmup
+        progressed = (step - warmup) / max(1, self.steps - warmup)
+        floor = self.peak * self.options.final_lr_share
+        return floor + (self.peak - floor) * 0.5 * (1 + math.cos(math.pi * progressed))
 
     def learn(self, examples: Sequence[Example], batches: Batches, bar: Any) -> None:
-        """Take the batches in the order given; a progress bar counts optimiser steps.
-
-        Raises:
-            FloatingPointError: when the loss is not finite.
-        """
+        """Take the batches in the order given; FloatingPointError when the loss is not finite."""
         self.model.model.train()
         for start in range(0, len(batches), self.accumulation):
             step = batches[start : start + self.accumulation]
@@ -260,12 +250,12 @@ class Validation:
 
 
 class Best:
-    """The weights, kept in memory, of the last epoch that is as good as the best one.
+    """The weights of the last epoch that is as good as the best one.
 
-    Best is the least loss where the measure is within one standard error of the highest. As good are epochs whose loss
-    is within one standard error of that, on the same clips: after the one-standard-error rule of Breiman et al.,
-    "Classification and Regression Trees" (1984), section 3.4.3. On few clips the very best is mostly luck, and the last
-    epochs have the small learning rates, which make weights that differ less from one epoch to the next.
+    Best is the least loss where the measure is within one standard error of the highest; as good are epochs whose loss
+    is within one of that, on the same clips: the one-standard-error rule of Breiman et al., "Classification and
+    Regression Trees" (1984), section 3.4.3. On few clips the very best is mostly luck, and the last epochs, with small
+    learning rates, differ less from one to the next.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -302,7 +292,6 @@ def fit_epochs(
     """Train until validation has not become better for `early_stop` epochs; the weights that `Best` keeps remain.
 
     Args:
-        examples: of one answer each.
         validate: called with the weights that would be kept.
 
     Raises:
@@ -348,7 +337,7 @@ def class_weights(labels: Sequence[str], kind: str) -> dict[str, float]:
 
 
 def epoch_batches(examples: Sequence[Example], options: TrainerParams, *, seed: int, epoch: int) -> list[list[int]]:
-    """The batches of an epoch, counted from 1: every clip once in batches of similar length, or `balanced_batches`."""
+    """The batches of an epoch, counted from 1."""
     epoch_seed = runtime.derive_seed(seed, "epoch", epoch)
     if options.sampling == "balanced":
         labels = [example.group.answers[0] for example in examples]
@@ -357,10 +346,7 @@ def epoch_batches(examples: Sequence[Example], options: TrainerParams, *, seed: 
 
 
 def balanced_batches(labels: Sequence[Any], batch_size: int, *, seed: int) -> list[list[int]]:
-    """As many clips as there are, each label as often as any other, also within each batch (but for a rest).
-
-    Clips of a frequent label are left out by turns, those of a rare one come several times.
-    """
+    """As many clips as there are, each label equally often in every batch; frequent ones are left out by turns."""
     rng = random.Random(runtime.derive_seed("balanced", seed))
     of_label: dict[Any, list[int]] = defaultdict(list)
     for index, label in enumerate(labels):

@@ -25,11 +25,11 @@ class Group:
     """The different answers of one clip and what is known of each; parallel tuples.
 
     Attributes:
-        answers: to learn from. The reference, when it is learned beside samples, stands last.
+        answers: to learn from. A reference that is learned beside samples stands last.
         rewards: of the samples, for a policy gradient.
-        times: how often each was drawn; the weight of each in a mixture.
+        times: how often each was drawn; its weight in a mixture.
         behaviour: log-probability of each when it was drawn.
-        anchor: log-probability of each under the start model; empty where no divergence is asked for.
+        anchor: the same under the start model; empty where no divergence is asked for.
     """
 
     answers: tuple[Answer, ...]

@@ -34,12 +34,8 @@ SHARD_CLIPS = 128
 class Shards:
     """The samples of one cycle, in shards of clips that survive a kill.
 
-    Sampling and training are repeatable, so a cycle that was killed goes through the same states again, and the shards
-    that it finished need no second sampling. A shard is known by its clips and its place in the cycle.
-
-    Args:
-        folder: a place of their own until `clear`; `None` keeps none.
-        write, read: an answer ↔ a value of JSON.
+    Sampling and training are repeatable: a cycle that was killed goes through the same states, and finished shards,
+    known by their clips and place, need no second sampling. `write` and `read` turn an answer into JSON and back.
     """
 
     def __init__(
@@ -54,14 +50,12 @@ class Shards:
         self._place = 0
 
     def answers(self, clips: Utterances, sample: Callable[[Utterances], list[list[Any]]]) -> list[list[Any]]:
-        """The answers of every clip: read where they were finished, else sampled."""
         found: list[list[Any]] = []
         for start in range(0, len(clips), SHARD_CLIPS):
             found += self._shard(clips.part(range(start, min(start + SHARD_CLIPS, len(clips)))), sample)
         return found
 
     def clear(self) -> None:
-        """Forget them: the cycle is done and has written its rollouts."""
         distributed.wait_for_everyone()
         if self.folder is not None and self.folder.is_dir() and distributed.is_main():
             shutil.rmtree(self.folder)
@@ -107,8 +101,6 @@ class Target:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What an algorithm chooses the answers to learn from: the clips of one round."""
-
     model: Model
     target: Target
     verifier: Verifier
@@ -242,7 +234,7 @@ def draw_replay(clips: int, train: Train, *, seed: int, cycle: int) -> list[int]
 def learner_of(
     model: Model, plan: Sequence[Round], train: Train, peak: float, augment: Augment | None = None
 ) -> Learner:
-    """A learner whose schedule, with this peak of the learning rate, ends with the last round of the plan."""
+    """A learner whose schedule, with this peak, ends with the last round of the plan."""
     batches = [math.ceil((part.learned + len(part.replayed)) / train.batch_size) for part in plan]
     steps = sum(math.ceil(count / train.gradient_accumulation_steps) for count in batches)
     return Learner(model, train, peak=peak, steps=steps, augment=augment)
@@ -282,11 +274,7 @@ def _scored(rollouts: Rollouts, answers: Sequence[Sequence[Any]]) -> list[Sample
 def write(
     path: Path, samples: Sequence[Sample], clips: Utterances, *, text: Callable[[Any], Any] = lambda answer: answer
 ) -> None:
-    """One row per sample: `id, sample, text, reward, <parts…>, success, selected, reason`.
-
-    Args:
-        text: an answer → what the column `text` holds.
-    """
+    """One row per sample: `id, sample, text, reward, <parts…>, success, selected, reason`; `text` is of an answer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -53,10 +53,9 @@ class Sample:
 
 
 def best_of_each(samples: Sequence[Sample], *, reward_threshold: float, keep_top_percent: float) -> list[Sample]:
-    """RAFT's choice (Dong et al., arXiv 2304.06767): of each clip its best sample, of those the best share.
+    """RAFT's choice (Dong et al., arXiv 2304.06767): of each clip its first best sample, of those the best share.
 
-    A clip's first best sample stands for it, so equal answers count once. Samples below `reward_threshold` go first;
-    then the `keep_top_percent` of the clips with the highest rewards stay, at least one.
+    Samples below `reward_threshold` go first; then `keep_top_percent` of the clips stay, at least one.
     """
     best = {clip: max(drawn, key=_reward) for clip, drawn in _scorable(samples).items()}
     passing = [sample for sample in best.values() if _reward(sample) >= reward_threshold]
@@ -74,10 +73,9 @@ def best_of_each(samples: Sequence[Sample], *, reward_threshold: float, keep_top
 
 
 def groups(samples: Sequence[Sample], *, group_size: int) -> list[Sample]:
-    """What a policy gradient learns from: of each clip the answers that were drawn most often, and the best.
+    """What a policy gradient learns from: of each clip its best answer and those drawn most often.
 
-    At most `group_size` different answers, the first best one always among them; ties go to the answer drawn first.
-    Clips whose group has one reward for all have no gradient and are left out.
+    At most `group_size`, the first drawn first; clips whose group has one reward for all are left out.
     """
     chosen: dict[int, set[Answer]] = {}
     rewards: dict[int, set[float | None]] = {}
@@ -108,12 +106,10 @@ def one_of_each(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
 
 
 def keep_all(samples: Sequence[Sample]) -> list[Sample]:
-    """What needs no reward is learned without one, too."""
     return [sample if sample.reason == CANNOT_LEARN else replace(sample, reason=KEPT) for sample in samples]
 
 
 def _scorable(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
-    """Those with a reward, by clip."""
     by_clip: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         if sample.reward is not None:
@@ -138,13 +134,7 @@ def _with_reasons(samples: Sequence[Sample], reason: Callable[[Sample], str]) ->
 
 @dataclass(frozen=True)
 class Round:
-    """One part of a cycle.
-
-    Attributes:
-        clips: which clips of the target corpus are sampled, by index.
-        learned: how often one of them is presented in training.
-        replayed: which replay clips are presented, by index.
-    """
+    """The clips that are sampled, how often one of them is presented, the clips that are replayed."""
 
     clips: list[int]
     learned: int
@@ -152,10 +142,7 @@ class Round:
 
 
 def plan_rounds(clips: int, replay: int, train: Train, *, seed: int) -> list[Round]:
-    """Deal clips, presentations and replay out to the rounds as evenly as can be, in a random order.
-
-    With more rounds than clips there are as many rounds as clips.
-    """
+    """Deal clips, presentations and replay out to at most as many rounds as clips, evenly and in a random order."""
     rounds = min(train.rounds_per_cycle, clips)
     order = random.Random(runtime.derive_seed(seed, "rounds")).sample(range(clips), clips)
     wanted = train.presentations_per_cycle - replay
@@ -190,9 +177,9 @@ def examples_of_samples(
     """One example for each clip with kept samples, in the order of the clips.
 
     Args:
-        samples: selected ones of one round; their `clip` counts in `clips`.
+        samples: of one round; their `clip` counts in `clips`.
         model: the one that drew them, as it was then.
-        anchor: the start model; only needed where `train.kl_weight` is above 0.
+        anchor: the start model, where `train.kl_weight` is above 0.
     """
     kept: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
