@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundraft import models
-from soundraft.models.longform import Segment, cut, transcribe_file
+from soundraft.models.longform import Segment, cut, speech, transcribe_file
 from soundraft.params import defaults
 from tests.conftest import tiny_recognizer, tone
 from tests.models.families import hub_like
@@ -98,7 +98,7 @@ def test_the_cut_is_in_the_quietest_place_of_the_last_third() -> None:
 
 def test_windows_are_as_long_as_the_clips_that_the_model_learned(tmp_path: Path) -> None:
     recognizer, samples = tiny_recognizer(), np.random.default_rng(0).normal(size=9 * RATE_HZ).astype(np.float32)
-    recognizer.note_learned([1.0, 2.5])
+    recognizer.note_learned([2.5] * 200 + [9.0])  # one long clip teaches little
     recognizer.note_learned([2.0])
     recognizer.save(tmp_path / "ours")
     ours, foreign = (
@@ -111,6 +111,27 @@ def test_windows_are_as_long_as_the_clips_that_the_model_learned(tmp_path: Path)
         longest.append(max(segment.end_s - segment.start_s for segment in segments))
     assert 1.5 < longest[0] <= 2.5
     assert longest[1] == 9.0
+
+
+def test_pauses_are_left_out_for_a_model_of_single_clips(tmp_path: Path) -> None:
+    rng, pause = np.random.default_rng(0), np.zeros(RATE_HZ // 2, np.float32)
+    bursts = [0.1 * rng.standard_normal(round(seconds * RATE_HZ)).astype(np.float32) for seconds in (0.6, 1.1, 0.9)]
+    bursts.append(bursts[0][:8])  # a click of a millisecond
+    quiet = 1e-4 * rng.standard_normal(RATE_HZ).astype(np.float32)
+    samples = np.concatenate([pause, *(part for burst in bursts for part in (burst, quiet)), pause])
+    found = speech(samples, RATE_HZ, DECODING.long_audio)
+    starts = np.cumsum([len(pause), *(len(burst) + len(quiet) for burst in bursts)])
+    for (start, end), burst, expected in zip(found, bursts, starts, strict=False):
+        seconds = max(len(burst) / RATE_HZ, DECODING.long_audio.quiet_s)
+        assert (end - start) / RATE_HZ == pytest.approx(seconds, abs=0.05)
+        assert abs((start + end) / 2 - expected - len(burst) / 2) < 0.03 * RATE_HZ
+    assert len(found) == len(bursts)
+    recognizer = tiny_recognizer()
+    recognizer.note_learned([2.0])
+    segments = transcribe_file(recognizer, samples, DECODING, lambda encoded: ["x"] * len(encoded.lengths))
+    assert [round(segment.start_s * RATE_HZ) for segment in segments] == [start for start, _ in found]
+    for whole in (pause, samples[:100]):  # nothing is below the loudest
+        assert speech(whole, RATE_HZ, DECODING.long_audio) == [(0, len(whole))]
 
 
 def test_silence_has_no_text_and_another_decoder_can_be_given() -> None:

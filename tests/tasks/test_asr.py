@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
@@ -12,11 +13,12 @@ from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, files, mod
 from soundraft.clips.base import Clips
 from soundraft.manifest import Split
 from soundraft.rewards import Evidence, TranscriptReward, UnsupervisedReward
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.tasks import steps
 from soundraft.tasks.asr import unspellable
 from soundraft.tasks.base import Data
 from soundraft.tracking import Tracker
+from tests.models import test_whisper
 from tests.tasks import letters
 from tests.tasks.letters import clips, task
 
@@ -45,6 +47,29 @@ def test_an_exact_transcript_has_no_errors_whatever_the_normaliser_does_to_it(te
     assert found.score(model, loaded, title="").value("wer") == 0
     verifier = found.verifier(Data({"train": given}))
     assert verifier.verify_samples([text], Evidence(loaded.utterances.texts[0]))[0].reward == 1
+
+
+def test_a_clip_longer_than_the_limit_is_rejected_before_it_costs_anything() -> None:
+    found, model = task(limits__max_clip_s=1.0), models.load_recognizer(letters.checkpoint())
+    model.extract = None  # type: ignore[method-assign,assignment]
+    with pytest.raises(BadClip, match=r"10800 s long.*max_clip_s"):
+        found.featurizer(model).compute(np.zeros((10800 * 8000, 1), np.int8), 8000)
+
+
+def test_a_model_that_writes_token_by_token_draws_fewer_samples_where_none_are_given(tmp_path: Path) -> None:
+    data, notes = letters.samples(8), list[str]()
+    folder = str(test_whisper.checkpoint(tmp_path / "whisper", window_s=3))
+    for model, given, expected in (
+        (folder, {}, (8, 1)), (folder, {"samples_per_prompt": 3}, (3, 1)),
+        (folder, {"params": {"train.rounds_per_cycle": 2, "model.language": "en"}}, (8, 2)),
+        (str(letters.checkpoint()), {}, (64, 8)),
+    ):  # fmt: skip
+        params = {"model.language": "en"} | given.pop("params", {})
+        config = AudioRAFTConfig(output_dir=tmp_path / "run", model_name=model, params=params, **given)
+        run = AudioRAFTTrainer(config, say=notes.append).open(data)
+        assert (run.task.train.samples_per_prompt, run.task.train.rounds_per_cycle) == expected
+        assert any("token by token" in note for note in run.notes) == (model == folder)
+        assert run.record()["params"]["train.samples_per_prompt"] == expected[0]
 
 
 def test_the_verifier_is_the_one_of_the_params() -> None:

@@ -19,6 +19,7 @@ from soundraft.training.learner import (
     examples_of,
     fit,
     fit_epochs,
+    learning_rate,
     masked,
 )
 from tests.conftest import tiny_recognizer
@@ -31,9 +32,7 @@ NAMES = ["a"] * 60 + ["b"] * 30 + ["c"] * 6
 
 
 def test_schedule_warms_up_and_comes_down() -> None:
-    options = toy.settings(warmup_share=0.1, final_lr_share=0.05)
-    learner = Learner(tiny_recognizer(), options, peak=1.0, steps=100)
-    rates = [learner.learning_rate(step) for step in range(100)]
+    rates = [learning_rate(step, 100, peak=1.0, warmup_share=0.1, final_share=0.05) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == pytest.approx(1.0)
     assert rates[9:] == sorted(rates[9:], reverse=True)

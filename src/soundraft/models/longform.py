@@ -26,12 +26,15 @@ def transcribe_file(
     Args:
         decoder: encoded windows → their texts; `None`: the best texts, with fallback.
     """
-    rate_hz, long = recognizer.sample_rate_hz, options.long_audio
-    window_s = recognizer.window_s or recognizer.learned_clip_s or long.window_s
+    rate_hz, long, learned_s = recognizer.sample_rate_hz, options.long_audio, recognizer.learned_clip_s
+    window_s = recognizer.window_s or learned_s or long.window_s
+    # a model that learned single clips fails on the pauses between them; others learned recordings as they come
+    parts = speech(samples, rate_hz, long) if learned_s else [(0, len(samples))]
     windows = [
-        (start, end)
-        for start, end in cut(samples, rate_hz, window_s, long)
-        if 10 * np.log10(_powers(samples[start:end], rate_hz, long).max() + 1e-20) >= long.silence_db
+        (first + start, first + end)
+        for first, last in parts
+        for start, end in cut(samples[first:last], rate_hz, window_s, long)
+        if 10 * np.log10(_powers(samples[first + start : first + end], rate_hz, long).max() + 1e-20) >= long.silence_db
     ]
     recognizer.model.eval()
     segments = []
@@ -43,6 +46,22 @@ def transcribe_file(
             if text:
                 segments.append(Segment(start / rate_hz, end / rate_hz, text))
     return segments
+
+
+def speech(samples: np.ndarray, rate_hz: int, options: LongAudio) -> list[tuple[int, int]]:
+    """What lies between pauses: stretches of `quiet_s` whose power is `pause_db` or more below the loudest one's."""
+    step, size = _size(options.step_s, rate_hz), max(1, round(options.quiet_s / options.step_s))
+    frames = np.pad(samples, (0, -len(samples) % step)).reshape(-1, step)
+    powers = np.einsum("ij,ij->i", frames, frames)
+    if len(powers) < size:
+        return [(0, len(samples))]
+    sums = np.convolve(powers, np.ones(size), "valid")
+    paused = np.convolve(sums < sums.max() * 10 ** (-options.pause_db / 10), np.ones(size)) > 0.5
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], paused, [True]])))
+    # a click is widened to `quiet_s`, for some models take no less
+    wider = [max(0, size - (end - start)) // 2 + 1 for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    bounds = zip(edges[::2] - wider, edges[1::2] + wider, strict=True)
+    return [(max(0, start) * step, min(len(samples), end * step)) for start, end in bounds]
 
 
 def cut(samples: np.ndarray, rate_hz: int, window_s: float, options: LongAudio) -> list[tuple[int, int]]:

@@ -238,10 +238,13 @@ class Model(Section):
 class LongAudio(Section):
     window_s: Positive = Field(
         description="Longest window of a CTC model that was trained elsewhere, seconds: about what hub models learned. "
-        "One of ours takes the longest clip that it learned, Whisper has its own."
+        "One of ours takes the longest clips that it learned, Whisper has its own."
     )
     quiet_s: Positive = Field(description="A cut lies amid the quietest stretch of this length, seconds.")
     step_s: Positive = Field(description="Step of the search for it, seconds.")
+    pause_db: Positive = Field(
+        description="For a model of ours, a quiet stretch so far below the loudest one, dB, is a pause and left out."
+    )
     least_s: Positive = Field(description="A cut leaves at least this much audio behind it, seconds.")
     silence_db: float = Field(description="A window whose loudest stretch is below this, dBFS, has no speech.")
     batch_windows: Count = Field(description="Windows per batch.")

@@ -41,6 +41,16 @@ def examples_of(features: Sequence[torch.Tensor], answers: Sequence[Answer]) -> 
     return [Example(clip, Group((answer,))) for clip, answer in zip(features, answers, strict=True)]
 
 
+def learning_rate(step: int, steps: int, *, peak: float, warmup_share: float, final_share: float) -> float:
+    """Linear warm-up, then half a cosine down to `final_share` of the peak."""
+    warmup = max(1, round(warmup_share * steps))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progressed = (step - warmup) / max(1, steps - warmup)
+    floor = peak * final_share
+    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progressed))
+
+
 def masked(features: torch.Tensor, options: Masking) -> torch.Tensor:
     """SpecAugment (Park et al., arXiv 1904.08779): masks of 0, the features' mean after normalisation.
 
@@ -90,13 +100,8 @@ class Learner:
         self.done = 0
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to `final_lr_share` of the peak."""
-        warmup = max(1, round(self.options.warmup_share * self.steps))
-        if step < warmup:
-            return self.peak * (step + 1) / warmup
-        progressed = (step - warmup) / max(1, self.steps - warmup)
-        floor = self.peak * self.options.final_lr_share
-        return floor + (self.peak - floor) * 0.5 * (1 + math.cos(math.pi * progressed))
+        shares = {"warmup_share": self.options.warmup_share, "final_share": self.options.final_lr_share}
+        return learning_rate(step, self.steps, peak=self.peak, **shares)
 
     def learn(self, examples: Sequence[Example], batches: Batches, bar: Any) -> None:
         """Take the batches in the order given; FloatingPointError when the loss is not finite."""
