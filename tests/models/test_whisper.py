@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from soundraft import models
+from soundraft.audio import io
+from soundraft.corpora.espeak import Espeak
 from soundraft.models import whisper
 from soundraft.models.base import ModelError
 from soundraft.models.whisper import Part, SeededNoise, WhisperAdapter
@@ -17,6 +20,7 @@ SPECIAL = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>",
 WAVES = [tone(0.3, 16000), tone(0.8, 16000, frequency_hz=700.0), tone(0.5, 16000, frequency_hz=300.0)]
 TEXTS = ["one", "turn on", "two"]
 FALLBACK = defaults().decoding.fallback
+REAL = Path("../shared/models/whisper-tiny.en")
 
 
 def checkpoint(folder: Path, window_s: int = 1, language: str = "en") -> Path:
@@ -198,6 +202,20 @@ def test_a_language_without_spaces_is_written_without_one_in_front(recognizer: W
     assert isinstance(japanese, WhisperAdapter)
     assert japanese._tokens("one")[:-1] == japanese.tokenizer("one", add_special_tokens=False).input_ids
     assert recognizer._tokens("one")[:-1] == recognizer.tokenizer(" one", add_special_tokens=False).input_ids
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no {REAL}: a real Whisper is not part of the repository")
+def test_a_real_whisper_transcribes_and_prefers_what_was_said() -> None:
+    espeak, text = Espeak(), "turn the light on in the kitchen"
+    recognizer = models.load_recognizer(REAL)
+    recognizer.model.eval()
+    spoken = espeak.speak(text, "en-us+adam", 150, 50).astype(np.float32)
+    features = [recognizer.extract(io.resample(spoken, espeak.sample_rate_hz, recognizer.sample_rate_hz))]
+    (found,) = recognizer.best(recognizer.encode(features))
+    assert set(found.lower().strip(".").split()) >= {"turn", "the", "light", "on", "kitchen"}
+    with torch.inference_mode():
+        (losses,) = recognizer.loss(features, [[found, "thank you for watching"]])
+    assert losses.log_probs[0] > losses.log_probs[1]
 
 
 # Fallback.

@@ -24,8 +24,6 @@ def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, lang
     from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
 
     name = checkpoints.place_of(checkpoint)
-    if checkpoints.is_classifier(Path(name)):
-        raise ModelError(f"{name} is an audio classifier: its answers are labels; name a speech recogniser")
     config = checkpoints.config_of(name, revision)
     adapter = ADAPTERS.get(config.model_type)
     if adapter is None:

@@ -40,6 +40,10 @@ def place_of(checkpoint: str | Path) -> str:
         raise ModelError(f"{folder} is a run with several models: name one, such as {made[-1]}")
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder} is no model: it has no {CONFIG}")
+    if is_classifier(folder):
+        raise ModelError(
+            f"{folder} is a classifier of ours, whose answers are labels: name a checkpoint of transformers"
+        )
     return str(folder)
 
 
