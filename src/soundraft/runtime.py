@@ -69,7 +69,7 @@ def device(name: str = "") -> "torch.device":
     here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if kind not in here or not (number or "0").isdecimal() or int(number or 0) >= here[kind]:
         known = ", ".join(f"{other} ({count})" for other, count in here.items() if count)
-        raise UserError(f"device {name} (--device, SOUNDRAFT_DEVICE) is not here; there is {known}")
+        raise UserError(f"device {name} (--device, SOUNDRAFT_DEVICE) is not here; there is: {known}")
     return torch.device(name)
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig
 
-from soundraft import models
+from soundraft import models, runtime
 from soundraft.models.base import ModelError
 from soundraft.models.checkpoints import place_of
 from soundraft.models.classifier import load_hub_classifier
+from soundraft.runtime import UserError
+from tests.conftest import tiny_recognizer
 from tests.models import families, test_whisper
 from tests.models.classifiers import classifier
 from tests.models.test_classifier import checkpoint as encoder
@@ -108,11 +111,12 @@ def test_a_head_with_more_outputs_than_the_vocabulary_is_one(hub: Path, tmp_path
 
 def test_other_kinds_of_models_are_named(hub: Path, tmp_path: Path) -> None:
     classifier().save(tmp_path / "classifier")
+    BertConfig().save_pretrained(tmp_path / "bert")
     (tmp_path / "run/cycles/02").mkdir(parents=True)
     (tmp_path / "run/run.json").write_text("{}")
     for folder, named in (
         (hub / "headless", "lm_head"), (tmp_path / "classifier", "classifier"), (tmp_path / "run", "cycles/02"),
-        (tmp_path, "no model"), (hub / "wav2vec2/config.json", "is a file"),
+        (tmp_path, "no model"), (tmp_path / "bert", "'bert'"), (hub / "wav2vec2/config.json", "is a file"),
     ):  # fmt: skip
         with pytest.raises(ModelError, match=named):
             models.load_recognizer(folder)
@@ -128,6 +132,17 @@ def test_only_what_can_be_a_hub_id_is_asked_for_there(tmp_path: Path, monkeypatc
             models.load_recognizer(name)
     for name in ("openai/whisper-tiny", "gpt2", "owner/model.v2_1-x"):
         assert place_of(name) == name
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"'no-such/model'.*\Z"):  # one line
+        models.load_recognizer("no-such/model")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "mps:7", "gpu", "cuda:x"])
+def test_a_device_that_is_not_here_is_refused_before_any_clip(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("SOUNDRAFT_DEVICE", name)
+    with pytest.raises(UserError, match=name):
+        tiny_recognizer()
+    assert runtime.device("cpu").type == "cpu"
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "ast"])

@@ -45,7 +45,7 @@ def clips(tmp_path: Path) -> list[Path]:
 
 def options(steps: int) -> Any:
     return train.Options(
-        steps, continuous_share=0.25, batch_clips=2, segment_frames=8, wave_weight=1.0, codebook_decay=0.9,
+        steps, continuous_share=0.25, batch_clips=2, segment_frames=16, wave_weight=1.0, codebook_decay=0.9,
         learning_rate=1e-3, warmup_share=0.05, final_share=0.1, kmeans_frames=64, kmeans_rounds=2,
     )  # fmt: skip
 

@@ -8,14 +8,13 @@ import torch
 
 from soundraft.clips.decoding import best_answers
 from soundraft.params import defaults
-from soundraft.runtime import UserError, seed_torch
+from soundraft.runtime import seed_torch
 from soundraft.training.learner import (
     Averaged,
     Learner,
     Validation,
     balanced_batches,
     class_weights,
-    epoch_batches,
     examples_of,
     fit,
     fit_epochs,
@@ -199,20 +198,8 @@ def test_balanced_batches_have_every_label_as_often() -> None:
     assert balanced_batches(NAMES, 12, seed=1) == batches != balanced_batches(NAMES, 12, seed=2)
 
 
-def test_batches_of_two_epochs_differ_and_hold_every_clip() -> None:
-    options = defaults().classification.trainer
-    first, again, second = (epoch_batches(EXAMPLES, options, seed=3, epoch=epoch) for epoch in (1, 1, 2))
-    assert first == again != second
-    assert sorted(index for batch in second for index in batch) == list(range(60))
-
-
 def test_class_weights_have_a_mean_of_one_over_the_clips() -> None:
     for kind, ratio in (("balanced", 10), ("sqrt", 10**0.5), ("none", 1)):
         weights = class_weights(NAMES, kind)
         assert sum(weights[name] for name in NAMES) / len(NAMES) == pytest.approx(1.0)
         assert weights["c"] == pytest.approx(ratio * weights["a"])
-
-
-def test_nothing_to_learn_is_an_error() -> None:
-    with pytest.raises(UserError):
-        fit_epochs(classifier(), [], defaults().classification.trainer, seed=0, validate=lambda: found(0, 0))

@@ -112,8 +112,8 @@ def test_cycles_improve_and_with_a_reward_of_noise_they_hardly_do(algorithm: str
 
 def test_replay_keeps_what_the_start_model_knew() -> None:
     plain, far = toy.clips(80, seed=4), toy.clips(80, seed=5, lean=0.55)
-    kept, lost = (wer_after(2, plain, train=toy.settings(replay_fraction=x), target=far) for x in (0.25, 0.0))
-    assert kept < 0.6 * lost
+    kept, lost = (wer_after(3, plain, train=toy.settings(replay_fraction=x), target=far) for x in (0.25, 0.0))
+    assert kept < 0.5 * lost
     drawn = [raft.draw_replay(100, SETTINGS, seed=0, cycle=number) for number in (1, 1, 2)]
     assert drawn[0] == drawn[1]
     assert sorted(drawn[0]) != sorted(drawn[2])
@@ -190,13 +190,6 @@ def test_a_killed_cycle_takes_its_finished_samples_and_ends_in_the_same_model(tm
     cycle(again, shards=tmp_path / "rollouts", **SHORT)
     weights = whole.model.state_dict()
     assert all(torch.equal(weights[name], now) for name, now in again.model.state_dict().items())
-
-
-def test_more_rounds_than_clips_are_as_many_rounds_as_clips() -> None:
-    many = toy.settings(rounds_per_cycle=50, presentations_per_cycle=16, reward_threshold=0.0)
-    result = cycle(toy.start_model(), train=many, target=TARGET.part(range(5)))
-    assert {sample.clip for sample in result.samples} == set(range(5))
-    assert result.fit.presentations == 16
 
 
 @pytest.mark.parametrize("algorithm", ["raft", "grpo", "random"])
