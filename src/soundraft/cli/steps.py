@@ -97,7 +97,7 @@ def s2(given: argparse.Namespace) -> None:
 
     params = params_given(given)
     clips = find_clips(given.source, io.AUDIO_SUFFIXES, recursive=given.recursive)
-    device = runtime.device_name() if given.device == "auto" else given.device
+    device = str(runtime.device("" if given.device == "auto" else given.device))
     encoder = tokenize.Encoder(given.source, given.out, params.encodec, suffix=given.suffix, device=device)
     looks = given.dry_run or given.list_missing
     if looks:
