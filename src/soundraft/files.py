@@ -142,9 +142,19 @@ def building(directory: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+    _open_to_umask(scratch)
     if directory.exists():
         shutil.rmtree(directory)
     os.replace(scratch, directory)
+
+
+def _open_to_umask(folder: Path) -> None:
+    """Give files that a library wrote for its user alone (safetensors: 0600) the mode that all others have."""
+    usual = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        mode, links = path.lstat().st_mode, path.lstat().st_nlink
+        if stat.S_ISREG(mode) and links == 1 and mode & usual != usual:  # a link shares its mode with a file elsewhere
+            path.chmod(stat.S_IMODE(mode) | usual)
 
 
 def remove_other_folders(root: Path, wanted: Iterable[str]) -> None:

@@ -2,8 +2,9 @@
 
 Two containers have that suffix:
 
-- `esf`: what `torch.save` writes for {"audio_codes": int64 [1, K, T], "audio_scales": None | tensor,
-  "audio_length": samples}. Codes of shape [K, T] and [1, 1, K, T] are read too.
+- `esf`: what `torch.save` writes for {"audio_codes": int64 [1, K, T], "audio_scales": None, "audio_length": samples}.
+  Codes [K, T] or [1, 1, K, T] of any type of whole numbers are read too, also where the tensor is a part of a larger
+  one or transposed; scales that are empty or 1; and files without a length, which then is that of all frames.
 - `encodec`: the binary of the `encodec` package: the bytes `ECDC`, a version, a JSON header, then K codes a frame,
   10 bits each, lowest bit first (its `binary.py` and `compress.py`). Streams packed by its language model are refused.
 
@@ -43,14 +44,12 @@ INDEX_NAME = "tokens.jsonl"
 _MAGIC = b"ECDC"
 _HEADER = struct.Struct("!4sBI")
 _MAX_HEADER_BYTES = 1 << 16
-_STORAGES = {
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "ByteStorage": "<u1",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-}
+_UNSIGNED = {"torch uint16": "<u2", "torch uint32": "<u4", "torch uint64": "<u8"}
+_NAMES: dict[str, Any] = {  # all that a pickled tensor may name
+    "torch LongStorage": "<i8", "torch IntStorage": "<i4", "torch ShortStorage": "<i2", "torch CharStorage": "|i1",
+    "torch ByteStorage": "|u1", "torch DoubleStorage": "<f8", "torch FloatStorage": "<f4", "torch HalfStorage": "<f2",
+    "torch.storage UntypedStorage": "|u1", **_UNSIGNED, "collections OrderedDict": OrderedDict,
+}  # fmt: skip
 # all that torch.save needs for a dict of tensors; whatever could build another object is missing
 _OPCODES = {
     *("PROTO", "FRAME", "MARK", "STOP", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
@@ -105,8 +104,13 @@ def parse(data: bytes) -> Tokens:
         NotImplementedError, OverflowError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, RuntimeError,
     ) as error:  # fmt: skip
         raise BadClip(f"not a token file: {type(error).__name__}: {error}") from error
-    if tokens.codes.size and not 0 <= tokens.codes.min() <= tokens.codes.max() < CODEBOOK_SIZE:
+    if not 0 <= tokens.codes.min() <= tokens.codes.max() < CODEBOOK_SIZE:
         raise BadClip(f"codes outside 0…{CODEBOOK_SIZE - 1}")
+    if frames_of(tokens.samples) != tokens.frames:
+        raise BadClip(
+            f"a length of {tokens.samples} samples is stated, that of {frames_of(tokens.samples)} frames, "
+            f"and codes of {tokens.frames} are there"
+        )
     return tokens
 
 
@@ -159,20 +163,33 @@ def _parse_encodec(data: bytes) -> Tokens:
 
 def _parse_esf(data: bytes) -> Tokens:
     content = _read_torch_zip(data)
-    if not isinstance(content, dict) or not {"audio_codes", "audio_length"} <= content.keys():
-        raise BadClip("no dict with audio_codes and audio_length")
-    codes, samples = content["audio_codes"], content["audio_length"]
+    if not isinstance(content, dict) or "audio_codes" not in content:
+        raise BadClip("no dict with audio_codes")
+    codes = given = content["audio_codes"]
     if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iu":
         raise BadClip("audio_codes is no tensor of whole numbers")
-    if type(samples) is not int or samples < 1:
-        raise BadClip(f"audio_length is {samples!r}")
-    if content.get("audio_scales") not in (None, [None]):  # transformers gives a list, one entry a chunk
-        raise BadClip("audio_scales is given: tokens of a normalising model are not supported")
+    if not _are_unit(content.get("audio_scales")):
+        raise BadClip("audio_scales are not 1: tokens of a normalising model are not supported")
     while codes.ndim > 2 and codes.shape[0] == 1:
         codes = codes[0]
     if codes.ndim != 2 or 0 in codes.shape:
-        raise BadClip(f"audio_codes has shape {list(content['audio_codes'].shape)}; [K, T] is wanted")
-    return Tokens(np.array(codes, dtype=np.int64), samples)  # a copy: the storage is read-only
+        raise BadClip(f"audio_codes has shape {list(given.shape)}; [K, T] is wanted")
+    samples = content.get("audio_length")
+    if samples is None:
+        samples = codes.shape[1] * SAMPLES_PER_FRAME
+    if isinstance(samples, np.ndarray) and samples.size == 1:
+        samples = samples.item()
+    if isinstance(samples, bool) or not isinstance(samples, int | float) or samples < 1 or samples % 1:
+        raise BadClip(f"audio_length is {samples!r}")
+    # a copy: the storage is read-only
+    return Tokens(np.array(codes, dtype=np.int64, order="C"), int(samples))
+
+
+def _are_unit(scales: Any) -> bool:
+    """Whether they change nothing; transformers gives a list, one entry a chunk."""
+    if isinstance(scales, list | tuple):
+        return all(map(_are_unit, scales))
+    return scales is None or bool(np.all(scales == 1))
 
 
 def _read_torch_zip(data: bytes) -> Any:
@@ -208,12 +225,10 @@ class _TensorUnpickler(pickle.Unpickler):
         self._archive, self._members = archive, members
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor_v3"):
             return _rebuild
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
+        if f"{module} {name}" in _NAMES:
+            return _NAMES[f"{module} {name}"]
         raise BadClip(f"names {module}.{name}, which has no place in a token file")
 
     def persistent_load(self, reference: Any) -> np.ndarray:
@@ -224,16 +239,21 @@ class _TensorUnpickler(pickle.Unpickler):
         return storage
 
 
-def _rebuild(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
-    """The tensor as an array; only dense row-major tensors, so that every index is inside the storage."""
-    count = math.prod(size)
-    dense = tuple(math.prod(size[axis + 1 :]) for axis in range(len(size)))
-    strides_fit = count == 0 or all(
-        length == 1 or step == wanted for length, step, wanted in zip(size, stride, dense, strict=True)
-    )
-    if offset < 0 or any(length < 0 for length in size) or not strides_fit or offset + count > len(storage):
+def _rebuild(
+    storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any
+) -> np.ndarray:
+    """The tensor as an array, every index of which is inside the storage."""
+    named = rest[2] if len(rest) > 2 else None  # the type, where the storage has none
+    if named not in (None, *_UNSIGNED.values()):
+        raise BadClip("a tensor's type is no number format")
+    values = storage.view(named) if named else storage
+    last = sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    inside = offset >= 0 and min((*size, *stride), default=0) >= 0 and offset + last < len(values)
+    if not inside or math.prod(size) > len(values):  # more numbers than there are would be repetitions
         raise BadClip("a tensor's shape does not fit its storage")
-    return storage[offset : offset + count].reshape(size)
+    return np.lib.stride_tricks.as_strided(
+        values[offset:], size, [step * values.itemsize for step in stride], writeable=False
+    )
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ The cepstral coefficients are torchaudio's `MFCC` of that: decibels (80 of range
 transform.
 """
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,6 @@ HOP_SAMPLES = 160
 MEL_BINS = 80
 COEFFICIENTS = 40
 RESAMPLING_STEPS = 1000  # a speed is a ratio of whole numbers for the resampler
-MAX_CHANNELS = 8  # a 2-D array with more rows and more columns than this is no audio
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class ProcessedAudio:
         duration: of the waveform, in seconds.
         features: `[C, 80, T]` for mel, `[C, 40, T]` for mfcc, with C = 1 for mono and T = 1 + N // 160; for raw the
             waveform itself.
+        full_duration: seconds that the clip had before `max_duration` cut it.
     """
 
     waveform: torch.Tensor
     duration: float
     sample_rate: int
     features: torch.Tensor
+    full_duration: float
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class AudioProcessor:
     """Brings any audio to one form. A file and an array with the same audio give the same numbers.
 
     In this order: channels become their mean, the rate changes (soxr, high quality), what is beyond `max_duration` is
-    cut off, and the rest is scaled to a peak of 1 (silence stays as it is).
+    cut off, with a warning, and the rest is scaled to a peak of 1 (silence stays as it is, with a warning).
 
     Attributes:
         sample_rate: of the result, Hz.
@@ -60,54 +62,57 @@ class AudioProcessor:
     """
 
     sample_rate: int = 16000
+    _: KW_ONLY
     normalize: bool = True
     mono: bool = True
     max_duration: float | None = 30.0
     feature_type: Literal["raw", "mel", "mfcc"] = "raw"
 
     def __post_init__(self) -> None:
+        io.check_rate("sample_rate", self.sample_rate)
+        for name, value in (("normalize", self.normalize), ("mono", self.mono)):
+            if not isinstance(value, bool | np.bool_):
+                raise UserError(f"{name} {value!r}: give True or False")
         if self.feature_type not in ("raw", "mel", "mfcc"):
             raise UserError(f"feature_type {self.feature_type!r}: give raw, mel, mfcc")
-        if self.sample_rate < 1:
-            raise UserError(f"sample_rate {self.sample_rate}: give a rate in Hz")
-        if self.max_duration is not None and not self.max_duration * self.sample_rate >= 1:
-            raise UserError(f"max_duration {self.max_duration}: give seconds above 0, or None for no limit")
+        limit = self.max_duration
+        if limit is not None and (isinstance(limit, bool | str) or not limit * self.sample_rate >= 1):
+            raise UserError(f"max_duration {limit!r}: give seconds above 0, or None for no limit")
 
     def load(self, path: Path | str) -> ProcessedAudio:
         """Raises BadClip when the file is not there, not audio, or too short for the features."""
-        return self._process(*io.read(Path(path)))
+        return self._process(*io.read(Path(path)), name=str(path))
 
     def load_array(self, array: np.ndarray | torch.Tensor, original_sr: int) -> ProcessedAudio:
         """
         Args:
-            array: `[N]`, `[N, C]` or `[C, N]`: the axis with at most 8 entries is the channels. Integers are full
-                scale by their type (int16: 32768), floats are −1…1.
+            array: see `io.from_array`.
             original_sr: the rate of `array`, Hz.
 
         Raises:
-            UserError: when it is not clear which axis is time, there are no samples, or some are not finite.
+            UserError: as `io.from_array`.
             BadClip: when it is too short for the features.
         """
-        if original_sr < 1:
-            raise UserError(f"original_sr {original_sr}: give the rate of the array in Hz")
-        if isinstance(array, torch.Tensor):
-            array = array.numpy(force=True)  # also one with a gradient, or on the GPU
-        return self._process(_as_columns(_as_float(np.asarray(array))), original_sr)
+        io.check_rate("original_sr", original_sr)
+        return self._process(io.from_array(array), original_sr, name="the array")
 
-    def _process(self, samples: np.ndarray, source_hz: int) -> ProcessedAudio:
+    def _process(self, samples: np.ndarray, source_hz: int, *, name: str) -> ProcessedAudio:
         """`samples` [N, C]."""
         if self.mono:
             samples = io.to_mono(samples)[:, None]
         samples = io.resample(np.ascontiguousarray(samples), source_hz, self.sample_rate)
-        if self.max_duration is not None:
+        full_s = len(samples) / self.sample_rate
+        if self.max_duration is not None and full_s > self.max_duration:
+            warnings.warn(f"{name}: {full_s:.2f} s are cut to max_duration {self.max_duration:g} s", stacklevel=3)
             samples = samples[: round(self.max_duration * self.sample_rate)]
+        io.warn_if_silent(samples, name)
         peak = float(np.abs(samples).max(initial=0.0))
         if self.normalize and peak > 0:
             samples = samples / np.float32(peak)
         channels = torch.from_numpy(np.ascontiguousarray(samples.T))
         waveform = channels[0] if self.mono else channels
         features = waveform if self.feature_type == "raw" else self._spectrum(channels)
-        return ProcessedAudio(waveform, channels.shape[1] / self.sample_rate, self.sample_rate, features)
+        return ProcessedAudio(waveform, channels.shape[1] / self.sample_rate, self.sample_rate, features, full_s)
 
     def _spectrum(self, channels: torch.Tensor) -> torch.Tensor:
         if channels.shape[1] <= FFT_SAMPLES // 2:  # the edges are reflected
@@ -123,35 +128,6 @@ class AudioProcessor:
         if self.feature_type == "mel":
             return transforms.MelSpectrogram(self.sample_rate, **spectrogram)
         return transforms.MFCC(self.sample_rate, n_mfcc=COEFFICIENTS, melkwargs=spectrogram)
-
-
-def _as_float(array: np.ndarray) -> np.ndarray:
-    """float32 in −1…1 from the samples of any number format."""
-    if array.dtype.kind == "u":
-        half = 2.0 ** (8 * array.itemsize - 1)
-        return ((array - half) / half).astype(np.float32)
-    if array.dtype.kind == "i":
-        return (array / 2.0 ** (8 * array.itemsize - 1)).astype(np.float32)
-    if array.dtype.kind != "f":
-        raise UserError(f"an array of {array.dtype} is no audio: give floats or integers")
-    if not np.isfinite(array).all():
-        raise UserError("the array has NaN or infinite samples")
-    return array.astype(np.float32, copy=False)
-
-
-def _as_columns(array: np.ndarray) -> np.ndarray:
-    """`[N, C]` from `[N]`, `[N, C]` or `[C, N]`."""
-    if array.size == 0:
-        raise UserError(f"an array of shape {array.shape} has no samples")
-    if array.ndim == 1:
-        return array[:, None]
-    shorter = [axis for axis, length in enumerate(array.shape) if length <= MAX_CHANNELS]
-    if array.ndim != 2 or len(shorter) != 1:
-        raise UserError(
-            f"an array of shape {array.shape}: which axis is time? Give [N], or [N, C] or [C, N] with at most "
-            f"{MAX_CHANNELS} channels and more than {MAX_CHANNELS} samples"
-        )
-    return array if shorter == [1] else array.T
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,32 @@
-"""Audio files in and out, through soundfile and soxr; every way a file can be bad has its own message."""
+"""Audio files and arrays in, WAV files out, through soundfile and soxr; every fault has its own message."""
 
 import io
+import mmap
 import struct
+import warnings
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
 from soundraft import files
-from soundraft.runtime import BadClip
+from soundraft.audio import containers
+from soundraft.audio.containers import Data
+from soundraft.runtime import BadClip, UserError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
 PCM16_SCALE = 32768
+MIN_RATE_HZ, MAX_RATE_HZ = 1000, 1_000_000  # a header that says 1 Hz makes hours of 16 kB
+MAX_DURATION_S = 12 * 3600
+MAX_CHANNELS = 8  # a 2-D array with more rows and more columns than this is no audio
+MAX_FLOAT_PEAK = 8.0  # of an array in −1…1: processing overshoots, but not so far
+SILENT_PEAK = 1e-4  # −80 dBFS, three steps of 16 bits
+
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile's largest number, where a FLAC does not say how many
+_BLOCK_FRAMES = 1 << 20
+_MP3_SLACK = 2304  # samples: the first and the last frame of an MP3 may decode to nothing
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:
@@ -21,63 +35,194 @@ def read(path: Path) -> tuple[np.ndarray, int]:
 
 
 def parse(data: bytes) -> tuple[np.ndarray, int]:
-    """Decode the bytes of an audio file: float32 `[N, C]` in −1…1, and its rate in Hz.
+    """Decode the bytes of an audio file, as libsndfile does from a path: float32 `[N, C]` in −1…1, and its rate in Hz.
 
     Raises:
-        BadClip: when they are empty, not audio, cut short, or hold NaN or infinite samples.
+        BadClip: when they are empty, not audio, cut short, of a rate or length that no recording has, or hold NaN or
+            infinite samples.
     """
     if not data:
         raise BadClip("empty file")
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        plain = _plain_wav(data)
-        if plain is not None:
-            return plain
-    try:
-        samples, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise BadClip(f"not readable as audio: {error.error_string}") from error
+    data = bytes(containers.whole(data))
+    samples, rate_hz = _plain_wav(data) or _decoded(data)
     if len(samples) == 0:
         raise BadClip("no samples")
+    return samples, rate_hz
+
+
+def decode(data: bytes, rate_hz: int) -> np.ndarray:
+    """Mono samples `[N]` at `rate_hz` from the bytes of an audio file."""
+    samples, source_hz = parse(data)
+    return resample(to_mono(samples), source_hz, rate_hz)
+
+
+def read_header(path: Path) -> tuple[float, int]:
+    """Duration in seconds and rate in Hz of a file, without decoding it; raises as `parse` does."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return _header(files.read_file(path))
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _header(data, stream)
+
+
+def duration_s(data: bytes) -> float:
+    """Seconds of an audio file, as its header has them; raises as `parse` does."""
+    return _header(data)[0]
+
+
+class _Sound(soundfile.SoundFile):
+    """An open file. A FLAC that does not say how long it is (a streaming writer's) cannot be sought in to its end."""
+
+    @property
+    def known_frames(self) -> int | None:
+        return self.frames if self.frames < _UNKNOWN_FRAMES else None
+
+    def seekable(self) -> bool:
+        return self.known_frames is not None and bool(super().seekable())
+
+
+def _header(data: Data, stream: BinaryIO | None = None) -> tuple[float, int]:
+    if not data:
+        raise BadClip("empty file")
+    whole = containers.whole(data)
+    with _opened(whole, stream if whole is data else None) as sound:
+        frames = len(_samples_of(sound)) if sound.known_frames is None else sound.known_frames
+        if frames == 0:
+            raise BadClip("no samples")
+        return frames / sound.samplerate, sound.samplerate
+
+
+def _plain_wav(data: bytes) -> tuple[np.ndarray, int] | None:
+    """Decode a 16-bit PCM WAV, the common case, without libsndfile's 0.05 ms; `None` for every other file."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return None
+    found = {name: (place, length) for name, place, length in containers.chunks(data)}
+    (layout, layout_bytes), (start, length) = found.get(b"fmt ", (0, 0)), found.get(b"data", (0, 0))
+    if layout_bytes < 16 or not 0 < length <= len(data) - start:
+        return None
+    kind, channels, rate_hz, _, block, bits = struct.unpack_from("<HHIIHH", data, layout)
+    if (kind, bits) != (1, 16) or channels < 1 or block != 2 * channels or length < block:
+        return None
+    _check_size(length // block, rate_hz)
+    pcm = np.frombuffer(data, "<i2", count=length // block * channels, offset=start)
+    return (pcm * np.float32(1 / PCM16_SCALE)).reshape(-1, channels), rate_hz
+
+
+def _decoded(data: bytes) -> tuple[np.ndarray, int]:
+    with _opened(data) as sound:
+        samples, rate_hz = _samples_of(sound), sound.samplerate
+        if sound.format == "MP3":  # it says how much it has only in a frame of that name, and else libsndfile guesses
+            promised = sound.frames - _MP3_SLACK if b"Xing" in data[:4096] or b"Info" in data[:4096] else 0
+        else:
+            promised = sound.known_frames or 0
+    if len(samples) < promised:
+        raise BadClip(f"truncated: header promises {promised} samples, {len(samples)} are there")
     if not np.isfinite(samples).all():
         raise BadClip("NaN or infinite samples")
     return samples, rate_hz
 
 
-def duration_s(data: bytes) -> float:
-    """Seconds of an audio file, as its header has them; BadClip where it has none."""
+def _opened(data: Data, stream: BinaryIO | None = None) -> _Sound:
+    """Of the stream, where its bytes are `data`."""
     try:
-        return float(soundfile.info(io.BytesIO(data)).duration)
+        sound = _Sound(stream or io.BytesIO(data))
     except soundfile.LibsndfileError as error:
-        raise BadClip(f"not readable as audio: {error.error_string}") from error
+        reason = "truncated: no data chunk" if containers.lacks_samples(data) else "not readable as audio"
+        raise BadClip(f"{reason}: {error.error_string}") from error
+    _check_size(sound.known_frames or 0, sound.samplerate)
+    return sound
 
 
-def _plain_wav(data: bytes) -> tuple[np.ndarray, int] | None:
-    """Decode a 16-bit PCM WAV, the common case, without libsndfile's 0.05 ms; `None` for every other kind of WAV.
+def _check_size(frames: int, rate_hz: int) -> None:
+    """Before anything is allocated."""
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise BadClip(f"a sampling rate of {rate_hz} Hz; recordings have {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
+    if frames > MAX_DURATION_S * rate_hz:
+        hours = f"{frames / rate_hz / 3600:.1f} hours"
+        raise BadClip(f"{hours} long; {MAX_DURATION_S // 3600} hours are the most: cut it into pieces")
 
-    It also refuses what libsndfile reads silently: a file that is shorter than its `data` chunk says.
+
+def _samples_of(sound: _Sound) -> np.ndarray:
+    """`[N, C]`, as `soundfile.read` gives them."""
+    blocks: list[np.ndarray] = []
+    frames, wanted = 0, _BLOCK_FRAMES if sound.known_frames is None else sound.known_frames
+    try:
+        if sound.seekable():
+            sound.seek(0)  # without it an MP3 decodes to other last bits
+        while not blocks or (sound.known_frames is None and len(blocks[-1]) == wanted):
+            blocks.append(sound.read(wanted, dtype="float32", always_2d=True))
+            frames += len(blocks[-1])
+            _check_size(frames, sound.samplerate)
+    except soundfile.LibsndfileError as error:
+        raise BadClip(f"truncated or damaged: {error.error_string}") from error
+    except MemoryError as error:
+        raise BadClip(f"{wanted} samples of {sound.channels} channels: more than the memory holds") from error
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def from_array(array: Any) -> np.ndarray:
+    """Samples of an array as those of a file: float32 `[N, C]` in −1…1.
+
+    Args:
+        array: or a tensor, `[N]`, `[N, C]` or `[C, N]`: the axis with at most 8 entries is the channels. Floats are −1…1, integers
+            of 8, 16 and 32 bits are full scale by their type (int16: 32768, uint8 around 128).
+
+    Raises:
+        UserError: when it is not clear which axis is time or what full scale is, there are no samples, or some are not
+            finite.
     """
-    place, layout = 12, None
-    while place + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, place)
-        place += 8
-        if name == b"fmt " and place + 16 <= len(data):
-            layout = struct.unpack_from("<HHIIHH", data, place)
-        if name == b"data":
-            streamed = length == 0 or length >= 0x7FFF0000  # a writer that could not seek back
-            if not streamed and place + length > len(data):
-                raise BadClip(f"truncated: header promises {length} bytes, {len(data) - place} are there")
-            return None if streamed or layout is None else _plain_pcm(data, place, length, *layout)
-        place += length + length % 2
-    raise BadClip("truncated: no data chunk")
+    given = np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)  # a tensor, also one on the GPU
+    if given.dtype.kind not in "fiu" or (given.dtype.kind in "iu" and given.itemsize > 4):
+        raise UserError(
+            f"an array of {given.dtype}: samples are floats in −1…1, or integers of 8, 16 or 32 bits at full scale; "
+            "give 16-bit values as array.astype('int16')"
+        )
+    if given.size == 0:
+        raise UserError(f"an array of shape {given.shape} has no samples")
+    return _columns(_unit_floats(given))
 
 
-def _plain_pcm(
-    data: bytes, place: int, length: int, kind: int, channels: int, rate_hz: int, _rate: int, block: int, bits: int
-) -> tuple[np.ndarray, int] | None:
-    if (kind, bits) != (1, 16) or channels < 1 or block != 2 * channels or length < block or rate_hz < 1:
-        return None
-    pcm = np.frombuffer(data, "<i2", count=length // block * channels, offset=place)
-    return (pcm * np.float32(1 / PCM16_SCALE)).reshape(-1, channels), rate_hz
+def _unit_floats(array: np.ndarray) -> np.ndarray:
+    """float32 in −1…1 from the samples of any number format."""
+    kind, half = array.dtype.kind, 2.0 ** (8 * array.itemsize - 1)
+    peak = max(abs(float(array.max())), abs(float(array.min())))
+    if not np.isfinite(peak):
+        raise UserError("the array has NaN or infinite samples")
+    if kind == "f" and peak > MAX_FLOAT_PEAK:
+        raise UserError(f"an array of {array.dtype} with a peak of {peak:g}: floats are in −1…1; divide by full scale")
+    if array.itemsize == 4 and kind in "iu" and 0 < peak < 1 << 16:
+        raise UserError(
+            f"an array of {array.dtype} with a peak of {peak:.0f}, of {half:.0f} at full scale: give 16-bit values as "
+            "array.astype('int16')"
+        )
+    if kind == "f":
+        return array.astype(np.float32, copy=False)
+    return ((array - half if kind == "u" else array) / half).astype(np.float32)
+
+
+def check_rate(name: str, rate_hz: Any) -> None:
+    """Raise UserError when it is no sampling rate."""
+    number = isinstance(rate_hz, int | float | np.number) and not isinstance(rate_hz, bool)
+    if not number or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ or rate_hz % 1:
+        raise UserError(f"{name} {rate_hz!r}: give a rate in Hz, a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ}")
+
+
+def warn_if_silent(samples: np.ndarray, name: str) -> None:
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak < SILENT_PEAK:
+        warnings.warn(f"{name} is practically silent: its peak is {peak:.2g} of 1", stacklevel=4)
+
+
+def _columns(array: np.ndarray) -> np.ndarray:
+    """`[N, C]` from `[N]`, `[N, C]` or `[C, N]`."""
+    if array.ndim == 1:
+        return array[:, None]
+    shorter = [axis for axis, length in enumerate(array.shape) if length <= MAX_CHANNELS]
+    if array.ndim != 2 or len(shorter) != 1:
+        raise UserError(
+            f"an array of shape {array.shape}: which axis is time? Give [N], or [N, C] or [C, N] with at most "
+            f"{MAX_CHANNELS} channels and more than {MAX_CHANNELS} samples"
+        )
+    return array if shorter == [1] else array.T
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:
@@ -94,24 +239,22 @@ def resample(samples: np.ndarray, source_hz: int, target_hz: int) -> np.ndarray:
 
 
 def wav_bytes(samples: np.ndarray, rate_hz: int) -> bytes:
-    """A 16-bit mono WAV file. Rounds to nearest (soundfile's own conversion floors) and clips at full scale."""
-    pcm = np.clip(np.rint(samples * PCM16_SCALE), -PCM16_SCALE, PCM16_SCALE - 1).astype("<i2").tobytes()
-    header = struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        b"RIFF", 36 + len(pcm), b"WAVE",
-        b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16,
-        b"data", len(pcm),
-    )  # fmt: skip
-    return header + pcm
+    """A 16-bit mono WAV file of `[N]`. Rounds to nearest (soundfile's own conversion floors), clips at full scale."""
+    pcm = np.clip(np.rint(samples * PCM16_SCALE), -PCM16_SCALE, PCM16_SCALE - 1).astype("<i2")
+    return _wav(pcm, rate_hz, kind=1, channels=1)
 
 
 def float_wav_bytes(samples: np.ndarray, rate_hz: int) -> bytes:
     """A 32-bit float WAV file of `[N, C]`, without loss; equal samples give equal bytes, as libsndfile's do not."""
-    channels, data = samples.shape[1], np.ascontiguousarray(samples, dtype="<f4").tobytes()
+    return _wav(np.ascontiguousarray(samples, dtype="<f4"), rate_hz, kind=3, channels=samples.shape[1])
+
+
+def _wav(samples: np.ndarray, rate_hz: int, *, kind: int, channels: int) -> bytes:
+    data, block = samples.tobytes(), channels * samples.itemsize
     header = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF", 36 + len(data), b"WAVE",
-        b"fmt ", 16, 3, channels, rate_hz, 4 * channels * rate_hz, 4 * channels, 32,
+        b"fmt ", 16, kind, channels, rate_hz, block * rate_hz, block, 8 * samples.itemsize,
         b"data", len(data),
     )  # fmt: skip
     return header + data
@@ -119,9 +262,3 @@ def float_wav_bytes(samples: np.ndarray, rate_hz: int) -> bytes:
 
 def write_wav(path: Path, samples: np.ndarray, rate_hz: int) -> None:
     files.write_bytes(path, wav_bytes(samples, rate_hz))
-
-
-def decode(data: bytes, rate_hz: int) -> np.ndarray:
-    """Mono samples `[N]` at `rate_hz` from the bytes of an audio file."""
-    samples, source_hz = parse(data)
-    return resample(to_mono(samples), source_hz, rate_hz)

@@ -72,7 +72,7 @@ class Normalizer(Worker):
     """Normalises a clip, and its paired target by the same gain."""
 
     def __init__(self, source: Path, target: Path, options: Normalize) -> None:
-        code = [Path(__file__).with_name(name) for name in ("io.py", "loudness.py", "normalize.py")]
+        code = [Path(__file__).with_name(name) for name in ("containers.py", "io.py", "loudness.py", "normalize.py")]
         key = code_key(code, ("numpy", "soundfile", "soxr"), options.model_dump())
         super().__init__("s1_normalize", source, target, key)
         self.options = options

@@ -108,7 +108,9 @@ class Encoder(Worker):
         super().__init__("s2_encodec", source, target, self._key_of_all_clips())
 
     def _key_of_all_clips(self) -> str:
-        code = [Path(__file__).with_name(name) for name in ("codec.py", "ecdc.py", "io.py", "tokenize.py")]
+        code = [
+            Path(__file__).with_name(name) for name in ("codec.py", "containers.py", "ecdc.py", "io.py", "tokenize.py")
+        ]
         weights = files.sorted_files(self.checkpoint, [".json", ".safetensors"], recursive=False)
         options = {
             "weights": {path.name: output_hash(path.read_bytes()) for path in weights},

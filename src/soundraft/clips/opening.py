@@ -8,11 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from soundraft import corpora, files, runtime
 from soundraft.audio import ecdc, io
-from soundraft.audio.features import AudioProcessor
 from soundraft.clips.base import OF_DATASET, Clips, Reading, from_dataset, label_of, present
 from soundraft.corpora import load_audio_dataset
 from soundraft.corpora.base import AudioDataset, AudioSample, check_limit
@@ -491,8 +488,9 @@ def _bytes_of_array(array: Any, rate_hz: Any) -> bytes:
         reason = f"sampling_rate {rate_hz!r}" if rate_hz is not None else "no sample rate"
         raise BadClip(f"an array with {reason}: give the rate in Hz beside it") from error
     try:
-        whole = AudioProcessor(sample_rate=rate_hz, normalize=False, mono=False, max_duration=None)
-        waveform = whole.load_array(array if hasattr(array, "numpy") else np.asarray(array), rate_hz).waveform
+        io.check_rate("sampling_rate", rate_hz)
+        samples = io.from_array(array)
     except ValueError as error:  # UserError too: the array of one clip, as a file, costs that clip alone
         raise BadClip(str(error)) from error
-    return io.float_wav_bytes(waveform.numpy().T, rate_hz)
+    io.warn_if_silent(samples, "an array")
+    return io.float_wav_bytes(samples, rate_hz)

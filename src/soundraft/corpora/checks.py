@@ -28,7 +28,6 @@ from soundraft.splits import assign_splits
 _WANTED = (*AUDIO_SUFFIXES, *LIST_SUFFIXES, *JSON_SUFFIXES)
 MOST_WORDS_PER_S, MOST_CHARACTERS_PER_S = 8, 40  # people speak some 3 words, 15 characters a second
 LONG_S = 600.0
-SILENT_PEAK = 1e-4
 ALL = "all"
 NO_SPLIT = "no split"
 Kind = Literal["speaker", "source", "audio", "text"]
@@ -119,7 +118,7 @@ def _decode(root: Path, clip: Clip) -> Decoded:
     duration_s = len(samples) / rate_hz
     recordings.check_duration(clip, duration_s)
     if clip.target_path:
-        recordings.read_header(recordings.inside(root, clip.target_path))
+        io.read_header(recordings.inside(root, clip.target_path))
     return Decoded(duration_s, rate_hz, float(np.abs(samples).max()), files.content_hash(path))
 
 
@@ -127,7 +126,7 @@ def _doubts(clip: Clip, audio: Decoded) -> Iterator[tuple[str, str]]:
     """What can be read and is hardly meant, each with its code."""
     least = defaults().normalize.min_duration_s
     words = basic(clip.text or "")
-    if audio.peak < SILENT_PEAK:
+    if audio.peak < io.SILENT_PEAK:
         yield "silent", f"silence: its loudest sample is {audio.peak:g}"
     if audio.duration_s < least:
         yield "short", f"{1000 * audio.duration_s:.0f} ms; s1_normalize rejects what is shorter than {least:g} s"

@@ -14,10 +14,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import soundfile
-
 from soundraft import files, runtime
-from soundraft.audio.io import AUDIO_SUFFIXES
+from soundraft.audio.io import AUDIO_SUFFIXES, read_header
 from soundraft.corpora import lists
 from soundraft.corpora.base import Corpus, CorpusInfo, Fetched, Request, existing_path
 from soundraft.corpora.lists import Finding, Listing
@@ -138,21 +136,6 @@ def inside(root: Path, relative: str) -> Path:
         return files.inside(root, relative)
     except ValueError as error:
         raise BadClip(str(error)) from error
-
-
-def read_header(path: Path) -> tuple[float, int]:
-    """Duration in seconds and rate in Hz, without decoding; BadClip when the file has no audio."""
-    if not path.is_file():
-        raise BadClip("a folder, not a file" if path.is_dir() else "no such file")
-    if path.stat().st_size == 0:
-        raise BadClip("empty file")
-    try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        raise BadClip(f"not readable as audio: {error.error_string}") from error
-    if info.frames == 0:
-        raise BadClip("no samples")
-    return info.frames / info.samplerate, info.samplerate
 
 
 def check_duration(clip: Clip, duration_s: float) -> None:
