@@ -41,11 +41,13 @@ def models(name: str) -> tuple[EncodecModel, Codec]:
     return model, codecs.codec_of(model)
 
 
-@pytest.mark.parametrize("name", SIZES)
-@pytest.mark.parametrize("bandwidth_kbps", [1.5, 24.0])
-def test_codes_are_those_of_transformers(name: str, bandwidth_kbps: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "bandwidth_kbps", "lengths"),
+    [("small", 24.0, LENGTHS), ("like tiny", 1.5, LENGTHS[::3]), ("plain shortcuts", 24.0, LENGTHS[1::3])],
+)
+def test_codes_are_those_of_transformers(name: str, bandwidth_kbps: float, lengths: list[int]) -> None:
     model, ours = models(name)
-    for seed, length in enumerate(LENGTHS):
+    for seed, length in enumerate(lengths):
         wave = codecs.samples(length, seed)
         theirs = codecs.transformers_codes(model, wave, bandwidth_kbps)
         assert theirs.shape == (bandwidth_kbps * 4 / 3, frames_of(length)), length
@@ -54,8 +56,8 @@ def test_codes_are_those_of_transformers(name: str, bandwidth_kbps: float) -> No
         assert np.array_equal(ours.encode_one(wave, bandwidth_kbps), theirs), length
 
 
-@given(length=st.integers(1, 12 * CHUNK), seed=st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@given(length=st.integers(1, 8 * CHUNK), seed=st.integers(0, 1000))
+@settings(max_examples=12, deadline=None)
 def test_chunks_do_not_show_at_any_length(length: int, seed: int) -> None:
     wave = codecs.samples(length, seed)
     for name in ("small", "like tiny"):
@@ -112,19 +114,15 @@ def in_parts(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        lambda folder: None,
-        in_parts,
-        weights_changed(older_names),
-        weights_changed(lambda weights: {name: value.half() for name, value in weights.items()}),
-    ],
+    [in_parts, weights_changed(older_names), weights_changed(lambda found: {n: v.half() for n, v in found.items()})],
 )
 def test_every_form_of_a_checkpoint_is_what_transformers_reads(
     tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
-    change(codecs.save(tmp_path))
+    models("small")[0].save_pretrained(tmp_path)
+    change(tmp_path)
     reference = EncodecModel.from_pretrained(tmp_path, dtype=torch.float32)
-    wave = codecs.noise(1.0, 5)
+    wave = codecs.noise(0.5, 5)
     assert np.array_equal(codec.load(tmp_path).encode(wave, 6.0), codecs.transformers_codes(reference, wave, 6.0))
 
 

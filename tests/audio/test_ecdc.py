@@ -23,7 +23,7 @@ from torch._utils import _rebuild_tensor_v2
 
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import Tokens
-from soundraft.parallel import BadClip
+from soundraft.runtime import BadClip
 
 CODES = np.arange(12).reshape(2, 6)
 SAMPLES = 6 * 320 - 9
@@ -65,23 +65,38 @@ def test_the_other_container_is_that_of_the_encodec_package(tokens: Tokens) -> N
     assert ecdc.encodec_bytes(tokens) == stream.getvalue()
 
 
-def saved(codes: Any, scales: Any = None, samples: Any = SAMPLES, **more: Any) -> bytes:
+def saved(codes: Any, **more: Any) -> bytes:
     """What `torch.save` writes."""
     stream = io.BytesIO()
-    torch.save({"audio_codes": codes, "audio_scales": scales, "audio_length": samples, **more}, stream)
+    torch.save({"audio_codes": codes, "audio_scales": None, "audio_length": SAMPLES} | more, stream)
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("shape", [(2, 6), (1, 2, 6), (1, 1, 2, 6)])
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16])
-def test_shapes_and_number_formats_that_others_write(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    tokens = ecdc.parse(saved(torch.from_numpy(CODES).to(dtype).reshape(shape), anything="else"))
-    assert same(tokens, Tokens(CODES, SAMPLES))
+WHOLE = torch.from_numpy(CODES)
+WIDE = torch.arange(40).reshape(4, 10)  # 12…17 and 22…27 lie in it
+FORMS: dict[str, tuple[Any, dict[str, Any]]] = {
+    **{f"{list(shape)}": (WHOLE.reshape(shape), {}) for shape in ((2, 6), (1, 2, 6), (1, 1, 2, 6))},
+    **{str(kind): (WHOLE.to(kind), {}) for kind in (torch.int32, torch.int16, torch.uint8, torch.uint16, torch.uint32)},
+    "columns of a larger tensor": (torch.cat([WHOLE + 20, WHOLE], 1)[None, :, 6:], {}),
+    "every other frame": (WHOLE.repeat_interleave(2, 1)[:, ::2], {}),
+    "transposed": (WHOLE.T.contiguous().T[None], {}),
+    "transposed part, 16 bits": (torch.cat([WHOLE.T, WHOLE.T]).to(torch.uint16)[6:].T, {}),
+    **{f"length {length!r}": (WHOLE, {"audio_length": length}) for length in (1911.0, torch.tensor([1911]))},
+    "no length": (WHOLE, {"audio_length": None}),
+    **{f"scales {scales!r}": (WHOLE, {"audio_scales": scales})
+       for scales in ([], (), (None,), [None], [[None]], 1.0, torch.ones(1, 1), [torch.ones(1)], torch.zeros(0))},
+}  # fmt: skip
 
 
-def test_a_part_of_a_larger_tensor_is_read_at_its_place() -> None:
-    whole = torch.arange(40).reshape(1, 4, 10)
-    assert ecdc.parse(saved(whole[:, 1:3])).codes.tolist() == whole[0, 1:3].tolist()
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_that_others_write(form: str) -> None:
+    codes, more = FORMS[form]
+    expected = Tokens(CODES, 1920 if form == "no length" else SAMPLES)
+    assert same(ecdc.parse(saved(codes, **more, anything="else")), expected)
+    if form == "no length":
+        stream = io.BytesIO()
+        torch.save({"audio_codes": codes}, stream)
+        assert same(ecdc.parse(stream.getvalue()), expected)
 
 
 def test_bytes_do_not_depend_on_where_they_are_written(tmp_path: Path) -> None:
@@ -160,6 +175,7 @@ REFUSED: dict[str, list[bytes]] = {
     "not a token file": [
         b"", b"no tokens here\n" * 50, GOOD_ESF[: len(GOOD_ESF) // 2], crafted(numbers=b"\0" * 91),
         crafted(Tensor(storage=Storage(12, key="7"))), crafted(Tensor(size=("a", "b"))),
+        crafted(Tensor(stride=(1,))),
         archive(b"\x80\x02X\xff\xff\xff\x7fa."), archive(b"\x80\x04\x95" + b"\xff" * 8 + b"}."),
         archive(b"\x80\x02R."), archive(b"\x80\x02}"), binary({"nc": 2}), binary([1]), binary("{", size=1),
     ],
@@ -167,11 +183,12 @@ REFUSED: dict[str, list[bytes]] = {
         archive(pickled([1])), archive(pickled({"codes": 1})),
         archive(b"\x80\x02" + b"(" * 30_000 + b"t" * 30_000 + b"."),
     ],
-    "audio_scales": [saved(torch.zeros(1, 2, 6).long(), torch.ones(1))],
+    "audio_scales": [saved(WHOLE, audio_scales=scales) for scales in (torch.ones(1) / 2, [0.5], "one", {1: 1})],
     "codes outside": [saved(torch.full((2, 6), 1024)), saved(torch.full((2, 6), -1))],
     "whole numbers": [saved(torch.zeros(2, 6)), saved([[1, 2]])],
     "shape .*wanted": [saved(torch.zeros(shape).long()) for shape in ((2, 2, 6), (1, 2, 0), (6,))],
-    "audio_length is": [saved(torch.zeros(2, 6).long(), samples=samples) for samples in ("long", 0, True)],
+    "audio_length is": [saved(WHOLE, audio_length=length) for length in ("long", 0, True, 1911.5, float("nan"))],
+    "samples is stated": [saved(WHOLE, audio_length=length) for length in (100, 1600, 1921, 10**9)],
     "compressed": [crafted(method=zipfile.ZIP_DEFLATED)],
     "little-endian": [crafted(order=b"big")],
     "no data.pkl": [b"PK\x05\x06" + b"\0" * 18],
@@ -184,8 +201,8 @@ REFUSED: dict[str, list[bytes]] = {
     "does not fit its storage": [
         crafted(Tensor(size=(2, 7), stride=(7, 1))), crafted(Tensor(size=(2**40, 2**40), stride=(2**40, 1))),
         crafted(Tensor(size=(-2, -6), stride=(-6, 1))), crafted(Tensor(offset=-1)), crafted(Tensor(offset=1)),
-        crafted(Tensor(stride=(1, 2))), crafted(Tensor(stride=(0, 0))), crafted(Tensor(stride=(1,))),
-        crafted(Tensor(storage="nothing")),
+        crafted(Tensor(stride=(1, 12))), crafted(Tensor(stride=(-6, 1))), crafted(Tensor(storage="nothing")),
+        crafted(Tensor(size=(2, 2**40), stride=(6, 0))), saved(torch.zeros(1).long().expand(2, 6)),
     ],
     "memo out of bounds": [archive(b"\x80\x02}r\xff\xff\xff\x7f.")],
     "version 1": [binary(META, version=1)],

@@ -4,17 +4,15 @@ and perturbed copies."""
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import pytest
 import scipy.fft
 import soundfile
 import torch
 
-from soundraft.audio.features import AudioProcessor, ProcessedAudio, add_noise, change_speed, perturbations
-from soundraft.parallel import BadClip
+from soundraft.audio.features import AudioProcessor, ProcessedAudio, perturbations
 from soundraft.params.sections import Perturbation
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from tests.conftest import tone
 
 
@@ -32,8 +30,7 @@ def same(one: ProcessedAudio, other: ProcessedAudio) -> None:
 
 
 @pytest.mark.parametrize("feature_type", ["raw", "mel", "mfcc"])
-@pytest.mark.parametrize("rate_hz", [16000, 44100, 8000])
-@pytest.mark.parametrize(("mono", "channels"), [(True, 1), (True, 2), (False, 2)])
+@pytest.mark.parametrize(("mono", "channels", "rate_hz"), [(True, 1, 16000), (True, 2, 8000), (False, 2, 44100)])
 def test_a_file_and_an_array_give_the_same_numbers(
     tmp_path: Path, feature_type: Any, rate_hz: int, mono: bool, channels: int
 ) -> None:
@@ -41,8 +38,9 @@ def test_a_file_and_an_array_give_the_same_numbers(
     soundfile.write(tmp_path / "x.wav", samples, rate_hz)
     soundfile.write(tmp_path / "x.flac", samples, rate_hz)
     processor = AudioProcessor(mono=mono, max_duration=0.9, feature_type=feature_type)
-    loaded = processor.load(tmp_path / "x.wav")
-    assert loaded.duration == 0.9
+    with pytest.warns(UserWarning, match=r"x.wav: 1.30 s are cut to max_duration 0.9 s"):
+        loaded = processor.load(tmp_path / "x.wav")
+    assert (loaded.duration, loaded.full_duration) == (0.9, pytest.approx(1.3))
     assert loaded.waveform.shape == ((14400,) if mono else (channels, 14400))
     same(loaded, processor.load(str(tmp_path / "x.flac")))
     as_float = samples.astype(np.float64) / 32768
@@ -56,35 +54,23 @@ def test_a_file_and_an_array_give_the_same_numbers(
 def test_the_order_rate_length_peak() -> None:
     samples = noise(2.0, 8000)[:, 0]
     done = AudioProcessor(max_duration=1.0).load_array(samples, 8000)
-    assert done.waveform.dtype == torch.float32
-    assert done.waveform.shape == (16000,)
+    assert (done.waveform.dtype, done.waveform.shape) == (torch.float32, (16000,))
     assert float(done.waveform.abs().max()) == 1.0
     plain = AudioProcessor(max_duration=None, normalize=False).load_array(samples, 8000)
-    assert plain.duration == 2.0
-    assert float(plain.waveform.abs().max()) < 1
+    assert plain.duration == plain.full_duration == 2.0
     cut = plain.waveform[:16000]
     torch.testing.assert_close(done.waveform, cut / cut.abs().max())
     assert plain.features is plain.waveform
 
 
-def test_channels_become_their_mean() -> None:
+def test_channels_become_their_mean_and_silence_stays_and_is_said() -> None:
     left, right = tone(0.1, 16000), tone(0.1, 16000, frequency_hz=1000)
     mixed = AudioProcessor(normalize=False).load_array(np.stack([left, right]), 16000)
     np.testing.assert_allclose(mixed.waveform, (left + right) / 2, atol=1e-7)
-    silent = AudioProcessor().load_array(np.zeros(1600), 16000)
-    assert not silent.waveform.any()
-
-
-def test_every_integer_width_means_its_full_scale() -> None:
-    expected = [-1.0, -0.5, 0.0, 0.5]
-    processor = AudioProcessor(normalize=False)
-    for array in (
-        np.array([-128, -64, 0, 64], np.int8),
-        np.array([-(2**15), -(2**14), 0, 2**14], np.int16),
-        np.array([-(2**31), -(2**30), 0, 2**30], np.int32),
-        np.array([0, 64, 128, 192], np.uint8),
-    ):
-        assert processor.load_array(array, 16000).waveform.tolist() == expected
+    with pytest.warns(UserWarning, match="silent"):
+        assert not AudioProcessor().load_array(np.zeros(1600), 16000).waveform.any()
+    with pytest.warns(UserWarning, match="silent"):
+        AudioProcessor().load_array(np.stack([left, -left]), 16000)
 
 
 def own_power_mel(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -102,16 +88,12 @@ def own_power_mel(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate_hz", [16000, 8000])
-def test_mel_against_numpy_and_librosa(rate_hz: int) -> None:
+def test_mel_against_numpy(rate_hz: int) -> None:
     done = AudioProcessor(rate_hz, feature_type="mel").load_array(noise(1.0, rate_hz), rate_hz)
     assert done.features.shape == (1, 80, 1 + rate_hz // 160)
     waveform = done.waveform.numpy()
     expected = own_power_mel(waveform, rate_hz)
     np.testing.assert_allclose(done.features[0], expected, rtol=1e-3, atol=1e-5 * expected.max())
-    theirs = librosa.feature.melspectrogram(
-        y=waveform, sr=rate_hz, n_fft=400, hop_length=160, n_mels=80, htk=True, norm=None, pad_mode="reflect"
-    )
-    np.testing.assert_allclose(done.features[0], theirs, rtol=1e-3, atol=1e-5 * expected.max())
 
 
 def test_mfcc_against_numpy() -> None:
@@ -132,20 +114,13 @@ def test_stereo_has_features_of_each_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    "array",
+    "options",
     [
-        np.zeros((2, 3)), np.zeros((100, 100)), np.zeros((1, 2, 100)), np.zeros(0), np.array([0.0, np.nan]),
-        np.array(["a"]), np.array([True, False]),
+        {"feature_type": "fbank"}, {"normalize": "mel"}, {"mono": 1}, {"max_duration": "30"},
+        *({"sample_rate": rate} for rate in (0, 1, "mel", 16000.5, True, None)),
+        *({"max_duration": seconds} for seconds in (0, -1, float("nan"), True)),
     ],
 )  # fmt: skip
-def test_arrays_that_are_no_audio(array: np.ndarray) -> None:
-    with pytest.raises(UserError, match="array"):
-        AudioProcessor().load_array(array, 16000)
-
-
-@pytest.mark.parametrize(
-    "options", [{"feature_type": "fbank"}, {"sample_rate": 0}, *({"max_duration": s} for s in (0, -1, float("nan")))]
-)
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         AudioProcessor(**options)
@@ -157,28 +132,26 @@ def test_clips_that_cannot_be(tmp_path: Path) -> None:
         assert short.load_array(np.ones(201), 16000).features.shape[-1] == 2
         with pytest.raises(BadClip, match="200 samples"):
             short.load_array(np.ones(200), 16000)
-    with pytest.raises(UserError, match="original_sr"):
-        AudioProcessor().load_array(np.zeros(9), 0)
+    for rate_hz in (0, 1, "16000"):
+        with pytest.raises(UserError, match="original_sr"):
+            AudioProcessor().load_array(np.ones(9), rate_hz)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="int64"):
+        AudioProcessor().load_array(np.arange(900), 16000)
+    with pytest.raises(TypeError):
+        AudioProcessor(16000, "mel")  # type: ignore[misc]
     with pytest.raises(BadClip, match="no such file"):
         AudioProcessor().load(tmp_path / "x.wav")
 
 
-@pytest.mark.parametrize("speed", [0.9, 1.1])
-def test_speed_changes_length_and_pitch(speed: float) -> None:
-    changed = change_speed(tone(1.0), speed=speed)
-    assert (len(changed), changed.dtype) == (pytest.approx(8000 / speed, abs=2), np.float32)
-    peak_hz = np.abs(np.fft.rfft(changed)).argmax() * 8000 / len(changed)
-    assert peak_hz == pytest.approx(440 * speed, rel=0.01)
-
-
-def test_noise_has_the_level_asked_for_and_is_repeatable() -> None:
+def test_perturbations_change_what_they_say() -> None:
     clean = tone(1.0)
-    noisy = add_noise(clean, snr_db=10.0)
-    assert 10 * np.log10(np.mean(clean**2) / np.mean((noisy - clean) ** 2)) == pytest.approx(10, abs=0.2)
-    assert np.array_equal(noisy, add_noise(clean, snr_db=10.0))
-
-
-def test_perturbations_are_named_by_what_they_do() -> None:
-    slow, fast, noise = perturbations(Perturbation(speeds=[0.9, 1.1], noise_snr_db=20.0))
-    assert [slow.name, fast.name, noise.name] == ["speed 0.9", "speed 1.1", "noise 20 dB"]
-    assert len(slow.apply(tone(0.5))) > len(noise.apply(tone(0.5))) == 4000 > len(fast.apply(tone(0.5)))
+    slow, fast, noisy = perturbations(Perturbation(speeds=[0.9, 1.1], noise_snr_db=10.0))
+    assert [slow.name, fast.name, noisy.name] == ["speed 0.9", "speed 1.1", "noise 10 dB"]
+    for speed, perturbation in ((0.9, slow), (1.1, fast)):
+        changed = perturbation.apply(clean)
+        assert (len(changed), changed.dtype) == (pytest.approx(8000 / speed, abs=2), np.float32)
+        peak_hz = np.abs(np.fft.rfft(changed)).argmax() * 8000 / len(changed)
+        assert peak_hz == pytest.approx(440 * speed, rel=0.01)
+    added = noisy.apply(clean) - clean
+    assert 10 * np.log10(np.mean(clean**2) / np.mean(added**2)) == pytest.approx(10, abs=0.2)
+    assert np.array_equal(noisy.apply(clean), noisy.apply(clean))

@@ -247,13 +247,12 @@ def _rebuild(
     if named not in (None, *_UNSIGNED.values()):
         raise BadClip("a tensor's type is no number format")
     values = storage.view(named) if named else storage
-    last = sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    inside = offset >= 0 and min((*size, *stride), default=0) >= 0 and offset + last < len(values)
-    if not inside or math.prod(size) > len(values):  # more numbers than there are would be repetitions
+    count, last = math.prod(size), sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    fits = count == 0 or offset + last < len(values) >= count  # more numbers than there are would be repetitions
+    if min((offset, *size, *stride)) < 0 or not fits:
         raise BadClip("a tensor's shape does not fit its storage")
-    return np.lib.stride_tricks.as_strided(
-        values[offset:], size, [step * values.itemsize for step in stride], writeable=False
-    )
+    steps = [step * values.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(values[offset:], size, steps, writeable=False)
 
 
 @dataclass(frozen=True)

@@ -163,8 +163,8 @@ def from_array(array: Any) -> np.ndarray:
     """Samples of an array as those of a file: float32 `[N, C]` in −1…1.
 
     Args:
-        array: or a tensor, `[N]`, `[N, C]` or `[C, N]`: the axis with at most 8 entries is the channels. Floats are −1…1, integers
-            of 8, 16 and 32 bits are full scale by their type (int16: 32768, uint8 around 128).
+        array: or a tensor, `[N]`, `[N, C]` or `[C, N]`: the axis with at most 8 entries is the channels. Floats are
+            −1…1, integers of 8, 16 and 32 bits are full scale by their type (int16: 32768, uint8 around 128).
 
     Raises:
         UserError: when it is not clear which axis is time or what full scale is, there are no samples, or some are not
