@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 from soundraft import files
 from soundraft.runtime import UserError
@@ -27,6 +29,21 @@ def test_building_that_dies_leaves_the_old_directory(tmp_path: Path) -> None:
         assert list(scratch.iterdir()) == []
         (scratch / "b").write_text("new")
     assert [path.name for path in out.iterdir()] == ["b"]
+
+
+def test_files_of_a_folder_that_is_built_have_the_usual_mode_and_links_keep_theirs(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"of the user")
+    theirs.chmod(0o600)
+    with files.building(tmp_path / "out") as out:
+        (out / "sub").mkdir()
+        safetensors.torch.save_file({"weight": torch.zeros(2)}, out / "sub/model.safetensors")
+        files.write_text(out / "config.json", "{}")
+        (out / "link").hardlink_to(theirs)
+        (out / "soft").symlink_to(theirs)
+    usual = (tmp_path / "out/config.json").stat().st_mode
+    assert (tmp_path / "out/sub/model.safetensors").stat().st_mode == usual
+    assert theirs.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_place_where_no_folder_can_be_made_is_told_at_once(tmp_path: Path) -> None:

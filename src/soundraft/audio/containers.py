@@ -130,14 +130,15 @@ def _tag_bytes(data: Data) -> int:
 
 def _stated(data: Data) -> _Stated | None:
     """`None` where it does not say how many bytes there are."""
-    magic, large = data[:4], None
-    kind = _CHUNKED.get(magic)
+    magic = data[:4]
+    kind, large = _CHUNKED.get(magic), None
     for name, place, length in chunks(data):
         if name == b"ds64" and place + 16 <= len(data):  # the lengths of RF64
-            large = struct.unpack_from("<q", data, place + 8)[0], "<q", place + 8
+            large = _Stated(0, struct.unpack_from("<q", data, place + 8)[0], "<q", place + 8, kind)
         if kind and name in kind.samples:
-            own = length, kind.size, place - struct.calcsize(kind.size)
-            return _Stated(place, *(large if large and length == 0xFFFFFFFF else own), kind)
+            if large and length == 0xFFFFFFFF:
+                return large._replace(start=place)
+            return _Stated(place, length, kind.size, place - struct.calcsize(kind.size), kind)
     if magic in (b".snd", b"dns.") and len(data) >= 12:  # AU: where samples begin, and how many bytes
         size = ">I" if magic == b".snd" else "<I"
         start, length = struct.unpack_from(f"{size}I", data, 4)
