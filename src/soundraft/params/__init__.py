@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,11 +116,23 @@ def explain(item: Any) -> str:
     elif item["type"] == "missing":
         message = "missing"
     elif item["type"] != "value_error":
-        message = f"got {given!r}; allowed: {message}"
-        if isinstance(given, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", given.strip(), re.IGNORECASE):
-            mantissa, exponent = re.split("e", given.strip(), flags=re.IGNORECASE)
-            message += f" (YAML reads {given} as text: write {mantissa}.0e{exponent})"
+        message = f"got {given!r}; allowed: {message}{_likely_meant(given, item)}"
     return f"{key}: {message}" if key else message
+
+
+def _likely_meant(given: Any, item: Any) -> str:
+    """What the user probably wants to write, in brackets."""
+    if item["type"] == "list_type" and isinstance(given, str | dict):
+        pairs = [given] if isinstance(given, str) else [f"{name}={value}" for name, value in given.items()]
+        return f" (a list: [{', '.join(pairs)}])"
+    if isinstance(given, str) and item["type"] == "float_type":
+        mantissa, _, exponent = given.strip().lower().partition("e")
+        digits = mantissa.lstrip("+-").isdecimal() and exponent.lstrip("+-").isdecimal()
+        return f" (YAML reads {given} as text: write {mantissa}.0e{exponent})" if digits else ""
+    limits = item.get("ctx", {})
+    if 1 in (limits.get("le"), limits.get("lt")) and 1 < float(given) <= 100:
+        return f" (a share: for {float(given):g} % write {float(given) / 100:g})"
+    return ""
 
 
 def _validated(tree: Any) -> tuple[Params | None, list[str]]:

@@ -11,6 +11,7 @@ from soundraft.params.base import (
     Natural,
     NotNegative,
     Pair,
+    Percent,
     Positive,
     Revision,
     Section,
@@ -305,8 +306,8 @@ class Train(Section):
     )
     temperature: Positive = Field(description="Sampling temperature: above 1 samples vary more, below 1 less.")
     reward_threshold: Share = Field(description="A clip whose best sample has a smaller reward is left out.")
-    keep_top_percent: Annotated[float, Field(gt=0, le=100)] = Field(
-        description="Of the clips above the threshold, learn so many percent, by reward."
+    keep_top_percent: Percent = Field(
+        description="Of the clips above the threshold, learn so many percent, from 1, by reward."
     )
     learning_rate: Positive = Field(
         description="Peak learning rate of cycle 1 (of a classifier: classification.trainer.cycle_learning_rate)."
@@ -490,6 +491,16 @@ class Params(Section):
     reward: RewardParams
     evaluate: Evaluate
     benchmark: Benchmark
+
+    @model_validator(mode="after")
+    def _learning_rate_is_above_its_floor(self) -> "Params":
+        key, rate, floor = "train.learning_rate", self.train.learning_rate, self.train.min_lr
+        if self.task == "classification":
+            trainer = self.classification.trainer
+            key, rate = "classification.trainer.cycle_learning_rate", trainer.cycle_learning_rate
+        if floor > rate:
+            raise ValueError(f"train.min_lr: got {floor:g}, which is above {key}: {rate:g}; lower it")
+        return self
 
     @model_validator(mode="after")
     def _sections_go_together(self) -> "Params":
