@@ -1,6 +1,7 @@
 """Options of the command line: those that are keys of params.yaml, and those that name a corpus or recordings."""
 
 import argparse
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -127,6 +128,16 @@ def _given(given: argparse.Namespace) -> dict[str, Any]:
     """The options that were given, as `corpora.make_request` calls them."""
     found = {name: getattr(given, name, None) for name in OPTIONS} | {"columns": columns_given(given)}
     return {"config" if name == "subset" else name: value for name, value in found.items() if value not in (None, {})}
+
+
+def said(given: argparse.Namespace, *, but: Collection[str] = ()) -> str:
+    """The options of a corpus that were given, as they are typed, for the command to go on with."""
+    words = []
+    for name in OPTIONS:
+        value = getattr(given, name, None)
+        if value is not None and name not in but:
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def data_of(given: argparse.Namespace, *, seed: int | None = None, unlabelled: bool = False) -> "CorpusDataset | str":

@@ -15,13 +15,14 @@ from soundraft.clips.decoding import batch_clips, best_answers
 from soundraft.models.base import Model
 from soundraft.models.tuning import tuned
 from soundraft.parallel import progress
+from soundraft.params.sections import Train
 from soundraft.runtime import UserError
 from soundraft.tasks.base import Task
 from soundraft.tasks.run import Run, check_goes_on
 from soundraft.training import raft, selection
 from soundraft.training.objectives import POLICY_GRADIENTS
 from soundraft.training.raft import Rollouts, Shards, Target
-from soundraft.training.selection import KEPT, Round, Sample
+from soundraft.training.selection import CANNOT_LEARN, KEPT, Round, Sample
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run)
     frames = padded_frames(target.clips.lengths, size)
     began = time.monotonic()
     rollouts = Rollouts(model, target, task.verifier(run.data), train, decoding, task.params.seed, Shards(None))
-    samples = _as_if_good(raft.ALGORITHMS[train.algorithm](rollouts), train.algorithm, train.group_size)
+    samples = _as_if_good(raft.ALGORITHMS[train.algorithm](rollouts), train, target.clips.texts)
     anchor = model if train.kl_weight else None
     learned = selection.examples_of_samples(
         samples, target.clips, algorithm=train.algorithm, train=train, decoding=decoding, model=model, anchor=anchor
@@ -195,14 +196,23 @@ def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run)
     return Costs((sampled - began) / frames, trained / (wanted * longest), (answered - sampled) / frames)
 
 
-def _as_if_good(samples: Sequence[Sample], algorithm: str, group_size: int) -> list[Sample]:
+def _as_if_good(samples: Sequence[Sample], train: Train, targets: Sequence[str]) -> list[Sample]:
     """Of each clip as many kept as the algorithm keeps of a good one, whatever this model's samples are worth.
 
     Where that is nothing, as of one sample a clip there is nothing to compare, the first one is kept: a step to time.
+    In place of one that the model cannot learn stands the target.
     """
-    graded = [replace(sample, reward=1 / (1 + sample.number), reason="") for sample in samples]
-    if algorithm in POLICY_GRADIENTS:
-        contrasted = selection.groups(graded, group_size=group_size)
+    graded = [
+        replace(
+            sample,
+            answer=targets[sample.clip] if sample.reason.endswith(CANNOT_LEARN) else sample.answer,
+            reward=1 / (1 + sample.number),
+            reason="",
+        )
+        for sample in samples
+    ]
+    if train.algorithm in POLICY_GRADIENTS:
+        contrasted = selection.groups(graded, group_size=train.group_size)
         if any(sample.kept for sample in contrasted):
             return contrasted
     return [replace(sample, reason=KEPT if sample.number == 0 else "") for sample in graded]
