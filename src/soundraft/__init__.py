@@ -15,9 +15,9 @@ _EXPORTS = {
     "AudioRAFTTrainer": "soundraft.tasks.run",
     "RunResult": "soundraft.tasks.run",
     "cross_validate": "soundraft.tasks.folds",
-    "evaluate": "soundraft.tasks.run",
+    "evaluate": "soundraft.tasks.use",
     "fit": "soundraft.tasks.run",
-    "predict": "soundraft.tasks.run",
+    "predict": "soundraft.tasks.use",
     "list_audio_datasets": "soundraft.corpora",
     "load_audio_dataset": "soundraft.corpora",
 }

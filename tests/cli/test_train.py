@@ -56,11 +56,12 @@ def test_a_run_is_continued_with_the_options_that_it_was_given(
     [
         (("--set", "train.tempratur=1.0"), "did you mean train.temperature?"),
         (("--set", "temperature=-1.0"), "train.temperature: got -1.0"),
+        (("--algorithm", "grpo", "--samples-per-prompt", "1"), "--samples-per-prompt: got 1"),
         (("--set", "cycles=2"), "train.cycles is given twice"),
         (("--dataset", "librispech"), "librispech: neither a folder nor a corpus"),
         (("--validation", "nowhere"), "nowhere"),
         (("--model", "./nowhere"), "./nowhere"),
-        (("--task", "classification"), "train.learning_rate"),
+        (("--task", "classification"), "encoders of audio are"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(

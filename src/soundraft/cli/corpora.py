@@ -3,7 +3,6 @@
 import argparse
 import json
 import re
-import shlex
 import shutil
 import sys
 from collections import Counter
@@ -24,6 +23,7 @@ from soundraft.cli.options import (
     positive,
     print_each,
     request,
+    said,
 )
 from soundraft.corpora import CorpusError, Request, archive, checks
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo

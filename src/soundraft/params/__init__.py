@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from soundraft.params.base import Section, fields_of
+from soundraft.params.base import Count, Natural, Section, fields_of
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 
@@ -69,6 +69,29 @@ def checked_section(section: type[SomeSection], **values: Any) -> SomeSection:
         return section(**values)
     except ValidationError as error:
         raise ParamsError("; ".join(explain(item) for item in error.errors())) from error
+
+
+_KEYWORDS: dict[str, tuple[Any, str]] = {
+    "limit": (Count, "a whole number from 1, or None for all"),
+    "k": (Count, "a whole number of folds"),
+    "seed": (Natural, "a whole number from 0"),
+    "output_dir": (str | Path, "a folder"),
+    "model_name": (str | Path, "a folder or a hub id"),
+    "task": (str, "the name of a task"),
+    "params": (Mapping[str, Any], "a dict by key of params.yaml"),
+    "columns": (Mapping[str, str], "a dict of names of columns"),
+}
+
+
+def check_keywords(**given: Any) -> None:
+    """Raise ParamsError for a keyword of Python of another type than its own; `None` is none."""
+    for name, value in given.items():
+        kind, words = _KEYWORDS[name]
+        try:
+            if value is not None:
+                TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError as error:
+            raise ParamsError(f"{name}: got {value!r}; allowed: {words}") from error
 
 
 def changed(params: Params, values: Mapping[str, Any]) -> Params:

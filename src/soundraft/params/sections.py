@@ -1,6 +1,6 @@
 """params.yaml: every key, its type, range and meaning."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -27,8 +27,14 @@ CorpusName = Literal[
 ]  # fmt: skip
 Role = Literal["start", "target"]  # of the two corpora
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
-# of cycle 1 where a run without the pipeline starts from a model; train.learning_rate is for a new network
-PRETRAINED_LEARNING_RATE = 5e-5
+# of a run without the pipeline; the rate of params.yaml is for a network that began from nothing
+ALONE: dict[str, Any] = {
+    "train.cycles": 6,
+    "train.learning_rate": 5e-5,
+    "model.checkpoint": "openai/whisper-small",
+    "model.revision": "",
+    "train.epochs": 0,
+}
 # where such a run starts from a model that writes token by token, and the user gives no numbers
 GENERATING = {"train.samples_per_prompt": 8, "train.rounds_per_cycle": 1}
 Materialize = Literal["copy", "link", "none", "embed"]

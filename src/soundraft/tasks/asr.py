@@ -19,7 +19,7 @@ from soundraft.metrics.text import NORMALIZERS, VocabularySnapper, single_spaces
 from soundraft.models import checkpoints, ctc
 from soundraft.models.base import Model, ModelError, Recognizer
 from soundraft.models.tuning import tuned
-from soundraft.params.sections import GENERATING, Params, Train
+from soundraft.params.sections import ALONE, GENERATING, Params, Train
 from soundraft.rewards import transcript_verifier
 from soundraft.rewards.base import Verifier
 from soundraft.runtime import BadClip, UserError
@@ -57,6 +57,10 @@ class Recognition(Task):
     @classmethod
     def recognizes(cls, model: str) -> dict[str, Any] | None:
         return {"task": "asr", "model.checkpoint": model, "train.epochs": 0}
+
+    @classmethod
+    def started_from(cls, model: str | None) -> dict[str, Any]:
+        return ALONE | ({} if model is None else {"model.checkpoint": model})
 
     def check(self, data: Data) -> list[str]:
         """Transcripts with characters that the model cannot write: a note, or where they are learned, an error."""

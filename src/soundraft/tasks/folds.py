@@ -21,6 +21,7 @@ from soundraft.evaluation.predictions import write_predictions
 from soundraft.evaluation.results import START_MODEL, SVM
 from soundraft.evaluation.scores import Scores, check_labels, score_labels
 from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
+from soundraft.params import check_keywords
 from soundraft.runtime import UserError
 from soundraft.splits import FOLDS, folds_of
 from soundraft.tables import markdown
@@ -108,6 +109,7 @@ def cross_validate(
     Raises:
         UserError: when the declaration, the data or the folder cannot be used, or there are too few folds.
     """
+    check_keywords(limit=limit, k=k, output_dir=output_dir, seed=seed)
     declared = config if isinstance(config, Declared) else read_declaration(config)
     folder = None if output_dir is None else free_folder(Path(output_dir))
     if folds is None:
