@@ -17,7 +17,7 @@ from soundraft.runtime import BadClip, UserError
 
 _INTERRUPTED = 130  # what a shell gives a program that Ctrl-C ended
 _OF_THE_USER = (PermissionError, NotADirectoryError, IsADirectoryError, FileNotFoundError)
-_OUTPUTS = ("output", "json", "plot")  # options that name what a command writes
+_OUTPUTS = ("output", "out", "json", "plot")  # options that name what a command writes
 COMMANDS = {  # the module, and what the command does
     "s1": ("steps", "Normalise recordings: mono WAV at one rate and one loudness."),
     "s2": ("steps", "Encode normalised audio as EnCodec tokens, 75 frames a second."),

@@ -107,7 +107,7 @@ def _show_plan(run: "Run") -> None:
     from soundraft.tasks.plan import make_plan
 
     plan = make_plan(run)
-    show("\n".join([*columns(plan.rows()), *(f"- {note}" for note in plan.notes)]))
+    show("\n".join([*columns(plan.rows()), *(f"- {note}" for note in run.notes)]))
     show(
         "\nTime and memory are extrapolated from sampling one batch of the longest clips and training one step here; "
         "no weights were changed, nothing was written.\nnext: the same command without --dry-run"

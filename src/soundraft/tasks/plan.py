@@ -26,50 +26,29 @@ from soundraft.training.selection import CANNOT_LEARN, KEPT, Round, Sample
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Seconds a frame of the features, padding included.
-
-    Attributes:
-        sampling: to draw and score the answers of a clip and to make its examples.
-        training: to learn it once.
-        greedy: to answer it.
-    """
-
-    sampling: float
-    training: float
-    greedy: float
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a run would do.
 
     Attributes:
         splits: clips and seconds of audio of each split.
         cycles_done: how many of the cycles the run's folder has already.
-        rounds, presentations, steps: of one cycle.
+        rounds, steps: of one cycle.
         trainable: how many of the parameters are trained.
         seconds: of all that is left to do, by what they are spent on; extrapolated.
         memory_bytes: most resident memory, the features of all clips among it; extrapolated.
         gpu_memory_bytes: the same on the GPU; `None` without one.
     """
 
-    folder: str
-    model_name: str
-    device: str
-    algorithm: str
+    run: Run
     splits: dict[str, tuple[int, float]]
-    cycles: int
     cycles_done: int
     rounds: int
-    presentations: int
     steps: int
     parameters: int
     trainable: int
     seconds: dict[str, float]
     memory_bytes: float
     gpu_memory_bytes: float | None
-    notes: list[str]
 
     def rows(self) -> list[tuple[str, str]]:
         """Names and values for the user."""
@@ -77,13 +56,16 @@ class Plan:
         done = f", {self.cycles_done} of them done before" if self.cycles_done else ""
         gpu = "" if self.gpu_memory_bytes is None else f", {self.gpu_memory_bytes / 2**30:.1f} GiB on the GPU"
         spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.seconds.items())
+        train, model = self.run.task.train, self.run.task.params.model.checkpoint
+        presented = f"{train.presentations_per_cycle:,} presentations"
+        made = f"start, cycles/01 to cycles/{train.cycles:02d}, report.md, predictions.parquet"
         return [
-            ("model", f"{self.model_name}: {self.parameters:,} parameters, {self.trainable:,} of them trained"),
+            ("model", f"{model}: {self.parameters:,} parameters, {self.trainable:,} of them trained"),
             ("clips", splits),
-            ("cycles", f"{self.cycles} of {self.algorithm}{done}"),
-            ("in each", f"{self.rounds} rounds, {self.presentations:,} presentations, {self.steps:,} optimiser steps"),
-            ("output", f"{self.folder}/: start, cycles/01 to cycles/{self.cycles:02d}, report.md, predictions.parquet"),
-            ("time", f"about {duration(sum(self.seconds.values()))} on {self.device} ({spent})"),
+            ("cycles", f"{train.cycles} of {train.algorithm}{done}"),
+            ("in each", f"{self.rounds} rounds, {presented}, {self.steps:,} optimiser steps"),
+            ("output", f"{self.run.folder}/: {made}"),
+            ("time", f"about {duration(sum(self.seconds.values()))} on {runtime.device()} ({spent})"),
             ("memory", f"about {self.memory_bytes / 2**30:.1f} GiB{gpu}"),
         ]
 
@@ -103,7 +85,7 @@ def make_plan(run: Run) -> Plan:
     parts |= {f"replay {name}": clips for name, clips in run.data.start.items()}
     durations = {name: [_duration_s(clips, index) for index in range(len(clips))] for name, clips in parts.items()}
     probe, features_per_s = _probe(run, model, durations["train"])
-    costs = measure(task, model, probe, run)
+    sampling, training, greedy = measure(task, model, probe, run)
     lengths, size = _lengths(probe, durations), batch_clips(model, decoding)
     plan = selection.plan_rounds(
         len(run.data.target["train"]), round(train.presentations_per_cycle * train.replay_fraction), train, seed=0
@@ -114,9 +96,9 @@ def make_plan(run: Run) -> Plan:
     measured = [name for name in ("validation", "test", "replay validation") if name in lengths]
     seconds = {
         "features": features_per_s * sum(map(sum, durations.values())),
-        "sampling": left * costs.sampling * padded_frames(lengths["train"], size),
-        "training": left * costs.training * train.presentations_per_cycle * fmean(lengths["train"]),
-        "measuring": (left + 1) * costs.greedy * sum(padded_frames(lengths[name], size) for name in measured),
+        "sampling": left * sampling * padded_frames(lengths["train"], size),
+        "training": left * training * train.presentations_per_cycle * fmean(lengths["train"]),
+        "measuring": (left + 1) * greedy * sum(padded_frames(lengths[name], size) for name in measured),
     }
     weights = list(model.model.parameters())
     # the start model stays loaded beside the one that is trained, and where a divergence is asked for, a third
@@ -126,15 +108,10 @@ def make_plan(run: Run) -> Plan:
     with tuned(model, train):
         trainable = sum(each.numel() for each in model.model.parameters() if each.requires_grad)
     return Plan(
-        folder=str(run.folder),
-        model_name=task.params.model.checkpoint,
-        device=str(runtime.device()),
-        algorithm=train.algorithm,
+        run=run,
         splits={name: (len(each), sum(each)) for name, each in durations.items()},
-        cycles=train.cycles,
         cycles_done=done,
         rounds=len(plan),
-        presentations=train.presentations_per_cycle,
         steps=learner.steps,
         parameters=sum(each.numel() for each in weights),
         trainable=trainable,
@@ -143,14 +120,14 @@ def make_plan(run: Run) -> Plan:
         + bytes_per_frame * sum(map(sum, lengths.values()))
         + (beside if gpu is None else 0),
         gpu_memory_bytes=None if gpu is None else gpu + beside,
-        notes=run.notes,
     )
 
 
-def measure(task: Task, model: Model, clips: Loaded, run: Run) -> Costs:
-    """Time the three kinds of work on these clips; a pass over the shortest one goes first, for what happens once.
+def measure(task: Task, model: Model, clips: Loaded, run: Run) -> tuple[float, float, float]:
+    """Seconds a frame, padding included, to sample and score a clip's answers, to learn it once, and to answer it.
 
-    The learning rate is 0, and running means are put back: the weights stay as they are.
+    A pass over the shortest clip goes first, for what happens once. The learning rate is 0, and running means are put
+    back: the weights stay as they are.
     """
     lengths = clips.utterances.lengths
     shortest = min(range(len(lengths)), key=lambda index: lengths[index])
@@ -169,7 +146,7 @@ def padded_frames(lengths: Sequence[float], batch_size: int) -> float:
     return sum(len(batch) * max(lengths[index] for index in batch) for batch in batches)
 
 
-def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run) -> Costs:
+def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run) -> tuple[float, float, float]:
     train, decoding = task.train, task.params.decoding
     size = batch_clips(model, decoding)
     target = Target(clips.utterances, clips.durations_s, clips.copies).part(indices[:size])
@@ -193,7 +170,7 @@ def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run)
         learner.learn(examples, batches, bar)
     trained = time.monotonic() - learning
     longest = max(len(example.features) for example in examples)
-    return Costs((sampled - began) / frames, trained / (wanted * longest), (answered - sampled) / frames)
+    return (sampled - began) / frames, trained / (wanted * longest), (answered - sampled) / frames
 
 
 def _as_if_good(samples: Sequence[Sample], train: Train, targets: Sequence[str]) -> list[Sample]:

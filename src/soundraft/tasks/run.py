@@ -236,10 +236,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     record: dict[str, Any] = files.read_json(path)
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise UserError(f"{path} is of another program, or of another version of this one: name another folder")
-    wanted = {"params": set(), "reading": {each.name for each in fields(Reading)}, "data": set()}
-    for name, keys in wanted.items():
-        if not isinstance(record.get(name), dict) or not keys <= record[name].keys():
-            raise UserError(f"{path} is damaged: {name} is not as it was written")
+    names = {each.name for each in fields(Reading)}
+    for key in ("params", "reading"):
+        value = record.get(key)
+        if not isinstance(value, dict) or (key == "reading" and value.keys() != names):
+            raise UserError(f"{path} is damaged: {key} is not as it was written")
     return record
 
 
@@ -409,7 +410,7 @@ class AudioRAFTConfig:
         algorithm: raft, grpo, mwer, or one of the controls sft, self_training, random.
         seed: of batches and samples. `corpus.seed` decides which clips are drawn, so that runs with several seeds share
             one test set.
-        output_dir: folder of the run; one that was killed goes on there.
+        output_dir: folder of the run; one that was killed goes on there. `None` keeps nothing.
         limit: at most so many clips of each split; `None`: all.
         params: any other number by its key in params.yaml: `{"train.rounds_per_cycle": 4}`.
 
@@ -432,7 +433,7 @@ class AudioRAFTConfig:
     wer_threshold: float | None = None
     algorithm: str | None = None
     seed: int | None = None
-    output_dir: Path | str = "runs/raft"
+    output_dir: Path | str | None = "runs/raft"
     limit: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -440,7 +441,7 @@ class AudioRAFTConfig:
         names = ("limit", "output_dir", "model_name", "task", "params")
         check_keywords(**{name: getattr(self, name) for name in names})
         params = self.all_params()
-        used = {"num_cycles": params.train.cycles, "learning_rate": task_of(params).train.learning_rate}
+        used: dict[str, Any] = {"num_cycles": params.train.cycles, "learning_rate": task_of(params).train.learning_rate}
         if task_class(self.task).is_read("model.revision"):
             used["model_name"] = params.model.checkpoint
         for name, value in used.items():  # what stands there is what the run uses
@@ -454,7 +455,8 @@ class AudioRAFTConfig:
         found = by_key([*named, ("cycles", self.num_cycles), *self.params.items()])
         task = task_class(self.task)
         if "train.learning_rate" in found and not task.is_read("train.learning_rate"):
-            found = by_key([*found.items(), (task.rate, found.pop("train.learning_rate"))])
+            rate = found.pop("train.learning_rate")
+            found = by_key([*found.items(), (task.rate, rate)])
         unread = [key for key in found if key in defaults().leaves() and not task.is_read(key)]
         if unread:
             raise ParamsError(f"{unread[0]}: without the pipeline a run of the task {self.task} does not read it")
@@ -499,7 +501,9 @@ class AudioRAFTTrainer:
 
     def open(self, dataset: Any, validation: Any = None, test: Any = None, *, replay_dataset: Any = None) -> Run:
         """Open data and model and see that they go together; nothing is written."""
-        files.check_can_write(Path(self.config.output_dir))
+        folder = None if self.config.output_dir is None else Path(self.config.output_dir)
+        if folder is not None:
+            files.check_can_write(folder)
         given, params = self.config.given, self.config.all_params()
         suited = {key: value for key, value in task_of(params).suited().items() if key not in given}
         notes = [", ".join(f"{key} {value}" for key, value in suited.items()) + ", to suit the model"] if suited else []
@@ -509,8 +513,7 @@ class AudioRAFTTrainer:
                 raise UserError("train.replay_fraction is given, but no replay dataset: name one, or leave it out")
             params = changed(params, {"train.replay_fraction": 0.0})
         sources = Sources(dataset, validation, test, replay_dataset)
-        folder, limit = Path(self.config.output_dir), self.config.limit
-        return open_run(params, sources, folder, limit=limit, notes=notes, say=self.say)
+        return open_run(params, sources, folder, limit=self.config.limit, notes=notes, say=self.say)
 
 
 def fit(

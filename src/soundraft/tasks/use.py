@@ -109,7 +109,7 @@ def _without_run(name: str, params: Numbers) -> TrainedModel:
     folds = sorted(place.glob("models/*"))
     if (place / "folds.json").is_file() and folds:
         raise UserError(f"{place}: a cross-validation has one model a fold; name one, such as {folds[0]}")
-    if place.is_dir() and not any(place.glob("*.json")):
+    if place.is_dir() and not (place / "config.json").is_file():
         raise UserError(f"{place}: neither a run ({RECORD}) nor a model (config.json)")
     # the first task that recognises it; speech recognition takes whatever transformers loads
     for task_name in sorted(TASKS, key=lambda each: each == "asr"):
