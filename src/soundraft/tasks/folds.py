@@ -147,10 +147,10 @@ def cross_validate(
     unused = [*source.rejected, *source.dropped, *rejected]
     with tempfile.TemporaryDirectory() as scratch, files.building(folder or Path(scratch) / "folds") as place:
         scores, answers, bad = zip(*(_train(task, *each, place, tell) for each in trainings.items()), strict=True)
-        found = {(each.id, each.path): each for fold in bad for each in fold}
+        lost = {(each.id, each.path): each for fold in bad for each in fold}
         result = FoldsResult(
             folds, list(scores), means_of(scores), _pooled(dict(zip(trainings, answers, strict=True))),
-            [*unused, *found.values()], folder,
+            [*unused, *lost.values()], folder,
         )  # fmt: skip
         _write(place, result, declared)
     return result

@@ -481,6 +481,8 @@ class AudioRAFTTrainer:
     """
 
     def __init__(self, config: AudioRAFTConfig, *, say: Tell | None = None) -> None:
+        if not isinstance(config, AudioRAFTConfig):
+            raise UserError(f"config: got {config!r}; give an AudioRAFTConfig")
         self.config = config
         self.say = say
 
