@@ -83,7 +83,7 @@ def test_options_are_checked_by_the_fields_of_params(capsys: pytest.CaptureFixtu
 def test_benchmark_measures_quality_and_speed(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ("benchmark", "--model", letters.checkpoint(), "--dataset", data, "--limit", 10, "--repeats", 1)
     said = soundraft(capsys, *argv, "--output", tmp_path / "b.json", "--split", "test", "--max-bad-fraction", 0.5)
-    assert "--split test --limit 10 --output FOLDER" in said
+    assert "--split test --limit 10 --max-bad-fraction 0.5 --output FOLDER" in said
     soundraft(capsys, *argv, "--output", "/proc/x/b.json", code="/proc/x")
     soundraft(capsys, *argv, "--max-bad-fraction", 5, code=2)
     found = json.loads((tmp_path / "b.json").read_text())

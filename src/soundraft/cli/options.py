@@ -131,13 +131,18 @@ def _given(given: argparse.Namespace) -> dict[str, Any]:
     return {"config" if name == "subset" else name: value for name, value in found.items() if value not in (None, {})}
 
 
-def said(given: argparse.Namespace, *, but: Collection[str] = ()) -> str:
-    """The options of a corpus that were given, as they are typed, for the command to go on with."""
+def said(given: argparse.Namespace, *, but: Collection[str] = (), also: Collection[str] = ()) -> str:
+    """The options of a corpus that were given, as they are typed, for the command to go on with.
+
+    Args:
+        also: keys of params.yaml whose options go with them.
+    """
     words = []
-    for name in OPTIONS:
+    for name in (*OPTIONS, *also):
         value = getattr(given, name, None)
         if value is not None and name not in but:
-            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+            flag = given.flags.get(name, f"--{name}")
+            words += [flag, *map(str, value if isinstance(value, list) else [value])]
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 

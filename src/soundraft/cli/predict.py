@@ -141,7 +141,7 @@ def benchmark(given: argparse.Namespace) -> None:
     from soundraft.tables import columns
     from soundraft.tasks.use import benchmark as measure
 
-    limit, options = _BENCHMARKED if given.limit is None else given.limit or None, said(given)
+    limit, options = _BENCHMARKED if given.limit is None else given.limit or None, said(given, also=_NUMBERS)
     data = data_of(argparse.Namespace(**{**vars(given), "limit": limit}), seed=given.seed, whole=False)
     found = measure(
         given.model, data, columns=_columns(given, data), params=_numbers(given), limit=limit, seed=given.seed or 0
@@ -175,11 +175,12 @@ def transcribe(given: argparse.Namespace) -> None:
     from soundraft import models
     from soundraft.models.longform import WRITERS
     from soundraft.parallel import Failure, attempt
+    from soundraft.tasks.run import model_in
 
     if given.output is None and given.format != "txt" and len(given.files) > 1:
         raise UserError(f"several files as {given.format} need --output FOLDER")
     places = _places(given.files, given.output, given.format) if given.output else {}
-    recognizer = models.load_recognizer(given.model, language=language_of(given) or None)
+    recognizer = models.load_recognizer(model_in(given.model), language=language_of(given) or None)
     decoder = _beam(recognizer, given.beam) if given.beam else None
     failed = 0
     for file in given.files:

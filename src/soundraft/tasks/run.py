@@ -226,6 +226,14 @@ def check_goes_on(folder: Path, record: Mapping[str, Any]) -> None:
         raise UserError(f"{folder} holds another run: {shown}. Name another folder, or remove this one")
 
 
+def model_in(name: Path | str) -> Path | str:
+    """Of a run's folder the model of its last cycle, or its start model; any other name of a model as it is."""
+    place = Path(name)
+    if not (place / RECORD).is_file():
+        return name
+    return max(place.glob("cycles/[0-9][0-9]"), default=place / "start")
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """`run.json` of a run.
 
@@ -464,7 +472,8 @@ class AudioRAFTConfig:
 
     def all_params(self) -> Params:
         """The numbers of the run, in the shape of params.yaml."""
-        model, task = None if self.model_name is None else str(self.model_name), task_class(self.task)
+        model = None if self.model_name is None else str(model_in(self.model_name))
+        task = task_class(self.task)
         usual = {"task": self.task, "train.cycles": ALONE["train.cycles"], **task.started_from(model)}
         found = {**usual, **self.given}
         rate = found.get(task.rate)

@@ -22,7 +22,7 @@ from soundraft.params.tasks import TASKS
 from soundraft.runtime import UserError
 from soundraft.tasks import measure
 from soundraft.tasks.base import Data, Task, task_class, task_of
-from soundraft.tasks.run import RECORD, SPLITS_NAME, RunResult, free_folder, read_record
+from soundraft.tasks.run import RECORD, SPLITS_NAME, RunResult, free_folder, model_in, read_record
 
 if TYPE_CHECKING:
     import pandas
@@ -89,7 +89,6 @@ def open_model(
 def _of_run(root: Path, place: Path, params: Numbers) -> TrainedModel:
     record = read_record(root)
     task = task_of(changed(defaults(), {**record["params"], **params}))
-    cycles = sorted(root.glob("cycles/[0-9][0-9]"))
     try:
         with (root / SPLITS_NAME).open(encoding="utf-8", newline="") as stream:
             rows = [(row["id"], row["content"], row["split"], row["target"]) for row in csv.DictReader(stream)]
@@ -100,8 +99,7 @@ def _of_run(root: Path, place: Path, params: Numbers) -> TrainedModel:
     # train stands first, so it stays where one recording is in several splits
     splits = {key: split for name, content, split, _ in reversed(rows) for key in (content, name) if key}
     targets = [target for _, _, split, target in rows if split == "train" and target]
-    model = task.load_model(place if place != root else cycles[-1] if cycles else root / "start")
-    return TrainedModel(task, model, Reading(**record["reading"]), splits, targets)
+    return TrainedModel(task, task.load_model(Path(model_in(place))), Reading(**record["reading"]), splits, targets)
 
 
 def _without_run(name: str, params: Numbers) -> TrainedModel:
