@@ -392,7 +392,8 @@ def test_what_has_no_splits_is_measured_whole_and_a_limit_counts_all_clips(tmp_p
     folder, model = letters.recordings(tmp_path / "bare", none=12), str(letters.checkpoint())
     split = letters.recordings(tmp_path / "split", train=6, validation=4, test=5)
     params = {"benchmark.repeats": 1, "benchmark.clips": 1, "evaluate.bootstrap_samples": 100}
-    for data, limit, of, count in ((split, None, "test", 5), (split, 2, "test", 2)):
+    for data, limit, of, count in ((folder, None, "all", 12), (folder, 3, "all", 3), (split, None, "test", 5),
+                                   (split, 2, "test", 2)):  # fmt: skip
         found = use.benchmark(model, data, limit=limit, params=params)
         assert (found.split, len(found.evaluation.scores)) == (of, count)
         assert len(soundraft.evaluate(model, data, limit=limit, params=params).scores) == count
