@@ -184,7 +184,7 @@ def transcribe(given: argparse.Namespace) -> None:
     decoder = _beam(recognizer, given.beam) if given.beam else None
     failed = 0
     for file in given.files:
-        found = attempt(partial(_segments, recognizer, decoder), file)
+        found = attempt(partial(_segments, recognizer, decoder, given.format == "srt"), file)
         if isinstance(found, Failure):
             failed += 1
             print(f"{file}: {found.reason}", file=sys.stderr)
@@ -210,7 +210,7 @@ def _beam(recognizer: "Recognizer", width: int) -> "Decoder":
     return partial(recognizer.beam, width=width, tokens_per_frame=tokens_per_frame)
 
 
-def _segments(recognizer: "Recognizer", decoder: "Decoder | None", file: Path) -> list["Segment"]:
+def _segments(recognizer: "Recognizer", decoder: "Decoder | None", subtitles: bool, file: Path) -> list["Segment"]:
     """Raises BadClip when the file is not there, not audio, or the model cannot take it."""
     from soundraft.audio.features import AudioProcessor
     from soundraft.models import ModelError
@@ -218,7 +218,8 @@ def _segments(recognizer: "Recognizer", decoder: "Decoder | None", file: Path) -
 
     processor = AudioProcessor(recognizer.sample_rate_hz, normalize=False, max_duration=None)
     try:
-        return transcribe_file(recognizer, processor.load(file).waveform.numpy(), defaults().decoding, decoder)
+        samples = processor.load(file).waveform.numpy()
+        return transcribe_file(recognizer, samples, defaults().decoding, decoder, subtitles=subtitles)
     except ModelError as error:
         raise BadClip(str(error)) from error
 

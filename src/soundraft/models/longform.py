@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from soundraft.models.base import Recognizer
+from soundraft.models.base import Recognizer, words_of
 from soundraft.params.sections import Decoding, LongAudio
 
 
@@ -19,12 +19,18 @@ class Segment:
 
 
 def transcribe_file(
-    recognizer: Recognizer, samples: np.ndarray, options: Decoding, decoder: Callable[[Any], list[str]] | None = None
+    recognizer: Recognizer,
+    samples: np.ndarray,
+    options: Decoding,
+    decoder: Callable[[Any], list[str]] | None = None,
+    *,
+    subtitles: bool = False,
 ) -> list[Segment]:
     """The text of a mono recording `[N]` at the recogniser's rate; windows without speech have no segment.
 
     Args:
         decoder: encoded windows → their texts; `None`: the best texts, with fallback.
+        subtitles: segments of a readable length; else one a window.
     """
     rate_hz, long, learned_s = recognizer.sample_rate_hz, options.long_audio, recognizer.learned_clip_s
     window_s = recognizer.window_s or learned_s or long.window_s
@@ -42,10 +48,31 @@ def transcribe_file(
         batch = windows[first : first + long.batch_windows]
         encoded = recognizer.encode([recognizer.extract(samples[start:end]) for start, end in batch])
         texts = decoder(encoded) if decoder else recognizer.best_with_fallback(encoded, options.fallback)
-        for (start, end), text in zip(batch, texts, strict=True):
+        ends = recognizer.word_ends(encoded, texts) if subtitles else [[]] * len(batch)
+        for (start, end), text, shares in zip(batch, texts, ends, strict=True):
             if text:
-                segments.append(Segment(start / rate_hz, end / rate_hz, text))
+                segment = Segment(start / rate_hz, end / rate_hz, text)
+                segments += lines_of(segment, shares, long) if subtitles else [segment]
     return segments
+
+
+def lines_of(segment: Segment, ends: Sequence[float], options: LongAudio) -> list[Segment]:
+    """A segment cut between words into parts of at most `line_s` and `line_characters`.
+
+    Args:
+        ends: of each word, as a share of the segment.
+    """
+    words, between = words_of(segment.text)
+    lines, first, began_s = [], 0, segment.start_s
+    times_s = [segment.start_s + share * (segment.end_s - segment.start_s) for share in ends]
+    for place in range(1, len(words) + 1):
+        text = between.join(words[first : place + 1])
+        if place == len(words):
+            lines.append(Segment(began_s, segment.end_s, text))
+        elif len(text) > options.line_characters or times_s[place] - began_s > options.line_s:
+            lines.append(Segment(began_s, times_s[place - 1], between.join(words[first:place])))
+            first, began_s = place, times_s[place - 1]
+    return lines
 
 
 def speech(samples: np.ndarray, rate_hz: int, options: LongAudio) -> list[tuple[int, int]]:

@@ -255,6 +255,8 @@ class LongAudio(Section):
     least_s: Positive = Field(description="A cut leaves at least this much audio behind it, seconds.")
     silence_db: float = Field(description="A window whose loudest stretch is below this, dBFS, has no speech.")
     batch_windows: Count = Field(description="Windows per batch.")
+    line_s: Positive = Field(description="Longest line of subtitles, seconds.")
+    line_characters: Count = Field(description="Longest line of subtitles, characters.")
 
 
 class Fallback(Section):
