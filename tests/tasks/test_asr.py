@@ -15,7 +15,6 @@ from soundraft.manifest import Split
 from soundraft.rewards import Evidence, TranscriptReward, UnsupervisedReward
 from soundraft.runtime import BadClip, UserError
 from soundraft.tasks import steps
-from soundraft.tasks.asr import unspellable
 from soundraft.tasks.base import Data
 from soundraft.tracking import Tracker
 from tests.models import test_whisper
@@ -86,18 +85,15 @@ def test_the_verifier_is_the_one_of_the_params() -> None:
 
 
 def test_characters_that_the_model_cannot_write_are_found_and_refused_only_where_they_are_learned() -> None:
-    model = models.load_recognizer(letters.checkpoint())
-    features = model.extract(letters.wave_of("one"))
-    assert unspellable(model, features, ["one two", "año 7", "ça"]) == {"ñ", "7", "ç"}
     given = clips(range(3))
-    given.facts[1]["text"] = "año"
+    given.facts[1]["text"] = "año ç"
     data: dict[Split, Clips] = {"train": given, "validation": clips(range(3, 5))}
     (note,) = task().check(Data(data))
     assert note.startswith("train: 1 of 3 texts")
-    assert "ñ" in note
-    with pytest.raises(UserError, match="ñ"):
+    assert "ç ñ" in note
+    with pytest.raises(UserError, match="ç ñ"):
         task(train__algorithm="sft").check(Data(data))
-    with pytest.raises(UserError, match=r"replay.* ñ"):
+    with pytest.raises(UserError, match=r"replay.* ç ñ"):
         task().check(Data({"train": clips(range(3))}, {"train": given}))
 
 
