@@ -163,6 +163,7 @@ def test_wrong_models_outputs_and_runs_are_refused(table: Path, run: Path, tmp_p
     alone, picture = ("train", "--dataset", table), ("visualize", "--visualization")
     for argv, named in (
         ((*alone, "--model", "x", "--folds", "k"), "--folds needs a declaration"),
+        (("transcribe", table.parent / "00.wav", "--model", run), "classifier"),
         (("evaluate", "--model", run / "gone", "--dataset", table), "gone"),
         (("evaluate", "--model", tmp_path, "--dataset", table), str(tmp_path)),
         (("evaluate", "--model", run, "--dataset", table, "--subset", "digits"), "--subset"),

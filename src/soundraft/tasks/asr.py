@@ -1,5 +1,6 @@
 """Speech recognition: audio in, text out; the reward is 1 − WER, or what can be checked without transcripts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
