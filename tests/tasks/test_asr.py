@@ -114,6 +114,15 @@ def test_a_start_from_a_checkpoint_is_that_one_and_one_from_scratch_learns(tmp_p
     assert metrics[2]["final_loss"] < metrics[0]["final_loss"]
     one, again = (files.content_hash(tmp_path / name / "model.safetensors") for name in ("one", "again"))
     assert one == again
+    # what a model from scratch learned is kept with it; of one from elsewhere that is not known
+    seconds = [len(letters.wave_of(letters.text_of(number))) / letters.RATE_HZ for number in range(30)]
+    learned = models.load_recognizer(tmp_path / "one").learned_clip_s
+    assert learned == pytest.approx(np.quantile(seconds, 0.99), abs=2e-3)
+    steps.cycle(
+        task(train__samples_per_prompt=4, train__algorithm="sft"), Data({"train": clips(range(8), accent=0.04)}),
+        tmp_path / "one", tmp_path / "cycle", number=1, base=tmp_path / "one",
+    )  # fmt: skip
+    assert models.load_recognizer(tmp_path / "cycle").learned_clip_s == learned
 
 
 def test_replay_keeps_what_was_known_and_shows_it(tmp_path: Path) -> None:
