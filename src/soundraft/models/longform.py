@@ -10,6 +10,8 @@ import numpy as np
 from soundraft.models.base import Recognizer, words_of
 from soundraft.params.sections import Decoding, LongAudio
 
+TYPICAL = 2 / 3  # of the longest clips that a model learned: what is longer than these is cut to a usual length
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -36,12 +38,13 @@ def transcribe_file(
     window_s = recognizer.window_s or learned_s or long.window_s
     # a model that learned single clips fails on the pauses between them; others learned recordings as they come
     parts = speech(samples, rate_hz, long) if learned_s else [(0, len(samples))]
-    windows = [
-        (first + start, first + end)
-        for first, last in parts
-        for start, end in cut(samples[first:last], rate_hz, window_s, long)
-        if 10 * np.log10(_powers(samples[first + start : first + end], rate_hz, long).max() + 1e-20) >= long.silence_db
-    ]
+    windows: list[tuple[int, int]] = []
+    for first, last in parts:
+        too_long = learned_s and last - first > window_s * rate_hz
+        found = cut(samples[first:last], rate_hz, TYPICAL * window_s if too_long else window_s, long)
+        windows += [(first + start, first + end) for start, end in found]
+    least = 10 ** (long.silence_db / 10)
+    windows = [(start, end) for start, end in windows if _powers(samples[start:end], rate_hz, long).max() >= least]
     recognizer.model.eval()
     segments = []
     for first in range(0, len(windows), long.batch_windows):
