@@ -89,7 +89,7 @@ def speech(samples: np.ndarray, rate_hz: int, options: LongAudio) -> list[tuple[
     paused = np.convolve(sums < sums.max() * 10 ** (-options.pause_db / 10), np.ones(size)) > 0.5
     edges = np.flatnonzero(np.diff(np.concatenate([[True], paused, [True]])))
     # a click is widened to `quiet_s`, for some models take no less
-    wider = [max(0, size - (end - start)) // 2 + 1 for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    wider = (np.maximum(0, size - (edges[1::2] - edges[::2])) + 1) // 2
     bounds = zip(edges[::2] - wider, edges[1::2] + wider, strict=True)
     return [(max(0, start) * step, min(len(samples), end * step)) for start, end in bounds]
 
