@@ -91,7 +91,7 @@ def speech(samples: np.ndarray, rate_hz: int, options: LongAudio) -> list[tuple[
     # a click is widened to `quiet_s`, for some models take no less
     wider = (np.maximum(0, size - (edges[1::2] - edges[::2])) + 1) // 2
     bounds = zip(edges[::2] - wider, edges[1::2] + wider, strict=True)
-    return [(max(0, start) * step, min(len(samples), end * step)) for start, end in bounds]
+    return [(int(max(0, start) * step), int(min(len(samples), end * step))) for start, end in bounds]
 
 
 def cut(samples: np.ndarray, rate_hz: int, window_s: float, options: LongAudio) -> list[tuple[int, int]]:
