@@ -95,7 +95,7 @@ class Model(Protocol):
 class Recognizer(Model):
     """A speech recogniser of transformers with its processor; its answers are texts."""
 
-    takes_masking = False
+    takes_masking = False  # such as Whisper, whose features are padded to a window, and 0 is not their mean
     window_s: float | None = None
 
     def __init__(self, model: Any, processor: Any) -> None:
