@@ -3,6 +3,7 @@
 A stage with a kept out (`persist: true`) writes beside its files a ledger of its name: per clip the key of its input (a
 hash over input bytes, options and code) and the hashes of its outputs. A clip is taken over only when both still hold.
 The ledger holds nothing else, so a folder that was brought up to date is, byte for byte, the folder made from nothing.
+Each entry has a hash of itself: the clip of a damaged one is made again.
 """
 
 import hashlib
@@ -60,14 +61,15 @@ class Ledger:
         maker: name of the stage.
         owned: the folder is the pipeline's, and whatever else lies there is removed. A folder that a user names is not
             owned: only files that the earlier run made are removed, and one with files but no ledger is refused.
+        adopt: take such a folder all the same; files that have the name of an output are made again.
 
     Attributes:
         known: the entries of the earlier run, by clip.
     """
 
-    def __init__(self, folder: Path, maker: str, *, owned: bool = False) -> None:
+    def __init__(self, folder: Path, maker: str, *, owned: bool = False, adopt: bool = False) -> None:
         self.folder = folder
-        self.owned = owned
+        self.owned, self.adopt = owned, adopt
         self.name = f"{maker}.ledger.jsonl"
         self.known = _read(folder / self.name)
         self._entries: dict[str, Entry] = {}
@@ -76,8 +78,12 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / self.name).exists():
-            if not self.owned and any(not _is_temporary(path.name) for path in self.folder.iterdir()):
-                raise UserError(f"{self.folder} holds files and no {self.name}: name a new or an empty folder")
+            there = not (self.owned or self.adopt) and any(not _is_temporary(p.name) for p in self.folder.iterdir())
+            if there:
+                raise UserError(
+                    f"{self.folder} holds files and no {self.name}: name a new or an empty folder, or, with "
+                    "--adopt, replace what has the name of an output"
+                )
             self._save({})
         return self
 
@@ -114,7 +120,8 @@ class Ledger:
         return removed
 
     def _save(self, entries: dict[str, Entry]) -> None:
-        files.write_jsonl(self.folder / self.name, (vars(entries[item]) for item in sorted(entries)))
+        rows = (vars(entries[item]) for item in sorted(entries))
+        files.write_jsonl(self.folder / self.name, (row | {"check": _row_hash(row)} for row in rows))
         self._saved_at = time.monotonic()
 
 
@@ -127,16 +134,20 @@ def _is_temporary(name: str) -> bool:
     return re.fullmatch(r"\..+\.\d+\.tmp", name) is not None
 
 
+def _row_hash(row: dict[str, Any]) -> str:
+    return output_hash(json.dumps(row, sort_keys=True).encode())
+
+
 def _read(path: Path) -> dict[str, Entry]:
-    """The entries of a ledger; a line that is not one is left out, and its clip made again."""
+    """The entries of a ledger; a line that is damaged is left out."""
     entries: dict[str, Entry] = {}
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):
+            row = json.loads(line)
+            if row.pop("check") == _row_hash(row):
+                entries[row["item"]] = Entry(**row)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
-        if isinstance(entry.outputs, dict):
-            entries[str(entry.item)] = entry
     return entries
 
 
@@ -211,6 +222,7 @@ def bring_up_to_date(
     *,
     max_bad_fraction: float,
     owned: bool = False,
+    adopt: bool = False,
     overwrite: bool = False,
 ) -> Done:
     """Take over the clips whose entry of the earlier run holds, make the others, and remove what that run made beyond.
@@ -219,7 +231,7 @@ def bring_up_to_date(
     making it is no measure for the rest.
 
     Args:
-        owned: see `Ledger`.
+        owned, adopt: see `Ledger`.
         overwrite: take nothing over.
 
     Raises:
@@ -227,7 +239,7 @@ def bring_up_to_date(
     """
     files.check_apart(worker.source, worker.target)
     chosen, rejected = one_per_output(clips, worker.output_names)
-    with Ledger(worker.target, worker.name, owned=owned) as ledger:
+    with Ledger(worker.target, worker.name, owned=owned, adopt=adopt) as ledger:
         entries = {} if overwrite else what_stays(chosen, worker, ledger)
         for entry in entries.values():
             ledger.add(entry)

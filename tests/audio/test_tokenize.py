@@ -197,16 +197,11 @@ def test_verify_finds_wrong_codes(s2: functools.partial, tmp_path: Path) -> None
     assert "encoded 6 clips again, one by one: the same codes" in s2("--verify")[1]
     code, output = s2("--verify", "--verify-samples", "2")
     assert (code, "encoded 2 clips again" in output) == (0, True)
-    # a wrong file that the ledger takes for right, as a flipped bit on another machine would be
     path = tmp_path / "out/a.ecdc"
     tokens = ecdc.read(path)
-    wrong = ecdc.esf_bytes(dataclasses.replace(tokens, codes=(tokens.codes + 1) % 1024))
-    ledger = tmp_path / "out/s2_encodec.ledger.jsonl"
-    old = tokenize.output_hash(path.read_bytes())
-    path.write_bytes(wrong)
-    ledger.write_text(ledger.read_text().replace(old, tokenize.output_hash(wrong)))
-    code, output = s2("--verify")
-    assert code == 1
+    path.write_bytes(ecdc.esf_bytes(dataclasses.replace(tokens, codes=(tokens.codes + 1) % 1024)))
+    code, output = s2("--dry-run", "--verify")
+    assert (code, "WRITE a.wav" in output) == (1, True)
     assert "1 of 6 token files are wrong" in output
     assert "a.ecdc: not what the codec gives for a.wav" in output
 
@@ -220,7 +215,25 @@ def test_container_suffix_and_bandwidth(s2: functools.partial, tmp_path: Path) -
     assert ecdc.parse(data).codes.shape == (16, 38)
     assert s2("--bandwidth", "5")[0] == 2
     (tmp_path / "out/s2_encodec.ledger.jsonl").unlink()
-    assert s2()[0] == 1  # a folder with files that are not of this stage
+    code, output = s2()  # a folder with files that are not of this stage
+    assert (code, "--adopt" in output) == (1, True)
+    (tmp_path / "out/mine.txt").write_text("mine")
+    assert s2("--adopt")[0] == 0
+    assert (tmp_path / "out/mine.txt").is_file()
+    assert "0 made" in s2()[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"frames": ', '"frames": 1'), ('"codebooks": 8, ', ""), ('"result": {', '"result": [{')]
+)
+def test_a_damaged_entry_of_the_ledger_is_made_again(s2: functools.partial, tmp_path: Path, old: str, new: str) -> None:
+    assert s2()[0] == 0
+    before, ledger = tree(tmp_path / "out"), tmp_path / "out/s2_encodec.ledger.jsonl"
+    first, rest = ledger.read_text().split("\n", 1)
+    ledger.write_text(first.replace(old, new) + "\n" + rest)
+    code, output = s2()
+    assert (code, ", 1 made," in output) == (0, True)
+    assert tree(tmp_path / "out") == before
 
 
 def test_recursive_or_not(s2: functools.partial, tmp_path: Path) -> None:

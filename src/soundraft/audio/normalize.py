@@ -43,6 +43,7 @@ def normalize_clips(
     *,
     max_bad_fraction: float,
     owned: bool = False,
+    adopt: bool = False,
 ) -> NormalizeSummary:
     """Normalise clips of the folder `source` into `target`; bad ones go to its quarantine.jsonl.
 
@@ -50,12 +51,13 @@ def normalize_clips(
 
     Args:
         owned: the folder is the pipeline's: whatever else lies there goes, too.
+        adopt: as of `Ledger`.
 
     Raises:
         TooManyBad: when the share of bad clips is above `max_bad_fraction`.
     """
     normalizer = Normalizer(source, target, options)
-    done = bring_up_to_date(clips, normalizer, max_bad_fraction=max_bad_fraction, owned=owned)
+    done = bring_up_to_date(clips, normalizer, max_bad_fraction=max_bad_fraction, owned=owned, adopt=adopt)
     results = [entry.result for _, entry in done.good]
     return NormalizeSummary(
         clips=len(results),

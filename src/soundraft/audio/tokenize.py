@@ -161,7 +161,13 @@ def _check_bandwidth(folder: Path, options: Encodec) -> None:
 
 
 def encode_clips(
-    clips: Sequence[Clip], encoder: Encoder, *, max_bad_fraction: float, overwrite: bool = False, owned: bool = False
+    clips: Sequence[Clip],
+    encoder: Encoder,
+    *,
+    max_bad_fraction: float,
+    overwrite: bool = False,
+    owned: bool = False,
+    adopt: bool = False,
 ) -> EncodeSummary:
     """Encode clips of the encoder's source folder into its target folder.
 
@@ -170,11 +176,14 @@ def encode_clips(
 
     Args:
         owned: the folder is the pipeline's: whatever else lies there goes, too.
+        adopt: as of `Ledger`.
 
     Raises:
         TooManyBad: when the share of bad clips is above `max_bad_fraction`.
     """
-    done = bring_up_to_date(clips, encoder, max_bad_fraction=max_bad_fraction, owned=owned, overwrite=overwrite)
+    done = bring_up_to_date(
+        clips, encoder, max_bad_fraction=max_bad_fraction, owned=owned, adopt=adopt, overwrite=overwrite
+    )
     frames = sum(entry.result["frames"] for _, entry in done.good)
     return EncodeSummary(len(done.good), done.made, done.removed, len(done.rejected), frames)
 
