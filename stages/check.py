@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from soundraft import files, stage
+from soundraft import files, runtime, stage
 from soundraft.params import load_params
 
 GATE = Path(".gate/params")
@@ -16,7 +16,9 @@ CYCLES = Path("cycles.yaml")
 
 def main() -> None:
     listed = yaml.safe_load(CYCLES.read_text(encoding="utf-8"))["cycles"]
-    load_params(listed_cycles=len(listed))
+    params = load_params(listed_cycles=len(listed))
+    for name in params.sidecar.producers:
+        runtime.check_tracked(Path(params.sidecar.producers_dir) / f"{name.removesuffix('.py')}.py")
     files.write_text(GATE, "params.yaml is valid\n")
     print("check: params.yaml is valid")
 

@@ -129,17 +129,34 @@ def main_root(start: Path | None = None) -> Path:
     return here
 
 
+def check_tracked(path: Path) -> None:
+    """Raise UserError when this scratch copy (see `main_root`) lacks a file because git does not know it."""
+    if not path.is_absolute() and not path.exists() and (main_root() / path).is_file():
+        raise UserError(f"{path} is not in this scratch copy, since git does not know it: run `git add {path}` first")
+
+
 def from_file(path: Path) -> ModuleType:
-    """The module of a Python file of the user's, under a name of its own; UserError when Python runs no such files."""
+    """The module of a Python file of the user's, under a name of its own; UserError when Python runs no such files.
+
+    It may import its neighbours: two folders may have neighbours of one name.
+    """
     name = f"soundraft_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    before, folder = set(sys.modules), str(path.parent)
     sys.modules[name] = module  # dataclasses of the file look their module up
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        sys.path.remove(folder)
+        sys.path += [folder] if folder not in sys.path else []  # for what its functions import
+        for other in set(sys.modules) - before - {name}:
+            if os.path.dirname(getattr(sys.modules[other], "__file__", None) or "") == folder:
+                del sys.modules[other]
     return module

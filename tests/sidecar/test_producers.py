@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from soundraft.audio import ecdc, io
 from soundraft.audio.tokenize import Encoder, encode_clips
@@ -279,7 +280,7 @@ def test_only_what_is_named_is_executed(tmp_path: Path) -> None:
     own(folder, "ones.py")
     code, output = script("s4_sidecar_add", "--producers-dir", folder, "--list-producers")
     assert code == 0
-    for words in (*producers.SHIPPED, "A trap.", "Ones. (", "SyntaxError", "(shipped)"):
+    for words in (*producers.SHIPPED, "A trap.", "Ones. (", "SyntaxError", "(built in)"):
         assert words in output
     code, output = script("s4_sidecar_add", "--producers-dir", folder, "--show-producer", "ones")
     assert (code, "ones: Ones.\n\nMore." in output) == (0, True)
@@ -299,14 +300,16 @@ def test_one_may_define_dataclasses(tmp_path: Path) -> None:
         ('{"x": np.ones((T, 1), np.float32)}', r"feature 'x' has shape \[3, 1\]"),
         ('{"x": np.array([0, np.nan, 1], np.float32)}', "feature 'x' is nan in frame 1"),
         ('{"x": np.array([0, 1, -np.inf])}', "feature 'x' is -inf in frame 2"),
-        ('{"x": [1.0] * T}', "'x' is list"),
-        ('{"x": np.array(["a"] * T)}', "'x' is array of <U1"),
-        ('{"x": np.ones(T, complex)}', "'x' is array of complex128"),
-        ('{"x": np.array([None] * T)}', "'x' is array of object"),
+        ('{"x": [1.0] * (T - 1)}', r"feature 'x' has shape \[2\]"),
+        ('{"x": [[1.0], [], 2]}', "'x' is made of object"),
+        ('{"x": np.array(["a"] * T)}', "'x' is made of <U1"),
+        ('{"x": np.ones(T, complex)}', "'x' is made of complex128"),
+        ('{"x": [None] * T}', "'x' is made of object"),
+        ('{"x": 10 ** 400}', "'x' is made of object"),
+        ('{"x": 1.0}', r"feature 'x' has shape \[\]"),
         ("{3: np.ones(T)}", "no name"),
         ('{"": np.ones(T)}', "no name"),
         ("np.ones(T)", "ndarray"),
-        ("None", "NoneType"),
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
@@ -350,3 +353,66 @@ def test_the_last_producer_wins_and_options_may_not_clash(tmp_path: Path) -> Non
         producers.add_options(
             argparse.ArgumentParser(), [producers.load(name, tmp_path) for name in ("const", str(clash))]
         )
+
+
+def test_the_users_own_file_wins_over_a_built_in_one_and_it_is_said(tmp_path: Path) -> None:
+    tokens, mine = token_folder(tmp_path / "t", ("a.ecdc",)), own(tmp_path / "mine", "const.py").parent
+    common = ("s4_sidecar_add", "--producers-dir", mine)
+    argv = ("--audio-root", tokens, "--producer", "const", "--create-missing")
+    code, output = script(*common, *argv)
+    assert (code, "mine/const.py, not the built-in one" in output, "with one (1)" in output) == (0, True, True)
+    assert "const.py is taken instead" in script(*common, "--list-producers")[1]
+    output = script(*common, "--show-producer", "const", "--show-producer", "lin")[1]
+    assert ("const: Ones." in output, "--lin NAME=START:END" in output) == (True, True)
+
+
+def test_each_may_import_its_neighbours(tmp_path: Path) -> None:
+    text = "import numpy as np\nimport helper\ndef produce(ecdc_path, T, *, args):\n    import later\n"
+    text += "    return {helper.NAME: np.full(T, later.VALUE)}\n"
+    for name in ("one", "two"):
+        own(tmp_path / name, "helper.py", f"NAME = {name!r}\n")
+        own(tmp_path / name, "later.py", "VALUE = 3.0\n")
+        assert ask(str(own(tmp_path / name, "mine.py", text)), "a.ecdc", 2)[name].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ('{"x": [1, 2, 3]}', [1, 2, 3]),
+        ('{"x": [True, False, True]}', [1, 0, 1]),
+        ('{"x": np.array([1, 0, 1], bool)}', [1, 0, 1]),
+        ('{"x": (.5,) * T}', [0.5] * 3),
+        ('{"x": torch.tensor([1, 2, 3])}', [1, 2, 3]),
+        ('{"x": torch.ones(3, dtype=torch.bfloat16, requires_grad=True)}', [1, 1, 1]),
+        ('{"x": torch.tensor([True, False, True])}', [1, 0, 1]),
+        ('{"x": None}', None),
+        ("None", None),
+    ],
+)
+def test_values_of_every_kind(tmp_path: Path, given: str, expected: list | None) -> None:
+    text = f"import numpy as np\nimport torch\ndef produce(ecdc_path, T, *, args):\n    return {given}\n"
+    made = ask(str(own(tmp_path, "mine.py", text)), "a.ecdc", 3)
+    assert {name: values.tolist() for name, values in made.items()} == ({} if expected is None else {"x": expected})
+
+
+def test_a_file_that_git_does_not_know_is_missed_at_once_in_a_scratch_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own(tmp_path / "paramproducers", "mine.py")
+    copy = tmp_path / ".dvc/tmp/exps/1"
+    copy.mkdir(parents=True)
+    (copy / "cycles.yaml").write_text((REPOSITORY / "cycles.yaml").read_text())
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["sidecar"]["producers"].append("mine")
+    (copy / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(copy)
+    with pytest.raises(UserError, match=r"git add paramproducers/mine.py"):
+        producers.load("mine", Path("paramproducers"))
+    code, output = script("check")
+    assert (code, "git add paramproducers/mine.py" in output) == (1, True)
+    assert not (copy / ".gate").exists()
+
+
+def test_the_options_of_the_public_workflow(tmp_path: Path) -> None:
+    given = options("from_audio", "--audio-feats", "rms_db,f0", "--hf-model", "tiny")
+    assert (given.audio_features, given.audio_checkpoint) == (["rms_db", "f0"], "tiny")

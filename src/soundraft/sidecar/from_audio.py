@@ -36,17 +36,24 @@ MEL_BANDS = 64
 def add_cli_args(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wav-root", type=Path, metavar="FOLDER", help="the normalised audio of the token files")
     help_text = f"from {', '.join(FEATURES)}; separated by commas (rms_db)"
-    parser.add_argument("--audio-features", type=_features, default=["rms_db"], metavar="NAMES", help=help_text)
-    help_text = "where the audio comes from (%(default)s)"
-    parser.add_argument("--audio-source", choices=sorted(SOURCES), default="wav", help=help_text)
+    parser.add_argument(
+        "--audio-features", "--audio-feats", type=_features, default=["rms_db"], metavar="NAMES", help=help_text
+    )
+    help_text = "where the audio comes from (wav where --wav-root is given, else codes where a codec is)"
+    parser.add_argument("--audio-source", choices=sorted(SOURCES), help=help_text)
     help_text = "codec that made the codes: tiny, a hub id or a folder"
-    parser.add_argument("--audio-checkpoint", metavar="CODEC", help=help_text)
+    parser.add_argument("--audio-checkpoint", "--hf-model", metavar="CODEC", help=help_text)
     parser.add_argument("--audio-revision", metavar="COMMIT", help="of a hub id")
 
 
 def init(args: argparse.Namespace) -> None:
+    if args.audio_source is None:
+        args.audio_source = "codes" if args.wav_root is None and args.audio_checkpoint else "wav"
     if args.audio_source == "wav" and args.wav_root is None:
-        raise UserError("from_audio needs --wav-root FOLDER, the audio that the token files were made from")
+        raise UserError(
+            "from_audio needs --wav-root FOLDER, the audio that the token files were made from, or --audio-checkpoint, "
+            "the codec that decodes them"
+        )
     args.audio_wavs = WavNames(args.audio_root)
     if args.audio_source == "codes":
         if args.audio_checkpoint is None:

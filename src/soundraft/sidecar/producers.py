@@ -1,10 +1,10 @@
-"""Producers of features: the shipped ones, and how one is named, found, loaded, started, called and stopped.
+"""Producers of features: the built-in ones, and how one is named, found, loaded, started, called and stopped.
 
-A producer has `produce(ecdc_path, T, *, args) -> {name: float32 [T]}`, and optionally `add_cli_args(parser)`,
+A producer has `produce(ecdc_path, T, *, args) -> {name: T numbers}`, and optionally `add_cli_args(parser)`,
 `init(args)` and `shutdown(args)`. One of the user's own is a Python module with these functions. It is named by
 
-- the name of a shipped one: `lin`;
-- the name of a file in the producers' folder: `slope` or `slope.py`;
+- the name of a file in the producers' folder: `slope` or `slope.py`, which may import other files of its folder;
+- the name of a built-in one: `lin`;
 - the path of a file: `../mine/slope.py`;
 - a dotted module: `mypackage.slope`.
 
@@ -206,11 +206,12 @@ def load_all(names: Sequence[str], folder: Path) -> list[Producer]:
 
 
 def _module(name: str, folder: Path) -> Any:
-    if name in SHIPPED:
+    if name in SHIPPED and not replaced(name, folder):
         return SHIPPED[name]
     for path in (folder / name, folder / f"{name}.py", Path(name)):
         if path.suffix == ".py" and path.is_file():
             return runtime.from_file(path.resolve())
+        runtime.check_tracked(path)
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) and not name.endswith(".py"):
         return importlib.import_module(name)
     known = [known for known, _, _ in listed(folder)]
@@ -219,13 +220,29 @@ def _module(name: str, folder: Path) -> Any:
     raise UserError(f"there is no producer {name}; there are {', '.join(known)}{nearest}")
 
 
+def replaced(name: str, folder: Path) -> bool:
+    """Whether a file of the user's is taken instead of the built-in producer of its name."""
+    return name in SHIPPED and (folder / f"{name}.py").is_file()
+
+
+def notes(names: Sequence[str], folder: Path) -> list[str]:
+    return [f"{name}: {folder}/{name}.py, not the built-in one" for name in names if replaced(name, folder)]
+
+
 def listed(folder: Path) -> list[tuple[str, str, str]]:
-    """(name, place, first line of its docstring) of the shipped producers and of the files of the folder.
+    """(name, place, first line of its docstring) of the built-in producers and of the files of the folder.
 
     Nothing of the folder is executed.
     """
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", ".")))
-    found = [(name, "shipped", inspect.getdoc(module)) for name, module in SHIPPED.items()]
+    found = [
+        (
+            name,
+            f"built in; {name}.py is taken instead" if replaced(name, folder) else "built in",
+            inspect.getdoc(module),
+        )
+        for name, module in SHIPPED.items()
+    ]
     found += [(path.stem, str(path), _docstring(path)) for path in paths]
     return [(name, place, (about or "no docstring").splitlines()[0]) for name, place, about in found]
 
@@ -283,6 +300,8 @@ def ask(
 ) -> dict[str, tuple[str, np.ndarray]]:
     """feature → (name of its producer, values `[T]`); of two with one name the last producer wins.
 
+    A producer that has nothing for a clip gives `None`, for one feature or at all.
+
     Whether the numbers are finite is checked where they are stored, all at once.
 
     Raises:
@@ -293,23 +312,36 @@ def ask(
         made = attempt(partial(producer.module.produce, T=frames, args=args), path)
         if isinstance(made, Failure):
             raise BadClip(f"producer {producer.name}: {made.reason}")
-        if not isinstance(made, Mapping):
+        if not isinstance(made, Mapping | None):
             raise BadClip(f"producer {producer.name} gave {type(made).__name__}, not a dict of arrays")
-        for name, values in made.items():
-            fault = _fault(name, values, frames)
-            if fault:
-                raise BadClip(f"producer {producer.name}: feature {name!r} {fault}")
-            features[name] = producer.name, values
+        for name, values in (made or {}).items():
+            if values is None:
+                continue
+            column = plain(values)
+            wrong = fault(name, column, frames)
+            if wrong:
+                raise BadClip(f"producer {producer.name}: feature {name!r} {wrong}")
+            features[name] = producer.name, column
     return features
 
 
-def _fault(name: object, values: object, frames: int) -> str:
+def plain(values: Any) -> np.ndarray:
+    """What a user gives for the values of a feature, as an array: an array, a tensor of torch, a list, one number."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = (values.float() if values.is_floating_point() else values).numpy()
+    try:
+        return np.asarray(values)
+    except ValueError:  # lists of different lengths
+        return np.asarray(values, dtype=object)
+
+
+def fault(name: object, values: np.ndarray, frames: int) -> str:
     """Why this is no feature; empty when it is one."""
     if not isinstance(name, str) or not name:
         return "has no name: a text with a letter or more is wanted"
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        kind = f"array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
-        return f"is {kind}, not a numpy array of float32"
+    if values.dtype.kind not in "fiub":
+        return f"is made of {values.dtype}, not of numbers"
     if values.shape != (frames,):
         return f"has shape {list(values.shape)}; the clip has {frames} frames"
     return ""
