@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_arrays_of_other_kinds(tmp_path: Path) -> None:
         ('"max": [10', '"max": [NaN', "NaN is no number"),
         ('"max": [10', '"max": [1e999', "too large"),
         ('"fps": 75', '"fps": 75, "fps": 75', "twice"),
-        ('"schema_version": 1', '"schema_version": 2', "schema_version is 2"),
+        ('"schema_version": 1', '"schema_version": 3', "schema_version is 3"),
         ('"schema_version": 1', '"schema_version": true', "schema_version is True"),
         ('"a", "b"', '"a"', "2 different ones"),
         ('"a", "b"', '"a", "a"', "2 different ones"),
@@ -150,3 +151,51 @@ def test_no_frames_or_wrong_names_are_not_written(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="no sidecar"):
             format.write(f"{tmp_path}/x.cond.npy", Sidecar(values.astype(np.float32), names))
     assert list(tmp_path.iterdir()) == []
+
+
+NUMBERS = {"min": 0.0, "max": 127.0, "mean": 64.0, "std": 1.0}
+GAIN = {"units": "dB", "doc_string": "Gain", **NUMBERS}
+PITCH = {"units": "", "doc_string": "", **NUMBERS}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"schema_version": 2, "fps": 75.0, "source_rate": 75.0, "features": {"gain": GAIN, "pitch": PITCH}},
+        {"schema_version": 2, "features": {"gain": GAIN, "pitch": PITCH}},
+        {"features": [{"name": "gain", **GAIN}, {"name": "pitch", "stats": NUMBERS}], "fps": None},
+        {"names": ["gain", "pitch"], "stats": {"gain": NUMBERS, "pitch": NUMBERS}, "units": {"gain": "dB"},
+         "docs": {"gain": "Gain"}},
+    ],
+)  # fmt: skip
+def test_every_form_of_schema_2_is_read_and_what_it_states_stays(tmp_path: Path, form: dict) -> None:
+    path = save(tmp_path, names=("gain", "pitch"))
+    (tmp_path / "x.cond.json").write_text(json.dumps(form | {"tool": 1}))
+    meta = format.read_meta(format.json_path(path))
+    assert (meta["names"], meta["norm"]["max"], meta["fps"]) == (["gain", "pitch"], [127, 127], 75)
+    assert (meta["units"], meta["docs"], meta["tool"]) == ({"gain": "dB"}, {"gain": "Gain"}, 1)
+    back = format.read(path)
+    format.write(path, back)
+    written = json.loads((tmp_path / "x.cond.json").read_text())
+    assert list(written) == ["schema_version", "fps", "source_rate", "features", "tool"]
+    assert written["features"] == {"gain": GAIN, "pitch": PITCH}
+    assert list(written["features"]) == ["gain", "pitch"]
+    format.write(path, replace(back, schema=1))  # which has the statistics of the stored numbers, and the texts
+    meta = format.read_meta(format.json_path(path))
+    assert (meta["norm"]["max"], meta["units"], meta["docs"]) == ([10, 11], {"gain": "dB"}, {"gain": "Gain"})
+
+
+@pytest.mark.parametrize("features", [5, "gain", [1], [{}], {"gain": 1}, [{"name": "a", "stats": 3}]])
+def test_features_that_are_none(tmp_path: Path, features: object) -> None:
+    path = save(tmp_path)
+    (tmp_path / "x.cond.json").write_text(json.dumps({"schema_version": 2, "features": features}))
+    with pytest.raises(BadClip, match=r"x.cond.json: features is"):
+        format.read(path)
+
+
+def test_the_older_name_of_the_json_is_read_and_gives_way(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    (tmp_path / "x.cond.json").rename(tmp_path / "x.cond.cond.json")
+    assert format.exists(path) == (True, True)
+    format.write(path, format.read(path))
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["x.cond.json", "x.cond.npy"]

@@ -229,7 +229,7 @@ class Store:
         """The same files as the dataset names them, relative to its folder."""
         tokens, cond = self.prefixes
         npy = f"{cond}/{token.name}{self.sources.cond_suffix}"
-        return (f"{tokens}/{token.path}", npy, format.json_path(npy))[: 1 if self.sources.cond is None else 3]
+        return (f"{tokens}/{token.path}", npy, format.json_name(npy))[: 1 if self.sources.cond is None else 3]
 
     @cached_property
     def prefixes(self) -> tuple[str, str]:

@@ -1,11 +1,15 @@
-"""The sidecar, schema 1: one row of features for each frame of a token file.
+"""The sidecar: one row of features for each frame of a token file.
 
 - `NAME.cond.npy`: float16 or float32 `[T, D]`, T frames (the codes decide), D features; D = 0 is legal;
-- `NAME.cond.json`: schema_version, fps, source_rate, names `[D]`, norm: min, max, mean, std `[D]`,
-  of the numbers as they are stored.
+- `NAME.cond.json`, in one of two schemas:
+  1: schema_version, fps, source_rate, names `[D]`, norm: min, max, mean, std `[D]`, of the numbers as they are stored;
+  2: schema_version, fps, source_rate, features: for each by name units, doc_string, min, max, mean, std. Whoever writes
+  may state statistics of their own, such as the range that a parameter can have; those of kept features stay.
 
-Keys of the json that schema 1 does not have survive a rewrite. The json is written last, and removed before an npy is
-replaced: a writer that is killed leaves a whole pair, or half of one, never two files that disagree unseen.
+Read are also fps that is left out, features as a list with a name each, the flat form that came before (names, and
+stats, units and docs by name), and the name NAME.cond.cond.json, which an older tool gives. Keys of the json that no
+schema has survive a rewrite. The json is written last, and removed before an npy is replaced: a writer that is killed
+leaves a whole pair, or half of one, never two files that disagree unseen.
 """
 
 import io
@@ -27,7 +31,7 @@ from soundraft.audio.ecdc import FRAMES_PER_S
 from soundraft.runtime import BadClip, UserError
 
 SUFFIX = ".cond.npy"
-SCHEMA_VERSION = 1
+SCHEMAS = (1, 2)
 STATISTICS = ("min", "max", "mean", "std")
 Dtype = Literal["float16", "float32"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
@@ -35,6 +39,8 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _MAX_HEADER_BYTES = 10_000  # numpy evaluates no longer ones
 _MAX_META_BYTES = 1 << 24
+_TEXTS = {"units": "units", "docs": "doc_string"}  # by name in schema 1, and of one feature in schema 2
+_KNOWN = {"schema_version", "fps", "source_rate", "names", "norm", "features", "stats", *_TEXTS}
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,16 @@ class Sidecar:
     Attributes:
         values: `[T, D]`, float16 or float32.
         names: one for each column.
-        extra: keys of the json that schema 1 does not have.
+        extra: keys of the json that no schema has.
+        about: by name, what is stated of a feature beside its numbers: units, doc_string, in schema 2 statistics.
+        schema: of the json.
     """
 
     values: np.ndarray
     names: tuple[str, ...]
     extra: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schema: int = 1
 
 
 def check_suffix(suffix: str) -> str:
@@ -59,16 +69,29 @@ def check_suffix(suffix: str) -> str:
     return suffix
 
 
-def json_path(npy: str) -> str:
+def json_name(npy: str) -> str:
     """`x.cond.npy` → `x.cond.json`, by name: `x_120.0.cond.npy` keeps its dots."""
     return npy.removesuffix(".npy") + ".json"
 
 
+def doubled_name(npy: str) -> str:
+    """`x.cond.npy` → `x.cond.cond.json`, where an older tool writes the json."""
+    return npy.removesuffix(".npy") + ".cond.json"
+
+
+def json_path(npy: str) -> str:
+    """The json that belongs to an npy, as it is called on disk."""
+    path = json_name(npy)
+    return path if os.path.lexists(path) or not os.path.lexists(doubled_name(npy)) else doubled_name(npy)
+
+
 def write(path: str, sidecar: Sidecar) -> None:
     """Write both files of a sidecar; raises UserError when the disk is full or the folder is not writable."""
-    meta = meta_bytes(sidecar) if sidecar.names or sidecar.extra else _empty_meta(len(sidecar.values))
+    plain = not (sidecar.names or sidecar.extra)
+    meta = _empty_meta(len(sidecar.values), sidecar.schema) if plain else meta_bytes(sidecar)
     try:
-        files.write_together({Path(path): npy_bytes(sidecar.values), Path(json_path(path)): meta})
+        files.write_together({Path(path): npy_bytes(sidecar.values), Path(json_name(path)): meta})
+        Path(doubled_name(path)).unlink(missing_ok=True)  # its content is in the other one now
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
@@ -83,20 +106,27 @@ def meta_bytes(sidecar: Sidecar) -> bytes:
     frames, columns = sidecar.values.shape
     if frames == 0 or len(sidecar.names) != columns or len(set(sidecar.names)) != columns:
         raise ValueError(f"{frames} frames, {columns} columns, names {sidecar.names}: no sidecar")
-    known = {
-        "schema_version": SCHEMA_VERSION,
-        "fps": FRAMES_PER_S,
-        "source_rate": FRAMES_PER_S,
-        "names": sidecar.names,
-        "norm": statistics(sidecar.values),
-    }
-    return json.dumps(known | sidecar.extra, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    head: dict[str, Any] = {"schema_version": sidecar.schema, "fps": FRAMES_PER_S, "source_rate": FRAMES_PER_S}
+    norm, each = statistics(sidecar.values), [{"name": name} | sidecar.about.get(name, {}) for name in sidecar.names]
+    if sidecar.schema == 1:
+        head |= {"names": sidecar.names, "norm": norm} | _texts(each)
+    else:
+        computed = [dict(zip(STATISTICS, numbers, strict=True)) for numbers in zip(*norm.values(), strict=True)]
+        stated = [{"units": "", "doc_string": ""} | numbers | one for numbers, one in zip(computed, each, strict=True)]
+        head["features"] = {one.pop("name"): one for one in stated}
+    return json.dumps(head | sidecar.extra, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _texts(each: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """The units and docs that are stated, as schema 1 has them."""
+    tables = {key: {one["name"]: one[of_one] for one in each if one.get(of_one)} for key, of_one in _TEXTS.items()}
+    return {key: table for key, table in tables.items() if table}
 
 
 @lru_cache(maxsize=16384)
-def _empty_meta(frames: int) -> bytes:
+def _empty_meta(frames: int, schema: int) -> bytes:
     """The json without features: s3 writes nothing else."""
-    return meta_bytes(Sidecar(np.empty((frames, 0), np.float32), ()))
+    return meta_bytes(Sidecar(np.empty((frames, 0), np.float32), (), schema=schema))
 
 
 def statistics(values: np.ndarray) -> dict[str, list[float]]:
@@ -116,23 +146,30 @@ def exists(path: str) -> tuple[bool, bool]:
     return os.path.lexists(path), os.path.lexists(json_path(path))
 
 
+def is_doubled(path: str) -> bool:
+    """Whether the json is there under its older name."""
+    return json_path(path) != json_name(path)
+
+
 def read(path: str) -> Sidecar:
     """Read a sidecar that must be in order.
 
     Raises:
         BadClip: saying which file is absent, cut short or malformed, or in what the two disagree.
     """
-    values, meta = read_values(path), read_meta(json_path(path))
-    npy, json_name = os.path.basename(path), os.path.basename(json_path(path))
+    place = json_path(path)
+    values, raw = read_values(path), _read_json(place)
+    meta, npy, name = _in_schema_1(raw, place), os.path.basename(path), os.path.basename(place)
     if values.ndim != 2 or values.dtype.name not in DTYPES:
         raise BadClip(f"{npy} is {values.dtype.name} {list(values.shape)}; float16 or float32 [T, D] is wanted")
     names: Any = meta.get("names")
     if not is_names(names) or len(names) != values.shape[1] or len(set(names)) != len(names):
-        raise BadClip(f"{json_name}: names is {names!r:.80}; {values.shape[1]} different ones are wanted")
+        raise BadClip(f"{name}: names is {names!r:.80}; {values.shape[1]} different ones are wanted")
     if meta.get("fps") != FRAMES_PER_S:
-        raise BadClip(f"{json_name}: fps is {meta.get('fps')!r:.80}; {FRAMES_PER_S} is wanted")
-    known = {"schema_version", "fps", "source_rate", "names", "norm"}
-    return Sidecar(values, tuple(names), {key: value for key, value in meta.items() if key not in known})
+        raise BadClip(f"{name}: fps is {meta.get('fps')!r:.80}; {FRAMES_PER_S} is wanted")
+    extra = {key: value for key, value in meta.items() if key not in _KNOWN or type(value) is str}
+    about = {one.pop("name"): one for one in _each(raw, place)}
+    return Sidecar(values, tuple(names), extra, about, 1 if meta is raw else 2)
 
 
 def is_names(value: Any) -> bool:
@@ -184,11 +221,55 @@ def _parsed_header(head: bytes) -> tuple[np.dtype, bool, tuple[int, ...], int]:
 
 
 def read_meta(path: str) -> dict[str, Any]:
-    """The object in a sidecar's json.
+    """The object in a sidecar's json, in the keys of schema 1.
 
     Raises:
-        BadClip: when the file is absent, not strict JSON (NaN, 1e999, a key twice), or of another schema version.
+        BadClip: when the file is absent, not strict JSON (NaN, 1e999, a key twice), or of an unknown schema.
     """
+    return _in_schema_1(_read_json(path), path)
+
+
+def _in_schema_1(raw: dict[str, Any], path: str) -> dict[str, Any]:
+    if "norm" in raw or not raw.keys() & {"features", "stats"}:
+        return raw
+    each, fps = _each(raw, path), raw.get("fps") or FRAMES_PER_S
+    return {
+        "schema_version": 1,
+        "fps": fps,
+        "source_rate": raw.get("source_rate") or fps,
+        "names": [one["name"] for one in each],
+        "norm": {key: [one.get(key) for one in each] for key in STATISTICS},
+        **_texts(each),
+        **{key: value for key, value in raw.items() if key not in _KNOWN},
+    }
+
+
+def _each(raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
+    """What any form of the json states of each feature: its name, units, doc_string, statistics, and what else."""
+    features: Any = raw.get("features")
+    try:
+        if features is None:
+            names: Any = raw.get("names")
+            tables = {of_one: raw.get(key, {}) for key, of_one in _TEXTS.items()}
+            return [
+                {"name": name, **raw.get("stats", {}).get(name, {})}
+                | {key: table[name] for key, table in tables.items() if isinstance(table, dict) and name in table}
+                for name in (names if is_names(names) else ())
+            ]
+        if isinstance(features, dict):
+            features = [{**one, "name": name} for name, one in features.items()]
+        return [{"name": one["name"], **one.get("stats", {}), **_without(one, "stats")} for one in features]
+    except (TypeError, AttributeError, KeyError) as error:
+        raise BadClip(
+            f"{os.path.basename(path)}: features is {features!r:.80}; an object of objects is wanted"
+        ) from error
+
+
+def _without(one: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in one.items() if name != key}
+
+
+def _read_json(path: str) -> dict[str, Any]:
     name = os.path.basename(path)
     try:
         with open(path, "rb") as stream:
@@ -203,9 +284,10 @@ def read_meta(path: str) -> dict[str, Any]:
         raise BadClip(f"{name}: not strict JSON: {error}") from error
     if not isinstance(meta, dict):
         raise BadClip(f"{name}: not a JSON object")
-    version = meta.get("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise BadClip(f"{name}: schema_version is {version!r:.80}; {SCHEMA_VERSION} is known")
+    older = "features" in meta or "stats" in meta  # forms that need not say which they are
+    version = meta.get("schema_version", 2 if older else None)
+    if type(version) is not int or version not in SCHEMAS:
+        raise BadClip(f"{name}: schema_version is {version!r:.80}; 1 and 2 are known")
     return meta
 
 
