@@ -13,7 +13,7 @@ from typing import Any
 from soundraft import files, stage
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, check_bad_fraction
 from soundraft.params import load_params
-from soundraft.sidecar import features
+from soundraft.sidecar import features, producers
 from soundraft.tracking import stage_run
 
 TOKENS = Path("data/tokens")
@@ -40,7 +40,8 @@ def main() -> None:
             files.write_jsonl(out / tokens.name / QUARANTINE_NAME, map(vars, done.rejected))
             check_bad_fraction(done.clips, done.rejected, params.limits.max_bad_fraction)
             tracker.metrics({f"{tokens.name}_clips": done.clips, f"{tokens.name}_rejected": len(done.rejected)})
-            print("\n".join(f"s4_sidecar_add: {tokens.name}: {line}" for line in done.lines()))
+            notes = producers.notes(options.producers, folder)
+            print("\n".join(f"s4_sidecar_add: {tokens.name}: {line}" for line in notes + done.lines()))
     print(f"s4_sidecar_add: made {OUT}/; audit checks them")
 
 

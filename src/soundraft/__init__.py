@@ -15,9 +15,10 @@ _EXPORTS = {
     "AudioRAFTTrainer": "soundraft.tasks.run",
     "RunResult": "soundraft.tasks.run",
     "cross_validate": "soundraft.tasks.folds",
-    "evaluate": "soundraft.tasks.use",
+    "evaluate": "soundraft.tasks.run",
     "fit": "soundraft.tasks.run",
-    "predict": "soundraft.tasks.use",
+    "predict": "soundraft.tasks.run",
+    "write_sidecar_features": "soundraft.sidecar.features",
     "list_audio_datasets": "soundraft.corpora",
     "load_audio_dataset": "soundraft.corpora",
 }

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundraft import files
+from soundraft.audio import ecdc
 from soundraft.params.sections import Audit as Limits
 from soundraft.runtime import UserError
 from soundraft.sidecar import audit as audit_module
@@ -97,7 +98,7 @@ DEFECTS: list[tuple[str, Callable[[Path, Path], None], dict[str, str]]] = [
     ("npy alone", remove("x_120.0.cond.json"), {"bad_sidecar": "x_120.0.cond.json: No such file"}),
     ("npy is junk", junk("x_120.0.cond.npy"), {"bad_sidecar": "not an npy file", "range_unverifiable": ""}),
     ("json is junk", junk("x_120.0.cond.json"), {"bad_sidecar": "not strict JSON"}),
-    ("unknown schema", meta(schema_version=2), {"bad_sidecar": "schema_version is 2"}),
+    ("unknown schema", meta(schema_version=3), {"bad_sidecar": "schema_version is 3"}),
     ("NaN", npy(ROWS * HALF("nan")), {"bad_sidecar": "nan in frame 0 of column 0", "range_unverifiable": ""}),
     ("one axis", npy(ROWS[:, 0]), {"bad_shape": r"shape \[6\]", "range_unverifiable": ""}),
     ("a frame short", npy(ROWS[1:]), {"frame_mismatch": "sidecar has 5 frames, the token file has 6"}),
@@ -107,7 +108,11 @@ DEFECTS: list[tuple[str, Callable[[Path, Path], None], dict[str, str]]] = [
     ("source_rate", meta(source_rate=None), {"fps_mismatch": "source_rate is None; 75"}),
     ("names twice", meta(names=["a", "a"]), {"duplicate_names": "a", "missing_features": "b"}),
     ("three names", meta(names=["a", "b", "c"]), {"names_length_mismatch": "3 names, 2 columns"}),
-    ("not required", meta(names=["a", "c"]), {"missing_features": "b"}),
+    (
+        "not required",
+        meta(names=["a", "c"]),
+        {"missing_features": "b", "unlike_others": "features a, c; most have a, b"},
+    ),
     ("no names", meta(names=None), {"missing_names": "names is None"}),
     ("names of numbers", meta(names=[1, 2]), {"missing_names": "names is"}),
     ("no norm", meta(norm=None), {"norm_invalid": "norm is NoneType", "range_unverifiable": ""}),
@@ -235,3 +240,26 @@ def test_every_option_on_the_command_line(folders: tuple[Path, Path], tmp_path: 
     assert "missing_sidecar 5" in script("audit", *common, "--suffix", ".feat.npy")[1]
     assert script("audit", *common, "--fail-on", "bad")[0] == 2
     assert script("audit", *common, "--list", "few")[0] == 2
+
+
+def test_what_fits_into_no_batch_and_the_older_name_of_the_json(folders: tuple[Path, Path]) -> None:
+    tokens, cond = folders
+    (tokens / "a.ecdc").write_bytes(ecdc.encodec_bytes(ecdc.Tokens(np.zeros((4, 5), int), 1600)))
+    (cond / "x_120.5.cond.json").rename(cond / "x_120.5.cond.cond.json")
+    done = audit(tokens, cond, STRICT)
+    assert [(finding.type, finding.detail) for finding in done.findings] == [
+        ("unlike_others", "4 codebooks; most clips have 2")
+    ]
+    assert (done.doubled, done.orphans) == (["x_120.5"], [])
+    assert "x_120.5" in script("audit", "--audio-root", tokens, "--cond-root", cond)[1]
+
+
+def test_statistics_of_numbers_before_they_were_rounded_raise_no_alarm(folders: tuple[Path, Path]) -> None:
+    tokens, cond = folders
+    values = np.linspace(0.1, 0.7, 6)
+    stated = {"min": 0.1, "max": 0.7, "mean": 0.4, "std": 0.2}
+    format.write(f"{cond}/x_120.0.cond.npy", Sidecar(values[:, None].astype(HALF), ("a",), {}, {"a": stated}, 2))
+    assert audit(tokens, cond, expect(verify_ranges=True)).counts == {"unlike_others": 1}
+    stated["max"] = 0.6
+    format.write(f"{cond}/x_120.0.cond.npy", Sidecar(values[:, None].astype(HALF), ("a",), {}, {"a": stated}, 2))
+    assert audit(tokens, cond, expect(verify_ranges=True)).counts == {"unlike_others": 1, "range_above_max": 1}

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import soundraft
 from soundraft import files
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import features, format
 from soundraft.sidecar.format import Sidecar
 from soundraft.sidecar.listing import Shard
@@ -40,7 +41,7 @@ def test_columns_of_several_producers_and_json_beside_its_npy(folders: tuple[Pat
 @given(
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["append", "overwrite"]),
+            st.sampled_from(["append", "overwrite", "replace-all"]),
             st.dictionaries(st.sampled_from("abcd"), st.integers(-9, 9).map(float), max_size=3),
         ),
         max_size=4,
@@ -57,7 +58,8 @@ def test_any_order_of_passes_is_a_dict_of_columns(
     for mode, values in steps:
         for _ in range(2):  # the second time changes nothing
             add(tokens, cond, "const", const=list(values.items()), mode=mode, dtype=dtype)
-        expected = values if mode == "overwrite" else expected | values
+        old = {} if mode == "replace-all" else expected
+        expected = values | old if mode == "append" else old | values
     sidecar = format.read(f"{cond}/a.cond.npy")
     assert dict(zip(sidecar.names, sidecar.values[0].tolist(), strict=True)) == expected
     assert sidecar.values.dtype == ((dtype or "float32") if steps else "float32")
@@ -242,3 +244,58 @@ def test_a_full_disk_is_no_clips_fault(folders: tuple[Path, Path], monkeypatch: 
         add(*folders, "const", const=[("a", 1.0)], skip_errors=True)
     done = add(*folders, "const", const=[("a", 1.0)])
     assert (done.clips, done.features) == (5, {"a": 5})
+
+
+def test_modes_and_schemas_on_the_command_line(folders: tuple[Path, Path]) -> None:
+    tokens, cond = folders
+    common = ("s4_sidecar_add", "--audio-root", tokens, "--cond-root", cond, "--producer", "const")
+
+    def run(*argv: str) -> tuple[str, dict]:
+        code, output = script(*common, *argv)
+        assert code == 0, output
+        sidecar = format.read(f"{cond}{CLIP}")
+        return output, dict(zip(sidecar.names, sidecar.values[0].tolist(), strict=True))
+
+    run("--const", "a=1", "--const", "b=2", "--schema", "2")
+    output, values = run("--const", "a=7", "--const", "c=3")
+    assert ("left as they were: a (5)" in output, values) == (True, {"a": 1, "b": 2, "c": 3})
+    assert run("--const", "a=7", "--mode", "overwrite")[1] == {"a": 7, "b": 2, "c": 3}
+    assert list(files.read_json(cond / "x_120.0.cond.json")["features"]) == ["a", "b", "c"]
+    assert run("--const", "b=9", "--mode", "replace-all", "--schema", "1")[1] == {"b": 9}
+    assert files.read_json(cond / "x_120.0.cond.json")["names"] == ["b"]
+    assert script("s3_sidecar_init", "--audio-root", tokens, "--schema", "2")[0] == 0
+    assert files.read_json(tokens / "x_120.0.cond.json")["features"] == {}
+
+
+def test_features_from_python(tmp_path: Path) -> None:
+    tokens = token_folder(tmp_path, ("a.ecdc",), index=False)
+    scene = {"values": [7] * 5, "min": 0, "max": 9, "doc_string": "Scene"}
+    soundraft.write_sidecar_features(tokens / "a.ecdc", {"gain": np.arange(5), "scene": scene})
+    features_of = files.read_json(tokens / "a.cond.json")["features"]
+    assert features_of["gain"] == {"units": "", "doc_string": "", "min": 0, "max": 4, "mean": 2, "std": 2**0.5}
+    assert (features_of["scene"]["max"], features_of["scene"]["std"], features_of["scene"]["doc_string"]) == (
+        9,
+        0,
+        "Scene",
+    )
+    soundraft.write_sidecar_features(tokens / "a.ecdc", {"gain": np.ones(5), "late": np.ones(5)}, mode="append")
+    soundraft.write_sidecar_features(tokens / "a.ecdc", {"late": np.zeros(5)})
+    sidecar = format.read(f"{tokens}/a.cond.npy")
+    assert (sidecar.names, sidecar.values[4].tolist(), sidecar.values.dtype) == (
+        ("gain", "scene", "late"), [4, 7, 0], np.float16,
+    )  # fmt: skip
+    assert sidecar.about["scene"]["max"] == 9
+    before = tree(tokens)
+    for wrong, words in (
+        ({"x": np.ones(4)}, r"feature 'x' has shape \[4\]"), ({"x": ["a"] * 5}, "made of <U1"),
+        ({"x": np.full(5, np.nan)}, "not finite"), ({"x": {"units": "dB"}}, "'x'"),
+    ):  # fmt: skip
+        with pytest.raises(BadClip, match=words):
+            soundraft.write_sidecar_features(tokens / "a.ecdc", wrong)
+    with pytest.raises(UserError, match="no token file"):
+        soundraft.write_sidecar_features(tokens / "b.ecdc", {"x": [1.0]}, require_tokens=True)
+    with pytest.raises(UserError, match="schema=2"):
+        soundraft.write_sidecar_features(tokens / "b.ecdc", {"x": {"values": [1.0], "min": 0}}, schema=1)
+    assert tree(tokens) == before
+    soundraft.write_sidecar_features(tokens / "b.ecdc", {"x": [1.0, 2.0]}, dtype="float32")
+    assert format.read(f"{tokens}/b.cond.npy").values.tolist() == [[1], [2]]

@@ -16,6 +16,8 @@ from soundraft.runtime import UserError
 if TYPE_CHECKING:
     from soundraft.audio.tokenize import Plan
 
+ADOPT = "Work in a folder that has files and no ledger: outputs are made again, other files stay."
+
 
 def _describe(options: argparse.ArgumentParser, *lines: str) -> None:
     """What a step does, and examples, below the options."""
@@ -45,6 +47,7 @@ def s1_options(options: argparse.ArgumentParser) -> None:
     add("--window-ms", type=lambda text: float(text) / 1000, dest="normalize.window_s", metavar="MS",
         help=f"Length of the window (default: {window_ms})")  # fmt: skip
     add("--extensions", nargs="+", help="File endings, in any case (default: all that can be read).")
+    add("--adopt", action="store_true", help=ADOPT)
     add_key(options, "normalize.sample_rate_hz", flag="--sample-rate")
     add_key(options, "normalize.min_duration_s", flag="--min-duration")
     add_keys(options, "normalize.silence_db", "normalize.on_clipping", "limits.max_bad_fraction")
@@ -59,9 +62,8 @@ def s1(given: argparse.Namespace) -> None:
     endings = given.extensions and [f".{ending.lstrip('.')}" for ending in given.extensions]
     clips = find_clips(given.source, io.AUDIO_SUFFIXES, chosen=endings)
     limit = params.limits.max_bad_fraction
-    print(
-        f"{given.source}: {normalize_clips(clips, given.source, given.out, params.normalize, max_bad_fraction=limit)}"
-    )
+    done = normalize_clips(clips, given.source, given.out, params.normalize, max_bad_fraction=limit, adopt=given.adopt)
+    print(f"{given.source}: {done}")
     print(f"next: soundraft s2 {given.out} TOKENS")
 
 
@@ -82,6 +84,7 @@ def s2_options(options: argparse.ArgumentParser) -> None:
     add_key(options, "encodec.bandwidth_kbps", flag="--bandwidth")
     add("--recursive", action=argparse.BooleanOptionalAction, default=True, help="Nested folders too (default: yes).")
     add("--overwrite", action="store_true", help="Encode everything again.")
+    add("--adopt", action="store_true", help=ADOPT)
     add("--suffix", default=".ecdc", help="Ending of the token files (default: %(default)s).")
     add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU if there is one.")
     add("--dry-run", action="store_true", help="Print SKIP or WRITE per file, and write nothing.")
@@ -104,11 +107,13 @@ def s2(given: argparse.Namespace) -> None:
         print("\n".join(_plan_lines(tokenize.plan(clips, encoder, overwrite=given.overwrite), given)))
     else:
         limit = params.limits.max_bad_fraction
-        done = tokenize.encode_clips(clips, encoder, max_bad_fraction=limit, overwrite=given.overwrite)
+        done = tokenize.encode_clips(
+            clips, encoder, max_bad_fraction=limit, overwrite=given.overwrite, adopt=given.adopt
+        )
         print(f"{given.source}: {done}")
     if given.verify:
         compared = tokenize.verify(encoder, samples=given.verify_samples)
-        print(f"encoded {compared} clips again, one by one: the same codes")
+        print(f"encoded {compared} clips again, one by one: the same codes" if compared else "no tokens to verify yet")
     if not looks:
         print(f"next: soundraft s3 --audio-root {given.out}")
 
@@ -140,12 +145,13 @@ def _add_folders(options: argparse.ArgumentParser, *, required: bool = True) -> 
 
 
 def s3_options(options: argparse.ArgumentParser) -> None:
-    from soundraft.sidecar import features
+    from soundraft.sidecar import features, format
 
     _describe(options, "    soundraft s3 --audio-root TOKENS --cond-root SIDECARS")
     _add_folders(options)
     add_key(options, "sidecar.dtype")
     add = options.add_argument
+    add("--schema", type=int, choices=format.SCHEMAS, default=1, help="Of their json (default: %(default)s).")
     add("--overwrite", action="store_true", help="Make sidecars again that exist.")
     table = f"Write a table of the sidecars: {', '.join(features.COLUMNS)}."
     add("--manifest-csv", type=Path, metavar="FILE", help=table)
@@ -158,7 +164,7 @@ def s3(given: argparse.Namespace) -> None:
 
     root, cond_root = given.audio_root, given.cond_root or given.audio_root
     done = features.create_sidecars(
-        root, cond_root, dtype=params_given(given).sidecar.dtype, suffix=given.suffix,
+        root, cond_root, dtype=params_given(given).sidecar.dtype, schema=given.schema, suffix=given.suffix,
         overwrite=given.overwrite, skip_errors=given.skip_errors, shard=Shard(given.shard_index, given.shard_count),
     )  # fmt: skip
     for bad in done.rejected:
@@ -205,9 +211,11 @@ def s4_options(options: argparse.ArgumentParser, words: list[str]) -> None:
     _add_folders(options, required=not (named.list_producers or named.show_producer))
     add, dtype = options.add_argument, defaults().sidecar.dtype
     add("--mode", choices=get_args(features.Mode), default="append",
-        help="append keeps the columns that are there, overwrite drops them (default: %(default)s).")  # fmt: skip
+        help="Of the columns that are there append keeps all, overwrite replaces those of the same name, replace-all "
+        "removes all (default: %(default)s).")  # fmt: skip
     add("--create-missing", action="store_const", const=dtype, help=f"Make sidecars that are missing ({dtype}).")
     add("--dtype", choices=format.DTYPES, help="Number format (default: as each sidecar has it).")
+    add("--schema", type=int, choices=format.SCHEMAS, help="Of the json (default: as each sidecar has it).")
     add("--skip-errors", action="store_true", help="Name bad clips and go on with the others.")
     producers.add_options(options, producers.load_all(named.producer, named.producers_dir))
 
@@ -226,9 +234,10 @@ def s4(given: argparse.Namespace) -> None:
     if not given.producer:
         raise UserError("no --producer is named; --list-producers shows what there is")
     root, cond_root = given.audio_root, given.cond_root or given.audio_root
+    print("".join(f"{note}\n" for note in producers.notes(given.producer, given.producers_dir)), end="")
     done = features.add_features(features.FeaturePass(
         root, cond_root, cond_root, tuple(given.producer), given.producers_dir, given, given.mode, given.dtype,
-        given.suffix, given.create_missing, given.skip_errors,
+        given.schema, given.suffix, given.create_missing, given.skip_errors,
     ), shard=Shard(given.shard_index, given.shard_count))  # fmt: skip
     print("\n".join(done.lines()))
     print(f"next: soundraft audit --audio-root {root} --cond-root {cond_root} --verify-ranges")

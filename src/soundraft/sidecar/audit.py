@@ -3,6 +3,7 @@
 - bad_ecdc: the token file cannot be read, or the index lists one that is not there;
 - missing_sidecar, bad_sidecar (unreadable, half of a pair, NaN), bad_shape (not `[T, D]`), dtype_mismatch;
 - frame_mismatch: sidecar, token file and index disagree on T; fps_mismatch;
+- unlike_others: it fits into no batch with most clips, having other codebooks or features;
 - missing_names, duplicate_names, names_length_mismatch, missing_features (required ones);
 - norm_invalid, norm_length_mismatch, norm_inverted: the stated statistics;
 - range_below_min, range_above_max, range_unverifiable: the numbers against them;
@@ -49,6 +50,7 @@ class Audited:
 
     Attributes:
         orphans: sidecar files without a token file.
+        doubled: sidecars whose json has its older name.
         content: hash of what was read.
         expected: limits and whatever else sidecars were held against.
         counts: findings of each type.
@@ -57,6 +59,7 @@ class Audited:
     clips: int
     findings: list[Finding]
     orphans: list[str]
+    doubled: list[str]
     content: str
     expected: "Expectations"
     counts: dict[str, int] = field(init=False)
@@ -80,6 +83,11 @@ class Audited:
         lines = [f"{self.clips} clips: {counts}"]
         if self.orphans:
             lines.append(f"{len(self.orphans)} files without a token file, such as {self.orphans[0]}")
+        if self.doubled:
+            lines.append(
+                f"{len(self.doubled)} descriptions have the older name NAME.cond.cond.json, such as {self.doubled[0]}: "
+                "they are read, and s4 renames them"
+            )
         return lines
 
 
@@ -113,36 +121,52 @@ def audit(
     present = {clip.path for clip in there}
     vanished = [row for row in ecdc.read_index(tokens_root) if row.path not in present and shard.has(row.path)]
     clips = sorted(there + vanished, key=lambda clip: clip.path)
-    results = map_clips(partial(_findings, tokens_root, cond_root, suffix, expected), clips, title="audit")
-    findings = []
+    results = map_clips(partial(_look, tokens_root, cond_root, suffix, expected), clips, title="audit")
+    found: dict[str, list[tuple[FindingCode, str]]] = {}
+    shapes: dict[str, tuple[int, tuple[str, ...]]] = {}
     for clip, result in zip(clips, results, strict=True):
-        place = clip.path, clip.name + suffix
         if isinstance(result, Failure):
-            findings.append(Finding("auditor_error", *place, result.reason))
-        else:
-            findings += [Finding(code, *place, detail) for code, detail in result]
+            found[clip.path] = [("auditor_error", result.reason)]
+            continue
+        found[clip.path] = result.findings
+        if result.codebooks and result.names is not None:
+            shapes[clip.path] = result.codebooks, result.names
+    for path, detail in listing.unlike(shapes).items():
+        found[path].append(("unlike_others", detail))
+    findings = [
+        Finding(code, clip.path, clip.name + suffix, detail) for clip in clips for code, detail in found[clip.path]
+    ]
+    doubled = [clip.name for clip in clips if format.is_doubled(listing.place(cond_root, clip, suffix))]
     orphans = _orphans(cond_root, suffix, shard, {clip.name for clip in clips})
-    return Audited(len(clips), findings, orphans, content, expected)
+    return Audited(len(clips), findings, orphans, doubled, content, expected)
 
 
 def _orphans(root: Path, suffix: str, shard: listing.Shard, names: set[str]) -> list[str]:
     """Files of sidecars, of this shard, whose token file is gone."""
-    endings = (suffix, suffix.removesuffix(".npy") + ".json")
+    endings = (suffix, format.doubled_name(suffix), format.json_name(suffix))
     found = []
     for relative in files.sorted_names(root, endings):
-        name = relative.removesuffix(endings[0]).removesuffix(endings[1])
+        name = next(relative.removesuffix(ending) for ending in endings if relative.endswith(ending))
         if name not in names and shard.has(name + ecdc.SUFFIX):
             found.append(relative)
     return found
 
 
-def _findings(
-    tokens_root: Path, cond_root: Path, suffix: str, expected: Expectations, clip: TokenFile
-) -> list[tuple[FindingCode, str]]:
-    found: list[tuple[FindingCode, str]] = []
+@dataclass
+class _OfClip:
+    """What one clip has; `None` and 0 where it cannot be read."""
+
+    findings: list[tuple[FindingCode, str]] = field(default_factory=list)
+    codebooks: int = 0
+    names: tuple[str, ...] | None = None
+
+
+def _look(tokens_root: Path, cond_root: Path, suffix: str, expected: Expectations, clip: TokenFile) -> _OfClip:
+    seen = _OfClip()
+    found = seen.findings
     frames: int | None = None
     try:
-        frames = ecdc.read(tokens_root / clip.path).frames
+        seen.codebooks, frames = ecdc.read(tokens_root / clip.path).codes.shape
     except BadClip as error:
         found.append(("bad_ecdc", str(error)))
     if clip.problem and frames is not None:
@@ -152,13 +176,15 @@ def _findings(
     path = listing.place(cond_root, clip, suffix)
     npy, meta = format.exists(path)
     if npy:
-        return [*found, *check_pair(path, frames, expected)]
-    half = "; its json is there alone" if meta else ""
-    return [*found, ("missing_sidecar", f"no {os.path.basename(path)}{half}")]
+        found += check_pair(path, frames, expected, seen)
+    else:
+        half = "; its json is there alone" if meta else ""
+        found.append(("missing_sidecar", f"no {os.path.basename(path)}{half}"))
+    return seen
 
 
-def check_pair(path: str, frames: int | None, expected: Expectations) -> Found:
-    """The npy and the json of a sidecar, whose token file has so many frames."""
+def check_pair(path: str, frames: int | None, expected: Expectations, seen: _OfClip) -> Found:
+    """The npy and the json of a sidecar, whose token file has so many frames; its names go into `seen`."""
     values = meta = None
     try:
         values = format.read_values(path)
@@ -174,6 +200,9 @@ def check_pair(path: str, frames: int | None, expected: Expectations) -> Found:
     if values is not None:
         yield from check_values(values, frames, expected)
     if meta is not None:
+        names: Any = meta.get("names")
+        if values is not None and format.is_names(names) and len(set(names)) == len(names) == values.shape[1]:
+            seen.names = tuple(names)
         yield from check_names(meta, values, expected)
         yield from check_norm(meta, values, expected)
 
@@ -231,16 +260,18 @@ def check_norm(meta: dict[str, Any], values: np.ndarray | None, expected: Expect
 
 
 def check_ranges(values: np.ndarray | None, norm: dict[str, Any], tolerance: float) -> Found:
-    """Both sides in float64: the statistics are those of the stored numbers, so rounding raises no alarm."""
+    """With the limits rounded as the numbers are: those of the numbers before rounding raise no alarm, too."""
     if values is None or {len(norm["min"]), len(norm["max"])} != {values.shape[1]} or not np.isfinite(values).all():
         yield "range_unverifiable", "there are not as many finite numbers as statistics"
         return
     if values.size == 0:
         return
     low, high = values.min(axis=0).astype(np.float64), values.max(axis=0).astype(np.float64)
-    for column in np.flatnonzero(low < np.array(norm["min"], np.float64) - tolerance):
+    with np.errstate(over="ignore"):
+        least, most = (np.array(norm[key]).astype(values.dtype).astype(np.float64) for key in ("min", "max"))
+    for column in np.flatnonzero(low < least - tolerance):
         yield "range_below_min", f"column {column}: {low[column]:g} is below min {norm['min'][column]:g}"
-    for column in np.flatnonzero(high > np.array(norm["max"], np.float64) + tolerance):
+    for column in np.flatnonzero(high > most + tolerance):
         yield "range_above_max", f"column {column}: {high[column]:g} is above max {norm['max'][column]:g}"
 
 

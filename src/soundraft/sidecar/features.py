@@ -7,15 +7,16 @@ import argparse
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
 from soundraft import files, runtime
+from soundraft.audio import ecdc
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
 from soundraft.manifest import Rejected
 from soundraft.parallel import Failure, attempt, map_fresh, progress
@@ -25,8 +26,8 @@ from soundraft.sidecar.format import Dtype, Sidecar
 from soundraft.sidecar.producers import Producer
 
 COLUMNS = ("rel_ecdc", "rel_cond", "frames", "D", "fps", "codebooks")
-Mode = Literal["append", "overwrite"]
-Outcome = tuple[str, ...] | Failure
+Mode = Literal["append", "overwrite", "replace-all"]
+Outcome = tuple[tuple[str, ...], tuple[str, ...]] | Failure  # the features of a sidecar; those that `append` kept
 
 # An interpreter of its own costs a worker about a second until it has its producers; const, lin and from_filename do
 # 10,000 clips in that time. So one process begins, and others join only when it looks back on _PROBE_S of work and
@@ -54,6 +55,7 @@ def create_sidecars(
     cond_root: Path,
     *,
     dtype: Dtype,
+    schema: int = 1,
     suffix: str = format.SUFFIX,
     overwrite: bool = False,
     skip_errors: bool = False,
@@ -81,7 +83,9 @@ def create_sidecars(
     good = [clip for clip in clips if clip.path not in bad]
     new = [clip for clip in good if clip.path not in columns]
     for clip in new:
-        format.write(listing.place(cond_root, clip, suffix), Sidecar(np.empty((clip.frames, 0), dtype), ()))
+        format.write(
+            listing.place(cond_root, clip, suffix), Sidecar(np.empty((clip.frames, 0), dtype), (), schema=schema)
+        )
     widths = [(clip, columns.get(clip.path, 0)) for clip in good]
     return Created(len(new), len(good) - len(new), list(bad.values()), widths)
 
@@ -122,8 +126,9 @@ class FeaturePass:
     Attributes:
         producers: as the user names them; of two features with one name the last producer's wins.
         args: the parsed options of the producers, and audio_root, the token folder.
-        mode: append keeps the columns that are there and replaces those of the same name; overwrite drops them.
-        dtype: None keeps each sidecar's own.
+        mode: what becomes of the columns that are there: append keeps all of them, overwrite replaces those of the same
+            name, replace-all removes them.
+        dtype, schema: None keeps each sidecar's own.
         create_missing: number format of the sidecars to make where there is none; None makes that an error.
     """
 
@@ -135,6 +140,7 @@ class FeaturePass:
     args: argparse.Namespace
     mode: Mode = "append"
     dtype: Dtype | None = None
+    schema: int | None = None
     suffix: str = format.SUFFIX
     create_missing: Dtype | None = None
     skip_errors: bool = False
@@ -145,16 +151,25 @@ class FeaturePass:
 
 @dataclass(frozen=True)
 class Added:
-    """What s4 did; `features`: in how many sidecars each one is now."""
+    """What s4 did.
+
+    Attributes:
+        features: in how many sidecars each one is now.
+        kept: of these, in how many a producer has it too, and `append` kept what was there.
+    """
 
     clips: int
     rejected: list[Rejected]
     features: dict[str, int]
+    kept: dict[str, int]
 
     def lines(self) -> list[str]:
         named = ", ".join(f"{name} ({count})" for name, count in self.features.items()) or "no features"
-        skipped = [f"SKIPPED {bad.path}: {bad.reason}" for bad in self.rejected]
-        return [*skipped, f"{self.clips} sidecars with {named}; {len(self.rejected)} clips skipped"]
+        lines = [f"SKIPPED {bad.path}: {bad.reason}" for bad in self.rejected]
+        if self.kept:
+            kept = ", ".join(f"{name} ({count})" for name, count in self.kept.items())
+            lines.append(f"left as they were: {kept}; --mode overwrite replaces them")
+        return [*lines, f"{self.clips} sidecars with {named}; {len(self.rejected)} clips skipped"]
 
 
 def add_features(job: FeaturePass, *, shard: listing.Shard = listing.WHOLE) -> Added:
@@ -169,16 +184,18 @@ def add_features(job: FeaturePass, *, shard: listing.Shard = listing.WHOLE) -> A
         raise listing.fail(f"{len(bad)} of {len(clips)} token files are bad, nothing was written", bad)
     good = [clip for clip in clips if not clip.problem]
     counts: Counter[str] = Counter()
+    kept: Counter[str] = Counter()
     for clip, outcome in zip(good, _run(job, good), strict=False):
         if isinstance(outcome, Failure):
             bad.append(listing.rejected(clip, outcome.reason))
         else:
-            counts.update(outcome)
+            counts.update(outcome[0])
+            kept.update(outcome[1])
     if bad and not job.skip_errors:
         raise listing.fail("stopped at a bad clip; sidecars written before are whole, the same command goes on", bad)
     if len(bad) == len(clips) > 0:
         raise listing.fail("every clip is bad", bad, "nothing was written")
-    return Added(len(clips) - len(bad), bad, dict(counts))
+    return Added(len(clips) - len(bad), bad, dict(counts), dict(kept))
 
 
 def _run(job: FeaturePass, clips: Sequence[TokenFile]) -> list[Outcome]:
@@ -217,9 +234,9 @@ def _work(
     with producers.session(loaded, job.args) as args:
         for clip in clips:
             made = attempt(partial(_make, job, loaded, args), clip)
-            if isinstance(made, Sidecar):  # written out here: a full disk is not the clip's fault
-                format.write(listing.place(job.out_root, clip, job.suffix), made)
-            outcomes.append(made.names if isinstance(made, Sidecar) else made)
+            if not isinstance(made, Failure):  # written out here: a full disk is not the clip's fault
+                format.write(listing.place(job.out_root, clip, job.suffix), made[0])
+            outcomes.append(made if isinstance(made, Failure) else (made[0].names, made[1]))
             if tick:
                 tick()
             if job.stops(outcomes) or (leave and leave(len(outcomes))):
@@ -227,13 +244,26 @@ def _work(
     return outcomes
 
 
-def _make(job: FeaturePass, loaded: Sequence[Producer], args: argparse.Namespace, clip: TokenFile) -> Sidecar:
+def _make(
+    job: FeaturePass, loaded: Sequence[Producer], args: argparse.Namespace, clip: TokenFile
+) -> tuple[Sidecar, tuple[str, ...]]:
+    """The sidecar as it will be, and the features that `append` keeps from a producer that has them, too."""
     before = _before(job, clip, listing.place(job.source_root, clip, job.suffix))
-    columns = producers.ask(loaded, job.tokens_root / clip.path, clip.frames, args)
-    if job.mode == "append":
-        columns = {name: ("", before.values[:, index]) for index, name in enumerate(before.names)} | columns
-    values = stack(columns, clip.frames, np.dtype(job.dtype or before.values.dtype))
-    return Sidecar(values, tuple(columns), before.extra)
+    made = producers.ask(loaded, job.tokens_root / clip.path, clip.frames, args)
+    return merge(before, made, job.mode, job.dtype, job.schema), tuple(
+        name for name in before.names if name in made and job.mode == "append"
+    )
+
+
+def merge(
+    before: Sidecar, made: dict[str, tuple[str, np.ndarray]], mode: Mode, dtype: Dtype | None, schema: int | None
+) -> Sidecar:
+    """The sidecar with what was made: by name (producer, values `[T]`)."""
+    old = {name: ("", before.values[:, index]) for index, name in enumerate(before.names)}
+    columns = {"append": old | made | old, "overwrite": old | made, "replace-all": made}[mode]
+    about = {name: before.about.get(name, {}) for name, column in columns.items() if column is old.get(name)}
+    values = stack(columns, len(before.values), np.dtype(dtype or before.values.dtype))
+    return Sidecar(values, tuple(columns), before.extra, about, schema or before.schema)
 
 
 def _before(job: FeaturePass, clip: TokenFile, path: str) -> Sidecar:
@@ -241,7 +271,7 @@ def _before(job: FeaturePass, clip: TokenFile, path: str) -> Sidecar:
     if not os.path.lexists(path):
         if job.create_missing is None:
             raise BadClip(f"there is no sidecar {path}: s3 makes it, or --create-missing")
-        return Sidecar(np.empty((clip.frames, 0), job.create_missing), ())
+        return Sidecar(np.empty((clip.frames, 0), job.create_missing), (), schema=job.schema or 1)
     sidecar = format.read(path)
     if len(sidecar.values) != clip.frames:
         name = os.path.basename(path)
@@ -276,3 +306,56 @@ def parse_arguments(names: Sequence[str], folder: Path, arguments: Sequence[str]
     parser = _Arguments(prog="", add_help=False, allow_abbrev=False)
     producers.add_options(parser, producers.load_all(names, folder))
     return parser.parse_args(arguments)
+
+
+def write_sidecar_features(
+    path: Path | str,
+    features: Mapping[str, Any],
+    *,
+    dtype: Dtype | None = None,
+    schema: int | None = None,
+    mode: Mode = "overwrite",
+    require_tokens: bool = False,
+) -> None:
+    """Put features into the sidecar of one token file, `x.ecdc`; it lies beside it and is made where there is none.
+
+    Args:
+        path: of the token file, or of the sidecar's npy.
+        features: by name the values, one a frame, as an array, a tensor or a list; or a dict of `values` and, as they
+            are known, `units`, `doc_string`, and with schema 2 statistics of your own: `min`, `max`, `mean`, `std`.
+        dtype: float16 or float32; that of the sidecar, else float16.
+        schema: 1 or 2; that of the sidecar, else 2.
+        mode: as of `FeaturePass`.
+        require_tokens: refuse a path without a token file. One that is there always decides on the length.
+
+    Raises:
+        BadClip: when values are no finite numbers, or not as many as the token file or the sidecar has frames.
+        UserError: when there is no token file and there must be one, or the sidecar cannot be written.
+    """
+    place = Path(path)
+    tokens = place if place.name.endswith(ecdc.SUFFIX) else None
+    npy = f"{place.parent}/{place.name.removesuffix(ecdc.SUFFIX)}{format.SUFFIX}" if tokens else str(path)
+    if tokens and require_tokens and not tokens.is_file():
+        raise UserError(f"no token file {tokens}")
+    given = {name: dict(one) if isinstance(one, Mapping) else {"values": one} for name, one in features.items()}
+    columns = {name: np.asarray(producers.plain(one.pop("values", None))) for name, one in given.items()}
+    before = format.read(npy) if any(format.exists(npy)) else None
+    there = [len(before.values)] if before else [len(column) for column in columns.values() if column.ndim]
+    frames = ecdc.read(tokens).frames if tokens and tokens.is_file() else (*there, 0)[0]
+    if frames == 0:
+        raise BadClip(f"{path}: neither a token file nor a feature says how many frames there are")
+    if (before.schema if before and schema is None else schema) == 1 and any(
+        one.keys() & set(format.STATISTICS) for one in given.values()
+    ):
+        raise UserError(f"{path}: schema 1 has the statistics of the stored numbers; to state others give schema=2")
+    if before is None:
+        before = Sidecar(np.empty((frames, 0), dtype or "float16"), (), schema=schema or 2)
+    for name, column in columns.items():
+        fault = producers.fault(name, column, frames)
+        if fault or len(before.values) != frames:
+            raise BadClip(f"{path}: " + (f"feature {name!r} {fault}" if fault else "the sidecar has another length"))
+    made = {name: ("features", column) for name, column in columns.items()}
+    sidecar = merge(before, made, mode, dtype, schema)
+    kept = set(before.names) if mode == "append" else set()
+    sidecar.about.update({name: one for name, one in given.items() if name not in kept})
+    format.write(npy, sidecar)
