@@ -7,7 +7,7 @@ import numpy as np
 from soundraft.evaluation.results import ModelId, Result
 from soundraft.evaluation.scores import Scores, majority, score_labels, score_texts, snapped
 from soundraft.metrics.resampling import Bootstrap
-from soundraft.metrics.text import VocabularySnapper, basic
+from soundraft.metrics.text import VocabularySnapper, normalizer
 
 BOOTSTRAP = Bootstrap(samples=200, seed=0)
 CLIPS = 120
@@ -24,7 +24,9 @@ def model(name: str, cycle: int = 0) -> ModelId:
 def texts(wrong: int, *, ids: list[str] = IDS, references: list[str] = TEXTS) -> Scores:
     """The first word of the first `wrong` clips is wrong."""
     hypotheses = [f"trn {text.partition(' ')[2]}" if at < wrong else text for at, text in enumerate(references)]
-    return score_texts(ids=ids[: len(references)], references=references, hypotheses=hypotheses, normalizer=basic)
+    return score_texts(
+        ids=ids[: len(references)], references=references, hypotheses=hypotheses, normalizer=normalizer("basic")
+    )
 
 
 def text_result(name: str, cycle: int, wrong: int, **about: Any) -> Result:

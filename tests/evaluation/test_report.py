@@ -1,5 +1,6 @@
 import csv
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +9,18 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from soundraft.evaluation import plots, report
+from soundraft.evaluation.predictions import read_predictions
 from soundraft.evaluation.report import verdicts
 from soundraft.evaluation.results import Result, summary
-from soundraft.tasks.asr import COLUMNS as TEXT_COLUMNS
+from soundraft.evaluation.scores import score_texts
+from soundraft.metrics.text import normalizer
+from soundraft.params import defaults
+from soundraft.tasks.asr import columns_by
+from soundraft.tasks.base import task_of
 from soundraft.tasks.classification import COLUMNS as LABEL_COLUMNS
 from tests.evaluation.answers import BOOTSTRAP, CLIPS, IDS, LABELS, label_results, labels, model, text_result
 
+TEXT_COLUMNS = columns_by("wer", "cer")
 TEXT_RESULTS = [text_result("start", 0, 90), text_result("raft", 1, 40), text_result("raft", 2, 10)]
 TEXT_RESULTS += [text_result("random", 2, 110), text_result("sft", 1, 30), text_result("sft", 2, 0)]
 
@@ -26,7 +33,9 @@ def cells(text: str, heading: str = "") -> list[list[str]]:
 
 
 def label_report(results: list[Result], top: int = 5, division: str = "") -> str:
-    return report.text(results, LABEL_COLUMNS, BOOTSTRAP, split="test", top=top, division=division)
+    with tempfile.TemporaryDirectory() as folder:
+        report.write(Path(folder), results, LABEL_COLUMNS, BOOTSTRAP, split="test", top=top, division=division)
+        return (Path(folder) / "report.md").read_text()
 
 
 def test_the_table_has_start_every_cycle_the_last_of_each_control_and_the_baselines() -> None:
@@ -115,25 +124,48 @@ def test_a_run_without_cycles_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("results", "place", "words"),
     [
-        (label_results(0.5, 0.6, svm=0.9), 0, "**The statistics SVM is better than the model** (cycle 1)"
+        (label_results(0.5, 0.6, svm=0.9), 0, "**The statistics SVM is better than the model (cycle 1)**"
              "|90.0% against 60.0%, +30.0 points [+|the interval excludes"),
-        (label_results(0.5, 0.6, svm=0.625), 0, "**The statistics SVM is better than|may be chance"),
+        (label_results(0.5, 0.6, svm=0.625), 0, "not clearly better than the statistics SVM|may be chance"),
+        (label_results(0.5, 0.625, svm=0.6), 0, "not clearly better than the statistics SVM|+2.5 points|may be chance"),
         (label_results(0.5, 0.9, svm=0.6), 0, "The model (cycle 1) is better than the statistics SVM: accuracy 90.0%"),
-        (label_results(0.5, 0.6, svm=0.6), 0, "equally good"),
+        (label_results(0.5, 0.6, svm=0.6), 0, "not clearly better"),
         (label_results(0.8), 0, "The model (the start model) is better than"),
-        (label_results(0.8, 0.8, 0.7), -1, "**No cycle beats|accuracy 70.0% against 80.0%|cycle 1, has 80.0%."),
+        (label_results(0.8, 0.8, 0.6), -1, "**No cycle beats|worse|accuracy 60.0% against 80.0%|cycle 1, has 80.0%."),
+        (label_results(0.8, 0.8, 0.81), -1, "**No cycle beats|not clearly better|accuracy 81.7% against 80.0%"),
         (label_results(0.6, 0.7, 0.9), -1, "Cycle 2, the last, is better than the start model: accuracy 90.0% against"),
-        (label_results(0.6, 0.9, 0.5), -1, "Cycle 2, the last, is not better|cycle 1, has 90.0%"),
-        (label_results(0.2, 0.3, svm=0.1, sft=0.5), 0, "The control “supervised on references” is as good as cycle 1"),
-        (label_results(0.2, 0.3, svm=0.1), 1, "no better than the majority class**: accuracy 33.3% against 30.0%"),
-        (TEXT_RESULTS, 0, "The control “supervised on references” is as good as|WER 0.0% against 2.8%, -2.8 points [-"),
+        (label_results(0.6, 0.9, 0.5), -1, "Cycle 2, the last, is not clearly better|cycle 1, has 90.0%"),
+        (label_results(0.2, 0.3, svm=0.1, sft=0.5), 0, "“supervised on references” is better than the model (cycle 1)"),
+        (label_results(0.2, 0.3, svm=0.1), 1, "not clearly better than the majority class**: accuracy 30.0% against 3"),
+        (TEXT_RESULTS, 0, "supervised on references” is better than|WER 0.0% against 2.8%, -2.8 points [-"),
         (TEXT_RESULTS, -1, "Cycle 2, the last, is better than the start model: WER 2.8% against 25.0%, -22.2 points"),
     ],
 )  # fmt: skip
-def test_who_is_better_is_said_and_whether_it_may_be_chance(results: list[Result], place: int, words: str) -> None:
+def test_better_is_what_the_interval_says(results: list[Result], place: int, words: str) -> None:
     sentence = verdicts(results, BOOTSTRAP)[place]
     assert all(part in sentence for part in words.split("|")), sentence
     assert "a random one" not in " ".join(verdicts(TEXT_RESULTS, BOOTSTRAP)), "a worse control is not worth a sentence"
+
+
+def test_where_words_have_no_spaces_cer_is_the_headline(tmp_path: Path) -> None:
+    right = ["今天天气很好", "我们 去公园", "สวัสดีครับ"] * 20
+    ids = [f"clip{number}" for number in range(len(right))]
+    results = []
+    for name, cycle in (("start", 0), ("raft", 1)):
+        said = [text[:-1] + "x" if cycle == 0 else text.replace(" ", "") for text in right]
+        scores = score_texts(ids=ids, references=right, hypotheses=said, normalizer=normalizer("basic"))
+        results.append(Result(model(name, cycle), scores))
+    assert [metric.key for metric in results[0].scores.metrics] == ["cer", "wer"]
+    assert results[1].scores.value("cer") == 0
+    columns = task_of(defaults()).columns_of(results[0].scores)
+    report.write(tmp_path, results, columns, BOOTSTRAP, split="test", top=3)
+    text = (tmp_path / "report.md").read_text()
+    assert "CER [95 % interval]" in text
+    assert "Cycle 1, the last, is better than the start model: CER 0.0% against" in text
+    assert json.loads((tmp_path / "metrics.json").read_text())["cer_before"] == results[0].scores.value("cer")
+    for which in (0, 1):
+        read = read_predictions(tmp_path / "predictions.parquet", cycle=which)
+        assert read.value("cer") == results[which].scores.value("cer")
 
 
 def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
@@ -146,8 +178,8 @@ def test_classes_groups_and_worst_clips_are_those_of_the_last_model() -> None:
     assert [line[3] for line in classes] == [f"{score.recall:.1%}" for score in last.label_scores.classes]
     assert [line[:2] for line in cells(text, "## By speaker")] == [[f"s{number}", "30"] for number in range(4)]
     assert "## By one" not in text, "a group of one value says nothing"
-    many = Result(results[1].model, replace(last, groups={"room": list(last.ids)}))
-    rooms = cells(label_report([results[0], many], top=4), "## By room")
+    many = [replace(each, scores=replace(each.scores, groups={"room": list(last.ids)})) for each in results]
+    rooms = cells(label_report(many, top=4), "## By room")
     assert [line[3] for line in rooms] == ["0.0%"] * 4
     worst = cells(text, "## Worst clips of cycle 1")
     assert [line[0] for line in worst] == [row["id"] for row in report.worst(last, top=4)]

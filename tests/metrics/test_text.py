@@ -87,43 +87,59 @@ def test_confusions_count_substitutions_deletions_and_insertions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("kind", "language", "text", "expected"),
     [
-        ("  Hello,  WORLD! ", "hello world"),
-        ("don't 'quote' it", "don't quote it"),
-        ("Grüße aus Köln – 10°", "grüsse aus köln 10"),
-        ("привет, мир", "привет мир"),
-        ("ﬁne", "fine"),
-        ("...", ""),
+        ("none", "", "  Don’t \t stop", "Don’t stop"),
+        ("basic", "", "  Hello,  WORLD! ", "hello world"),
+        ("basic", "", "don't 'quote' it", "don't quote it"),
+        ("basic", "", "don’t ‘quote’ it", "don't quote it"),
+        ("basic", "", "co\u00adoperate \ufeffnow", "cooperate now"),
+        ("basic", "", "Grüße aus Köln – 10°", "grüsse aus köln 10"),
+        ("basic", "", "привет, мир", "привет мир"),
+        ("basic", "", "ﬁne", "fine"),
+        ("basic", "", "...", ""),
+        ("basic", "", "İstanbul I\u0307zmir ILIK", "istanbul izmir ilik"),
+        ("basic", "tr", "İstanbul IŞIK", "istanbul ışık"),
+        ("basic", "az_AZ", "IŞIQ", "ışıq"),
+        ("whisper-english", "", "The colour of the centre", "the color of the center"),
+        ("whisper-english", "", "Twenty-one dollars", "$21"),
+        ("whisper-english", "", "I won't, um, go!", "i will not go"),
+        ("whisper-english", "", "I won’t go", "i will not go"),
+        ("whisper-english", "", "Mr. Brown's [laughs] house", "mister brown is house"),
+        ("whisper-english", "", "", ""),
+        ("whisper-english", "", "zero five two", "052"),
+        ("whisper-english", "", "052", "052"),
+        ("whisper-multilingual", "", "  Grüße, aus KÖLN!", "grüße aus köln"),
+        ("whisper-multilingual", "", "你好，世界", "你好 世界"),
+        ("whisper-multilingual", "", "(rires) ça va ?", "ça va"),
+        ("whisper-multilingual", "", "twenty one", "twenty one"),
+        ("whisper-multilingual", "tr", "İYİ IŞIK", "iyi ışık"),
     ],
 )
-def test_the_basic_normaliser(text: str, expected: str) -> None:
-    assert metric.basic(text) == expected
+def test_the_normalisers(kind: str, language: str, text: str, expected: str) -> None:
+    assert metric.normalized(text, kind, language) == expected
 
 
-@given(st.text())
-def test_the_basic_normaliser_keeps_letters_marks_and_digits(text: str) -> None:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    kept = "".join(c if unicodedata.category(c)[0] in "LMN" or c == "'" else " " for c in folded)
-    assert metric.basic(text) == " ".join(filter(None, (word.strip("'") for word in kept.split())))
+SPOKEN = "zero oh one twenty two hundred and a half point five dollars percent Mr. it's won't 052 3.14 $20 um ’s ŉ İ"
 
 
-@pytest.mark.parametrize(
-    ("rules", "text", "expected"),
-    [
-        ("english", "The colour of the centre", "the color of the center"),
-        ("english", "Twenty-one dollars", "$21"),
-        ("english", "I won't, um, go!", "i will not go"),
-        ("english", "Mr. Brown's [laughs] house", "mister brown is house"),
-        ("english", "", ""),
-        ("multilingual", "  Grüße, aus KÖLN!", "grüße aus köln"),
-        ("multilingual", "你好，世界", "你好 世界"),
-        ("multilingual", "(rires) ça va ?", "ça va"),
-        ("multilingual", "twenty one", "twenty one"),
-    ],
-)
-def test_whispers_rules(rules: str, text: str, expected: str) -> None:
-    assert metric.NORMALIZERS[f"whisper-{rules}"](text) == expected
+@pytest.mark.parametrize("kind", metric.NORMALIZERS)
+@given(st.text() | st.lists(st.sampled_from(SPOKEN.split()), max_size=8).map(" ".join), st.sampled_from(["", "tr"]))
+def test_a_normalised_text_stays_as_it_is(kind: str, text: str, language: str) -> None:
+    once = metric.normalized(text, kind, language)
+    assert metric.normalized(once, kind, language) == once
+    if kind == "basic":
+        assert all(unicodedata.category(sign)[0] in "LMN" or sign in " '" for sign in once)
+        assert once.casefold() == once
+
+
+def test_errors_are_counted_in_characters_where_words_have_no_spaces() -> None:
+    for text in ("今天天气很好", "これはペンです", "สวัสดีครับ", "ຂອບໃຈ", "ကျေးဇူး", "អរគុណ", "我们 用 GPS"):
+        assert metric.is_unspaced(text)
+    for text in ("", "052", "turn on", "привет мир", "안녕하세요 여러분", "don't 说"):
+        assert not metric.is_unspaced(text)
+    assert metric.units("我们 用") == ["我", "们", "用"]
+    assert metric.character_counts(reference="我们 用", hypothesis="我们用") == (3, 0, 0, 0)
 
 
 def test_snapping_takes_the_nearest_word() -> None:

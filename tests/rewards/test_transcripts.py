@@ -89,3 +89,17 @@ def test_samples_keep_their_order_and_equal_ones_are_equal() -> None:
     samples = [TEN, "one", "", TEN, "two", "one"]
     results = reward().verify_samples(samples, Evidence(TEN))
     assert results == [reward().verify(hypothesis=text, reference=TEN) for text in samples]
+
+
+@pytest.mark.parametrize("text", ["zero five two", "oh five", "Mr. Brown's colour", "twenty-one dollars", "won’t"])
+def test_an_exact_transcript_has_the_whole_reward_also_when_it_is_normalised(text: str) -> None:
+    score = reward(normalizer="whisper-english")
+    for reference in (text, score.normalize(text)):
+        for hypothesis in (text, score.normalize(text)):
+            assert score.verify(hypothesis=hypothesis, reference=reference).reward == 1.0
+
+
+def test_where_words_have_no_spaces_the_error_is_the_cer() -> None:
+    assert reward().verify(reference="今天天气很好啊", hypothesis="今天天气很好").reward == pytest.approx(6 / 7)
+    assert reward().verify(reference="今天天气很好啊", hypothesis="今天天气很好").success
+    assert reward().verify(reference="今天天气", hypothesis="天" * 30).reason == "repeated output"

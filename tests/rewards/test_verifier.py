@@ -31,8 +31,34 @@ def test_options_are_those_of_params_and_checked_like_them() -> None:
             AudioVerifier(task="asr", **wrong)
     with pytest.raises(ParamsError, match="fuzzy_threshold"):
         AudioVerifier(task="classification", labels=["a"], fuzzy_threshold=80)
+    with pytest.raises(ParamsError, match="wer_threshold"):
+        AudioVerifier(task="asr", wer_threshold=30)
     with pytest.raises(UserError, match="tts"):
         AudioVerifier(task="tts")
+
+
+def test_answer_and_reference_by_place_or_by_either_name() -> None:
+    verifier = AudioVerifier(task="asr")
+    expected = verifier.verify(hypothesis="one two", reference="one")
+    assert expected.reward == 0.0
+    assert verifier.verify("one two", "one") == expected
+    assert verifier.verify(prediction="one two", ground_truth="one") == expected
+    for wrong in ({"hypothesis": None}, {"hypothesis": 5}, {"hypothesis": "a", "prediction": "a"},
+                  {"hypothesis": "a", "reference": "a", "ground_truth": "a"}):  # fmt: skip
+        with pytest.raises(UserError, match=r"hypothesis|reference"):
+            verifier.verify(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_string_where_several_are_meant_is_refused() -> None:
+    for wrong in ({"labels": "yes"}, {"labels": ["yes"], "aliases": {"yes": "yeah"}}):
+        with pytest.raises(UserError, match="give a list"):
+            AudioVerifier(task="classification", **wrong)
+    with pytest.raises(UserError, match="give a list"):
+        AudioVerifier(task="asr").verify_batch("one", "one")
+
+
+def test_the_letter_i_of_turkish() -> None:
+    assert AudioVerifier(task="asr", language="tr").verify("ışık", "IŞIK").reward == 1.0
 
 
 def test_without_references_there_are_words_and_lengths() -> None:

@@ -141,7 +141,7 @@ def _show_result(result: "RunResult", given: argparse.Namespace) -> None:
 
     print_each("rejected", result.rejected)
     if result.results:
-        metrics = [METRICS[key] for key in result.task.metrics]
+        metrics = [METRICS[key] for key in result.task.ranked(result.scores.known)]
         head = f"{result.measured_on}, {len(result.scores):,} clips"
         cells = [(head, "cycle", *(metric.title for metric in metrics))]
         for each in shown(result.results):

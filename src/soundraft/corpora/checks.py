@@ -19,7 +19,7 @@ from soundraft.corpora.base import Request
 from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, Finding, SourceError
 from soundraft.corpora.recordings import find_recordings
 from soundraft.manifest import SPLITS, Clip, Rejected, Split, audio_names
-from soundraft.metrics.text import basic
+from soundraft.metrics.text import normalized
 from soundraft.parallel import Failure, map_clips
 from soundraft.params import defaults
 from soundraft.runtime import UserError
@@ -125,7 +125,7 @@ def _decode(root: Path, clip: Clip) -> Decoded:
 def _doubts(clip: Clip, audio: Decoded) -> Iterator[tuple[str, str]]:
     """What can be read and is hardly meant, each with its code."""
     least = defaults().normalize.min_duration_s
-    words = basic(clip.text or "")
+    words = normalized(clip.text or "", "basic")
     if audio.peak < io.SILENT_PEAK:
         yield "silent", f"silence: its loudest sample is {audio.peak:g}"
     if audio.duration_s < least:
@@ -233,7 +233,7 @@ def examine(clips: Sequence[Clip], root: Path, *, texts: bool) -> tuple[list[Che
         _check("audio", clips, lambda clip: hashes.get(clip.id, "")),
     ]
     if texts:
-        checks.append(_check("text", clips, lambda clip: basic(clip.text or "")))
+        checks.append(_check("text", clips, lambda clip: normalized(clip.text or "", "basic")))
     return checks, unreadable
 
 

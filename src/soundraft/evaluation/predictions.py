@@ -14,7 +14,8 @@ import numpy as np
 
 from soundraft import files
 from soundraft.evaluation.results import START, TRAINED, ModelId, Result
-from soundraft.evaluation.scores import METRICS, Scores, score_labels
+from soundraft.evaluation.scores import CHARACTERS, METRICS, WORDS, Scores, score_labels
+from soundraft.metrics.text import are_unspaced, character_counts, counts_of
 from soundraft.runtime import UserError
 
 _MODEL = ("chain", "algorithm", "cycle")
@@ -140,6 +141,8 @@ def _scores(path: Path, found: Any) -> Scores:
     about: dict[str, Any] = {"references": references, "paths": texts.get("path"), "groups": groups}
     if not target:
         counts = {metric.counts: _numbers(path, found, metric.columns, -np.inf, np.inf) for metric in metrics}
+        if WORDS in counts and are_unspaced(references or []):
+            counts[CHARACTERS] = counts_of(references or [], texts["prediction"], character_counts)
         return Scores(texts["id"], texts["prediction"], counts=counts, **about)
     probabilities = _numbers(path, found, labels, 0, 1 + 1e-6).astype(np.float64)
     about |= {"target": target, "predictions": texts[target + _PREDICTION]}

@@ -52,8 +52,17 @@ def write(
         notes: more for the user.
     """
     last = last_trained(results).scores
-    found = text(results, columns, bootstrap, split=split, top=top, division=division, notes=notes)
-    files.write_text(folder / "report.md", found)
+    head = f"{_capital(last.target)}: {len(last):,} {split} clips, {len(last.labels)} labels"
+    sentences = [*verdicts(results, bootstrap), *(_notes(last.label_scores) if last.labels else []), *notes]
+    parts = [
+        f"# {head}" if last.labels else f"# {split.capitalize()} split, {len(last):,} clips",
+        f"Division into splits: {division}." if division else "",
+        table(results, columns, bootstrap),
+        _bullets(sentences),
+        *(_label_sections(results, bootstrap, top) if last.labels else []),
+        *(part for name in last.groups for part in _group_section(last, name, top)),
+    ]
+    files.write_text(folder / "report.md", "\n\n".join(filter(None, parts)) + "\n")
     files.write_json(folder / "metrics.json", summary(results, columns, bootstrap))
     files.write_csv(folder / "curves.csv", curves(results, columns, bootstrap))
     write_results(folder / "predictions.parquet", results)
@@ -76,31 +85,6 @@ def write_unmeasured(folder: Path, cycles: Sequence[Mapping[str, Any]], notes: S
     parts = ["# Nothing was measured: no clips with references", markdown(head, rows), _bullets(notes)]
     files.write_text(folder / "report.md", "\n\n".join(filter(None, parts)) + "\n")
     files.write_json(folder / "metrics.json", {"cycles": len(cycles), **(cycles[-1] if cycles else {})})
-
-
-def text(
-    results: Sequence[Result],
-    columns: Sequence[Column],
-    bootstrap: Bootstrap,
-    *,
-    split: str,
-    top: int,
-    division: str = "",
-    notes: Sequence[str] = (),
-) -> str:
-    """report.md; arguments as of `write`."""
-    scores = last_trained(results).scores
-    head = f"{_capital(scores.target)}: {len(scores):,} {split} clips, {len(scores.labels)} labels"
-    sentences = [*verdicts(results, bootstrap), *(_notes(scores.label_scores) if scores.labels else []), *notes]
-    parts = [
-        f"# {head}" if scores.labels else f"# {split.capitalize()} split, {len(scores):,} clips",
-        f"Division into splits: {division}." if division else "",
-        table(results, columns, bootstrap),
-        _bullets(sentences),
-        *(_label_sections(results, bootstrap, top) if scores.labels else []),
-        *(part for name in scores.groups for part in _group_section(scores, name, top)),
-    ]
-    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _label_sections(results: Sequence[Result], bootstrap: Bootstrap, top: int) -> list[str]:
@@ -181,69 +165,56 @@ def label_confusions(scores: Scores) -> list[dict[str, Any]]:
 
 
 def verdicts(results: Sequence[Result], bootstrap: Bootstrap) -> list[str]:
-    """In sentences: the last model beside the baselines, the controls and the start model, by the first metric."""
+    """In sentences: the last model beside the baselines, the controls and the start model, by the first metric. Better
+    is what an interval without 0 says.
+    """
     last = last_trained(results)
     sentences = []
     for result in shown(results):
-        ahead = _lead(result, last)
-        if result.model.chain == MAJORITY:
-            if ahead >= 0:
-                sentences.append(f"**The model is no better than {result.in_words}**: {_gain(result, last, bootstrap)}")
-        elif result.model.is_baseline:
-            sentences.append(_beside_baseline(last, result, bootstrap))
-        elif not result.model.of_run and ahead >= 0:
-            name = _capital(result.in_words)
-            sentences.append(f"{name} is as good as {last.in_words}, or better: {_gain(result, last, bootstrap)}")
+        if result.model.of_run:
+            continue
+        sign, gain = _compare(last, result, bootstrap)
+        other, model = result.in_words, f"the model ({last.in_words})"
+        if sign < 0:
+            _, gain = _compare(result, last, bootstrap)
+            sentences.append(f"**{_capital(other)} is better than {model}**: {gain}")
+        elif sign == 0:
+            sentences.append(f"**{_capital(model)} is not clearly better than {other}**: {gain}")
+        elif result.model.chain != MAJORITY and result.model.is_baseline:
+            sentences.append(f"{_capital(model)} is better than {other}: {gain}")
     cycles = [result for result in results if result.model.chain == TRAINED]
-    if cycles:
-        sentences.append(_beside_start(results[0], cycles, bootstrap))
-    return sentences
-
-
-def _lead(first: Result, second: Result) -> float:
-    """How far the first is ahead by the first metric; below 0 it is behind."""
-    metric = first.scores.metrics[0]
-    values = [each.scores.value(metric.key) for each in (first, second)]
-    return values[0] - values[1] if metric.higher_is_better else values[1] - values[0]
-
-
-def _beside_baseline(model: Result, baseline: Result, bootstrap: Bootstrap) -> str:
-    name, ahead = model.in_words, _lead(model, baseline)
-    if ahead < 0:
-        other = _capital(baseline.in_words)
-        return f"**{other} is better than the model** ({name}): {_gain(baseline, model, bootstrap)}"
-    if ahead == 0:
-        return f"The model ({name}) and {baseline.in_words} are equally good: {_gain(model, baseline, bootstrap)}"
-    return f"The model ({name}) is better than {baseline.in_words}: {_gain(model, baseline, bootstrap)}"
+    return [*sentences, _beside_start(results[0], cycles, bootstrap)] if cycles else sentences
 
 
 def _beside_start(start: Result, cycles: Sequence[Result], bootstrap: Bootstrap) -> str:
-    best = max(cycles, key=lambda each: (_lead(each, start), -each.model.cycle))
-    last = max(cycles, key=lambda each: each.model.cycle)
     metric = start.scores.metrics[0]
-    value = metric.show(best.scores.value(metric.key))
-    gain = _gain(last, start, bootstrap)
-    if _lead(best, start) <= 0:
-        other = "" if best is last else f" The best, cycle {best.model.cycle}, has {value}."
-        return f"**No cycle beats the supervised start.** Of the last: {gain}{other}"
+    best = (max if metric.higher_is_better else min)(cycles, key=lambda each: each.scores.value(metric.key))
+    last = max(cycles, key=lambda each: each.model.cycle)
+    sign, gain = _compare(last, start, bootstrap)
     name = f"{_capital(last.in_words)}, the last,"
-    if _lead(last, start) > 0:
+    if sign > 0:
         return f"{name} is better than the start model: {gain}"
-    return f"{name} is not better than the start model: {gain} The best on these clips, {best.in_words}, has {value}."
+    found = f"{name} is {'worse' if sign < 0 else 'not clearly better'} than the start model: {gain}"
+    if best is not last:
+        found += f" The best on these clips, {best.in_words}, has {metric.show(best.scores.value(metric.key))}."
+    return found if _compare(best, start, bootstrap)[0] > 0 else f"**No cycle beats the supervised start.** {found}"
 
 
-def _gain(first: Result, second: Result, bootstrap: Bootstrap) -> str:
-    """`accuracy 78.1% against 75.0%, +3.1 points [+0.2 to +6.0], p = 0.03 (the interval excludes 0: …); UAR …`."""
-    parts = []
+def _compare(first: Result, second: Result, bootstrap: Bootstrap) -> tuple[int, str]:
+    """1 when the first is better by the first metric and more than by chance, -1 when the second is, else 0; and
+    `accuracy 78.1% against 75.0%, +3.1 points [+0.2 to +6.0], p = 0.03 (the interval excludes 0: …); UAR …`.
+    """
+    parts, signs = [], []
     for metric in first.scores.metrics:
         one, other = (metric.show(each.scores.value(metric.key)) for each in (first, second))
         found = first.scores.difference(second.scores, metric.key, bootstrap)
         middle, low, high = metric.show_difference(found)
-        clear = found.low > 0 or found.high < 0
-        sure = "the interval excludes 0: more than chance" if clear else "the interval includes 0: it may be chance"
+        sign = (found.low > 0) - (found.high < 0)
+        signs.append(sign if metric.higher_is_better else -sign)
+        sure = "the interval excludes 0: more than chance" if sign else "the interval includes 0: it may be chance"
         difference = f"{middle} [{low} to {high}], p = {found.p_value:.2g} ({sure})"
         parts.append(f"{metric.title} {one} against {other}, {difference}")
-    return "; ".join(parts) + "."
+    return signs[0], "; ".join(parts) + "."
 
 
 def _hits(scores: Scores, k: int) -> float:

@@ -62,7 +62,8 @@ METRICS = {
     for metric in (
         Metric("wer", "WER", WORDS, text_metrics.error_rate, 0, "word error rate", text_metrics.Counts._fields,
                clip_error=lambda counts: counts[:, 1:].sum(1)),
-        Metric("cer", "CER", CHARACTERS, text_metrics.error_rate, 0, "character error rate"),
+        Metric("cer", "CER", CHARACTERS, text_metrics.error_rate, 0, "character error rate",
+               clip_error=lambda counts: counts[:, 1:].sum(1)),
         Metric("accuracy", "accuracy", LABELS, label_metrics.accuracy, 1, "share of wrong labels"),
         Metric("uar", "UAR", LABELS, label_metrics.mean_recall, 1, "1 − UAR"),
     )
@@ -124,8 +125,10 @@ class Scores:
 
     @property
     def metrics(self) -> list[Metric]:
-        """Those that the counts make."""
-        return [metric for metric in METRICS.values() if metric.counts in self.counts]
+        """Those that the counts make, the headline first: CER before WER where words have no spaces."""
+        found = [metric for metric in METRICS.values() if metric.counts in self.counts]
+        unspaced = CHARACTERS in self.counts and text_metrics.are_unspaced(self.references or [])
+        return sorted(found, key=lambda metric: metric.counts != CHARACTERS) if unspaced else found
 
     @property
     def known(self) -> list[str]:
@@ -227,11 +230,8 @@ def score_texts(
 ) -> Scores:
     """Normalise transcripts and their references, and count the edits of each pair."""
     right, predicted = ([normalizer(each) for each in side] for side in (references, hypotheses))
-    pairs = [{"reference": one, "hypothesis": other} for one, other in zip(right, predicted, strict=True)]
-    counts = {
-        WORDS: np.array([text_metrics.word_counts(**pair) for pair in pairs]).reshape(-1, 4),
-        CHARACTERS: np.array([text_metrics.character_counts(**pair) for pair in pairs]).reshape(-1, 4),
-    }
+    ways = {WORDS: text_metrics.word_counts, CHARACTERS: text_metrics.character_counts}
+    counts = {name: text_metrics.counts_of(right, predicted, way) for name, way in ways.items()}
     return Scores(list(ids), predicted, right, counts)
 
 

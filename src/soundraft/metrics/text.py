@@ -1,6 +1,8 @@
 """Texts compared: normalisers, word and character errors, confused words."""
 
 import functools
+import importlib
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -12,6 +14,21 @@ import numpy as np
 from rapidfuzz import distance, process
 
 Normalizer = Callable[[str], str]
+TURKIC = ("tr", "az", "turkish", "azerbaijani")  # İ is the capital of i there, and I that of ı
+
+_APOSTROPHES = dict.fromkeys("’‘‛ʼʻ`´′＇՚", "'")
+# within words they say how to write them, not what: soft hyphen, joiners, direction marks, variation selectors
+_INVISIBLE = dict.fromkeys("\u00ad\u034f\u061c\u180e\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")
+_INVISIBLE |= {chr(code): None for start, end in ((0x202A, 0x202F), (0x2066, 0x2070), (0xFE00, 0xFE10))
+               for code in range(start, end)}  # fmt: skip
+_TYPOGRAPHY = str.maketrans(_APOSTROPHES | _INVISIBLE)
+_DOTTED_I = re.compile("İ|[Ii]\u0307")
+_LEADING_ZEROS = re.compile(r"(?<![\d.,])0\d+(?![\d.,])", re.ASCII)
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3005-\u3007\u3040-\u312f\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)  # Thai, Lao, Burmese, Khmer, Tai, Japanese, Chinese
 
 
 class _Kept(dict[int, str]):
@@ -26,46 +43,104 @@ class _Kept(dict[int, str]):
 _KEPT = _Kept()
 
 
-def basic(text: str) -> str:
-    """Lower case, no punctuation but the apostrophe inside a word, single spaces; any script."""
-    kept = unicodedata.normalize("NFKC", text).casefold().translate(_KEPT)
-    return " ".join(word for word in (raw.strip("'") for raw in kept.split()) if word)
-
-
 def single_spaces(text: str) -> str:
     return " ".join(text.split())
 
 
-@functools.lru_cache(1 << 16)  # 0.1 ms a text, and samples of a clip come back in every cycle
-def _whisper(kind: str, text: str) -> str:
-    """Whisper's rules, as published, so that rates can be compared.
+def _plain_typography(text: str, *, turkic: bool) -> str:
+    """One apostrophe, no invisible characters, and İ (of Turkic texts also I) in lower case, which Unicode's own rules
+    for all languages make "i̇"."""
+    if not text.isascii():
+        text = _DOTTED_I.sub("i", unicodedata.normalize("NFC", text.translate(_TYPOGRAPHY)))
+    return text.replace("I", "ı") if turkic else text
 
-    For English: numbers as digits, American spelling, contractions written out. For all other languages: lower case,
-    no punctuation, nothing in brackets; they also take the vowel signs from scripts that write them as combining
-    marks, such as Devanagari, where `basic` keeps them.
+
+def _basic(text: str, *, turkic: bool) -> str:
+    """Lower case, no punctuation but the apostrophe inside a word, single spaces; any script."""
+    text = _plain_typography(text, turkic=turkic)
+    if text.isascii():
+        kept = text.casefold().translate(_KEPT)
+    else:
+        kept = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_KEPT)
+    return " ".join(word for word in (raw.strip("'") for raw in kept.split()) if word)
+
+
+def _whisper_multilingual(text: str, *, turkic: bool) -> str:
+    """Whisper's rules for all languages but English, as published: lower case, no punctuation, nothing in brackets.
+    They also take the vowel signs from scripts that write them as combining marks, where `basic` keeps them.
 
     Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", appendix C.
     """
-    return single_spaces(_whisper_rules(kind)(text))
+    return single_spaces(_whisper_rules("basic", "Basic")(_plain_typography(text, turkic=turkic)))
+
+
+def _whisper_english(text: str, *, turkic: bool) -> str:
+    """Whisper's rules for English: numbers as digits, American spelling, contractions written out.
+
+    They take zeros from the front of digits, but not of words ("zero five" is 05, and 05 is 5): here both stay.
+    """
+
+    def spelled(digits: re.Match[str]) -> str:
+        return " ".join(_DIGITS[int(digit)] for digit in digits[0])
+
+    text = _LEADING_ZEROS.sub(spelled, _plain_typography(text, turkic=turkic))
+    return single_spaces(_whisper_rules("english", "English")(text))
 
 
 @functools.cache
-def _whisper_rules(kind: str) -> Normalizer:
-    if kind == "english":
-        from whisper_normalizer.english import EnglishTextNormalizer
-
-        return EnglishTextNormalizer()
-    from whisper_normalizer.basic import BasicTextNormalizer
-
-    return BasicTextNormalizer()
+def _whisper_rules(module: str, name: str) -> Normalizer:
+    rules: Normalizer = getattr(importlib.import_module(f"whisper_normalizer.{module}"), f"{name}TextNormalizer")()
+    return rules
 
 
-NORMALIZERS: dict[str, Normalizer] = {
-    "none": single_spaces,
-    "basic": basic,
-    "whisper-english": functools.partial(_whisper, "english"),
-    "whisper-multilingual": functools.partial(_whisper, "multilingual"),
+_RULES: dict[str, Callable[..., str]] = {
+    "none": lambda text, turkic: single_spaces(text),
+    "basic": _basic,
+    "whisper-english": _whisper_english,
+    "whisper-multilingual": _whisper_multilingual,
 }
+
+
+@functools.lru_cache(1 << 16)  # 0.1 ms a text, and samples of a clip come back in every cycle
+def normalized(text: str, kind: str, language: str = "") -> str:
+    """A text as it is scored. To normalise it again changes nothing: the rules are applied until they do not.
+
+    Args:
+        kind: one of `reward.normalizer`.
+        language: of the text, as a code or name; decides about the letter I.
+    """
+    turkic = language.replace("_", "-").split("-")[0].lower() in TURKIC
+    seen: list[str] = []
+    while text not in seen:
+        seen.append(text)
+        text = _RULES[kind](text, turkic=turkic)
+    return min(seen[seen.index(text) :])  # rules that go in a circle have no last text
+
+
+def normalizer(kind: str, language: str = "") -> Normalizer:
+    return functools.partial(normalized, kind=kind, language=language)
+
+
+NORMALIZERS = tuple(_RULES)
+
+
+@functools.lru_cache(1 << 16)
+def is_unspaced(text: str) -> bool:
+    """Whether a text is of a script that writes words without spaces, but for fewer words of other scripts than it has
+    characters: then errors are counted in characters.
+    """
+    others, characters = _UNSPACED.subn(" ", text)
+    return characters > len(others.split())
+
+
+def are_unspaced(texts: Sequence[str]) -> bool:
+    """The same of the clips of a corpus together."""
+    return is_unspaced.__wrapped__(" ".join(texts))
+
+
+def units(text: str) -> list[str]:
+    """The words of a text, or its characters where words have no spaces."""
+    return list("".join(text.split())) if is_unspaced(text) else text.split()
 
 
 class Counts(NamedTuple):
@@ -91,8 +166,9 @@ def word_counts(*, reference: str, hypothesis: str) -> Counts:
 
 
 def character_counts(*, reference: str, hypothesis: str) -> Counts:
-    """Character edits of one pair of normalised texts, spaces between words included."""
-    return _counts(reference.strip(), hypothesis.strip())
+    """Character edits of one pair of normalised texts; spaces between words count, but where words have none."""
+    between = "" if is_unspaced(reference) else " "
+    return _counts(between.join(reference.split()), between.join(hypothesis.split()))
 
 
 def _counts(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Counts:
@@ -103,6 +179,12 @@ def _counts(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Co
     substitutions, deletions = kinds.count("replace"), kinds.count("delete")
     hits = len(reference) - substitutions - deletions
     return Counts(hits, substitutions, deletions, len(kinds) - substitutions - deletions)
+
+
+def counts_of(references: Sequence[str], hypotheses: Sequence[str], way: Callable[..., Counts]) -> np.ndarray:
+    """`word_counts` or `character_counts` of each pair, [N, 4]."""
+    pairs = zip(references, hypotheses, strict=True)
+    return np.array([way(reference=one, hypothesis=other) for one, other in pairs]).reshape(-1, 4)
 
 
 def error_rate(counts: np.ndarray) -> np.ndarray:

@@ -434,7 +434,9 @@ class RewardParams(Section):
         "none (spaces only), basic (lower case, no punctuation, any script), whisper-english (as Whisper's published "
         "figures: digits, American spelling), whisper-multilingual (the same for other languages, without digits)."
     )
-    wer_threshold: NotNegative = Field(description="A sample with at most this WER is solved (success rate).")
+    wer_threshold: Share = Field(
+        description="A sample with at most this WER is solved (success rate); CER where words have no spaces."
+    )
     cer_weight: Share = Field(description="Weight of the character error rate in the error; the rest is WER.")
     clipped: bool = Field(description="Whether an error above 1 counts as 1, so that no reward is below 0.")
     guards: RewardGuards = Field(

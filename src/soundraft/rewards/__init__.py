@@ -16,24 +16,32 @@ from soundraft.rewards.unsupervised import UnsupervisedReward
 from soundraft.runtime import UserError
 
 
-def transcript_verifier(options: RewardParams, *, texts: Sequence[str], normalized: bool = False) -> Verifier:
-    """The verifier of speech recognition; `texts` are for `kind: unsupervised`, `normalized` as of the other one."""
+def transcript_verifier(options: RewardParams, *, texts: Sequence[str], language: str = "") -> Verifier:
+    """The verifier of speech recognition; `texts`, normalised or not, are for `kind: unsupervised`."""
     if options.kind == "unsupervised":
-        return UnsupervisedReward(options, texts=texts)
-    return TranscriptReward(options, normalized=normalized)
+        return UnsupervisedReward(options, texts=texts, language=language)
+    return TranscriptReward(options, language=language)
 
 
-def _asr(*, texts: Sequence[str] = (), **options: Any) -> Verifier:
+def _asr(*, texts: Sequence[str] = (), language: str = "", **options: Any) -> Verifier:
     section = checked_section(RewardParams, **defaults().reward.model_dump() | options)
-    return transcript_verifier(section, texts=texts)
+    return transcript_verifier(section, texts=_several("texts", texts), language=language)
 
 
 def _classification(
     *, labels: Sequence[str], aliases: Mapping[str, Sequence[str]] | None = None, **options: Any
 ) -> Verifier:
-    pairs = [f"{label}={alias}" for label, names in (aliases or {}).items() for alias in names]
+    pairs = [f"{label}={alias}" for label, names in (aliases or {}).items() for alias in _several("aliases", names)]
     usual = defaults().reward.labels.model_dump()
-    return LabelReward(checked_section(LabelParams, **usual | {"aliases": pairs} | options), labels=labels)
+    section = checked_section(LabelParams, **usual | {"aliases": pairs} | options)
+    return LabelReward(section, labels=_several("labels", labels))
+
+
+def _several(what: str, names: Sequence[str]) -> Sequence[str]:
+    """Raises UserError for one string where several are meant: its letters would be taken for them."""
+    if isinstance(names, str):
+        raise UserError(f"{what}: got the string {names!r}; give a list, such as [{names!r}]")
+    return names
 
 
 TASKS: dict[str, Callable[..., Verifier]] = {"asr": _asr, "classification": _classification}
@@ -43,8 +51,8 @@ class AudioVerifier:
     """Scores single answers of a task.
 
     Options are the keys of a section of params.yaml, which also holds their defaults. For "asr" it is `reward`, with
-    `texts` for `kind="unsupervised"`; for "classification" `reward.labels`, with `labels`, all that may occur, and
-    `aliases`, other names of each.
+    `texts` for `kind="unsupervised"`, and `language` for Turkish and Azeri ("tr", "az"), where I is the capital of ı.
+    For "classification" it is `reward.labels`, with `labels`, all that may occur, and `aliases`, other names of each.
 
     >>> verifier = AudioVerifier(task="asr")
     >>> ten = "one two three four five six seven eight nine zero"
@@ -64,18 +72,46 @@ class AudioVerifier:
             raise UserError(f"there is no verifier for the task {task!r}; there are {', '.join(TASKS)}")
         self.verifier = TASKS[task](**options)
 
-    def verify(self, *, hypothesis: str, reference: str | None = None, duration_s: float | None = None) -> VerifyResult:
-        """The result of one answer."""
-        return self.verifier.verify(hypothesis=hypothesis, reference=reference, duration_s=duration_s)
+    def verify(
+        self,
+        hypothesis: str | None = None,
+        reference: str | None = None,
+        *,
+        prediction: str | None = None,
+        ground_truth: str | None = None,
+        duration_s: float | None = None,
+    ) -> VerifyResult:
+        """The result of one answer: `verify(prediction, ground_truth)`, or by either pair of names.
+
+        Raises:
+            UserError: when there is no answer, one is given twice, or something is no string.
+        """
+        given = {"hypothesis": hypothesis, "prediction": prediction, "reference": reference}
+        given |= {"ground_truth": ground_truth}
+        for name, value in given.items():
+            if value is not None and not isinstance(value, str):
+                raise UserError(f"{name}: got {value!r}; give a string")
+        answer = _one_of("hypothesis", hypothesis, "prediction", prediction)
+        if answer is None:
+            raise UserError("hypothesis: got None; give the model's answer, '' where it said nothing")
+        known = _one_of("reference", reference, "ground_truth", ground_truth)
+        return self.verifier.verify(hypothesis=answer, reference=known, duration_s=duration_s)
 
     def verify_batch(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[VerifyResult]:
         """A result for each pair, in their order.
 
         Raises:
             ValueError: when there are not as many references as hypotheses.
+            UserError: as `verify`.
         """
-        pairs = zip(hypotheses, references, strict=True)
-        return [self.verify(hypothesis=hypothesis, reference=reference) for hypothesis, reference in pairs]
+        pairs = zip(_several("hypotheses", hypotheses), _several("references", references), strict=True)
+        return [self.verify(hypothesis, reference) for hypothesis, reference in pairs]
+
+
+def _one_of(name: str, value: str | None, alias: str, other: str | None) -> str | None:
+    if value is not None and other is not None:
+        raise UserError(f"{name} and {alias} are the same: give one of them")
+    return other if value is None else value
 
 
 __all__ = [

@@ -44,7 +44,8 @@ def longest_loop(words: Sequence[str]) -> int:
 
 
 class TranscriptReward(Verifier):
-    """Reward 1 − error, where error = (1 − `cer_weight`) · WER + `cer_weight` · CER, on normalised texts.
+    """Reward 1 − error, where error = (1 − `cer_weight`) · WER + `cer_weight` · CER, on normalised texts; the error is
+    the CER alone where the reference is of a script that writes words without spaces.
 
     A text that breaks a guard has the worst reward, 0 when `clipped`, else at most 0, and no success.
 
@@ -56,18 +57,14 @@ class TranscriptReward(Verifier):
     0.75
     >>> score.verify(hypothesis="", reference="Turn on the light!").reason
     'empty output'
-
-    Args:
-        normalized: the references are normalised already. Once more would change some: "zero five two" → 052 → 52.
     """
 
-    def __init__(self, options: RewardParams, *, normalized: bool = False) -> None:
+    def __init__(self, options: RewardParams, *, language: str = "") -> None:
         self.options = options
-        self.normalize = metric.NORMALIZERS[options.normalizer]
-        self.normalize_reference = metric.single_spaces if normalized else self.normalize
+        self.normalize = metric.normalizer(options.normalizer, language)
 
     def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
-        reference = "" if evidence.reference is None else self.normalize_reference(evidence.reference)
+        reference = "" if evidence.reference is None else self.normalize(evidence.reference)
         if not reference:
             return not_scorable(hypotheses, "no reference" if evidence.reference is None else "empty reference")
         results = {text: self._result(reference, self.normalize(text)) for text in dict.fromkeys(hypotheses)}
@@ -79,9 +76,12 @@ class TranscriptReward(Verifier):
         characters = metric.character_counts(reference=reference, hypothesis=hypothesis)
         wer = words.errors / words.reference_length
         cer = characters.errors / characters.reference_length
-        error = (1 - options.cer_weight) * wer + options.cer_weight * cer
+        unspaced = metric.is_unspaced(reference)
+        weight = 1.0 if unspaced else options.cer_weight
+        error = (1 - weight) * wer + weight * cer
         reward = 1 - (min(error, 1.0) if options.clipped else error)
-        broken = broken_guard(options.guards, reference=reference.split(), hypothesis=hypothesis.split())
+        broken = broken_guard(options.guards, reference=metric.units(reference), hypothesis=metric.units(hypothesis))
         if broken:
             reward = min(reward, 0.0)
-        return VerifyResult(reward, not broken and wer <= options.wer_threshold, {"wer": wer, "cer": cer}, broken)
+        solved = (cer if unspaced else wer) <= options.wer_threshold
+        return VerifyResult(reward, not broken and solved, {"wer": wer, "cer": cer}, broken)

@@ -71,7 +71,7 @@ class WordNearness:
         self._nearness = dict.fromkeys(words, 1.0)
 
     def __call__(self, clip: Candidates) -> Sequence[float]:
-        split = [text.split() for text in clip.texts]
+        split = list(map(metric.units, clip.texts))
         new = list(dict.fromkeys(word for words in split for word in words if word not in self._nearness))
         for start in range(0, len(new), _WORDS_AT_ONCE):
             some = new[start : start + _WORDS_AT_ONCE]
@@ -81,7 +81,7 @@ class WordNearness:
 
 def vocabulary(clip: Candidates, *, words: frozenset[str]) -> Sequence[float]:
     """The share of words that a list has."""
-    return [_mean([float(word in words) for word in text.split()]) for text in clip.texts]
+    return [_mean([float(word in words) for word in metric.units(text)]) for text in clip.texts]
 
 
 def length(clip: Candidates, *, least: float, most: float) -> Sequence[float]:
@@ -94,7 +94,7 @@ def length(clip: Candidates, *, least: float, most: float) -> Sequence[float]:
     return [max(0.0, min(1.0, rate / least, 2 - rate / most)) for rate in rates]
 
 
-def language(clip: Candidates, *, model: NGram, unit: str) -> Sequence[float]:
+def likelihood(clip: Candidates, *, model: NGram, unit: str) -> Sequence[float]:
     """How far an n-gram model of the domain's texts is from guessing: 1 − cross entropy / log(number of outcomes).
 
     The cross entropy is the mean of −log p over the text's words (or characters) and its end. 1: the model is certain
@@ -109,7 +109,7 @@ def language(clip: Candidates, *, model: NGram, unit: str) -> Sequence[float]:
 
 
 def _tokens(text: str, unit: str) -> Sequence[str]:
-    return text.split() if unit == "word" else text
+    return metric.units(text) if unit == "word" else text
 
 
 def _in_units(texts: Sequence[str], unit: str) -> list[str]:
@@ -119,7 +119,7 @@ def _in_units(texts: Sequence[str], unit: str) -> list[str]:
     """
     if unit == "character":
         return list(texts)
-    split = [text.split() for text in texts]
+    split = list(map(metric.units, texts))
     sign = {word: chr(number) for number, word in enumerate(dict.fromkeys(word for words in split for word in words))}
     return ["".join(sign[word] for word in words) for words in split]
 
@@ -150,16 +150,16 @@ class UnsupervisedReward(Verifier):
     [0.875, 0.875, 0.658]
     """
 
-    def __init__(self, options: RewardParams, *, texts: Sequence[str]) -> None:
+    def __init__(self, options: RewardParams, *, texts: Sequence[str], language: str = "") -> None:
         own = options.unsupervised
-        self.normalize = metric.NORMALIZERS[options.normalizer]
+        self.normalize = metric.normalizer(options.normalizer, language)
         self.success_threshold = own.success_threshold
         self.weights = {name: weight for name, weight in own.weights.leaves().items() if weight}
         self.needs_perturbed = "stability" in self.weights
         known = [text for text in map(self.normalize, texts) if text]
         if not known and self.weights.keys() & {"words", "vocabulary", "language"}:
             raise UserError("no text to learn words and language from: give words, vocabulary and language weight 0")
-        words = sorted({word for text in known for word in text.split()})
+        words = sorted({word for text in known for word in metric.units(text)})
         least, most = own.characters_per_s
         self.parts: dict[str, Part] = {
             "agreement": partial(agreement, unit=own.unit),
@@ -170,8 +170,8 @@ class UnsupervisedReward(Verifier):
         }
         if "language" in self.weights:
             model = NGram.train((_tokens(text, own.unit) for text in known), own.language_order)
-            self.parts["language"] = partial(language, model=model, unit=own.unit)
-        usual_loop = max((longest_loop(text.split()) for text in known), default=0)
+            self.parts["language"] = partial(likelihood, model=model, unit=own.unit)
+        usual_loop = max((longest_loop(metric.units(text)) for text in known), default=0)
         self.repeats = max(options.guards.repeats, usual_loop)
 
     def verify_samples(self, hypotheses: Sequence[str], evidence: Evidence) -> list[VerifyResult]:
@@ -201,7 +201,7 @@ class UnsupervisedReward(Verifier):
         return ""
 
     def _result(self, text: str, found: dict[str, float]) -> VerifyResult:
-        words = text.split()
+        words = metric.units(text)
         broken = "empty output" if not words else "repeated output" if loops(words, self.repeats) else ""
         total = sum(self.weights.values())
         reward = 0.0 if broken else sum(self.weights[name] * value for name, value in found.items()) / total

@@ -14,8 +14,8 @@ from soundraft.audio.features import AudioPerturbation, perturbations
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
 from soundraft.clips.decoding import best_answers
 from soundraft.evaluation.results import Column
-from soundraft.evaluation.scores import Scores, score_texts, snapped
-from soundraft.metrics.text import NORMALIZERS, VocabularySnapper, single_spaces
+from soundraft.evaluation.scores import METRICS, Scores, score_texts, snapped
+from soundraft.metrics.text import VocabularySnapper, are_unspaced, normalizer
 from soundraft.models import checkpoints, ctc
 from soundraft.models.base import Model, ModelError, Recognizer
 from soundraft.models.tuning import tuned
@@ -27,28 +27,39 @@ from soundraft.tasks.base import Data, Task
 from soundraft.tracking import Tracker
 from soundraft.training.learner import FitReport, examples_of, fit
 
-COLUMNS = (
-    Column("wer", "WER [95 % interval]", "wer", interval=True, entries=("before", "after", "interval", "reduction")),
-    Column("cer", "CER", "cer", entries=("after", "curve")),
-    Column("sub", "sub", lambda scores: scores.counts["words"][:, 1].sum(), "{}", entries=()),
-    Column("del", "del", lambda scores: scores.counts["words"][:, 2].sum(), "{}", entries=()),
-    Column("ins", "ins", lambda scores: scores.counts["words"][:, 3].sum(), "{}", entries=()),
-    Column("wer_snapped", "WER, words snapped", "wer", of="snapped", interval=True,
-           entries=("before", "after", "curve")),
-    Column("wer_start", "start corpus WER", "wer", of="start_corpus", entries=("before", "after", "curve")),
-)  # fmt: skip
+
+def columns_by(first: str, second: str) -> tuple[Column, ...]:
+    """The columns of a report whose headline is WER or CER."""
+    head, other = METRICS[first].title, METRICS[second].title
+
+    def edits(key: str, place: int) -> Column:
+        return Column(key, key, lambda scores: scores.counts[METRICS[first].counts][:, place].sum(), "{}", entries=())
+
+    return (
+        Column(first, f"{head} [95 % interval]", first, interval=True,
+               entries=("before", "after", "interval", "reduction")),
+        Column(second, other, second, entries=("after", "curve")),
+        *(edits(key, place) for place, key in enumerate(("sub", "del", "ins"), start=1)),
+        Column(f"{first}_snapped", f"{head}, words snapped", first, of="snapped", interval=True,
+               entries=("before", "after", "curve")),
+        Column(f"{first}_start", f"start corpus {head}", first, of="start_corpus",
+               entries=("before", "after", "curve")),
+    )  # fmt: skip
+
+
 LEARN_TRANSCRIPTS = ("sft",)
 
 
 class Recognition(Task):
     metrics = ("wer", "cer")
-    columns = COLUMNS
+    columns = columns_by("wer", "cer")
     reads = ("model.revision", "model.language", "limits.max_clip_s")
     target = "text"
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
-        self.normalize = NORMALIZERS[params.reward.normalizer]
+        self.language = params.model.language or params.corpus.target.language
+        self.normalize = normalizer(params.reward.normalizer, self.language)
         self.needs_targets = reads_transcripts(params)
         reward = params.reward
         if reward.kind == "unsupervised" and reward.unsupervised.weights.stability:
@@ -86,7 +97,10 @@ class Recognition(Task):
             validation = data.load(self, model, "start", "validation")
             scores = self.score(model, validation, title="validate start")
             metrics |= {f"{key}_start_validation": scores.value(key) for key in self.metrics}
-            summary = f"WER {scores.value('wer'):.1%} on {len(scores)} validation clips of the start corpus"
+            first = METRICS[self.ranked(scores.known)[0]]
+            summary = (
+                f"{first.title} {scores.value(first.key):.1%} on {len(scores)} validation clips of the start corpus"
+            )
         metrics |= {
             "parameters": parameters,
             "presentations": report.presentations if report else 0,
@@ -138,7 +152,7 @@ class Recognition(Task):
     def verifier(self, data: Data) -> Verifier:
         texts = [str(text) for text in data.start["train"].values("text") if text] if data.start else []
         try:
-            return transcript_verifier(self.params.reward, texts=texts, normalized=True)
+            return transcript_verifier(self.params.reward, texts=texts, language=self.language)
         except UserError as error:
             where = f"reward.unsupervised, with {len(texts)} texts of the start corpus"
             hint = "without the pipeline the replay dataset (--replay, replay_dataset) is the start corpus"
@@ -148,20 +162,27 @@ class Recognition(Task):
         texts = best_answers(model, loaded.utterances, self.params.decoding, title=title)
         if not loaded.has_targets:
             return Scores(loaded.clips.ids, texts, paths=loaded.clips.paths)
-        hypotheses = [self.normalize(text) for text in texts]
-        references = loaded.utterances.texts  # normalised once already
-        normalizer = single_spaces
-        return score_texts(ids=loaded.clips.ids, references=references, hypotheses=hypotheses, normalizer=normalizer)
+        return score_texts(
+            ids=loaded.clips.ids, references=loaded.utterances.texts, hypotheses=texts, normalizer=self.normalize
+        )
+
+    def ranked(self, targets: Sequence[str]) -> Sequence[str]:
+        return sorted(self.metrics, key="cer".__ne__) if are_unspaced(targets) else self.metrics
+
+    def columns_of(self, scores: Scores) -> Sequence[Column]:
+        return columns_by(*self.ranked(scores.known))
 
     def note_learned(self, model: Model, durations_s: Sequence[float]) -> None:
         cast(Recognizer, model).note_learned(durations_s)
 
     def others(self, data: Data, scores: Scores) -> dict[str, Scores]:
-        """The words, each snapped to the nearest word of the training texts."""
+        """The words, each snapped to the nearest word of the training texts; nothing where words have no spaces."""
         # a run that reads no transcript of the target has the words of the start corpus alone
         known = [data.start.get("train"), data.target.get("train") if self.needs_targets else None]
         words = {word for clips in known for text in self._texts(clips) for word in text.split()}
-        return {"snapped": snapped(scores, VocabularySnapper(sorted(words)))} if words else {}
+        if not words or are_unspaced(scores.known):
+            return {}
+        return {"snapped": snapped(scores, VocabularySnapper(sorted(words)))}
 
     def _texts(self, clips: Clips | None) -> list[str]:
         """The normalised transcripts of those clips that have one."""

@@ -67,7 +67,7 @@ class Task(ABC):
 
     Attributes:
         target: the fact of a clip that the model is to answer.
-        metrics: keys of `evaluation.scores.METRICS`; the first one chooses between models.
+        metrics: keys of `evaluation.scores.METRICS`; the first one chooses between models (see `ranked`).
         columns: of the report.
         reads: the sections of the params that a run without the pipeline reads beside `READ`.
         train: how a cycle learns.
@@ -165,6 +165,14 @@ class Task(ABC):
     def augment(self, model: Model, seed: int) -> Augment | None:
         """How clips are perturbed when a cycle learns them, beside the masks."""
         return None
+
+    def ranked(self, targets: Sequence[str]) -> Sequence[str]:
+        """The metrics for clips with these targets: the first one is the headline, and chooses between models."""
+        return self.metrics
+
+    def columns_of(self, scores: Scores) -> Sequence[Column]:
+        """The columns of a report on clips such as these."""
+        return self.columns
 
     def others(self, data: Data, scores: Scores) -> dict[str, Scores]:
         """A model's answers in other ways that `columns` shows, each by its name."""

@@ -8,7 +8,7 @@ from soundraft import distributed, files, runtime
 from soundraft.clips.base import Clips
 from soundraft.evaluation import label_plots, plots, report
 from soundraft.evaluation.benchmark import Speed, measure_speed
-from soundraft.evaluation.results import TRAINED, ModelId, Result, last_trained
+from soundraft.evaluation.results import TRAINED, Column, ModelId, Result, last_trained
 from soundraft.evaluation.scores import METRICS
 from soundraft.manifest import QUARANTINE_NAME, Split
 from soundraft.metrics.resampling import Bootstrap
@@ -53,12 +53,11 @@ def evaluate(
     if not distributed.is_main():
         return results, ""
     cycles = {which.cycle: files.read_json(place / "metrics.json") for which, place in models if which.chain == TRAINED}
-    report.write(
-        out, results, task.columns, bootstrap, split=split, top=options.table_rows, division=division, notes=notes
-    )
+    columns = task.columns_of(results[0].scores)
+    report.write(out, results, columns, bootstrap, split=split, top=options.table_rows, division=division, notes=notes)
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, data.rejected))
-    missing = _plot(task, results, bootstrap, models[0][1], cycles, out)
-    report.track(tracker, results, task.columns)
+    missing = _plot(results, columns, bootstrap, models[0][1], cycles, out)
+    report.track(tracker, results, columns)
     for number, numbers in cycles.items():
         tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=number)
     tracker.files(out)
@@ -67,10 +66,11 @@ def evaluate(
 
 
 def _plot(
-    task: Task, results: Sequence[Result], bootstrap: Bootstrap, start: Path, cycles: Mapping[int, Any], out: Path
-) -> list[str]:
+    results: Sequence[Result], columns: Sequence[Column], bootstrap: Bootstrap, start: Path,
+    cycles: Mapping[int, Any], out: Path,
+) -> list[str]:  # fmt: skip
     """Every picture that the results make; which characters no font has."""
-    plots.plot_error(out / "error.png", results, task.columns, bootstrap)
+    plots.plot_error(out / "error.png", results, columns, bootstrap)
     plots.plot_reward(out / "reward.png", cycles)
     last = last_trained(results).scores
     if not last.labels:
@@ -98,7 +98,7 @@ def benchmark(task: Task, data: Data, folder: Path) -> tuple[dict[str, float], d
     quality = validate(task, model, validation)
     speed, _ = time_model(task, model, validation["target"].clips)
     machine = vars(speed) | {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
-    monitor = METRICS[task.metrics[0]]
+    monitor = METRICS[task.ranked(validation["target"].utterances.texts)[0]]
     rates = ", ".join(f"{name} {monitor.show(quality[f'{monitor.key}_{name}_validation'])}" for name in validation)
     summary = (
         f"{monitor.title} {rates} (validation); "

@@ -173,9 +173,9 @@ class Run:
         rejected = [*self.divided.rejected, *self.data.rejected]
         if distributed.is_main():
             files.write_jsonl(self.folder / QUARANTINE_NAME, map(vars, rejected))
-        monitor = self.task.metrics[0]
         bootstrap = Bootstrap(self.task.params.evaluate.bootstrap_samples, self.task.params.seed)
         first, last = (results[0].scores, last_trained(results).scores) if results else (None, None)
+        monitor = self.task.ranked(first.known if first else [])[0]
         return RunResult(
             task=self.task,
             folder=None if self._scratch else self.folder,
@@ -196,8 +196,9 @@ class Run:
         """The model that is best on validation by the task's first metric; the last one without validation."""
         if "validation" not in self.data.target or not cycles:
             return len(cycles)
-        metric, start = METRICS[self.task.metrics[0]], self.task.load_model(self.model_of(0))
+        start = self.task.load_model(self.model_of(0))
         loaded = self.data.load(self.task, start, "target", "validation")
+        metric = METRICS[self.task.ranked(loaded.utterances.texts)[0]]
         before = steps.validate(self.task, start, {"target": loaded})
         rates = [numbers[f"{metric.key}_target_validation"] for numbers in (before, *cycles)]
         return (max if metric.higher_is_better else min)(range(len(rates)), key=lambda number: rates[number])
@@ -305,8 +306,9 @@ class RunResult:
     scratch: Any = None  # a temporary folder with the models lives as long as this
 
     def __repr__(self) -> str:
+        keys = self.task.ranked(self.scores.known) if self.results else ()
         rates = "; ".join(
-            f"{result.label} {', '.join(METRICS[key].show(result.scores.value(key)) for key in self.task.metrics)}"
+            f"{result.label} {', '.join(METRICS[key].show(result.scores.value(key)) for key in keys)}"
             for result in shown(self.results)
         )
         return f"RunResult({self.measured_on}: {rates or 'not measured'}; folder {self.folder})"
@@ -481,9 +483,9 @@ class Evaluation:
     rejected: list[Rejected]
 
     def estimates(self, seed: int = 0) -> dict[str, Estimate]:
-        """The task's metrics with their intervals."""
+        """The task's metrics with their intervals, the headline first."""
         bootstrap = Bootstrap(self.task.params.evaluate.bootstrap_samples, seed)
-        return {key: self.scores.estimate(key, bootstrap) for key in self.task.metrics}
+        return {key: self.scores.estimate(key, bootstrap) for key in self.task.ranked(self.scores.known)}
 
 
 def evaluate(
@@ -527,7 +529,7 @@ def evaluate(
         bootstrap = Bootstrap(task.params.evaluate.bootstrap_samples, seed)
         with files.building(folder) as out:
             top = task.params.evaluate.table_rows
-            report.write(out, results, task.columns, bootstrap, split=split or "test", notes=notes, top=top)
+            report.write(out, results, task.columns_of(scores), bootstrap, split=split or "test", notes=notes, top=top)
             files.write_jsonl(out / QUARANTINE_NAME, map(vars, evaluation.rejected))
     return evaluation
 

@@ -124,7 +124,7 @@ def cycle(
         raft.write(out / "rollouts.parquet", result.samples, target.clips)
         files.write_json(out / "metrics.json", metrics | validated)
     shards.clear()
-    return metrics | validated, raft.details(result), _describe(task, algorithm, number, metrics, validated)
+    return metrics | validated, raft.details(result), _describe(task, algorithm, number, metrics, validation, validated)
 
 
 def load_validation(task: Task, data: Data, model: Model) -> dict[str, Loaded]:
@@ -155,10 +155,12 @@ def _replay(task: Task, data: Data, model: Model, train: Train, number: int) -> 
 
 
 def _describe(
-    task: Task, algorithm: str, number: int, metrics: Mapping[str, Any], validated: Mapping[str, float]
-) -> str:
+    task: Task, algorithm: str, number: int, metrics: Mapping[str, Any], validation: Mapping[str, Loaded],
+    validated: Mapping[str, float],
+) -> str:  # fmt: skip
     kept, drawn = ("none" if metrics[key] is None else f"{metrics[key]:.2f}" for key in ("reward_kept", "reward_mean"))
-    monitor = METRICS[task.metrics[0]]
+    targets = [text for loaded in validation.values() for text in loaded.utterances.texts]
+    monitor = METRICS[task.ranked(targets)[0]]
     rates = {name: validated.get(f"{monitor.key}_{name}_validation") for name in task.corpora}
     known = ", ".join(f"{name} {monitor.show(rate)}" for name, rate in rates.items() if rate is not None)
     return (
