@@ -1,12 +1,5 @@
-"""A task that the house does not have: speaker recognition by the nearest mean spectrum, all of it in this file.
+"""A task that the house does not have: speaker recognition by the nearest mean spectrum, all of it in this file."""
 
-    python -m tests.nearest_mean stages/train.py
-
-runs a script of the project with the task added.
-"""
-
-import runpy
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +17,7 @@ from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import Scores, majority, score_labels
 from soundraft.models.base import LogProbs, by_clip, rows_of_clips
 from soundraft.models.base import Model as AnyModel
-from soundraft.params.tasks import TASKS, TaskEntry
+from soundraft.params.tasks import TaskEntry
 from soundraft.rewards.labels import LabelReward
 from soundraft.tasks.base import Data, Task
 from soundraft.tracking import Tracker
@@ -132,8 +125,3 @@ class SpeakerRecognition(Task):
 
 
 ENTRY = TaskEntry("tests.nearest_mean:SpeakerRecognition", "speaker recognition by the nearest mean")  # the one line
-
-if __name__ == "__main__":
-    TASKS[NAME] = ENTRY
-    sys.argv = sys.argv[1:]
-    runpy.run_path(sys.argv[0], run_name="__main__")

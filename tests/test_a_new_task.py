@@ -1,7 +1,7 @@
 """A task is its own files and one line in `TASKS`: stages, command line and Python run one that is new to them."""
 
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -33,18 +33,16 @@ def added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_stages(tmp_path: Path) -> None:
+def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {split: sounds.clips(count, seed=seed) for seed, (split, count) in enumerate(
         {"train": 36, "validation": 9, "test": 18}.items())}  # fmt: skip
     sounds.dataset(tmp_path / "data/dataset", **parts)
     (tmp_path / "params.yaml").write_text(with_keys((ROOT / "params.yaml").read_text(), NUMBERS))
     files.write_json(tmp_path / "data/plan/01.json", {"active": True})
-    environment = {**os.environ, "SOUNDRAFT_TRACKING": "off", "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     for stage in ("train", "raft_train --cycle 1", "controls --cycle 1", "benchmark", "evaluate"):
         script, *options = stage.split()
-        command = [sys.executable, "-m", "tests.nearest_mean", f"{ROOT}/stages/{script}.py", *options]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        monkeypatch.setattr(sys, "argv", [f"{ROOT}/stages/{script}.py", *options])
+        runpy.run_path(sys.argv[0], run_name="__main__")
     before, after = (
         (tmp_path / place / "means.safetensors").read_bytes() for place in ("models/base", "models/raft/01")
     )

@@ -62,6 +62,16 @@ def test_too_many_cycles_and_a_missing_key_are_reported_with_the_rest(tmp_path: 
         ),
         ({"train.masking.stripes": 1}, "train.masking.stripes: unknown key; renamed to train.masking.masks"),
         ({"train.epochs": True}, "train.epochs: got True; allowed: valid integer"),
+        ({"train.keep_top_percent": 0.5}, "write 50"),
+        ({"train.keep_top_percent": -1.0}, "train.keep_top_percent: got -1"),
+        ({"limits.max_bad_fraction": 30}, "write 0.3"),
+        ({"train.replay_fraction": 25.0}, "write 0.25"),
+        ({"train.lr_decay_per_cycle": 85.0}, "write 0.85"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate: got nan"),
+        ({"train.min_lr": 1e9}, "train.min_lr: got 1e+09, which is above train.learning_rate"),
+        ({"task": "classification", "train.min_lr": 1e-3}, "classification.trainer.cycle_learning_rate"),
+        ({"reward.labels.aliases": {"yes": "yeah"}}, "[yes=yeah]"),
+        ({"corpus.target.labels": "yes"}, "[yes]"),
     ],
 )
 def test_each_contradiction_has_a_clear_message(tmp_path: Path, changes: dict[str, object], expected: str) -> None:

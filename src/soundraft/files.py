@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -155,6 +156,16 @@ def _open_to_umask(folder: Path) -> None:
         mode, links = path.lstat().st_mode, path.lstat().st_nlink
         if stat.S_ISREG(mode) and links == 1 and mode & usual != usual:  # a link shares its mode with a file elsewhere
             path.chmod(stat.S_IMODE(mode) | usual)
+
+
+def check_can_write(path: Path) -> None:
+    """Raise UserError when no file or folder can be written at a place: before the work whose results go there."""
+    place = path if path.is_dir() else next(each for each in path.absolute().parents if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: nothing can be written there: {error.strerror}") from error
 
 
 def remove_other_folders(root: Path, wanted: Iterable[str]) -> None:

@@ -56,11 +56,14 @@ def test_a_run_is_continued_with_the_options_that_it_was_given(
     [
         (("--set", "train.tempratur=1.0"), "did you mean train.temperature?"),
         (("--set", "temperature=-1.0"), "train.temperature: got -1.0"),
-        (("--set", "cycles=2"), "train.cycles is given twice"),
+        (("--algorithm", "grpo", "--samples-per-prompt", "1"), "--samples-per-prompt: got 1"),
+        (("--set", "cycles=2"), "--cycles is given twice"),
         (("--dataset", "librispech"), "librispech: neither a folder nor a corpus"),
         (("--validation", "nowhere"), "nowhere"),
         (("--model", "./nowhere"), "./nowhere"),
-        (("--task", "classification"), "train.learning_rate"),
+        (("--output", "/proc/x"), "/proc/x"),
+        (("--learning-rate", 1e-6, "--set", "min_lr=1.0e-5"), "above --learning-rate"),
+        (("--task", "classification"), "encoders of audio are"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
@@ -79,7 +82,10 @@ def test_options_are_checked_by_the_fields_of_params(capsys: pytest.CaptureFixtu
 
 def test_benchmark_measures_quality_and_speed(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ("benchmark", "--model", letters.checkpoint(), "--dataset", data, "--limit", 10, "--repeats", 1)
-    soundraft(capsys, *argv, "--output", tmp_path / "b.json")
+    said = soundraft(capsys, *argv, "--output", tmp_path / "b.json", "--split", "test", "--max-bad-fraction", 0.5)
+    assert "--split test --limit 10 --max-bad-fraction 0.5 --output FOLDER" in said
+    soundraft(capsys, *argv, "--output", "/proc/x/b.json", code="/proc/x")
+    soundraft(capsys, *argv, "--max-bad-fraction", 5, code=2)
     found = json.loads((tmp_path / "b.json").read_text())
     assert (found["split"], found["clips"], found["device"]) == ("test", 10, "cpu")
     assert 0 < found["wer_low"] <= found["wer"] <= found["wer_high"]

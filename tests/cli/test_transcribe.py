@@ -54,6 +54,25 @@ def test_a_recording_longer_than_a_window_is_read_whole(tmp_path: Path, say: Say
     assert all(segment["end_s"] - segment["start_s"] <= window_s for segment in segments)
 
 
+def test_subtitles_are_short_and_their_times_are_those_of_the_words(tmp_path: Path, say: Say) -> None:
+    texts = [letters.text_of(number) for number in range(24)]
+    wave = letters.wave_of(" ".join(texts))
+    io.write_wav(tmp_path / "long.wav", wave, letters.RATE_HZ)
+    options = defaults().decoding.long_audio
+    found = say("transcribe", tmp_path / "long.wav", "--model", letters.checkpoint(), "--format", "srt").strip()
+    ends_s, said = [0.0], ""
+    for number, block in enumerate(found.split("\n\n"), start=1):
+        head, times, text = block.split("\n")
+        hours, minutes, seconds = re.split(":", times.split(" --> ")[1].replace(",", "."))
+        said = f"{said} {text}".strip()
+        ends_s.append(3600 * int(hours) + 60 * int(minutes) + float(seconds))
+        assert int(head) == number
+        assert len(text) <= options.line_characters
+        assert ends_s[-1] - ends_s[-2] <= options.line_s
+        assert ends_s[-1] == pytest.approx(len(said) * letters.LETTER_S, abs=0.5)
+    assert len(ends_s) > len(wave) / letters.RATE_HZ / options.line_s
+
+
 def test_bad_files_are_named_and_the_others_done(
     recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer
+from soundraft.models.ctc import CTCAdapter
 from soundraft.runtime import UserError
 from soundraft.tasks.plan import duration, make_plan, padded_frames
 from soundraft.tasks.run import Run
@@ -39,6 +40,14 @@ def test_a_plan_is_measured_and_changes_nothing(tmp_path: Path, algorithm: str) 
     assert plan.memory_bytes > 2**27
     assert plan.trainable == plan.parameters == sum(each.numel() for each in model.model.parameters())
     assert [name for name, _ in plan.rows()] == ["model", "clips", "cycles", "in each", "output", "time", "memory"]
+
+
+def test_samples_that_the_model_cannot_learn_do_not_stop_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CTCAdapter, "can_learn", lambda self, answer: False)
+    for algorithm in ("raft", "grpo", "self_training"):
+        assert make_plan(opened(tmp_path / "out", algorithm)).seconds["training"] > 0
 
 
 def test_its_steps_are_those_that_a_run_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, RunResult,
 from soundraft.audio import io
 from soundraft.params import defaults
 from soundraft.runtime import UserError
-from soundraft.tasks import steps
+from soundraft.tasks import steps, use
 from tests.tasks import letters, sounds
 
 Train = Callable[..., RunResult]
@@ -118,8 +118,11 @@ def test_it_goes_on_where_it_was_and_another_run_is_refused(
 
 
 def test_a_killed_run_becomes_the_one_that_was_not(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Train, RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    train, result = finished
+    whole = Path(result.folder or "")
+
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -127,14 +130,13 @@ def test_a_killed_run_becomes_the_one_that_was_not(
         with monkeypatch.context() as patched:
             patched.setattr(steps if place == "cycle" else steps.raft, place, killed)
             with pytest.raises(KeyboardInterrupt):
-                train(tmp_path / "killed")
+                train(tmp_path / "killed", num_cycles=2)
         assert [path.name for path in (tmp_path / "killed").rglob("*") if path.name == "01"] == []
-    train(tmp_path / "killed")
-    train(tmp_path / "whole")
-    paths = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file())
+    train(tmp_path / "killed", num_cycles=2)
+    paths = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
     assert paths == sorted(path.relative_to(tmp_path / "killed") for path in (tmp_path / "killed").rglob("*.*"))
     for path in paths:
-        assert (tmp_path / "whole" / path).read_bytes() == (tmp_path / "killed" / path).read_bytes(), path
+        assert (whole / path).read_bytes() == (tmp_path / "killed" / path).read_bytes(), path
 
 
 def test_bad_clips_are_rejected_within_the_limit(train: Train, tmp_path: Path) -> None:
@@ -143,7 +145,8 @@ def test_bad_clips_are_rejected_within_the_limit(train: Train, tmp_path: Path) -
            for path in (tmp_path / "none.wav", None)]  # fmt: skip
     with pytest.raises(UserError, match=r"(?s)2 of \d+ clips are bad.*none\.wav"):
         train(tmp_path / "out", [*good, *bad])
-    result = train(tmp_path / "more", [*good, *bad], params={"limits.max_bad_fraction": 0.2})
+    lenient = {"limits.max_bad_fraction": 0.2} | ({} if train is train_asr else {"classification.trainer.epochs": 1})
+    result = train(tmp_path / "more", [*good, *bad], num_cycles=int(train is train_asr), params=lenient)
     assert {each.id for each in result.rejected} == {str(tmp_path / "none.wav"), f"row {len(good) + 2}"}
     assert len((tmp_path / "more/quarantine.jsonl").read_text().splitlines()) == 2
 
@@ -316,11 +319,16 @@ def test_data_that_cannot_be_used_costs_no_training(
         ({"params": {"train.epochs": 2}}, "train.epochs"),
         ({"params": {"train.cycles": 2}}, "train.cycles is given twice"),
         ({"learning_rate": 1e-4, "params": {"train.learning_rate": 1e-3}}, "given twice"),
-        ({"model_name": None}, "model"),
-        ({"model_name": None, "task": "classification", "learning_rate": 1e-3}, "train.learning_rate"),
-        ({"task": "classification"}, "model_name"),
+        ({"task": "classification", "params": {"train.epochs": 2}}, "train.epochs"),
+        ({"task": ["asr"]}, "task"),
+        ({"params": "train.cycles=2"}, "params"),
+        ({"output_dir": 3}, "output_dir"),
+        ({"limit": "5"}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"learning_rate": 1e-4, "min_lr": 1e-3}, "min_lr"),
+        ({"keep_top_percent": 0.5}, "write 50"),
         ({"algorithm": "ppo"}, "train.algorithm: got 'ppo'"),
-        ({"limit": 0}, "limit 0"),
+        ({"limit": 0}, "limit"),
     ],
 )
 def test_wrong_numbers_are_refused_before_anything_is_opened(changes: dict[str, Any], words: str) -> None:
@@ -328,11 +336,74 @@ def test_wrong_numbers_are_refused_before_anything_is_opened(changes: dict[str, 
         AudioRAFTConfig(**({"model_name": "m", "output_dir": "o", "num_cycles": 1} | changes))
 
 
-def test_all_numbers_but_the_learning_rate_are_those_of_params_yaml() -> None:
-    made = AudioRAFTConfig(model_name="m", output_dir="o").all_params().leaves()
+def test_a_configuration_shows_what_the_run_uses() -> None:
+    config = AudioRAFTConfig()
+    assert (config.model_name, config.num_cycles, config.learning_rate) == ("openai/whisper-small", 6, 5e-5)
+    made = config.all_params().leaves()
     different = {key for key, value in made.items() if value != defaults().leaves()[key]}
-    assert different == {"train.learning_rate", "model.checkpoint", "train.epochs"}
-    assert made["train.learning_rate"] == 5e-5
+    assert different == {"train.learning_rate", "train.cycles", "model.checkpoint", "train.epochs"}
+    assert AudioRAFTConfig(learning_rate=1e-6).all_params().train.min_lr == 1e-6, "no floor lifts it"
+    config = AudioRAFTConfig(task="classification", model_name="openai/whisper-tiny", learning_rate=1e-3)
+    found = config.all_params().classification
+    assert (found.trainer.cycle_learning_rate, found.encoder.pretrained.model) == (1e-3, "openai/whisper-tiny")
+
+
+def test_keywords_of_another_type_and_data_that_is_none_are_named(run: RunResult, table: Path, tmp_path: Path) -> None:
+    calls: list[tuple[Callable[..., Any], dict[str, Any]]] = [
+        (soundraft.evaluate, {"limit": "5"}), (soundraft.evaluate, {"seed": 0.5}), (soundraft.predict, {"limit": 0}),
+        (soundraft.evaluate, {"columns": "pitch=x"}), (soundraft.evaluate, {"params": "x"}),
+        (soundraft.evaluate, {"output_dir": 3}),
+    ]  # fmt: skip
+    for call, keyword in calls:
+        with pytest.raises(UserError, match=next(iter(keyword))):
+            call(run, table, **keyword)
+    with pytest.raises(UserError, match="/proc/x"):
+        soundraft.evaluate(run, table, output_dir="/proc/x")
+    for keyword in ({"limit": "5"}, {"seed": "0"}, {"output_dir": 3}):
+        with pytest.raises(UserError, match=next(iter(keyword))):
+            soundraft.fit(sounds.CONFIG, table, **keyword)  # type: ignore[arg-type]
+    trainer = AudioRAFTTrainer(AudioRAFTConfig(model_name=str(letters.checkpoint()), output_dir=tmp_path / "out"))
+    for data in (None, 3, [], {}, [3], {"audio": []}):
+        with pytest.raises(UserError):
+            trainer.train(data)
+    for model in (None, 3, tmp_path, tmp_path / "gone"):
+        with pytest.raises(UserError):
+            soundraft.evaluate(model, table)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("run.json", None), ("run.json", "{"), ("run.json", '{"version": 2}'), ("splits.csv", None),
+     ("splits.csv", "no,columns\n1,2\n"), ("splits.csv", "\udcff"), ("start/model.safetensors", "x"),
+     ("start/config.json", "{")],
+)  # fmt: skip
+def test_a_damaged_run_is_refused_in_a_line(
+    run: RunResult, table: Path, tmp_path: Path, name: str, text: str | None
+) -> None:
+    shutil.copytree(run.folder or "", tmp_path / "run")
+    (tmp_path / "run" / name).unlink()
+    if text is not None:
+        (tmp_path / "run" / name).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError):
+        soundraft.evaluate(tmp_path / "run", table)
+
+
+def test_what_has_no_splits_is_measured_whole_and_a_limit_counts_all_clips(tmp_path: Path) -> None:
+    folder, model = letters.recordings(tmp_path / "bare", none=12), str(letters.checkpoint())
+    split = letters.recordings(tmp_path / "split", train=6, validation=4, test=5)
+    params = {"benchmark.repeats": 1, "benchmark.clips": 1, "evaluate.bootstrap_samples": 100}
+    for data, limit, of, count in ((folder, None, "all", 12), (folder, 3, "all", 3), (split, None, "test", 5),
+                                   (split, 2, "test", 2)):  # fmt: skip
+        found = use.benchmark(model, data, limit=limit, params=params)
+        assert (found.split, len(found.evaluation.scores)) == (of, count)
+        assert len(soundraft.evaluate(model, data, limit=limit, params=params).scores) == count
+    assert len(soundraft.evaluate(model, split, limit=4, split="all", params=params).scores) == 4
+    (folder / "000.wav").write_bytes(b"no audio")
+    rows = [{"audio": str(path), "text": "one"} for path in sorted(folder.glob("*.wav"))]
+    with pytest.raises(UserError, match="1 of 12"):
+        use.benchmark(model, pandas.DataFrame(rows), params=params)
+    lenient = params | {"limits.max_bad_fraction": 0.1}
+    assert len(use.benchmark(model, pandas.DataFrame(rows), params=lenient).evaluation.scores) == 11
 
 
 def test_the_package_names_what_it_exports() -> None:

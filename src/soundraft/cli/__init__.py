@@ -6,15 +6,18 @@ The module is imported only when its command is named: help comes at once.
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from soundraft import __version__, runtime
 from soundraft.runtime import BadClip, UserError
 
 _INTERRUPTED = 130  # what a shell gives a program that Ctrl-C ended
-_UNWRITABLE = (PermissionError, NotADirectoryError, IsADirectoryError)
+_OF_THE_USER = (PermissionError, NotADirectoryError, IsADirectoryError, FileNotFoundError)
+_OUTPUTS = ("output", "out", "json", "plot")  # options that name what a command writes
 COMMANDS = {  # the module, and what the command does
     "s1": ("steps", "Normalise recordings: mono WAV at one rate and one loudness."),
     "s2": ("steps", "Encode normalised audio as EnCodec tokens, 75 frames a second."),
@@ -37,7 +40,7 @@ COMMANDS = {  # the module, and what the command does
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; what the user can fix is one line and exit code 1."""
     words = sys.argv[1:] if argv is None else list(argv)
-    name = " ".join(["soundraft", *words[:1]])
+    name, given = " ".join(["soundraft", *words[:1]]), argparse.Namespace(flags={})
     try:
         top = parser(words)
         given = top.parse_args(words)
@@ -45,16 +48,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             top.print_help()
             return
         name = " ".join(["soundraft", given.command, *([given.action] if "action" in given else [])])
+        _check_outputs(given)
         getattr(_module(given.command), given.command)(given)
     except (UserError, BadClip, FloatingPointError) as error:  # the last: a training whose loss is not finite
-        sys.exit(f"{name}: {error}")
+        sys.exit(f"{name}: {_by_option(str(error), given)}")
     except KeyboardInterrupt:  # every write is whole: what was begun is left out, or is continued by the next call
         print(f"\n{name}: stopped", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:  # `soundraft inspect … | head` is no fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if not (runtime.is_machine_fault(error) or isinstance(error, _UNWRITABLE)):
+        if not (runtime.is_machine_fault(error) or isinstance(error, _OF_THE_USER)):
             raise
         sys.exit(f"{name}: {error.strerror}: {error.filename}")
 
@@ -74,7 +78,26 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         if [name] == list(words[:1]):
             more = [list(words[1:])] if name == "s4" else []  # its options are those of the producers that it names
             getattr(_module(name), f"{name}_options")(options, *more)
+            keys = (action for action in options._actions if "." in action.dest)
+            options.set_defaults(flags={action.dest: action.option_strings[0] for action in keys})
     return top
+
+
+def _check_outputs(given: argparse.Namespace) -> None:
+    """Before any work: that its results can be written."""
+    from soundraft import files
+
+    for name in _OUTPUTS:
+        if getattr(given, name, None) is not None:
+            files.check_can_write(Path(getattr(given, name)))
+
+
+def _by_option(message: str, given: argparse.Namespace) -> str:
+    """The message with the options that were given in place of their keys in params.yaml."""
+    for key, flag in given.flags.items():
+        if getattr(given, key) is not None:
+            message = re.sub(rf"(?<![\w.]){re.escape(key)}(?!\.?\w)", flag, message)
+    return message
 
 
 def _module(command: str) -> ModuleType:

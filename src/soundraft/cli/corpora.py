@@ -3,7 +3,6 @@
 import argparse
 import json
 import re
-import shlex
 import shutil
 import sys
 from collections import Counter
@@ -24,6 +23,7 @@ from soundraft.cli.options import (
     positive,
     print_each,
     request,
+    said,
 )
 from soundraft.corpora import CorpusError, Request, archive, checks
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
@@ -87,7 +87,7 @@ def describe(given: argparse.Namespace) -> None:
         print(f"one clip\n  none to show: {error}\n")
     needed = "".join(f" --{name} …" for name in map(option, sorted(info.needs)) if getattr(given, name) is None)
     given.limit = None
-    print(f"next: soundraft datasets download {name}{needed}{_said(given)}")
+    print(f"next: soundraft datasets download {name}{needed}{said(given)} --output FOLDER")
 
 
 def _width() -> int:
@@ -175,20 +175,10 @@ def validate(given: argparse.Namespace) -> None:
         sys.exit(1)
     print(f"{given.path}: {counts}")
     if archive.is_archive(given.path):
-        print("next: unpack it, then soundraft datasets download folder --path UNPACKED" + _said(given, "path"))
+        options = f" --path UNPACKED{said(given, but=['path'])}"
+        print(f"next: unpack it, then soundraft datasets download folder{options} --output FOLDER")
     else:
-        print("next: soundraft datasets download folder" + _said(given))
-
-
-def _said(given: argparse.Namespace, *without: str) -> str:
-    """The options that were given, as they are typed, and where the download goes."""
-    words = []
-    for name in OPTIONS:
-        value = getattr(given, name, None)
-        if value is None or name in without:
-            continue
-        words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    return "".join(f" {shlex.quote(word)}" for word in words) + " --output FOLDER"
+        print(f"next: soundraft datasets download folder{said(given)} --output FOLDER")
 
 
 def _number(count: int, what: str) -> str:

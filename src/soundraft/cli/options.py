@@ -1,6 +1,7 @@
 """Options of the command line: those that are keys of params.yaml, and those that name a corpus or recordings."""
 
 import argparse
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -47,6 +48,7 @@ def show(line: str) -> None:
 # A corpus or recordings: the keys of `corpus.target`, under their own names in the parsed options.
 
 OPTIONS = ("path", "split", "limit", "revision", "subset", "language", "columns", "labels", "fold", "seed", "role")
+_ANY_SPLITS = ("folder", "jsonl", "hub", "python")  # may come without splits
 _KEYS = {"subset": "corpus.target.config", "seed": "corpus.seed"}
 OF_MODELS = "Language code, for corpora in several languages, and for what a multilingual Whisper transcribes."
 
@@ -129,12 +131,30 @@ def _given(given: argparse.Namespace) -> dict[str, Any]:
     return {"config" if name == "subset" else name: value for name, value in found.items() if value not in (None, {})}
 
 
-def data_of(given: argparse.Namespace, *, seed: int | None = None, unlabelled: bool = False) -> "CorpusDataset | str":
+def said(given: argparse.Namespace, *, but: Collection[str] = (), also: Collection[str] = ()) -> str:
+    """The options of a corpus that were given, as they are typed, for the command to go on with.
+
+    Args:
+        also: keys of params.yaml whose options go with them.
+    """
+    words = []
+    for name in (*OPTIONS, *also):
+        value = getattr(given, name, None)
+        if value is not None and name not in but:
+            flag = given.flags.get(name, f"--{name}")
+            words += [flag, *map(str, value if isinstance(value, list) else [value])]
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def data_of(
+    given: argparse.Namespace, *, seed: int | None = None, unlabelled: bool = False, whole: bool = True
+) -> "CorpusDataset | str":
     """What `--dataset` names: the path of a table or a recording, or a corpus with the options that say which part.
 
     Args:
         seed: of what is drawn to make a corpus.
         unlabelled: as of `chosen`.
+        whole: else of a corpus of the registry that has test clips only these are read.
     """
     from soundraft import corpora
     from soundraft.audio.io import AUDIO_SUFFIXES
@@ -148,7 +168,12 @@ def data_of(given: argparse.Namespace, *, seed: int | None = None, unlabelled: b
         return str(name)
     takes = corpora.CORPORA[name].info.takes if name in corpora.CORPORA else ()
     language = given.language if "language" in takes else None  # else it is for the model alone
-    fetched = chosen(argparse.Namespace(**{**vars(given), "seed": seed, "language": language}), unlabelled=unlabelled)
+    asked = {**vars(given), "seed": seed, "language": language}
+    if not whole and name in corpora.CORPORA and given.split is None and name not in _ANY_SPLITS:
+        tested = corpora.fetch_to_cache(name, request(argparse.Namespace(**asked | {"split": "test"}), name))
+        if tested.clips:
+            return corpora.CorpusDataset(name, tested)
+    fetched = chosen(argparse.Namespace(**asked), unlabelled=unlabelled)
     if not fetched.clips:
         raise no_clips(name, fetched.rejected)
     return corpora.CorpusDataset(name, fetched)

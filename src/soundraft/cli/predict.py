@@ -1,6 +1,7 @@
 """`soundraft evaluate`, `predict`, `benchmark` and `transcribe`: what a trained model is worth, and what it answers."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from soundraft.cli.options import (
     language_of,
     positive,
     print_each,
+    said,
 )
 from soundraft.manifest import Rejected
 from soundraft.params import defaults
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _MODEL = "A run of `soundraft train`, the folder of a model, or a hub id."
 _BENCHMARKED = 100  # clips
+_LIMIT = "At most so many clips in all; 0: all"
+_NUMBERS = ("reward.normalizer", "limits.max_bad_fraction")
 _DATA = "A table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, or a folder"
 
 
@@ -37,8 +41,11 @@ def evaluate_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
     add("--model", required=True, metavar="FOLDER_OR_ID", help=_MODEL)
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"{_DATA}.")
-    add("--output", type=Path, metavar="FOLDER", help="For report.md, metrics.json and predictions.parquet.")
+    add("--output", type=Path, metavar="FOLDER", help="For report.md, metrics.json and predictions.parquet (default: "
+        "they are not written).")  # fmt: skip
+    add_keys(options, *_NUMBERS)
     add_corpus(options, texts={
+        "language": OF_MODELS, "limit": f"{_LIMIT} (default: all).",
         "split": "train, validation, test or all (default: test; without these, the clips that the model has not "
         "seen in training).",
         "seed": "Seed of what is drawn to make a corpus, and of the intervals.",
@@ -47,13 +54,13 @@ def evaluate_options(options: argparse.ArgumentParser) -> None:
 
 def evaluate(given: argparse.Namespace) -> None:
     from soundraft.evaluation.scores import METRICS
-    from soundraft.tasks.run import evaluate as measure
+    from soundraft.tasks.use import evaluate as measure
 
     split, given.split = given.split, None
     data, seed = data_of(given, seed=given.seed), given.seed or 0
     found = measure(
         given.model, data, split=split, columns=_columns(given, data), limit=given.limit or None,
-        output_dir=given.output, seed=seed,
+        output_dir=given.output, params=_numbers(given), seed=seed,
     )  # fmt: skip
     _print_notes(found.notes, found.rejected)
     rates = [f"{METRICS[key].title} {estimate}" for key, estimate in found.estimates(seed).items()]
@@ -71,18 +78,20 @@ def predict_options(options: argparse.ArgumentParser) -> None:
     add("--model", required=True, metavar="FOLDER_OR_ID", help=_MODEL)
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"{_DATA}, or a recording.")
     add("--output", type=Path, default=out, metavar="FILE", help=f"A .parquet or .csv file (default: {out}).")
-    add_corpus(options)
+    add_corpus(options, texts={"language": OF_MODELS})
 
 
 def predict(given: argparse.Namespace) -> None:
     from soundraft.evaluation.predictions import columns_of, write_predictions
-    from soundraft.tasks.run import answers
+    from soundraft.tasks.use import answers
 
     if given.output.suffix not in (".parquet", ".csv"):
         raise UserError(f"--output writes a .parquet or a .csv file, not {given.output}")
     data = data_of(given, seed=given.seed, unlabelled=True)
     columns = _columns(given, data)
-    found, rejected, notes = answers(given.model, data, columns=columns, limit=given.limit or None)
+    found, rejected, notes = answers(
+        given.model, data, columns=columns, limit=given.limit or None, params=_numbers(given)
+    )
     _print_notes(notes, rejected)
     if given.output.suffix == ".csv":
         import pandas
@@ -98,6 +107,12 @@ def predict(given: argparse.Namespace) -> None:
     print(f"next: pandas.read_{given.output.suffix[1:]}('{given.output}'); with references, soundraft evaluate")
     if rejected:
         sys.exit(f"soundraft predict: {len(rejected)} of {len(found) + len(rejected)} clips were rejected")
+
+
+def _numbers(given: argparse.Namespace) -> dict[str, Any]:
+    """Keys of params.yaml with other values than the model's."""
+    language = {"model.language": language_of(given)} if language_of(given) else {}
+    return language | keys_given(given)
 
 
 def _columns(given: argparse.Namespace, data: Any) -> dict[str, str]:
@@ -117,32 +132,31 @@ def benchmark_options(options: argparse.ArgumentParser) -> None:
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help="A corpus by name, a folder or a list "
         "of recordings; its test clips, where it has some.")  # fmt: skip
     add("--output", type=Path, metavar="FILE.json", help="Write the numbers there as well.")
-    add_keys(options, "reward.normalizer", "benchmark.repeats")
+    add_keys(options, *_NUMBERS, "benchmark.repeats")
     add_key(options, "benchmark.clips", flag="--timed")
-    add_corpus(
-        options, texts={"language": OF_MODELS, "limit": f"At most so many clips; 0: all. Without it {_BENCHMARKED}."}
-    )
+    add_corpus(options, texts={"language": OF_MODELS, "limit": f"{_LIMIT} (default: {_BENCHMARKED})."})
 
 
 def benchmark(given: argparse.Namespace) -> None:
     from soundraft.tables import columns
-    from soundraft.tasks.run import benchmark as measure
+    from soundraft.tasks.use import benchmark as measure
 
-    params = keys_given(given)
-    if language_of(given):
-        params["model.language"] = language_of(given)
-    limit = _BENCHMARKED if given.limit is None else given.limit or None
-    data = data_of(given, seed=given.seed)
-    found = measure(given.model, data, params=params, limit=limit, seed=given.seed or 0)
-    normalizer = found.evaluation.task.params.reward.normalizer
-    print(f"{given.model} on {given.corpus}, {found.split} split, text normalisation {normalizer}\n")
+    limit, options = _BENCHMARKED if given.limit is None else given.limit or None, said(given, also=_NUMBERS)
+    data = data_of(argparse.Namespace(**{**vars(given), "limit": limit}), seed=given.seed, whole=False)
+    found = measure(
+        given.model, data, columns=_columns(given, data), params=_numbers(given), limit=limit, seed=given.seed or 0
+    )
+    task, of = found.evaluation.task, "all clips" if found.split == "all" else f"{found.split} split"
+    normalizer = task.params.reward.normalizer if task.target == "text" else None
+    print(f"{given.model} on {given.corpus}, {of}" + (f", text normalisation {normalizer}\n" if normalizer else "\n"))
     print("\n".join(columns(found.rows())) + "\n")
     _print_notes(found.evaluation.notes, found.evaluation.rejected)
     if given.output is not None:
         about = {"model": given.model, "dataset": given.corpus, "split": found.split, "normalizer": normalizer}
         files.write_json(given.output, about | found.numbers())
         print(f"{given.output}: the numbers")
-    print(f"next: soundraft evaluate --model {given.model} --dataset {given.corpus} --output FOLDER")
+    model, name = shlex.quote(given.model), shlex.quote(given.corpus)
+    print(f"next: soundraft evaluate --model {model} --dataset {name}{options} --output FOLDER")
 
 
 def transcribe_options(options: argparse.ArgumentParser) -> None:
@@ -161,15 +175,16 @@ def transcribe(given: argparse.Namespace) -> None:
     from soundraft import models
     from soundraft.models.longform import WRITERS
     from soundraft.parallel import Failure, attempt
+    from soundraft.tasks.run import model_in
 
     if given.output is None and given.format != "txt" and len(given.files) > 1:
         raise UserError(f"several files as {given.format} need --output FOLDER")
     places = _places(given.files, given.output, given.format) if given.output else {}
-    recognizer = models.load_recognizer(given.model, language=language_of(given) or None)
+    recognizer = models.load_recognizer(model_in(given.model), language=language_of(given) or None)
     decoder = _beam(recognizer, given.beam) if given.beam else None
     failed = 0
     for file in given.files:
-        found = attempt(partial(_segments, recognizer, decoder), file)
+        found = attempt(partial(_segments, recognizer, decoder, given.format == "srt"), file)
         if isinstance(found, Failure):
             failed += 1
             print(f"{file}: {found.reason}", file=sys.stderr)
@@ -195,7 +210,7 @@ def _beam(recognizer: "Recognizer", width: int) -> "Decoder":
     return partial(recognizer.beam, width=width, tokens_per_frame=tokens_per_frame)
 
 
-def _segments(recognizer: "Recognizer", decoder: "Decoder | None", file: Path) -> list["Segment"]:
+def _segments(recognizer: "Recognizer", decoder: "Decoder | None", subtitles: bool, file: Path) -> list["Segment"]:
     """Raises BadClip when the file is not there, not audio, or the model cannot take it."""
     from soundraft.audio.features import AudioProcessor
     from soundraft.models import ModelError
@@ -203,7 +218,8 @@ def _segments(recognizer: "Recognizer", decoder: "Decoder | None", file: Path) -
 
     processor = AudioProcessor(recognizer.sample_rate_hz, normalize=False, max_duration=None)
     try:
-        return transcribe_file(recognizer, processor.load(file).waveform.numpy(), defaults().decoding, decoder)
+        samples = processor.load(file).waveform.numpy()
+        return transcribe_file(recognizer, samples, defaults().decoding, decoder, subtitles=subtitles)
     except ModelError as error:
         raise BadClip(str(error)) from error
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from soundraft import files
 from soundraft.cli.options import (
     OF_MODELS,
     OPTIONS,
@@ -15,7 +16,7 @@ from soundraft.cli.options import (
     show,
 )
 from soundraft.params.options import add_key, add_keys, add_set, keys_given
-from soundraft.params.sections import PRETRAINED_LEARNING_RATE
+from soundraft.params.sections import ALONE
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from soundraft.tasks.run import Run, RunResult
 
 _SOURCE = "a corpus by name, a folder or a list of recordings"
-_RAFT = ("train.algorithm", "train.cycles", "train.samples_per_prompt", "reward.wer_threshold")
-_ONLY_RAFT = (*_RAFT, "train.learning_rate", "model", "replay", "settings", "dry_run")
+_RAFT = (
+    "train.algorithm", "train.cycles", "train.samples_per_prompt", "train.learning_rate", "reward.wer_threshold",
+)  # fmt: skip
+_ONLY_RAFT = (*_RAFT, "model", "replay", "settings", "dry_run")
 _ONLY_DECLARED = ("target", "folds", "k", "extra")
 
 
@@ -38,10 +41,11 @@ def train_options(options: argparse.ArgumentParser) -> None:
     add("--test", metavar="NAME_OR_PATH", help=f"Instead of the dataset's own test clips: {_SOURCE}.")
     add_keys(options, "task", "seed")
     group = options.add_argument_group("RAFT")
-    group.add_argument("--model", metavar="FOLDER_OR_ID", help="The model to start from: a folder or a hub id.")
+    group.add_argument("--model", metavar="FOLDER_OR_ID", help="The model to start from, a folder or a hub id: a "
+        f"recogniser (default: {ALONE['model.checkpoint']}), or of --task classification an encoder.")  # fmt: skip
     group.add_argument("--replay", metavar="NAME_OR_PATH", help=f"Replayed against forgetting: {_SOURCE}.")
-    add_keys(group, *_RAFT)
-    add_key(group, "train.learning_rate", text="Peak learning rate of cycle 1.", default=PRETRAINED_LEARNING_RATE)
+    for key in _RAFT:
+        add_key(group, key, default=ALONE.get(key))
     add_set(group)
     group.add_argument("--dry-run", action="store_true", help="Check everything, time one batch and one step, and show "
                        "the plan.")  # fmt: skip
@@ -58,6 +62,7 @@ def train_options(options: argparse.ArgumentParser) -> None:
 
 def train(given: argparse.Namespace) -> None:
     given.output = given.output or Path("runs") / (Path(given.corpus).resolve().name.split(".")[0] or "run")
+    files.check_can_write(given.output)
     if given.config is None:
         _refuse(given, _ONLY_DECLARED, "needs a declaration: --config FILE.yaml")
         _train(given)
@@ -102,7 +107,7 @@ def _show_plan(run: "Run") -> None:
     from soundraft.tasks.plan import make_plan
 
     plan = make_plan(run)
-    show("\n".join([*columns(plan.rows()), *(f"- {note}" for note in plan.notes)]))
+    show("\n".join([*columns(plan.rows()), *(f"- {note}" for note in run.notes)]))
     show(
         "\nTime and memory are extrapolated from sampling one batch of the longest clips and training one step here; "
         "no weights were changed, nothing was written.\nnext: the same command without --dry-run"

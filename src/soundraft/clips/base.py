@@ -186,7 +186,6 @@ class Loaded:
     Attributes:
         copies: the features of perturbed copies of the clips, one `Utterances` a perturbation.
         durations_s: lengths in seconds.
-        contents: a hash of the audio of each clip.
         rejected: the clips that cannot be used, with the reason.
         has_targets: whether the targets are known, so that answers can be scored.
     """
@@ -195,7 +194,6 @@ class Loaded:
     utterances: Utterances
     copies: list[Utterances]
     durations_s: list[float]
-    contents: list[str]
     rejected: list[Rejected]
     has_targets: bool = True
 
@@ -210,7 +208,7 @@ def load(
         target: what a clip's facts make its target; a clip for which it is `None` is rejected.
     """
     made = [Utterances([], [], []) for _ in featurizers]
-    kept, durations_s, contents, rejected = [], [], [], []
+    kept, durations_s, rejected = [], [], []
     with ExitStack() as stack:
         caches = [stack.enter_context(_cache(featurizer)) for featurizer in featurizers]
         for index in progress_over(range(len(clips)), total=len(clips), title=f"features {title}", unit="clip"):
@@ -234,8 +232,7 @@ def load(
                 out.add(name, wanted, own)
             kept.append(index)
             durations_s.append(float(duration_s))
-            contents.append(content)
-    return Loaded(clips.part(kept), made[0], made[1:], durations_s, contents, rejected)
+    return Loaded(clips.part(kept), made[0], made[1:], durations_s, rejected)
 
 
 def _cache(featurizer: Featurizer) -> FeatureCache:

@@ -7,8 +7,9 @@ classifier that predicts X the prediction is called `X_predictions`, and `X_prob
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from soundraft.evaluation.results import START, TRAINED, ModelId, Result
 from soundraft.evaluation.scores import CHARACTERS, METRICS, WORDS, Scores, score_labels
 from soundraft.metrics.text import are_unspaced, character_counts, counts_of
 from soundraft.runtime import UserError
+
+if TYPE_CHECKING:
+    import pandas
 
 _MODEL = ("chain", "algorithm", "cycle")
 _CLIP = ("id", "path", "reference", "prediction")
@@ -39,6 +43,16 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
         for result in results
     ]
     _write(path, {name: [value for table in tables for value in table[name]] for name in tables[0]})
+
+
+def answers_table(scores: Scores) -> "pandas.DataFrame":
+    """What a model has answered, whether or not the references are known; a row a clip, with a column `path`."""
+    import pandas
+
+    table = pandas.DataFrame(columns_of(replace(scores, references=None, counts={}, groups={})))
+    if "path" not in table:
+        table.insert(1, "path", None)
+    return table
 
 
 def columns_of(scores: Scores) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ Letters in shapes: B clips of a batch, K answers of a clip, T frames, F features
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,7 +95,7 @@ class Model(Protocol):
 class Recognizer(Model):
     """A speech recogniser of transformers with its processor; its answers are texts."""
 
-    takes_masking = False
+    takes_masking = False  # such as Whisper, whose features are padded to a window, and 0 is not their mean
     window_s: float | None = None
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -128,6 +129,10 @@ class Recognizer(Model):
         """As `best`, but texts that look like hallucinations are decoded again: for unchecked recordings."""
         return self.best(encoded)
 
+    def word_ends(self, encoded: Any, texts: Sequence[str]) -> list[list[float]]:
+        """Where each word of a text ends, as a share of its clip; here as if every letter took the same time."""
+        return [spread(text) for text in texts]
+
     def save(self, folder: Path) -> None:
         """Write model and processor so that `AutoModelFor…` and `AutoProcessor` load them."""
         self.model.save_pretrained(folder)
@@ -143,6 +148,19 @@ def _check_vocabulary(outputs: int, tokenizer: Any) -> None:
         raise ModelError("its tokenizer is empty: tokenizer.json or vocab.json is missing")
     if last >= outputs:
         raise ModelError(f"its network has {outputs} outputs, but its tokenizer has token {last}, {tokens[last]!r}")
+
+
+def words_of(text: str) -> tuple[list[str], str]:
+    """The words of a text, or its characters where it has no spaces, and what stands between them."""
+    words = text.split()
+    return (words, " ") if len(words) > 1 else (list(text), "")
+
+
+def spread(text: str) -> list[float]:
+    """Where each word ends, as a share of the text's characters."""
+    words, between = words_of(text)
+    ends = list(accumulate(len(word) + len(between) for word in words))
+    return [end / ends[-1] for end in ends]
 
 
 def describe_extractor(extractor: Any) -> dict[str, Any]:

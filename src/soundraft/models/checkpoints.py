@@ -15,13 +15,13 @@ CLASSIFIER = "soundraft-audio-classifier"  # the format of our own classifiers
 RUN = "run.json"  # of a run's folder, which holds several models
 # learned with the model's own masks alone; checkpoints that were tuned without them lack it
 _NOT_NEEDED = ("masked_spec_embed",)
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 def place_of(checkpoint: str | Path) -> str:
     """A folder with a model (relative to the main repository), or a hub id.
 
-    A name is a hub id only where it has the form of one, and no folder of its first part is here.
+    A name is a hub id only where it has the form owner/name, and no folder of the owner's name is here.
 
     Raises:
         ModelError: when there is no such folder, or something else is in it.
@@ -29,9 +29,8 @@ def place_of(checkpoint: str | Path) -> str:
     name, place = str(checkpoint), Path(checkpoint).expanduser()
     folder = place if place.exists() else runtime.main_root() / place
     if not folder.exists():
-        is_path = isinstance(checkpoint, Path) or not _HUB_ID.fullmatch(name) or name.startswith((".", "~"))
-        if is_path or ("/" in name and folder.parent.is_dir()):
-            raise ModelError(f"no such folder: {name}")
+        if isinstance(checkpoint, Path) or not _HUB_ID.fullmatch(name) or folder.parent.is_dir():
+            raise ModelError(f"no such folder: {name} (a model of the hub is named owner/name)")
         return name
     if not folder.is_dir():
         raise ModelError(f"{folder} is a file: name the folder of a model")

@@ -19,7 +19,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from soundraft.models.base import LogProbs, ModelError, Recognizer, alike, by_clip, length_mask, pad, rows_of_clips
+from soundraft.models.base import (
+    LogProbs,
+    ModelError,
+    Recognizer,
+    alike,
+    by_clip,
+    length_mask,
+    pad,
+    rows_of_clips,
+    spread,
+    words_of,
+)
 from soundraft.models.checkpoints import CONFIG
 from soundraft.params.sections import ScratchModel
 
@@ -109,6 +120,27 @@ class CTCAdapter(Recognizer):
         limits = {"blank": self.blank_id, "width": width, "tokens_per_frame": tokens_per_frame}
         clips = zip(encoded.log_probs.numpy(), encoded.lengths.tolist(), strict=True)
         return [self.spelling.text(search(log_probs[:length], **limits)[0][0]) for log_probs, length in clips]
+
+    def word_ends(self, encoded: Frames, texts: Sequence[str]) -> list[list[float]]:
+        """By the frames of the best path; where its words are not those of the text, by letters."""
+        found = []
+        for log_probs, frames, text in zip(encoded.log_probs, encoded.lengths.tolist(), texts, strict=True):
+            ends = self._word_ends(log_probs[:frames].argmax(1).tolist())
+            found.append([end / frames for end in ends] if len(ends) == len(words_of(text)[0]) else spread(text))
+        return found
+
+    def _word_ends(self, path: Sequence[int]) -> list[int]:
+        """The frame after which each word of a path `[T]`, or each character of one without spaces, is complete."""
+        new = [
+            place for place, token in enumerate(path) if token != self.blank_id and [token] != path[place - 1 : place]
+        ]
+        texts = [self.spelling.text(tuple(path[place] for place in new[: count + 1])) for count in range(len(new))]
+        spaced = bool(texts) and " " in texts[-1]
+        ends: dict[int, int] = {}
+        for place, text, before in zip(new, texts, ["", *texts], strict=False):
+            if text != before:
+                ends[len(text.split() if spaced else text)] = place + 1
+        return list(ends.values())
 
     def can_learn(self, answer: str) -> bool:
         return self.spelling.can_spell(answer)

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from soundraft.models.base import Recognizer
+from soundraft.models.base import Recognizer, words_of
 from soundraft.params.sections import Decoding, LongAudio
+
+TYPICAL = 2 / 3  # of the longest clips that a model learned: what is longer than these is cut to a usual length
 
 
 @dataclass(frozen=True)
@@ -19,33 +21,61 @@ class Segment:
 
 
 def transcribe_file(
-    recognizer: Recognizer, samples: np.ndarray, options: Decoding, decoder: Callable[[Any], list[str]] | None = None
+    recognizer: Recognizer,
+    samples: np.ndarray,
+    options: Decoding,
+    decoder: Callable[[Any], list[str]] | None = None,
+    *,
+    subtitles: bool = False,
 ) -> list[Segment]:
     """The text of a mono recording `[N]` at the recogniser's rate; windows without speech have no segment.
 
     Args:
         decoder: encoded windows → their texts; `None`: the best texts, with fallback.
+        subtitles: segments of a readable length; else one a window.
     """
     rate_hz, long, learned_s = recognizer.sample_rate_hz, options.long_audio, recognizer.learned_clip_s
     window_s = recognizer.window_s or learned_s or long.window_s
     # a model that learned single clips fails on the pauses between them; others learned recordings as they come
     parts = speech(samples, rate_hz, long) if learned_s else [(0, len(samples))]
-    windows = [
-        (first + start, first + end)
-        for first, last in parts
-        for start, end in cut(samples[first:last], rate_hz, window_s, long)
-        if 10 * np.log10(_powers(samples[first + start : first + end], rate_hz, long).max() + 1e-20) >= long.silence_db
-    ]
+    windows: list[tuple[int, int]] = []
+    for first, last in parts:
+        too_long = learned_s and last - first > window_s * rate_hz
+        found = cut(samples[first:last], rate_hz, TYPICAL * window_s if too_long else window_s, long)
+        windows += [(first + start, first + end) for start, end in found]
+    least = 10 ** (long.silence_db / 10)
+    windows = [(start, end) for start, end in windows if _powers(samples[start:end], rate_hz, long).max() >= least]
     recognizer.model.eval()
     segments = []
     for first in range(0, len(windows), long.batch_windows):
         batch = windows[first : first + long.batch_windows]
         encoded = recognizer.encode([recognizer.extract(samples[start:end]) for start, end in batch])
         texts = decoder(encoded) if decoder else recognizer.best_with_fallback(encoded, options.fallback)
-        for (start, end), text in zip(batch, texts, strict=True):
+        ends = recognizer.word_ends(encoded, texts) if subtitles else [[]] * len(batch)
+        for (start, end), text, shares in zip(batch, texts, ends, strict=True):
             if text:
-                segments.append(Segment(start / rate_hz, end / rate_hz, text))
+                segment = Segment(start / rate_hz, end / rate_hz, text)
+                segments += lines_of(segment, shares, long) if subtitles else [segment]
     return segments
+
+
+def lines_of(segment: Segment, ends: Sequence[float], options: LongAudio) -> list[Segment]:
+    """A segment cut between words into parts of at most `line_s` and `line_characters`.
+
+    Args:
+        ends: of each word, as a share of the segment.
+    """
+    words, between = words_of(segment.text)
+    lines, first, began_s = [], 0, segment.start_s
+    times_s = [segment.start_s + share * (segment.end_s - segment.start_s) for share in ends]
+    for place in range(1, len(words) + 1):
+        text = between.join(words[first : place + 1])
+        if place == len(words):
+            lines.append(Segment(began_s, segment.end_s, text))
+        elif len(text) > options.line_characters or times_s[place] - began_s > options.line_s:
+            lines.append(Segment(began_s, times_s[place - 1], between.join(words[first:place])))
+            first, began_s = place, times_s[place - 1]
+    return lines
 
 
 def speech(samples: np.ndarray, rate_hz: int, options: LongAudio) -> list[tuple[int, int]]:
@@ -59,9 +89,9 @@ def speech(samples: np.ndarray, rate_hz: int, options: LongAudio) -> list[tuple[
     paused = np.convolve(sums < sums.max() * 10 ** (-options.pause_db / 10), np.ones(size)) > 0.5
     edges = np.flatnonzero(np.diff(np.concatenate([[True], paused, [True]])))
     # a click is widened to `quiet_s`, for some models take no less
-    wider = [max(0, size - (end - start)) // 2 + 1 for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    wider = (np.maximum(0, size - (edges[1::2] - edges[::2])) + 1) // 2
     bounds = zip(edges[::2] - wider, edges[1::2] + wider, strict=True)
-    return [(max(0, start) * step, min(len(samples), end * step)) for start, end in bounds]
+    return [(int(max(0, start) * step), int(min(len(samples), end * step))) for start, end in bounds]
 
 
 def cut(samples: np.ndarray, rate_hz: int, window_s: float, options: LongAudio) -> list[tuple[int, int]]:

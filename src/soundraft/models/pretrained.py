@@ -189,9 +189,7 @@ def open_hub_classifier(name: str) -> tuple[HubClassifier, PretrainedFront]:
 
     source = checkpoints.place_of(name)
     config = checkpoints.config_of(source)
-    kind = next((own for own, theirs in _MODEL_TYPES.items() if theirs == config.model_type), None)
-    if kind is None:
-        raise ModelError(f"{source} is a {config.model_type}; classifiers are of: {', '.join(_MODEL_TYPES.values())}")
+    kind = _kind(source, config)
     model, extractor = _parts(AutoModelForAudioClassification, source, config, None)
     front = PretrainedFront(kind, extractor, config)
     return HubClassifier(kind, model, front), front
@@ -208,3 +206,16 @@ def _parts(loader: Any, source: str, config: Any, revision: str | None, *, rando
         model, found = loader.from_pretrained(source, revision=revision, output_loading_info=True)
     checkpoints.check_is_whole(source, config, found["missing_keys"])
     return model, extractor
+
+
+def kind_of(name: str, revision: str | None) -> str:
+    """Which of `PRETRAINED` an encoder is; ModelError when it is none of these."""
+    source = checkpoints.place_of(name)
+    return _kind(source, checkpoints.config_of(source, revision))
+
+
+def _kind(source: str, config: Any) -> str:
+    kind = next((own for own, theirs in _MODEL_TYPES.items() if theirs == config.model_type), None)
+    if kind is None:
+        raise ModelError(f"{source} is a {config.model_type}; encoders of audio are {', '.join(_MODEL_TYPES.values())}")
+    return kind

@@ -58,9 +58,6 @@ class WhisperAdapter(Recognizer):
         ModelError: when a multilingual model has no language yet, or lacks the one given.
     """
 
-    # its features are padded to a whole window, and 0 is not their mean
-    takes_masking = False
-
     def __init__(self, model: Any, processor: Any, language: str | None = None) -> None:
         super().__init__(model, processor)
         self.window_s = float(self.extractor.chunk_length)

@@ -2,15 +2,14 @@
 
 import difflib
 import functools
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from soundraft.params.base import Section, fields_of
+from soundraft.params.base import Count, Natural, Section, fields_of
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 
@@ -72,6 +71,29 @@ def checked_section(section: type[SomeSection], **values: Any) -> SomeSection:
         raise ParamsError("; ".join(explain(item) for item in error.errors())) from error
 
 
+_KEYWORDS: dict[str, tuple[Any, str]] = {
+    "limit": (Count, "a whole number from 1, or None for all"),
+    "k": (Count, "a whole number of folds"),
+    "seed": (Natural, "a whole number from 0"),
+    "output_dir": (str | Path, "a folder"),
+    "model_name": (str | Path, "a folder or a hub id"),
+    "task": (str, "the name of a task"),
+    "params": (Mapping[str, Any], "a dict by key of params.yaml"),
+    "columns": (Mapping[str, str], "a dict of names of columns"),
+}
+
+
+def check_keywords(**given: Any) -> None:
+    """Raise ParamsError for a keyword of Python of another type than its own; `None` is none."""
+    for name, value in given.items():
+        kind, words = _KEYWORDS[name]
+        try:
+            if value is not None:
+                TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError as error:
+            raise ParamsError(f"{name}: got {value!r}; allowed: {words}") from error
+
+
 def changed(params: Params, values: Mapping[str, Any]) -> Params:
     """The same params with other values under some dotted keys, such as `{"train.cycles": 6}`.
 
@@ -117,11 +139,23 @@ def explain(item: Any) -> str:
     elif item["type"] == "missing":
         message = "missing"
     elif item["type"] != "value_error":
-        message = f"got {given!r}; allowed: {message}"
-        if isinstance(given, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", given.strip(), re.IGNORECASE):
-            mantissa, exponent = re.split("e", given.strip(), flags=re.IGNORECASE)
-            message += f" (YAML reads {given} as text: write {mantissa}.0e{exponent})"
+        message = f"got {given!r}; allowed: {message}{_likely_meant(given, item)}"
     return f"{key}: {message}" if key else message
+
+
+def _likely_meant(given: Any, item: Any) -> str:
+    """What the user probably wants to write, in brackets."""
+    if item["type"] == "list_type" and isinstance(given, str | dict):
+        pairs = [given] if isinstance(given, str) else [f"{name}={value}" for name, value in given.items()]
+        return f" (a list: [{', '.join(pairs)}])"
+    if isinstance(given, str) and item["type"] == "float_type":
+        mantissa, _, exponent = given.strip().lower().partition("e")
+        digits = mantissa.lstrip("+-").isdecimal() and exponent.lstrip("+-").isdecimal()
+        return f" (YAML reads {given} as text: write {mantissa}.0e{exponent})" if digits else ""
+    limits = item.get("ctx", {})
+    if 1 in (limits.get("le"), limits.get("lt")) and 1 < float(given) <= 100:
+        return f" (a share: for {float(given):g} % write {float(given) / 100:g})"
+    return ""
 
 
 def _validated(tree: Any) -> tuple[Params | None, list[str]]:

@@ -14,6 +14,16 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _percent(value: float) -> float:
+    if value < 1:
+        share = f" (percent: for a share of {value:g} write {100 * value:g})" if value > 0 else ""
+        raise ValueError(f"got {value:g}; allowed: 1 to 100{share}")
+    return value
+
+
+Percent = Annotated[float, Field(le=100), AfterValidator(_percent)]
 LeastMost = Annotated[list[float], Field(min_length=2, max_length=2)]
 Revision = Annotated[
     str, Field(description="Commit, tag or branch of a hub id; empty: the latest. A commit makes the run repeatable.")
@@ -32,7 +42,7 @@ Pair = Annotated[str, AfterValidator(_pair)]
 class Section(BaseModel):
     """A part of params.yaml. No key has a default: the file holds every number."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     def leaves(self) -> dict[str, Any]:
         """Leaf keys, with dots, and their values."""

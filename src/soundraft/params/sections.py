@@ -1,6 +1,6 @@
 """params.yaml: every key, its type, range and meaning."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -11,6 +11,7 @@ from soundraft.params.base import (
     Natural,
     NotNegative,
     Pair,
+    Percent,
     Positive,
     Revision,
     Section,
@@ -26,8 +27,14 @@ CorpusName = Literal[
 ]  # fmt: skip
 Role = Literal["start", "target"]  # of the two corpora
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
-# of cycle 1 where a run without the pipeline starts from a model; train.learning_rate is for a new network
-PRETRAINED_LEARNING_RATE = 5e-5
+# of a run without the pipeline; the rate of params.yaml is for a network that began from nothing
+ALONE: dict[str, Any] = {
+    "train.cycles": 6,
+    "train.learning_rate": 5e-5,
+    "model.checkpoint": "openai/whisper-small",
+    "model.revision": "",
+    "train.epochs": 0,
+}
 # where such a run starts from a model that writes token by token, and the user gives no numbers
 GENERATING = {"train.samples_per_prompt": 8, "train.rounds_per_cycle": 1}
 Materialize = Literal["copy", "link", "none", "embed"]
@@ -248,6 +255,8 @@ class LongAudio(Section):
     least_s: Positive = Field(description="A cut leaves at least this much audio behind it, seconds.")
     silence_db: float = Field(description="A window whose loudest stretch is below this, dBFS, has no speech.")
     batch_windows: Count = Field(description="Windows per batch.")
+    line_s: Positive = Field(description="Longest line of subtitles, seconds.")
+    line_characters: Count = Field(description="Longest line of subtitles, characters.")
 
 
 class Fallback(Section):
@@ -305,8 +314,8 @@ class Train(Section):
     )
     temperature: Positive = Field(description="Sampling temperature: above 1 samples vary more, below 1 less.")
     reward_threshold: Share = Field(description="A clip whose best sample has a smaller reward is left out.")
-    keep_top_percent: Annotated[float, Field(gt=0, le=100)] = Field(
-        description="Of the clips above the threshold, learn so many percent, by reward."
+    keep_top_percent: Percent = Field(
+        description="Of the clips above the threshold, learn so many percent, from 1, by reward."
     )
     learning_rate: Positive = Field(
         description="Peak learning rate of cycle 1 (of a classifier: classification.trainer.cycle_learning_rate)."
@@ -492,6 +501,16 @@ class Params(Section):
     reward: RewardParams
     evaluate: Evaluate
     benchmark: Benchmark
+
+    @model_validator(mode="after")
+    def _learning_rate_is_above_its_floor(self) -> "Params":
+        key, rate, floor = "train.learning_rate", self.train.learning_rate, self.train.min_lr
+        if self.task == "classification":
+            trainer = self.classification.trainer
+            key, rate = "classification.trainer.cycle_learning_rate", trainer.cycle_learning_rate
+        if floor > rate:
+            raise ValueError(f"train.min_lr: got {floor:g}, which is above {key}: {rate:g}; lower it")
+        return self
 
     @model_validator(mode="after")
     def _sections_go_together(self) -> "Params":

@@ -1,6 +1,6 @@
 """Speech recognition: audio in, text out; the reward is 1 − WER, or what can be checked without transcripts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import METRICS, Scores, score_texts, snapped
 from soundraft.metrics.text import VocabularySnapper, are_unspaced, normalizer
 from soundraft.models import checkpoints, ctc
-from soundraft.models.base import Model, ModelError, Recognizer
+from soundraft.models.base import Model, Recognizer
 from soundraft.models.tuning import tuned
-from soundraft.params.sections import GENERATING, Params, Train
+from soundraft.params.sections import ALONE, GENERATING, Params, Train
 from soundraft.rewards import transcript_verifier
 from soundraft.rewards.base import Verifier
 from soundraft.runtime import BadClip, UserError
@@ -47,9 +47,6 @@ def columns_by(first: str, second: str) -> tuple[Column, ...]:
     )  # fmt: skip
 
 
-LEARN_TRANSCRIPTS = ("sft",)
-
-
 class Recognition(Task):
     metrics = ("wer", "cer")
     columns = columns_by("wer", "cer")
@@ -60,8 +57,8 @@ class Recognition(Task):
         super().__init__(params)
         self.language = params.model.language or params.corpus.target.language
         self.normalize = normalizer(params.reward.normalizer, self.language)
-        self.needs_targets = reads_transcripts(params)
         reward = params.reward
+        self.needs_targets = reward.kind != "unsupervised" or learns_transcripts(params.train)
         if reward.kind == "unsupervised" and reward.unsupervised.weights.stability:
             self.perturbed = perturbations(reward.perturbation)
 
@@ -69,14 +66,17 @@ class Recognition(Task):
     def recognizes(cls, model: str) -> dict[str, Any] | None:
         return {"task": "asr", "model.checkpoint": model, "train.epochs": 0}
 
+    @classmethod
+    def started_from(cls, model: str | None) -> dict[str, Any]:
+        return ALONE | ({} if model is None else {"model.checkpoint": model})
+
     def check(self, data: Data) -> list[str]:
         """Transcripts with characters that the model cannot write: a note, or where they are learned, an error."""
         model = self.initial_model()
-        features = self._first_features(data.target.get("validation", data.target["train"]), model)
         notes = []
         for name, clips in (("train", data.target["train"]), ("replay", data.start.get("train"))):
             texts = self._texts(clips)
-            missing = unspellable(model, features, texts)
+            missing = {letter for letter in set("".join(texts)) - {" "} if not model.can_learn(letter)}
             count = sum(not missing.isdisjoint(text) for text in texts)
             if not count:
                 continue
@@ -189,16 +189,6 @@ class Recognition(Task):
         found = [] if clips is None else [self.target_of(facts) for facts in clips.facts]
         return [text for text in found if text is not None]
 
-    def _first_features(self, clips: Clips, model: Model) -> torch.Tensor:
-        """Of the first clip that can be used; UserError, with the first one's reason, when none can."""
-        compute, reasons = self.featurizer(model).compute, []
-        for index, name in enumerate(clips.ids):
-            try:
-                return compute(*io.parse(clips.audio(index)))
-            except (UserError, ValueError) as error:
-                reasons.append(f"{name}: {error}")
-        raise UserError(f"none of {len(clips)} clips can be used; {reasons[0]}")
-
     def _train_start(self, data: Data, model: Model) -> FitReport:
         """Teach the model the start corpus, `train.epochs` times."""
         options = self.params.train
@@ -215,39 +205,4 @@ class Recognition(Task):
 
 def learns_transcripts(train: Train) -> bool:
     """Whether the transcripts of the training clips go into the loss."""
-    return train.algorithm in LEARN_TRANSCRIPTS or train.reference_weight > 0
-
-
-def reads_transcripts(params: Params) -> bool:
-    """Whether training clips need transcripts: to be scored by, or to be learned."""
-    return params.reward.kind != "unsupervised" or learns_transcripts(params.train)
-
-
-def unspellable(model: Model, features: torch.Tensor, texts: Sequence[str]) -> set[str]:
-    """The characters of the texts that the model's vocabulary lacks.
-
-    Args:
-        features: of any clip.
-    """
-
-    def can_write(characters: Sequence[str]) -> bool:
-        try:
-            with torch.inference_mode():
-                model.loss([features], [[" ".join(characters)]])
-        except ModelError:
-            return False
-        return True
-
-    return set(_missing(sorted(set("".join(texts)) - {" "}), can_write))
-
-
-def _missing(characters: Sequence[str], can_write: Callable[[Sequence[str]], bool]) -> Iterator[str]:
-    """Those that cannot be written, found by halving."""
-    if not characters or can_write(characters):
-        return
-    if len(characters) == 1:
-        yield characters[0]
-        return
-    middle = len(characters) // 2
-    yield from _missing(characters[:middle], can_write)
-    yield from _missing(characters[middle:], can_write)
+    return train.algorithm == "sft" or train.reference_weight > 0

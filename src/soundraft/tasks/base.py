@@ -71,6 +71,7 @@ class Task(ABC):
         columns: of the report.
         reads: the sections of the params that a run without the pipeline reads beside `READ`.
         train: how a cycle learns.
+        rate: the key of its learning rate.
         needs_targets: whether training clips must have their target.
         perturbed: of the copies of training clips whose answers the verifier asks for.
     """
@@ -80,6 +81,7 @@ class Task(ABC):
     reads: ClassVar[Sequence[str]] = ()
     target: str
     train: Train
+    rate: ClassVar[str] = "train.learning_rate"
     needs_targets: bool = True
     perturbed: Sequence[AudioPerturbation] = ()
 
@@ -96,6 +98,17 @@ class Task(ABC):
     def recognizes(cls, model: str) -> dict[str, Any] | None:
         """The params, by key, that a model's folder or hub id implies; `None` for a model of another task."""
         return None
+
+    @classmethod
+    def started_from(cls, model: str | None) -> dict[str, Any]:
+        """The params, by key, of a run without the pipeline that starts from a model, or from the usual one.
+
+        Raises:
+            UserError: when a model is named and the task trains its own.
+        """
+        if model is not None:
+            raise UserError("its start model is trained: leave out model_name, --model")
+        return {}
 
     @classmethod
     def is_read(cls, key: str) -> bool:

@@ -32,6 +32,7 @@ from soundraft.models.base import Model
 from soundraft.models.checkpoints import is_classifier
 from soundraft.models.classifier import AudioClassifier, build, load_classifier, load_hub_classifier
 from soundraft.models.networks import SideInput, fit_side_input, is_number_or_missing
+from soundraft.models.pretrained import PRETRAINED, kind_of
 from soundraft.parallel import BadClip, progress_over
 from soundraft.params.sections import Params
 from soundraft.rewards.base import Verifier
@@ -64,6 +65,7 @@ class Classification(Task):
     metrics = ("uar", "accuracy")
     columns = COLUMNS
     reads = ("classification.",)
+    rate = "classification.trainer.cycle_learning_rate"
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
@@ -84,6 +86,18 @@ class Classification(Task):
             "classification.target": classifier.target,
             "classification.inputs": inputs,
         }
+
+    @classmethod
+    def started_from(cls, model: str | None) -> dict[str, Any]:
+        return {} if model is None else {"classification.encoder.pretrained.model": model}
+
+    def suited(self) -> dict[str, Any]:
+        """A pretrained encoder that is named alone is of the kind that its configuration names."""
+        encoder = self.options.encoder
+        if not encoder.pretrained.model or encoder.type in PRETRAINED:
+            return {}
+        kind = kind_of(encoder.pretrained.model, encoder.pretrained.revision or None)
+        return {"classification.encoder.type": kind, "classification.encoder.members": 1}
 
     @classmethod
     def is_read(cls, key: str) -> bool:

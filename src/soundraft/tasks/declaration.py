@@ -334,7 +334,7 @@ def read_declaration(source: Path | str | Mapping[str, Any], *, target: str | No
         ParamsError: naming every problem with its dotted key.
     """
     title = "the declaration" if isinstance(source, Mapping) else str(source)
-    given = source if isinstance(source, Mapping) else files.read_yaml(Path(source))
+    given = files.read_yaml(Path(source)) if isinstance(source, str | Path) else source
     if not isinstance(given, Mapping):
         raise ParamsError(f"{title} is no declaration: it needs input_features and output_features")
     if target:

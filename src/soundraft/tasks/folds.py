@@ -21,6 +21,7 @@ from soundraft.evaluation.predictions import write_predictions
 from soundraft.evaluation.results import START_MODEL, SVM
 from soundraft.evaluation.scores import Scores, check_labels, score_labels
 from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
+from soundraft.params import check_keywords
 from soundraft.runtime import UserError
 from soundraft.splits import FOLDS, folds_of
 from soundraft.tables import markdown
@@ -108,6 +109,7 @@ def cross_validate(
     Raises:
         UserError: when the declaration, the data or the folder cannot be used, or there are too few folds.
     """
+    check_keywords(limit=limit, k=k, output_dir=output_dir, seed=seed)
     declared = config if isinstance(config, Declared) else read_declaration(config)
     folder = None if output_dir is None else free_folder(Path(output_dir))
     if folds is None:
@@ -144,26 +146,20 @@ def cross_validate(
     tell(f"{task.target}: {len(source.clips):,} clips in {len(trainings)} folds by {_BY[folds]}")
     unused = [*source.rejected, *source.dropped, *rejected]
     with tempfile.TemporaryDirectory() as scratch, files.building(folder or Path(scratch) / "folds") as place:
-        done = [_train(task, name, parts, place, tell) for name, parts in trainings.items()]
-        bad = {(each.id, each.path): each for fold in done for each in fold.rejected}
+        scores, answers, bad = zip(*(_train(task, *each, place, tell) for each in trainings.items()), strict=True)
+        lost = {(each.id, each.path): each for fold in bad for each in fold}
         result = FoldsResult(
-            folds, [fold.score for fold in done], means_of([fold.score for fold in done]),
-            _pooled({fold.score.name: fold.answers for fold in done}), [*unused, *bad.values()], folder,
+            folds, list(scores), means_of(scores), _pooled(dict(zip(trainings, answers, strict=True))),
+            [*unused, *lost.values()], folder,
         )  # fmt: skip
         _write(place, result, declared)
     return result
 
 
-@dataclass(frozen=True)
-class _Fold:
-    """A training that is done."""
-
-    score: FoldScore
-    answers: Scores
-    rejected: list[Rejected]
-
-
-def _train(task: Task, name: str, parts: Mapping[Split, Clips], place: Path, tell: Tell) -> _Fold:
+def _train(
+    task: Task, name: str, parts: Mapping[Split, Clips], place: Path, tell: Tell
+) -> tuple[FoldScore, Scores, list[Rejected]]:
+    """One fold: its rates, the answers on its test clips, and clips that could not be used."""
     data = Data({split: clips.sorted() for split, clips in parts.items()})
     folder = place / "models" / name.replace("/", "_")
     try:
@@ -183,7 +179,7 @@ def _train(task: Task, name: str, parts: Mapping[Split, Clips], place: Path, tel
         f"fold {name}: accuracy {score.accuracy:.1%}, UAR {score.uar:.1%}; statistics SVM {score.svm_accuracy:.1%}, "
         f"{score.svm_uar:.1%}"
     )
-    return _Fold(score, model, data.rejected)
+    return score, model, data.rejected
 
 
 def means_of(measured: Sequence[FoldScore]) -> dict[str, Mean]:

@@ -15,28 +15,14 @@ from soundraft.clips.decoding import batch_clips, best_answers
 from soundraft.models.base import Model
 from soundraft.models.tuning import tuned
 from soundraft.parallel import progress
+from soundraft.params.sections import Train
 from soundraft.runtime import UserError
 from soundraft.tasks.base import Task
 from soundraft.tasks.run import Run, check_goes_on
 from soundraft.training import raft, selection
 from soundraft.training.objectives import POLICY_GRADIENTS
 from soundraft.training.raft import Rollouts, Shards, Target
-from soundraft.training.selection import KEPT, Round, Sample
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Seconds a frame of the features, padding included.
-
-    Attributes:
-        sampling: to draw and score the answers of a clip and to make its examples.
-        training: to learn it once.
-        greedy: to answer it.
-    """
-
-    sampling: float
-    training: float
-    greedy: float
+from soundraft.training.selection import CANNOT_LEARN, KEPT, Round, Sample
 
 
 @dataclass(frozen=True)
@@ -46,29 +32,23 @@ class Plan:
     Attributes:
         splits: clips and seconds of audio of each split.
         cycles_done: how many of the cycles the run's folder has already.
-        rounds, presentations, steps: of one cycle.
+        rounds, steps: of one cycle.
         trainable: how many of the parameters are trained.
         seconds: of all that is left to do, by what they are spent on; extrapolated.
         memory_bytes: most resident memory, the features of all clips among it; extrapolated.
         gpu_memory_bytes: the same on the GPU; `None` without one.
     """
 
-    folder: str
-    model_name: str
-    device: str
-    algorithm: str
+    run: Run
     splits: dict[str, tuple[int, float]]
-    cycles: int
     cycles_done: int
     rounds: int
-    presentations: int
     steps: int
     parameters: int
     trainable: int
     seconds: dict[str, float]
     memory_bytes: float
     gpu_memory_bytes: float | None
-    notes: list[str]
 
     def rows(self) -> list[tuple[str, str]]:
         """Names and values for the user."""
@@ -76,13 +56,16 @@ class Plan:
         done = f", {self.cycles_done} of them done before" if self.cycles_done else ""
         gpu = "" if self.gpu_memory_bytes is None else f", {self.gpu_memory_bytes / 2**30:.1f} GiB on the GPU"
         spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.seconds.items())
+        train, model = self.run.task.train, self.run.task.params.model.checkpoint
+        presented = f"{train.presentations_per_cycle:,} presentations"
+        made = f"start, cycles/01 to cycles/{train.cycles:02d}, report.md, predictions.parquet"
         return [
-            ("model", f"{self.model_name}: {self.parameters:,} parameters, {self.trainable:,} of them trained"),
+            ("model", f"{model}: {self.parameters:,} parameters, {self.trainable:,} of them trained"),
             ("clips", splits),
-            ("cycles", f"{self.cycles} of {self.algorithm}{done}"),
-            ("in each", f"{self.rounds} rounds, {self.presentations:,} presentations, {self.steps:,} optimiser steps"),
-            ("output", f"{self.folder}/: start, cycles/01 to cycles/{self.cycles:02d}, report.md, predictions.parquet"),
-            ("time", f"about {duration(sum(self.seconds.values()))} on {self.device} ({spent})"),
+            ("cycles", f"{train.cycles} of {train.algorithm}{done}"),
+            ("in each", f"{self.rounds} rounds, {presented}, {self.steps:,} optimiser steps"),
+            ("output", f"{self.run.folder}/: {made}"),
+            ("time", f"about {duration(sum(self.seconds.values()))} on {runtime.device()} ({spent})"),
             ("memory", f"about {self.memory_bytes / 2**30:.1f} GiB{gpu}"),
         ]
 
@@ -102,7 +85,7 @@ def make_plan(run: Run) -> Plan:
     parts |= {f"replay {name}": clips for name, clips in run.data.start.items()}
     durations = {name: [_duration_s(clips, index) for index in range(len(clips))] for name, clips in parts.items()}
     probe, features_per_s = _probe(run, model, durations["train"])
-    costs = measure(task, model, probe, run)
+    sampling, training, greedy = measure(task, model, probe, run)
     lengths, size = _lengths(probe, durations), batch_clips(model, decoding)
     plan = selection.plan_rounds(
         len(run.data.target["train"]), round(train.presentations_per_cycle * train.replay_fraction), train, seed=0
@@ -113,9 +96,9 @@ def make_plan(run: Run) -> Plan:
     measured = [name for name in ("validation", "test", "replay validation") if name in lengths]
     seconds = {
         "features": features_per_s * sum(map(sum, durations.values())),
-        "sampling": left * costs.sampling * padded_frames(lengths["train"], size),
-        "training": left * costs.training * train.presentations_per_cycle * fmean(lengths["train"]),
-        "measuring": (left + 1) * costs.greedy * sum(padded_frames(lengths[name], size) for name in measured),
+        "sampling": left * sampling * padded_frames(lengths["train"], size),
+        "training": left * training * train.presentations_per_cycle * fmean(lengths["train"]),
+        "measuring": (left + 1) * greedy * sum(padded_frames(lengths[name], size) for name in measured),
     }
     weights = list(model.model.parameters())
     # the start model stays loaded beside the one that is trained, and where a divergence is asked for, a third
@@ -125,15 +108,10 @@ def make_plan(run: Run) -> Plan:
     with tuned(model, train):
         trainable = sum(each.numel() for each in model.model.parameters() if each.requires_grad)
     return Plan(
-        folder=str(run.folder),
-        model_name=task.params.model.checkpoint,
-        device=str(runtime.device()),
-        algorithm=train.algorithm,
+        run=run,
         splits={name: (len(each), sum(each)) for name, each in durations.items()},
-        cycles=train.cycles,
         cycles_done=done,
         rounds=len(plan),
-        presentations=train.presentations_per_cycle,
         steps=learner.steps,
         parameters=sum(each.numel() for each in weights),
         trainable=trainable,
@@ -142,14 +120,14 @@ def make_plan(run: Run) -> Plan:
         + bytes_per_frame * sum(map(sum, lengths.values()))
         + (beside if gpu is None else 0),
         gpu_memory_bytes=None if gpu is None else gpu + beside,
-        notes=run.notes,
     )
 
 
-def measure(task: Task, model: Model, clips: Loaded, run: Run) -> Costs:
-    """Time the three kinds of work on these clips; a pass over the shortest one goes first, for what happens once.
+def measure(task: Task, model: Model, clips: Loaded, run: Run) -> tuple[float, float, float]:
+    """Seconds a frame, padding included, to sample and score a clip's answers, to learn it once, and to answer it.
 
-    The learning rate is 0, and running means are put back: the weights stay as they are.
+    A pass over the shortest clip goes first, for what happens once. The learning rate is 0, and running means are put
+    back: the weights stay as they are.
     """
     lengths = clips.utterances.lengths
     shortest = min(range(len(lengths)), key=lambda index: lengths[index])
@@ -168,14 +146,14 @@ def padded_frames(lengths: Sequence[float], batch_size: int) -> float:
     return sum(len(batch) * max(lengths[index] for index in batch) for batch in batches)
 
 
-def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run) -> Costs:
+def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run) -> tuple[float, float, float]:
     train, decoding = task.train, task.params.decoding
     size = batch_clips(model, decoding)
     target = Target(clips.utterances, clips.durations_s, clips.copies).part(indices[:size])
     frames = padded_frames(target.clips.lengths, size)
     began = time.monotonic()
     rollouts = Rollouts(model, target, task.verifier(run.data), train, decoding, task.params.seed, Shards(None))
-    samples = _as_if_good(raft.ALGORITHMS[train.algorithm](rollouts), train.algorithm, train.group_size)
+    samples = _as_if_good(raft.ALGORITHMS[train.algorithm](rollouts), train, target.clips.texts)
     anchor = model if train.kl_weight else None
     learned = selection.examples_of_samples(
         samples, target.clips, algorithm=train.algorithm, train=train, decoding=decoding, model=model, anchor=anchor
@@ -192,17 +170,26 @@ def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run)
         learner.learn(examples, batches, bar)
     trained = time.monotonic() - learning
     longest = max(len(example.features) for example in examples)
-    return Costs((sampled - began) / frames, trained / (wanted * longest), (answered - sampled) / frames)
+    return (sampled - began) / frames, trained / (wanted * longest), (answered - sampled) / frames
 
 
-def _as_if_good(samples: Sequence[Sample], algorithm: str, group_size: int) -> list[Sample]:
+def _as_if_good(samples: Sequence[Sample], train: Train, targets: Sequence[str]) -> list[Sample]:
     """Of each clip as many kept as the algorithm keeps of a good one, whatever this model's samples are worth.
 
     Where that is nothing, as of one sample a clip there is nothing to compare, the first one is kept: a step to time.
+    In place of one that the model cannot learn stands the target.
     """
-    graded = [replace(sample, reward=1 / (1 + sample.number), reason="") for sample in samples]
-    if algorithm in POLICY_GRADIENTS:
-        contrasted = selection.groups(graded, group_size=group_size)
+    graded = [
+        replace(
+            sample,
+            answer=targets[sample.clip] if sample.reason.endswith(CANNOT_LEARN) else sample.answer,
+            reward=1 / (1 + sample.number),
+            reason="",
+        )
+        for sample in samples
+    ]
+    if train.algorithm in POLICY_GRADIENTS:
+        contrasted = selection.groups(graded, group_size=train.group_size)
         if any(sample.kept for sample in contrasted):
             return contrasted
     return [replace(sample, reason=KEPT if sample.number == 0 else "") for sample in graded]

@@ -10,33 +10,30 @@ report.md               for the user: every model beside the baselines, curves a
 quarantine.jsonl        clips that could not be used, with the reason
 """
 
-import csv
 import hashlib
 import importlib.metadata
 import json
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundraft import distributed, files, runtime
+from soundraft import distributed, files
 from soundraft.clips.base import Clips, Reading
 from soundraft.clips.division import Divided, Sources, divide, shared_audio
-from soundraft.clips.opening import Source, open_clips
+from soundraft.clips.opening import open_clips
 from soundraft.evaluation import report
-from soundraft.evaluation.benchmark import Speed
-from soundraft.evaluation.predictions import columns_of
-from soundraft.evaluation.results import MAJORITY, START_MODEL, TRAINED, ModelId, Result, last_trained, shown
-from soundraft.evaluation.scores import METRICS, Estimate, Scores, majority
-from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split
+from soundraft.evaluation.predictions import answers_table
+from soundraft.evaluation.results import START_MODEL, TRAINED, ModelId, Result, last_trained, shown
+from soundraft.evaluation.scores import METRICS, Estimate, Scores
+from soundraft.manifest import QUARANTINE_NAME, Rejected, Split
 from soundraft.metrics.resampling import Bootstrap, Comparison
 from soundraft.models.base import Model
-from soundraft.params import ParamsError, by_key, changed, defaults
-from soundraft.params.sections import PRETRAINED_LEARNING_RATE, Params
-from soundraft.params.tasks import TASKS
+from soundraft.params import ParamsError, by_key, changed, check_keywords, defaults
+from soundraft.params.sections import ALONE, Params
 from soundraft.runtime import UserError
 from soundraft.splits import SplitRule
 from soundraft.tasks import measure, steps
@@ -230,6 +227,14 @@ def check_goes_on(folder: Path, record: Mapping[str, Any]) -> None:
         raise UserError(f"{folder} holds another run: {shown}. Name another folder, or remove this one")
 
 
+def model_in(name: Path | str) -> Path | str:
+    """Of a run's folder the model of its last cycle, or its start model; any other name of a model as it is."""
+    place = Path(name)
+    if not (place / RECORD).is_file():
+        return name
+    return max(place.glob("cycles/[0-9][0-9]"), default=place / "start")
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """`run.json` of a run.
 
@@ -240,6 +245,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     record: dict[str, Any] = files.read_json(path)
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise UserError(f"{path} is of another program, or of another version of this one: name another folder")
+    names = {each.name for each in fields(Reading)}
+    for key in ("params", "reading"):
+        value = record.get(key)
+        if not isinstance(value, dict) or (key == "reading" and value.keys() != names):
+            raise UserError(f"{path} is damaged: {key} is not as it was written")
     return record
 
 
@@ -326,7 +336,7 @@ class RunResult:
     @property
     def predictions(self) -> "pandas.DataFrame":
         """Of the last cycle's model on the clips that were measured."""
-        return table_of(self.scores)
+        return answers_table(self.scores)
 
 
 def open_run(
@@ -382,270 +392,6 @@ def _replay(task: Task, source: Any, limit: int | None, seed: int, divided: Divi
     return {split: clips for split, clips in parts.items() if split != "test"}
 
 
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model, and what is known of the run that made it.
-
-    Attributes:
-        reading: what it takes of each clip, its target included.
-        splits: of the clips of its run, by id and by a hash of their audio; empty where there is no run.
-        train_targets: one a training clip of that run.
-    """
-
-    task: Task
-    model: Model
-    reading: Reading
-    splits: Mapping[str, str] = field(default_factory=dict)
-    train_targets: Sequence[str] = ()
-
-    def renamed(self, columns: Mapping[str, str]) -> "TrainedModel":
-        """The same for a table that names its columns otherwise.
-
-        Args:
-            columns: by the name of the target, of an input, of `audio` or of `split`, the table's column.
-
-        Raises:
-            UserError: when there is no such name.
-        """
-        reading, target = self.reading, self.task.target
-        known = list(dict.fromkeys([target, *reading.columns, "audio", "split"]))
-        odd = [name for name in columns if name not in known]
-        if odd:
-            raise UserError(f"columns: {odd[0]} is none that this model reads; it reads {', '.join(known)}")
-        facts = {name: column for name, column in columns.items() if name not in ("audio", "split")}
-        audio, split = columns.get("audio", reading.audio), columns.get("split", reading.split)
-        renamed = replace(reading, columns={**reading.columns, **facts}, audio=audio, split=split)
-        return replace(self, reading=renamed)
-
-    def used(self, clips: Clips) -> list[str | None]:
-        """For what its run used each clip: that split, by the clip's id or its audio, which comes first of `SPLITS`."""
-        contents = clips.contents() if self.splits else [None] * len(clips)
-        found = [
-            {self.splits.get(name), self.splits.get(content or "")}
-            for name, content in zip(clips.ids, contents, strict=True)
-        ]
-        return [next((split for split in SPLITS if split in each), None) for each in found]
-
-
-def open_model(model: Path | str | RunResult, params: Mapping[str, Any] | None = None) -> TrainedModel:
-    """The model of a run (of its last cycle, or the one whose folder is named), or one by its folder or hub id.
-
-    Args:
-        params: keys of params.yaml with other values than those of the run.
-
-    Raises:
-        UserError: when there is none.
-    """
-    place = Path(model.last_model if isinstance(model, RunResult) else model)
-    root = next((each for each in (place, *list(place.parents)[:2]) if (each / RECORD).is_file()), None)
-    if root is None:
-        return _without_run(str(place if isinstance(model, RunResult) else model), params or {})
-    record = read_record(root)
-    task = task_of(changed(defaults(), {**record["params"], **(params or {})}))
-    cycles = sorted(root.glob("cycles/[0-9][0-9]"))
-    folder = place if place != root else cycles[-1] if cycles else root / "start"
-    with (root / SPLITS_NAME).open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    # train stands first, so it stays where one recording is in several splits
-    splits = {row[key]: row["split"] for row in reversed(rows) for key in ("content", "id") if row[key]}
-    targets = [row["target"] for row in rows if row["split"] == "train" and row["target"]]
-    return TrainedModel(task, task.load_model(folder), Reading(**record["reading"]), splits, targets)
-
-
-def _without_run(name: str, params: Mapping[str, Any]) -> TrainedModel:
-    place = Path(name)
-    folds = sorted(place.glob("models/*"))
-    if (place / "folds.json").is_file() and folds:
-        raise UserError(f"{place}: a cross-validation has one model a fold; name one, such as {folds[0]}")
-    if place.is_dir() and not any(place.glob("*.json")):
-        raise UserError(f"{place}: neither a run ({RECORD}) nor a model (config.json)")
-    # the first task that recognises it; speech recognition takes whatever transformers loads
-    for task_name in sorted(TASKS, key=lambda each: each == "asr"):
-        found = task_class(task_name).recognizes(name)
-        if found is not None:
-            task = task_of(changed(defaults(), {**found, **params}))
-            return TrainedModel(task, task.open_model(name), task.reading())
-    raise UserError(f"{name}: no task has such a model")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` returns.
-
-    Attributes:
-        notes: which clips were measured, for the user.
-        rejected: clips that could not be used, with the reason.
-    """
-
-    task: Task
-    scores: Scores
-    notes: list[str]
-    rejected: list[Rejected]
-
-    def estimates(self, seed: int = 0) -> dict[str, Estimate]:
-        """The task's metrics with their intervals, the headline first."""
-        bootstrap = Bootstrap(self.task.params.evaluate.bootstrap_samples, seed)
-        return {key: self.scores.estimate(key, bootstrap) for key in self.task.ranked(self.scores.known)}
-
-
-def evaluate(
-    model: Path | str | RunResult,
-    data: Any,
-    *,
-    split: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    limit: int | None = None,
-    output_dir: Path | str | None = None,
-    seed: int = 0,
-) -> Evaluation:
-    """Measure a model on clips whose targets are known.
-
-    Args:
-        model: the folder of a run or of a model, a hub id, or what a training returned.
-        data: what `open_clips` takes.
-        split: train, validation, test or all. `None`: the test clips where the data has splits and the run used none
-            of these, else those that the run did not train or validate on, whatever their files are called now.
-        columns: of a table that names them otherwise than the model's: its column by the name of the target, of an
-            input, of `audio` or of `split`.
-        limit: at most so many clips.
-        output_dir: gets report.md, metrics.json, predictions.parquet and quarantine.jsonl, or nothing.
-        seed: of the bootstrap.
-
-    Raises:
-        UserError: when there is no such model, or clips lack what it needs.
-    """
-    opened = open_model(model).renamed(columns or {})
-    task, folder = opened.task, None if output_dir is None else free_folder(Path(output_dir))
-    source = open_clips(data, replace(opened.reading, target=task.target), limit=limit, seed=seed)
-    chosen, notes = _chosen(source, opened, split)
-    loaded = task.load(chosen, opened.model, title=source.title)
-    scores = task.score(opened.model, loaded, title="evaluate")
-    notes = [*source.notes, *notes, *task.notes(opened.model, loaded)]
-    evaluation = Evaluation(task, scores, notes, [*source.rejected, *loaded.rejected, *source.dropped])
-    if folder is not None:
-        results = [Result(START_MODEL, scores, task.others(Data({}), scores), name="model")]
-        if scores.labels and opened.train_targets:
-            results.append(Result.baseline(MAJORITY, majority(opened.train_targets, scores)))
-        bootstrap = Bootstrap(task.params.evaluate.bootstrap_samples, seed)
-        with files.building(folder) as out:
-            top = task.params.evaluate.table_rows
-            report.write(out, results, task.columns_of(scores), bootstrap, split=split or "test", notes=notes, top=top)
-            files.write_jsonl(out / QUARANTINE_NAME, map(vars, evaluation.rejected))
-    return evaluation
-
-
-def predict(
-    model: Path | str | RunResult, data: Any, *, columns: Mapping[str, str] | None = None, limit: int | None = None
-) -> "pandas.DataFrame":
-    """A model's answers on clips whose targets need not be known.
-
-    Args:
-        model, data, columns, limit: as of `evaluate`.
-
-    Returns:
-        A row a clip: id, path and prediction; of a classifier `<target>_predictions`, `<target>_probability`, and for
-        each label `<target>_probabilities_<label>`. Clips that cannot be used are left out; `.attrs["rejected"]` has
-        them, `.attrs["notes"]` what the user should know of the others.
-
-    Raises:
-        UserError: as `evaluate`; when no clip can be used.
-    """
-    scores, rejected, notes = answers(model, data, columns=columns, limit=limit)
-    table = table_of(scores)
-    table.attrs |= {"rejected": [vars(item) for item in rejected], "notes": notes}
-    return table
-
-
-def answers(
-    model: Path | str | RunResult, data: Any, *, columns: Mapping[str, str] | None = None, limit: int | None = None
-) -> tuple[Scores, list[Rejected], list[str]]:
-    """What `predict` makes its table of, the clips that cannot be used, and what to know of the others."""
-    opened = open_model(model).renamed(columns or {})
-    beside = {name: column for name, column in opened.reading.columns.items() if name != opened.task.target}
-    source = open_clips(data, replace(opened.reading, target=None, columns=beside, drop=()), limit=limit)
-    loaded = opened.task.load(source.clips, opened.model, title=source.title, targets=False)
-    scores = opened.task.score(opened.model, loaded, title="predict")
-    notes = [*source.notes, *opened.task.notes(opened.model, loaded)]
-    return scores, [*source.rejected, *loaded.rejected], notes
-
-
-def table_of(scores: Scores) -> "pandas.DataFrame":
-    """The columns that `predict` promises."""
-    import pandas
-
-    table = pandas.DataFrame(columns_of(replace(scores, references=None, counts={}, groups={})))
-    if "path" not in table:
-        table.insert(1, "path", None)
-    return table
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What `benchmark` returns: quality on the clips of a split, and speed on the first `timed` of them."""
-
-    evaluation: Evaluation
-    split: str
-    audio_s: float
-    speed: Speed
-    timed: int
-    parameters: int
-    device: str
-
-    def numbers(self) -> dict[str, Any]:
-        """Flat, for a file."""
-        found: dict[str, Any] = {"clips": len(self.evaluation.scores), "audio_s": self.audio_s}
-        for key, estimate in self.evaluation.estimates().items():
-            found |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
-        found |= {**vars(self.speed), "batched_throughput": 1 / self.speed.batched_real_time_factor}
-        found |= {"timed_clips": self.timed, "parameters": self.parameters, "device": self.device}
-        return found | {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Names and values for the user."""
-        speed, rejected = self.speed, len(self.evaluation.rejected)
-        rates = [
-            (f"{METRICS[key].title} [95 % interval]", str(each)) for key, each in self.evaluation.estimates().items()
-        ]
-        throughput = f"{1 / speed.batched_real_time_factor:.1f} s of audio a second, in batches of {speed.batch_clips}"
-        return [
-            ("clips", f"{len(self.evaluation.scores):,}, {self.audio_s:,.0f} s of audio, {rejected} rejected"),
-            *rates,
-            ("real-time factor", f"{speed.real_time_factor:.4f} one by one, {self.timed} clips, on {self.device}"),
-            ("latency", f"p50 {1000 * speed.latency_p50_s:.0f} ms, p95 {1000 * speed.latency_p95_s:.0f} ms a clip"),
-            ("throughput", throughput),
-            ("peak memory", f"{runtime.peak_memory_bytes() / 2**30:.2f} GiB"),
-            ("parameters", f"{self.parameters:,}"),
-        ]
-
-
-def benchmark(
-    model: Path | str | RunResult, data: Any, *, params: Mapping[str, Any] | None = None, limit: int | None = None,
-    seed: int = 0,
-) -> Benchmark:  # fmt: skip
-    """Score and time a model on test clips, else on validation, else on training clips.
-
-    Args:
-        model, data, limit, seed: as of `evaluate`.
-        params: keys of params.yaml with other values, such as `reward.normalizer`.
-
-    Raises:
-        UserError: as `evaluate`.
-    """
-    opened = open_model(model, params)
-    task = opened.task
-    source = open_clips(data, replace(opened.reading, target=task.target), limit=limit, seed=seed)
-    parts = source.clips.by_split([split or "test" for split in source.splits])
-    split = next(split for split in reversed(SPLITS) if split in parts)
-    loaded = task.load(parts[split], opened.model, title=split)
-    scores = task.score(opened.model, loaded, title="benchmark")
-    speed, timed = measure.time_model(task, opened.model, loaded.clips)
-    rejected = [*source.rejected, *loaded.rejected, *source.dropped]
-    return Benchmark(
-        Evaluation(task, scores, source.notes, rejected), split, sum(loaded.durations_s), speed, timed,
-        sum(weights.numel() for weights in opened.model.model.parameters()), str(runtime.device()),
-    )  # fmt: skip
-
-
 def free_folder(folder: Path) -> Path:
     """Raise UserError when there is something in the folder: a finished one is not overwritten."""
     if folder.is_file():
@@ -654,60 +400,27 @@ def free_folder(folder: Path) -> Path:
         raise UserError(f"{folder}: name a folder of its own, it is moved to its place when it is complete")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: name another folder, or remove it")
+    files.check_can_write(folder)
     return folder
-
-
-def _chosen(source: Source, opened: TrainedModel, split: str | None) -> tuple[Clips, list[str]]:
-    """The clips that are measured, and which these are in words."""
-    clips = source.clips
-    if split not in (None, "all", *SPLITS):
-        raise UserError(f"there is no split {split!r}; there are {', '.join(SPLITS)}, all")
-    if split == "all":
-        return clips, ["all clips, whatever they were used for"]
-    used = opened.used(clips)
-    where: Sequence[str | None] = source.splits if source.has_splits else used
-    wanted = split or "test"
-    places = [place for place, each in enumerate(where) if each == wanted]
-    seen = sum(used[place] in ("train", "validation") for place in places) if wanted == "test" else 0
-    unknown = "the model's training clips are not known: clips that it was trained on are not left out"
-    notes = [] if opened.splits else [unknown]
-    if split is not None or (source.has_splits and not seen):
-        if not places:
-            known = ", ".join(sorted({str(each) for each in where if each})) or "none that is known"
-            raise UserError(f"{source.title}: no clip is of the split {wanted}; splits: {known}; --split all takes all")
-        if seen:
-            notes.append(f"{seen:,} of these were trained or validated on, whatever their split says")
-        return clips.part(places), [f"the {len(places):,} {wanted} clips of {len(clips):,}", *notes]
-    free = [place for place, each in enumerate(used) if each not in ("train", "validation")]
-    if len(free) == len(clips):
-        return clips, notes
-    if not free:
-        raise UserError(
-            f"{source.title}: the model was trained on all {len(clips)} clips; --split all measures it on them"
-        )
-    found = f"{len(clips) - len(free):,} of {len(clips):,} clips were trained or validated on, and are left out"
-    if seen:  # the run was divided otherwise
-        found += f"; {seen:,} of them are among the data's own {len(places):,} test clips, which --split test measures"
-    return clips.part(free), [found]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioRAFTConfig:
-    """A run of RAFT on a pretrained model. `None` stands for the value of params.yaml, but for the learning rate.
+    """A run of RAFT. `None` stands for the value of params.yaml, or of `params.sections.ALONE`.
 
     Attributes:
-        output_dir: folder of the run; one that was killed goes on there.
-        model_name: local folder or hub id of the model to start from, for tasks that start from one, as asr does.
+        model_name: local folder or hub id of the model to start from: a recogniser, or of the task classification a
+            pretrained encoder.
         task: asr, classification.
         num_cycles: how often to sample, score, select and train.
         samples_per_prompt: answers sampled per clip and cycle.
-        learning_rate: peak of cycle 1; `None` is `PRETRAINED_LEARNING_RATE` with a model_name. Not from params.yaml,
-            whose rate is for a network that began from nothing and would spoil a pretrained one.
+        learning_rate: peak of cycle 1; one below `min_lr` takes that down with it where it is not given.
         lr_decay_per_cycle: factor on it from each cycle to the next.
         wer_threshold: a sample with at most this word error rate counts as solved.
         algorithm: raft, grpo, mwer, or one of the controls sft, self_training, random.
         seed: of batches and samples. `corpus.seed` decides which clips are drawn, so that runs with several seeds share
             one test set.
+        output_dir: folder of the run; one that was killed goes on there. `None` keeps nothing.
         limit: at most so many clips of each split; `None`: all.
         params: any other number by its key in params.yaml: `{"train.rounds_per_cycle": 4}`.
 
@@ -715,46 +428,60 @@ class AudioRAFTConfig:
         UserError: when there is no such task, or a number is not allowed; the message names every problem.
     """
 
-    output_dir: Path | str
-    model_name: str | None = None
+    model_name: Path | str | None = None
     task: str = "asr"
     num_cycles: int | None = None
     samples_per_prompt: int | None = None
+    temperature: float | None = None
+    reward_threshold: float | None = None
+    keep_top_percent: float | None = None
     learning_rate: float | None = None
     lr_decay_per_cycle: float | None = None
+    min_lr: float | None = None
+    batch_size: int | None = None
+    gradient_accumulation_steps: int | None = None
     wer_threshold: float | None = None
     algorithm: str | None = None
     seed: int | None = None
+    output_dir: Path | str | None = "runs/raft"
     limit: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"limit {self.limit}: give a number from 1, or none for all")
-        self.all_params()
+        names = ("limit", "output_dir", "model_name", "task", "params")
+        check_keywords(**{name: getattr(self, name) for name in names})
+        params = self.all_params()
+        used: dict[str, Any] = {"num_cycles": params.train.cycles, "learning_rate": task_of(params).train.learning_rate}
+        if task_class(self.task).is_read("model.revision"):
+            used["model_name"] = params.model.checkpoint
+        for name, value in used.items():  # what stands there is what the run uses
+            object.__setattr__(self, name, value)
 
+    @cached_property
     def given(self) -> dict[str, Any]:
         """The numbers that were given, by key."""
         own = ("model_name", "output_dir", "task", "num_cycles", "limit", "params")
         named = [(name, value) for name, value in vars(self).items() if name not in own]
-        return by_key([*named, ("cycles", self.num_cycles), *self.params.items()])
-
-    def all_params(self) -> Params:
-        """The numbers of the run, in the shape of params.yaml."""
-        found = self.given()
+        found = by_key([*named, ("cycles", self.num_cycles), *self.params.items()])
         task = task_class(self.task)
+        if "train.learning_rate" in found and not task.is_read("train.learning_rate"):
+            rate = found.pop("train.learning_rate")
+            found = by_key([*found.items(), (task.rate, rate)])
         unread = [key for key in found if key in defaults().leaves() and not task.is_read(key)]
         if unread:
             raise ParamsError(f"{unread[0]}: without the pipeline a run of the task {self.task} does not read it")
-        start: dict[str, Any] = {"task": self.task}
-        if self.model_name is not None and not task.is_read("model.revision"):
-            raise UserError(f"task {self.task}: its start model is trained; leave out model_name, --model")
-        if self.model_name is not None:
-            start |= {"model.checkpoint": self.model_name, "model.revision": "", "train.epochs": 0}
-            start |= {"train.learning_rate": PRETRAINED_LEARNING_RATE}
-        elif task.is_read("model.revision"):
-            raise UserError(f"task {self.task}: name the model to start from (model_name in Python, --model)")
-        return changed(defaults(), {**start, **found})
+        return found
+
+    def all_params(self) -> Params:
+        """The numbers of the run, in the shape of params.yaml."""
+        model = None if self.model_name is None else str(model_in(self.model_name))
+        task = task_class(self.task)
+        usual = {"task": self.task, "train.cycles": ALONE["train.cycles"], **task.started_from(model)}
+        found = {**usual, **self.given}
+        rate = found.get(task.rate)
+        if "train.min_lr" not in found and isinstance(rate, float):
+            found["train.min_lr"] = min(rate, defaults().train.min_lr)
+        return changed(defaults(), found)
 
 
 class AudioRAFTTrainer:
@@ -765,6 +492,8 @@ class AudioRAFTTrainer:
     """
 
     def __init__(self, config: AudioRAFTConfig, *, say: Tell | None = None) -> None:
+        if not isinstance(config, AudioRAFTConfig):
+            raise UserError(f"config: got {config!r}; give an AudioRAFTConfig")
         self.config = config
         self.say = say
 
@@ -785,19 +514,19 @@ class AudioRAFTTrainer:
 
     def open(self, dataset: Any, validation: Any = None, test: Any = None, *, replay_dataset: Any = None) -> Run:
         """Open data and model and see that they go together; nothing is written."""
-        given, params, notes = self.config.given(), self.config.all_params(), []
+        folder = None if self.config.output_dir is None else Path(self.config.output_dir)
+        if folder is not None:
+            files.check_can_write(folder)
+        given, params = self.config.given, self.config.all_params()
         suited = {key: value for key, value in task_of(params).suited().items() if key not in given}
-        if suited:
-            params = changed(params, suited)
-            shown = ", ".join(f"{key} {value}" for key, value in suited.items())
-            notes = [f"{shown}, for a model that writes token by token"]
+        notes = [", ".join(f"{key} {value}" for key, value in suited.items()) + ", to suit the model"] if suited else []
+        params = changed(params, suited)
         if replay_dataset is None:
             if self.config.params.get("train.replay_fraction"):
                 raise UserError("train.replay_fraction is given, but no replay dataset: name one, or leave it out")
             params = changed(params, {"train.replay_fraction": 0.0})
         sources = Sources(dataset, validation, test, replay_dataset)
-        folder, limit = Path(self.config.output_dir), self.config.limit
-        return open_run(params, sources, folder, limit=limit, notes=notes, say=self.say)
+        return open_run(params, sources, folder, limit=self.config.limit, notes=notes, say=self.say)
 
 
 def fit(
@@ -829,6 +558,7 @@ def fit(
         UserError: when the declaration, the data or the folder cannot be used; the message says why.
         FloatingPointError: when the loss is not finite.
     """
+    check_keywords(limit=limit, output_dir=output_dir, seed=seed)
     declared = config if isinstance(config, Declared) else read_declaration(config)
     if declared.folds:
         raise UserError(f"the declaration asks for folds ({declared.folds}): cross_validate does that, fit trains once")

@@ -4,7 +4,7 @@ The stages of the pipeline call them with the dataset that s5 built, `tasks/run.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +26,19 @@ from soundraft.training.raft import Shards, Target
 CODE = ("models", "training", "rewards", "metrics", "clips", "audio")  # on which the samples of a cycle depend
 
 
-class _Splits(Mapping[Split, Clips]):
-    """Splits of a dataset that s5 built, each read when it is asked for."""
-
-    def __init__(self, folder: Path, splits: Sequence[Split]) -> None:
-        self._folder = folder
-        self._splits = splits
-        self._read: dict[Split, Clips] = {}
-
-    def __getitem__(self, split: Split) -> Clips:
-        if split not in self._splits:
-            raise KeyError(split)
-        if split not in self._read:
-            self._read[split] = from_dataset(self._folder, split)
-        return self._read[split]
-
-    def __iter__(self) -> Iterator[Split]:
-        return iter(self._splits)
-
-    def __len__(self) -> int:
-        return len(self._splits)
-
-
 def dataset_of(task: Task, folder: Path, splits: Sequence[Split], *, for_start: bool = False) -> Data:
     """These splits of a dataset that s5 built; no other one is read.
 
     Args:
         for_start: read the start corpus alone, which s5 makes a copy of the target where the task has only that one.
     """
+
+    def read(corpus: str) -> dict[Split, Clips]:
+        return {split: from_dataset(folder / corpus, split) for split in splits}
+
     if "start" not in task.corpora:
-        return Data(_Splits(folder / ("start" if for_start else "target"), splits))
-    return Data({} if for_start else _Splits(folder / "target", splits), _Splits(folder / "start", splits))
+        return Data(read("start" if for_start else "target"))
+    return Data({} if for_start else read("target"), read("start"))
 
 
 def start(task: Task, data: Data, out: Path, tracker: Tracker) -> str:
