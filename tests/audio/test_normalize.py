@@ -127,13 +127,12 @@ def test_in_a_users_folder_only_what_an_earlier_run_made_is_removed(tmp_path: Pa
 def test_a_full_disk_ends_the_work_and_blames_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus(tmp_path / "raw")
     normalize(tmp_path / "raw", tmp_path / "undisturbed")
-    written = 0
+    written: list[int] = []
     honest = Path.write_bytes
 
     def quota(path: Path, data: bytes) -> int:
-        nonlocal written
-        written += len(data)
-        if written > 100_000:
+        written.append(len(data))
+        if sum(written) > 60_000:
             honest(path, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return honest(path, data)
@@ -155,19 +154,16 @@ def test_a_paired_target_shares_the_gain_of_its_input(tmp_path: Path) -> None:
     source.mkdir()
     io.write_wav(source / "noisy.wav", tone(0.5, level=0.05), 8000)
     io.write_wav(source / "clean.wav", tone(0.5, level=0.02), 8000)
-    soundfile.write(source / "other.flac", tone(0.5, level=0.1), 8000)
-    clips = [
-        Clip(id="a", audio_path="noisy.wav", target_path="clean.wav"),
-        Clip(id="b", audio_path="other.flac", target_path="clean.wav"),
-    ]
-    write_manifest(source, clips, [])
-    assert normalize(source, tmp_path / "out").clips == 2
-    a, b = read_manifest(tmp_path / "out" / MANIFEST_NAME)
-    for clip, level in ((a, 0.05), (b, 0.1)):
+    soundfile.write(source / "quiet.flac", tone(0.5, level=0.002), 8000)  # the target would clip by its gain
+    names = ("noisy.wav", "quiet.flac")
+    write_manifest(source, [Clip(id=name, audio_path=name, target_path="clean.wav") for name in names], [])
+    done = normalize(source, tmp_path / "out")
+    assert (done.clips, done.limited) == (2, 1)
+    for clip, level in zip(read_manifest(tmp_path / "out" / MANIFEST_NAME), (0.05, 0.002), strict=True):
         assert clip.target_path is not None
         wave = io.read(tmp_path / "out" / clip.audio_path)[0]
         target = io.read(tmp_path / "out" / clip.target_path)[0]
-        assert np.abs(target).max() / np.abs(wave).max() == pytest.approx(0.02 / level, rel=2e-3)
+        assert np.abs(target).max() / np.abs(wave).max() == pytest.approx(0.02 / level, rel=1e-2)
 
 
 @pytest.mark.parametrize("on_clipping", ["limit", "report"])

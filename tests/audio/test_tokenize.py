@@ -16,7 +16,7 @@ from encodec.compress import MODELS
 from soundraft import files, parallel
 from soundraft.audio import ecdc, io, tokenize
 from soundraft.audio.tokenize import Encoder, EncodeSummary, encode_clips
-from soundraft.manifest import QUARANTINE_NAME, Clip, TooManyBad, find_clips
+from soundraft.manifest import QUARANTINE_NAME, TooManyBad, find_clips
 from soundraft.params.sections import Encodec
 from soundraft.runtime import UserError
 from tests.audio import codecs
@@ -141,31 +141,16 @@ def test_bad_clips_are_rejected_with_their_reason(
         "stereo.wav": "24000 Hz and 2 channels",
         "text.wav": "not readable as audio",
     }
-    done = encode(source, tmp_path / "out", options, max_bad_fraction=0.5)
-    assert (done.clips, done.rejected) == (6, 3)
+    for made in (6, 0):
+        done = encode(source, tmp_path / "out", options, max_bad_fraction=0.5)
+        assert (done.clips, done.made, done.rejected) == (6, made, 3)
     rows = [json.loads(line) for line in (tmp_path / "out" / QUARANTINE_NAME).read_text().splitlines()]
     assert {row["path"] for row in rows} == set(reasons)
     assert [row for row in rows if reasons[row["path"]] not in row["reason"]] == []
-    again = encode(source, tmp_path / "out", options, max_bad_fraction=0.5)
-    assert (again.made, again.rejected) == (0, 3)
     with pytest.raises(TooManyBad, match="3 of 9 clips"):
         encode(source, tmp_path / "other", options, max_bad_fraction=0.3)
     code, output = s2()
     assert (code, "cd.wav: 44100 Hz" in output) == (1, True)
-
-
-def test_two_clips_of_one_token_file_are_not_mixed_up(source: Path, tmp_path: Path, options: Encodec) -> None:
-    clips = [Clip(id="one", audio_path="a.wav"), Clip(id="two", audio_path="a.wav")]
-    done = encode_clips(clips, Encoder(source, tmp_path / "out", options), max_bad_fraction=0.5)
-    assert (done.clips, done.rejected) == (1, 1)
-    assert "same file as clip one" in (tmp_path / "out" / QUARANTINE_NAME).read_text()
-
-
-def test_the_script_and_its_next_step(s2: functools.partial, tmp_path: Path) -> None:
-    code, output = s2("--device", "cpu")
-    assert (code, "6 made, 0 removed; 0 rejected" in output) == (0, True)
-    assert f"next: soundraft s3 --audio-root {tmp_path / 'out'}" in output
-    assert script("s3_sidecar_init", "--audio-root", tmp_path / "out")[0] == 0
 
 
 def test_overwrite_dry_run_and_list_missing(s2: functools.partial, source: Path, tmp_path: Path) -> None:
@@ -173,7 +158,10 @@ def test_overwrite_dry_run_and_list_missing(s2: functools.partial, source: Path,
     assert (code, output.count("WRITE "), output.count("SKIP ")) == (0, 6, 0)
     assert "would write 6 and skip 0" in output
     assert not (tmp_path / "out").exists()
-    assert "6 made" in s2()[1]
+    assert "4 made" in s2("--no-recursive")[1]
+    assert not (tmp_path / "out/sub").exists()
+    code, output = s2("--device", "cpu")
+    assert (code, "2 made, 0 removed; 0 rejected" in output) == (0, True)
     made = tree(tmp_path / "out")
     assert "0 made" in s2()[1]
     assert "6 made" in s2("--overwrite")[1]
@@ -182,14 +170,12 @@ def test_overwrite_dry_run_and_list_missing(s2: functools.partial, source: Path,
     (tmp_path / "out/x_120.0.ecdc").unlink()
     before = tree(tmp_path / "out")
     code, output = s2("--dry-run", "--list-missing")
-    assert code == 0
-    assert "SKIP x_120.5.wav\n" in output
-    assert "WRITE x_120.0.wav\n" in output
+    lines = "SKIP x_120.5.wav", "WRITE x_120.0.wav", "MISSING x_120.0.ecdc\nORPHAN a.ecdc"
+    assert (code, [line for line in lines if f"{line}\n" not in output]) == (0, [])
     assert "would write 1 and skip 4" in output
-    assert "MISSING x_120.0.ecdc\nORPHAN a.ecdc\n" in output
     assert "1 token files are missing, 1 have no audio" in output
-    assert "would write 5 and skip 0" in s2("--dry-run", "--overwrite")[1]
-    assert "would write 5 and skip 0" in s2("--dry-run", "--bandwidth", "3")[1]
+    for option in (["--overwrite"], ["--bandwidth", "3"]):
+        assert "would write 5 and skip 0" in s2("--dry-run", *option)[1]
     assert tree(tmp_path / "out") == before
 
 
@@ -208,8 +194,7 @@ def test_verify_finds_wrong_codes(s2: functools.partial, tmp_path: Path) -> None
 
 def test_container_suffix_and_bandwidth(s2: functools.partial, tmp_path: Path) -> None:
     assert s2("--container", "encodec", "--suffix", ".tokens", "--bandwidth", "12")[0] == 0
-    made = sorted(path for path in tree(tmp_path / "out") if path.endswith(".tokens"))
-    assert len(made) == 6
+    assert sum(path.endswith(".tokens") for path in tree(tmp_path / "out")) == 6
     data = (tmp_path / "out/a.tokens").read_bytes()
     assert data.startswith(b"ECDC")
     assert ecdc.parse(data).codes.shape == (16, 38)
@@ -236,12 +221,6 @@ def test_a_damaged_entry_of_the_ledger_is_made_again(s2: functools.partial, tmp_
     assert tree(tmp_path / "out") == before
 
 
-def test_recursive_or_not(s2: functools.partial, tmp_path: Path) -> None:
-    assert "4 clips" in s2("--no-recursive")[1]
-    assert not (tmp_path / "out/sub").exists()
-    assert "6 clips" in s2("--recursive")[1]
-
-
 def test_a_codec_that_cannot_be_used_is_one_line(
     s2: functools.partial, source: Path, options: Encodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,8 +235,7 @@ def test_a_codec_that_cannot_be_used_is_one_line(
         code, output = s2("--checkpoint", checkpoint)
         assert (code, words in output, "\n" in output) == (1, True, False)
     assert not (tmp_path / "out").exists()
-    code, output = script("s2_encodec", source / "absent", source / "out")
-    assert (code, "no such folder" in output) == (1, True)
+    assert script("s2_encodec", source / "absent", source / "out")[0] == 1
 
 
 def test_one_changed_clip_starts_no_processes(

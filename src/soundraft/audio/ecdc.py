@@ -88,9 +88,7 @@ def read(path: Path) -> Tokens:
     Raises:
         BadClip: when it is absent, cut short, corrupt, of a foreign shape, or holds codes outside the codebook.
     """
-    if not path.is_file():
-        raise BadClip("no such file")
-    return parse(path.read_bytes())
+    return parse(files.read_file(path))
 
 
 def parse(data: bytes) -> Tokens:

@@ -218,7 +218,7 @@ class AudioSample:
         duration: seconds, where known.
         task: what the annotation is for: asr, classification or speaker.
         metadata: whatever else is known: id, label, speaker, split, …
-        audio_array: float samples in −1…1, `[N]` or `[N, C]`.
+        audio_array: samples as `audio.io.from_array` takes them: floats in −1…1, integers of full scale.
         sample_rate: Hz; needed beside `audio_array`.
     """
 
@@ -315,16 +315,17 @@ def samples_as_wav(sample: AudioSample) -> bytes:
     """A 16-bit mono WAV of samples in memory.
 
     Raises:
-        BadClip: when there are none, or they are not float in −1…1.
+        BadClip: when there are none, or `io.from_array` does not take them, or some are beyond full scale.
     """
     if sample.audio_array is None or sample.sample_rate is None:
         raise BadClip("neither audio_path, nor audio_array with sample_rate")
-    samples = np.asarray(sample.audio_array)
-    if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
-        shape = f"{samples.dtype} {list(samples.shape)}"
-        raise BadClip(f"audio_array must be float samples in -1…1, [N] or [N, C], not {shape}")
-    if samples.size == 0:
+    if np.size(sample.audio_array) == 0:
         raise BadClip("no samples")
+    try:
+        io.check_rate("sample_rate", sample.sample_rate)
+        samples = io.from_array(sample.audio_array)
+    except UserError as error:
+        raise BadClip(f"audio_array: {error}") from error
     if not np.abs(samples).max() <= FULL_SCALE:
         raise BadClip(f"audio_array must be in -1…1; its peak is {np.abs(samples).max():g}")
-    return io.wav_bytes(io.to_mono(samples.astype(np.float32).reshape(len(samples), -1)), sample.sample_rate)
+    return io.wav_bytes(io.to_mono(samples), int(sample.sample_rate))
