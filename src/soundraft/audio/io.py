@@ -69,6 +69,22 @@ def duration_s(data: bytes) -> float:
     return _header(data)[0]
 
 
+def container(data: bytes) -> str:
+    """libsndfile's name of what a file is, such as FLAC; raises as `parse` does."""
+    with _opened(containers.whole(data)) as sound:
+        return str(sound.format)
+
+
+class _Memory(io.BytesIO):
+    """A damaged header makes libsndfile seek before the beginning; the stack trace of that goes to stderr."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
 class _Sound(soundfile.SoundFile):
     """An open file. A FLAC that does not say how long it is (a streaming writer's) cannot be sought in to its end."""
 
@@ -124,7 +140,7 @@ def _decoded(data: bytes) -> tuple[np.ndarray, int]:
 def _opened(data: Data, stream: BinaryIO | None = None) -> _Sound:
     """Of the stream, where its bytes are `data`."""
     try:
-        sound = _Sound(stream or io.BytesIO(data))
+        sound = _Sound(stream or _Memory(data))
     except soundfile.LibsndfileError as error:
         reason = "truncated: no data chunk" if containers.lacks_samples(data) else "not readable as audio"
         raise BadClip(f"{reason}: {error.error_string}") from error

@@ -17,7 +17,6 @@ or file is made again.
 """
 
 import hashlib
-import io
 import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -30,13 +29,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from zipfile import BadZipFile
 
-import soundfile
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
 from soundraft import files, runtime
-from soundraft.audio.io import AUDIO_SUFFIXES, parse
+from soundraft.audio.io import AUDIO_SUFFIXES, container, parse
 from soundraft.corpora.base import CorpusError, Request
 from soundraft.parallel import BadClip
 
@@ -217,7 +215,7 @@ def _suffix(name: str, data: bytes) -> str:
     suffix = os.path.splitext(name)[1].lower()
     if suffix in AUDIO_SUFFIXES:
         return suffix
-    kind = soundfile.info(io.BytesIO(data)).format
+    kind = container(data)
     return _SUFFIX_OF_FORMAT.get(kind, f".{kind.lower()}")
 
 
