@@ -33,6 +33,7 @@ def main() -> None:
                 f"fetch: {role} = {name}: {len(fetched.clips)} clips, {hours:.2f} h, "
                 f"{len(fetched.rejected)} rejected, {speed:.0f} × real time"
             )
+        files.write_contents(out)
 
 
 def check_splits(role: Role, fetched: Fetched) -> None:

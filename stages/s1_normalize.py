@@ -29,6 +29,7 @@ def main() -> None:
             )  # fmt: skip
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
             print(f"s1_normalize: {source.name}: {done}")
+    files.write_contents(OUT)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ data/normalized/{start,target} → data/tokens, as in params.yaml; with argument
 
 from pathlib import Path
 
-from soundraft import files, runtime, stage
-from soundraft.audio import tokenize
+from soundraft import files, packs, runtime, stage
+from soundraft.audio import ecdc, tokenize
 from soundraft.audio.tokenize import Encoder
 from soundraft.manifest import MANIFEST_NAME, read_manifest
 from soundraft.params import load_params
@@ -28,6 +28,7 @@ def main() -> None:
             clips = read_manifest(source / MANIFEST_NAME)
             limit = params.limits.max_bad_fraction
             done = tokenize.encode_clips(clips, encoder, max_bad_fraction=limit, owned=True)
+            packs.pack(encoder.target, [ecdc.SUFFIX], keep=[row.path for row in ecdc.read_index(encoder.target)])
             tracker.metrics({f"{source.name}_{key}": value for key, value in vars(done).items()})
             print(f"s2_encodec: {source.name}: {done}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from soundraft import files, stage
 from soundraft.dataset import build
 from soundraft.dataset.rows import Form, Sources
-from soundraft.manifest import MANIFEST_NAME
+from soundraft.manifest import MANIFEST_NAME, SPLITS
 from soundraft.params import load_params
 from soundraft.params.tasks import TASKS
 from soundraft.tracking import stage_run
@@ -43,6 +43,8 @@ def main() -> None:
             print(f"s5_build_dataset: {name}: {done}")
         if "start" not in task.corpora:  # the start model learns the corpus that its cycles go on with
             shutil.copytree(out / "target", out / "start")
+        for split in SPLITS:  # what a cycle depends on
+            files.write_contents(out, f"{split}.txt", f"*/{split}/*")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from soundraft.imports import file_of, named
 SOURCE = Path("src/soundraft")
 # from the ground up; a module may import from its own storey and from those below
 STOREYS = [
-    {"params", "files", "runtime", "parallel", "distributed", "tracking", "tables"},
+    {"params", "files", "runtime", "parallel", "distributed", "tracking", "tables", "packs"},
     {"manifest", "ledger", "splits", "audio", "metrics"},
     {"models", "rewards", "dataset", "corpora", "sidecar"},
     {"clips"},

@@ -125,7 +125,7 @@ def pixels(path: Path) -> np.ndarray:
         (("nowhere",), "nowhere"),
         ((".",), "ds"),
         (("--tokens-root", "nowhere"), "nowhere"),
-        (("--tokens-root", "in/tokens"), "2.cond.npy: No such file"),
+        (("--tokens-root", "in/tokens"), "2.cond.npy: no such file"),
         (("--tokens-root", "in/tokens", "--no-recursive"), "no token files"),
         (("--tokens-root", "in/tokens", "--split", "train"), "--split"),
         (("ds", "--cond-root", "in/sidecars"), "--cond-root"),

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import fnmatch
 import glob
 import hashlib
 import io
@@ -20,22 +21,37 @@ from typing import Any
 import xxhash
 import yaml
 
+from soundraft import packs
 from soundraft.runtime import BadClip, UserError
 
+CONTENTS_NAME = "contents.txt"
 _NO_FILE = {errno.ENOENT: "no such file", errno.ENOTDIR: "no such file", errno.ELOOP: "a link that leads to itself"}
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a file that a clip names; BadClip when there is none: a pipe, say, which would never end."""
+def read_file(path: str | Path, limit: int = -1) -> bytes:
+    """The bytes of a file of a clip, loose or packed, at most `limit`.
+
+    Raises:
+        BadClip: when there is none: a pipe, say, which would never end.
+    """
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode
         if stat.S_ISREG(mode):
-            return path.read_bytes()
+            with open(path, "rb") as stream:
+                return stream.read(limit)
     except OSError as error:
-        if error.errno in _NO_FILE:
+        if error.errno not in _NO_FILE:
+            raise
+        packed = packs.read(path, limit)
+        if packed is None:
             raise BadClip(_NO_FILE[error.errno]) from None
-        raise
+        return packed
     raise BadClip("a folder, not a file" if stat.S_ISDIR(mode) else "a pipe, socket or device, not a file")
+
+
+def exists(path: str | Path) -> bool:
+    """Whether a file of a clip is there, loose (a broken link too) or packed."""
+    return os.path.lexists(path) or packs.holds(path)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -168,6 +184,16 @@ def check_can_write(path: Path) -> None:
         raise UserError(f"{path}: nothing can be written there: {error.strerror}") from error
 
 
+def write_contents(root: Path, listing: str = CONTENTS_NAME, pattern: str = "*") -> None:
+    """Write the hash of every file below whose path matches, as `xxh128sum --check` takes it.
+
+    A stage that reads these files depends on that list: DVC then looks at one file instead of at thousands.
+    """
+    names = [name for name in sorted_names(root, [""]) if fnmatch.fnmatchcase(name, pattern) and name != listing]
+    lines = (f"{xxhash.xxh3_128_hexdigest((root / name).read_bytes())}  {name}\n" for name in names)
+    write_bytes(root / listing, "".join(lines).encode(errors="surrogateescape"))
+
+
 def remove_other_folders(root: Path, wanted: Iterable[str]) -> None:
     """Remove what an earlier run, of other corpora, left in an out that DVC does not clear."""
     for folder in folders(root) if root.is_dir() else []:
@@ -217,7 +243,8 @@ def sift(root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> tupl
                     found.append(prefix + name)
                 else:
                     left[_no_file(f"{folder}/{name}")].append(prefix + name)
-    return sorted(found), {reason: sorted(names) for reason, names in left.items() if names}
+    packed = (name for name in packs.names(root) if name.lower().endswith(wanted) and (recursive or "/" not in name))
+    return sorted({*found, *packed}), {reason: sorted(names) for reason, names in left.items() if names}
 
 
 def _no_file(path: str) -> str:
@@ -238,11 +265,6 @@ def check_apart(source: Path, out: Path) -> None:
     one, other = source.resolve(), out.resolve()
     if one.is_relative_to(other) or other.is_relative_to(one):
         raise UserError(f"{source} and {out} must be two folders, neither inside the other")
-
-
-def shard_of(relative: str, count: int) -> int:
-    """Which of `count` shards a relative path belongs to: stable over machines, all shards together are the whole."""
-    return int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8], "big") % count
 
 
 def inside(root: Path, relative: str) -> Path:

@@ -20,10 +20,10 @@ from typing import Any
 
 import xxhash
 
-from soundraft import files
+from soundraft import files, packs
 from soundraft.manifest import Clip, Rejected, check_bad_fraction
 from soundraft.parallel import Failure, map_clips
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 
 _SAVE_EVERY_S = 10.0
 
@@ -108,7 +108,7 @@ class Ledger:
         self._save(self._entries)
         wanted = {self.name, *keep, *_outputs(self._entries)}
         former = set(_outputs(self.known))
-        removed = 0
+        removed = sum(name not in wanted and packs.holds(self.folder / name) for name in former)
         for path in sorted(self.folder.rglob("*"), reverse=True):
             name = path.relative_to(self.folder).as_posix()
             if path.is_dir() and not path.is_symlink():
@@ -181,9 +181,9 @@ class Worker(ABC):
         clip, known = job
         try:
             return known.key == self._key(clip, self._inputs(clip)) and all(
-                output_hash((self.target / name).read_bytes()) == expected for name, expected in known.outputs.items()
+                output_hash(files.read_file(self.target / name)) == expected for name, expected in known.outputs.items()
             )
-        except OSError:
+        except (OSError, BadClip):
             return False
 
     def __call__(self, clip: Clip) -> Entry:

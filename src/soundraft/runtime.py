@@ -44,6 +44,12 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def shard_of(name: str, count: int) -> int:
+    """Which of `count` shards a name belongs to: stable over machines, all shards together are the whole."""
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") % count
+
+
 def seed_torch(seed: int) -> None:
     """Seed torch (weights, dropout) and numpy (wav2vec2's masks); ask for deterministic kernels."""
     import numpy as np

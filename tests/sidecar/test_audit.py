@@ -95,7 +95,7 @@ DEFECTS: list[tuple[str, Callable[[Path, Path], None], dict[str, str]]] = [
     ("tokens gone", remove(CLIP), {"bad_ecdc": "no such file"}),
     ("no sidecar", remove("x_120.0.cond.npy", "x_120.0.cond.json"), {"missing_sidecar": "no x_120.0.cond.npy"}),
     ("json alone", remove("x_120.0.cond.npy"), {"missing_sidecar": "its json is there alone"}),
-    ("npy alone", remove("x_120.0.cond.json"), {"bad_sidecar": "x_120.0.cond.json: No such file"}),
+    ("npy alone", remove("x_120.0.cond.json"), {"bad_sidecar": "x_120.0.cond.json: no such file"}),
     ("npy is junk", junk("x_120.0.cond.npy"), {"bad_sidecar": "not an npy file", "range_unverifiable": ""}),
     ("json is junk", junk("x_120.0.cond.json"), {"bad_sidecar": "not strict JSON"}),
     ("unknown schema", meta(schema_version=3), {"bad_sidecar": "schema_version is 3"}),

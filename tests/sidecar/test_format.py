@@ -115,7 +115,7 @@ def test_a_writer_that_dies_leaves_half_a_pair_never_two_that_disagree(
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path, np.ones((6, 2), np.float32))
     assert [place.name for place in tmp_path.iterdir()] == ["x.cond.npy"]
-    with pytest.raises(BadClip, match=r"x.cond.json: No such file"):
+    with pytest.raises(BadClip, match=r"x.cond.json: no such file"):
         format.read(path)
 
 

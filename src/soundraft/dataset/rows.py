@@ -242,6 +242,12 @@ class Store:
 
     def check_links(self, token: TokenFile) -> None:
         """Raise UserError when hard links are asked for and cannot be made, tried on one clip's files."""
+        source = self.paths(token)[0]
+        if self.form.materialize in ("link", "none") and not os.path.exists(source) and files.exists(source):
+            raise UserError(
+                f"{source} is in a pack and is no file of its own: build with embed or copy, or unpack it with "
+                f"soundraft inspect {self.sources.tokens} --extract FOLDER"
+            )
         probe = self.folder / "link.tmp"
         for source in self.paths(token) if self.form.materialize == "link" else ():
             try:

@@ -200,9 +200,9 @@ class Audit(Section):
 
 
 class DatasetForm(Section):
-    materialize: Materialize = Field(
-        description="How tokens and features come into the dataset: copy (files beside the tables), link (hard links), "
-        "none (only their paths), embed (columns of the tables: one self-contained, streamable dataset)."
+    materialize: Literal["embed", "copy"] = Field(
+        description="How tokens and features come into the dataset: embed (columns of the tables: one self-contained, "
+        "streamable dataset), copy (files beside the tables). stages/s5_build_dataset.py alone has more ways."
     )
 
 

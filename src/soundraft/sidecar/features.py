@@ -268,7 +268,7 @@ def merge(
 
 def _before(job: FeaturePass, clip: TokenFile, path: str) -> Sidecar:
     """The sidecar as it is; an empty one where there is none and it may be made."""
-    if not os.path.lexists(path):
+    if not files.exists(path):
         if job.create_missing is None:
             raise BadClip(f"there is no sidecar {path}: s3 makes it, or --create-missing")
         return Sidecar(np.empty((clip.frames, 0), job.create_missing), (), schema=job.schema or 1)

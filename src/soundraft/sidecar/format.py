@@ -141,9 +141,12 @@ def statistics(values: np.ndarray) -> dict[str, list[float]]:
     return {"min": low.tolist(), "max": high.tolist(), "mean": mean.tolist(), "std": std.tolist()}
 
 
+SUFFIXES = (SUFFIX, json_path(SUFFIX))
+
+
 def exists(path: str) -> tuple[bool, bool]:
     """Whether the npy and the json are there."""
-    return os.path.lexists(path), os.path.lexists(json_path(path))
+    return files.exists(path), files.exists(json_path(path))
 
 
 def is_doubled(path: str) -> bool:
@@ -184,10 +187,10 @@ def read_values(path: str) -> np.ndarray:
     """
     name = os.path.basename(path)
     try:
-        data = Path(path).read_bytes()
+        data = files.read_file(path)
         dtype, fortran, shape, offset = _header(data)
-    except OSError as error:
-        raise BadClip(f"{name}: {error.strerror}") from error
+    except (BadClip, OSError) as error:
+        raise BadClip(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise BadClip(f"{name}: not an npy file of plain numbers: {type(error).__name__}: {error}") from error
     promised, there = math.prod(shape) * dtype.itemsize, len(data) - offset
@@ -272,10 +275,9 @@ def _without(one: dict[str, Any], key: str) -> dict[str, Any]:
 def _read_json(path: str) -> dict[str, Any]:
     name = os.path.basename(path)
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(_MAX_META_BYTES + 1)
-    except OSError as error:
-        raise BadClip(f"{name}: {error.strerror}") from error
+        data = files.read_file(path, _MAX_META_BYTES + 1)
+    except (BadClip, OSError) as error:
+        raise BadClip(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > _MAX_META_BYTES:
         raise BadClip(f"{name}: far larger than sidecars need")
     try:

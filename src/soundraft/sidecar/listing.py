@@ -11,7 +11,7 @@ from soundraft import files, runtime
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
 from soundraft.manifest import Rejected, listed
-from soundraft.runtime import UserError
+from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format
 
 
@@ -23,7 +23,7 @@ class Shard:
     count: int = 1
 
     def has(self, path: str) -> bool:
-        return self.count == 1 or files.shard_of(path, self.count) == self.index
+        return self.count == 1 or runtime.shard_of(path, self.count) == self.index
 
 
 WHOLE = Shard()
@@ -84,8 +84,8 @@ class WavNames:
 def read(path: str) -> bytes | None:
     """The bytes of a file; `None` when it cannot be opened."""
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
+        return files.read_file(path)
+    except (BadClip, OSError) as error:
         if runtime.is_machine_fault(error):
             raise
         return None
