@@ -93,10 +93,9 @@ def _check_outputs(given: argparse.Namespace) -> None:
 
 
 def _by_option(message: str, given: argparse.Namespace) -> str:
-    """The message with the options that were given in place of their keys in params.yaml."""
+    """The message with the command's options in place of their keys in params.yaml."""
     for key, flag in given.flags.items():
-        if getattr(given, key) is not None:
-            message = re.sub(rf"(?<![\w.]){re.escape(key)}(?!\.?\w)", flag, message)
+        message = re.sub(rf"(?<![\w.]){re.escape(key)}(?!\.?\w)", flag, message)
     return message
 
 
