@@ -90,7 +90,7 @@ class SpeakerRecognition(Task):
         clips = data.load(self, model, "target", "train").utterances
         with torch.no_grad():
             for index, label in enumerate(model.labels):
-                own = [features for features, text in zip(clips.features, clips.texts, strict=True) if text == label]
+                own = [features for features, text in zip(clips.features, clips.targets, strict=True) if text == label]
                 model.model.weight[index] = torch.cat(own).mean(0)
         model.save(out)
         files.write_json(out / "metrics.json", {"speakers": len(model.labels)})
@@ -117,7 +117,7 @@ class SpeakerRecognition(Task):
     def score(self, model: Any, loaded: Loaded, *, title: str) -> Scores:
         rows = decode(model, loaded.utterances, lambda encoded, _: list(encoded.exp().double().numpy()),
                       self.params.decoding, title=title)  # fmt: skip
-        references = loaded.utterances.texts if loaded.has_targets else None
+        references = loaded.utterances.targets if loaded.has_targets else None
         return score_labels(loaded.clips.ids, np.stack(rows), model.labels, target="speaker", references=references)
 
     def baselines(self, data: Data, test: Loaded, model: AnyModel, like: Scores) -> dict[str, Scores]:

@@ -44,7 +44,7 @@ def test_features_are_made_once_whatever_split_target_or_input_asks_for_them() -
     given.facts[1]["age"] = 40
     again = loaded(given.part([4, 1]), featurizer(made), target="speaker")
     assert len(made) == 6
-    assert (again.utterances.ids, again.utterances.texts) == ([given.ids[4], given.ids[1]], ["bob", "ann"])
+    assert (again.utterances.ids, again.utterances.targets) == ([given.ids[4], given.ids[1]], ["bob", "ann"])
     assert torch.equal(again.utterances.features[0], first.utterances.features[4])
     assert torch.equal(again.utterances.features[1][:, :1], first.utterances.features[1][:, :1])
     assert again.utterances.features[1][:, 1].unique().tolist() == [40], "inputs are not kept with the features"

@@ -37,8 +37,8 @@ def test_every_encoder_learns_twenty_clips_by_heart(name: str) -> None:
     data = clips(20, seed=1)
     model = fitted(data, name)
     options = start_settings(25, rate=1e-2, batch_size=10)
-    fit(model, examples_of(data.features, data.texts), options, seed=0, title="by heart")
-    assert best_answers(model, data, DECODING) == data.texts
+    fit(model, examples_of(data.features, data.targets), options, seed=0, title="by heart")
+    assert best_answers(model, data, DECODING) == data.targets
 
 
 @pytest.mark.parametrize("features", [FEATURES, RAW_FEATURES])
@@ -177,11 +177,11 @@ def test_an_ensemble_votes_with_its_mean_probabilities_and_each_member_learns_al
         alone = torch.stack([member(items.features, side) for member in members])
     torch.testing.assert_close(model.encode(items.features).exp(), alone.exp().mean(0))
     model.model.train()
-    found = model.loss(items.features, [[text] for text in items.texts])
+    found = model.loss(items.features, [[text] for text in items.targets])
     torch.stack([each.losses[0] for each in found]).mean().backward()
     together = members[0].output[1].weight.grad.clone()
     members[0].zero_grad()
-    right = torch.tensor([LABELS.index(text) for text in items.texts])
+    right = torch.tensor([LABELS.index(text) for text in items.targets])
     torch.nn.functional.nll_loss(members[0](items.features, side), right).backward()
     torch.testing.assert_close(together, members[0].output[1].weight.grad / 3)
 

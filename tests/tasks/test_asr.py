@@ -45,7 +45,7 @@ def test_an_exact_transcript_has_no_errors_whatever_the_normaliser_does_to_it(te
     model.best = lambda encoded: [text]  # type: ignore[method-assign]
     assert found.score(model, loaded, title="").value("wer") == 0
     verifier = found.verifier(Data({"train": given}))
-    assert verifier.verify_samples([text], Evidence(loaded.utterances.texts[0]))[0].reward == 1
+    assert verifier.verify_samples([text], Evidence(loaded.utterances.targets[0]))[0].reward == 1
 
 
 def test_a_clip_longer_than_the_limit_is_rejected_before_it_costs_anything() -> None:

@@ -98,7 +98,7 @@ def test_the_temperature_is_the_best_on_the_validation_clips(plain: Started) -> 
     def best(given: Clips) -> float:
         clips = plain.load(given).utterances
         logits = np.stack([plain.model.encode([clip])[0].numpy() for clip in clips.features])
-        right = codes(clips.texts, plain.model.labels)
+        right = codes(clips.targets, plain.model.labels)
         spare = 1 / (len(right) + 2)
         targets = np.full(logits.shape, spare / 2)
         targets[np.arange(len(right)), right] = 1 - spare

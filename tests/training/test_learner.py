@@ -26,7 +26,7 @@ from tests.models.classifiers import classifier, clips
 from tests.training import toy
 
 DATA, UNSEEN = clips(60, seed=1), clips(60, seed=2)
-EXAMPLES = examples_of(DATA.features, DATA.texts)
+EXAMPLES = examples_of(DATA.features, DATA.targets)
 NAMES = ["a"] * 60 + ["b"] * 30 + ["c"] * 6
 
 
@@ -60,7 +60,7 @@ def weights_after(batches: list[list[int]], accumulation: int = 1, most: int = 8
     steps = len(batches) // accumulation
     options = toy.settings(final_lr_share=1.0, gradient_accumulation_steps=accumulation)
     learner = Learner(model, options, peak=1e-3, steps=steps)
-    learner.learn(examples_of(data.features, data.texts), batches, Bar())
+    learner.learn(examples_of(data.features, data.targets), batches, Bar())
     assert (learner.done, learner.presentations) == (steps, sum(map(len, batches)))
     return torch.cat([parameter.detach().flatten() for parameter in model.model.parameters()]), sizes
 
@@ -111,7 +111,7 @@ def run(validate: Any, **changes: Any) -> tuple[Any, Any]:
 
 def accuracy(model: Any) -> Validation:
     answers = best_answers(model, UNSEEN, toy.DECODING)
-    return Validation(sum(map(str.__eq__, answers, UNSEEN.texts)) / len(answers), 0.0, np.ones(1))
+    return Validation(sum(map(str.__eq__, answers, UNSEEN.targets)) / len(answers), 0.0, np.ones(1))
 
 
 def found(measure: float, loss: float, spread: float = 0.0, error: float = 0.05) -> Validation:

@@ -32,7 +32,7 @@ SHORT: dict[str, Any] = {"target": TARGET.part(range(20)), "train": toy.settings
 
 
 def wer(model: CTCAdapter, clips: Utterances = UNSEEN) -> float:
-    pairs = zip(clips.texts, best_answers(model, clips, toy.DECODING), strict=True)
+    pairs = zip(clips.targets, best_answers(model, clips, toy.DECODING), strict=True)
     return float(metric.error_rate(np.sum([metric.word_counts(reference=a, hypothesis=b) for a, b in pairs], axis=0)))
 
 
@@ -139,7 +139,7 @@ def test_controls_see_as_many_presentations_and_need_no_reward(algorithm: str, r
     kept = [sample for sample in result.samples if sample.kept]
     assert [sample.clip for sample in kept] == list(range(20))
     if algorithm == "sft":
-        assert [sample.answer for sample in kept] == TARGET.texts[:20]
+        assert [sample.answer for sample in kept] == TARGET.targets[:20]
 
 
 def test_nothing_to_learn_is_an_error_that_says_why() -> None:
@@ -247,12 +247,12 @@ def test_a_cycle_of_classification_improves(algorithm: str, noise: float) -> Non
     model.fit_normalisation(start.features)
     few = {"epochs": 3, "batch_size": 10, "sampling": "balanced", "early_stop": 0, "average_decay": 0.0}
     fit_epochs(
-        model, examples_of(start.features, start.texts), options.trainer.model_copy(update=few), seed=0,
+        model, examples_of(start.features, start.targets), options.trainer.model_copy(update=few), seed=0,
         validate=lambda: Validation(0.0, 0.0, np.zeros(1)),
     )  # fmt: skip
 
     def accuracy() -> float:
-        return mean(map(str.__eq__, best_answers(model, unseen, toy.DECODING), unseen.texts))
+        return mean(map(str.__eq__, best_answers(model, unseen, toy.DECODING), unseen.targets))
 
     before, (centre, spread) = accuracy(), model.normalisation()
     only_noise = {name: 0.0 for name, value in options.augment.leaves().items() if isinstance(value, float)}
@@ -268,5 +268,5 @@ def test_a_cycle_of_classification_improves(algorithm: str, noise: float) -> Non
     )  # fmt: skip
     kept = [sample for sample in result.samples if sample.kept]
     assert kept
-    assert algorithm == "grpo" or all(sample.answer == target.texts[sample.clip] for sample in kept)
+    assert algorithm == "grpo" or all(sample.answer == target.targets[sample.clip] for sample in kept)
     assert accuracy() > before + 0.1

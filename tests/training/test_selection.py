@@ -84,7 +84,7 @@ def test_rounds_deal_out_every_clip_and_presentation_once(clips: int, replay: in
 
 def test_examples_are_presented_evenly() -> None:
     clips = toy.clips(5, seed=1)
-    examples = selection.presented(examples_of(clips.features, clips.texts), 13, seed=0)
+    examples = selection.presented(examples_of(clips.features, clips.targets), 13, seed=0)
     times = [sum(example.features is features for example in examples) for features in clips.features]
     assert sorted(times) == [2, 2, 3, 3, 3]
     assert selection.presented([], 13, seed=0) == []
@@ -99,7 +99,7 @@ def test_examples_have_the_answers_that_the_algorithm_learns(algorithm: str) -> 
         clips, algorithm=algorithm, train=toy.settings(reference_weight=0.5), decoding=toy.DECODING, model=model,
         anchor=model if algorithm == "grpo" else None,
     )  # fmt: skip
-    group, reference = example.group, clips.texts[1]
+    group, reference = example.group, clips.targets[1]
     assert example.features is clips.features[1]
     if algorithm == "raft":
         assert group == Group(("one", reference))

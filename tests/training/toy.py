@@ -57,7 +57,7 @@ def trained_weights(epochs: int) -> dict[str, torch.Tensor]:
     """Of a start model that has learned the patterns as they are."""
     recognizer = tiny_recognizer(mel_bins=MEL_BINS)
     start = clips(240, seed=1)
-    fit(recognizer, examples_of(start.features, start.texts), start_settings(epochs), seed=0, title="toy start")
+    fit(recognizer, examples_of(start.features, start.targets), start_settings(epochs), seed=0, title="toy start")
     return {name: weights.clone() for name, weights in recognizer.model.state_dict().items()}
 
 

@@ -14,12 +14,12 @@ class Utterances:
     """Clips with features; parallel.
 
     Attributes:
-        texts: the target of each clip: what the model is to answer.
+        targets: what the model is to answer, of each clip.
         features: of each clip, `[T, F]` (or `[T]` for raw samples).
     """
 
     ids: list[str]
-    texts: list[str]
+    targets: list[str]
     features: list[torch.Tensor]
 
     def __len__(self) -> int:
@@ -29,16 +29,16 @@ class Utterances:
     def lengths(self) -> list[int]:
         return [len(feature) for feature in self.features]
 
-    def add(self, name: str, text: str, features: torch.Tensor) -> None:
+    def add(self, name: str, target: str, features: torch.Tensor) -> None:
         self.ids.append(name)
-        self.texts.append(text)
+        self.targets.append(target)
         self.features.append(features)
 
     def part(self, indices: Sequence[int]) -> "Utterances":
         """These clips, in this order."""
         return Utterances(
             [self.ids[index] for index in indices],
-            [self.texts[index] for index in indices],
+            [self.targets[index] for index in indices],
             [self.features[index] for index in indices],
         )
 

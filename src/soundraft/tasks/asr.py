@@ -163,7 +163,7 @@ class Recognition(Task):
         if not loaded.has_targets:
             return Scores(loaded.clips.ids, texts, paths=loaded.clips.paths)
         return score_texts(
-            ids=loaded.clips.ids, references=loaded.utterances.texts, hypotheses=texts, normalizer=self.normalize
+            ids=loaded.clips.ids, references=loaded.utterances.targets, hypotheses=texts, normalizer=self.normalize
         )
 
     def ranked(self, targets: Sequence[str]) -> Sequence[str]:
@@ -198,7 +198,7 @@ class Recognition(Task):
             full = options.lora.model_copy(update={"rank": 0})
             options = options.model_copy(update={"lora": full, "freeze": "none"})
         with tuned(model, options):
-            examples = examples_of(clips.features, clips.texts)
+            examples = examples_of(clips.features, clips.targets)
             self.note_learned(model, loaded.durations_s)
             return fit(model, examples, options, seed=self.params.seed, title="supervised start")
 

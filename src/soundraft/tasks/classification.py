@@ -186,14 +186,16 @@ class Classification(Task):
     def after_cycle(self, model: Model, validation: Loaded) -> None:
         """Calibrate: the temperature fits clips that the model has not learned."""
         classifier, clips = _classifier(model), validation.utterances
-        classifier.temperature = fit_temperature(self._logits(classifier, clips), codes(clips.texts, classifier.labels))
+        classifier.temperature = fit_temperature(
+            self._logits(classifier, clips), codes(clips.targets, classifier.labels)
+        )
 
     def score(self, model: Model, loaded: Loaded, *, title: str) -> Scores:
         classifier, clips = _classifier(model), loaded.utterances
         probabilities = tempered(self._logits(classifier, clips, title=title), classifier.temperature)
         return score_labels(
             clips.ids, probabilities, classifier.labels, target=self.target,
-            references=clips.texts if loaded.has_targets else None,
+            references=clips.targets if loaded.has_targets else None,
             paths=loaded.clips.paths, groups=loaded.clips.groups(but=self.target),
         )  # fmt: skip
 
@@ -203,7 +205,7 @@ class Classification(Task):
         train = data.load(self, classifier, "target", "train")
         control = fit_svm(
             self._samples(train.clips, classifier, "the SVM's training clips"),
-            train.utterances.texts,
+            train.utterances.targets,
             labels=classifier.labels,
             sample_rate_hz=classifier.sample_rate_hz,
         )
@@ -212,7 +214,7 @@ class Classification(Task):
             like.ids, probabilities, classifier.labels, target=self.target, references=like.references,
             paths=test.clips.paths, groups=test.clips.groups(but=self.target),
         )  # fmt: skip
-        return {SVM: svm, MAJORITY: majority(train.utterances.texts, like)}
+        return {SVM: svm, MAJORITY: majority(train.utterances.targets, like)}
 
     def notes(self, model: Model, *parts: Loaded) -> list[str]:
         """How many clips are longer than the classifier takes."""
@@ -226,7 +228,7 @@ class Classification(Task):
     def load(self, clips: Clips, model: Model, *, title: str, targets: bool = True, **options: Any) -> Loaded:
         loaded = super().load(clips, model, title=title, targets=targets, **options)
         if targets:
-            check_labels(_classifier(model).labels, loaded.utterances.texts, split=title)
+            check_labels(_classifier(model).labels, loaded.utterances.targets, split=title)
         return loaded
 
     def _build(self, train: Clips) -> AudioClassifier:
@@ -244,7 +246,7 @@ class Classification(Task):
         self, classifier: AudioClassifier, train: Utterances, validation: Utterances, log: Callable[[EpochRow], None]
     ) -> EpochsReport:
         trainer, seed = self.options.trainer, self.params.seed
-        right = codes(validation.texts, classifier.labels)
+        right = codes(validation.targets, classifier.labels)
 
         def macro_recall() -> Validation:
             logits = self._logits(classifier, validation)
@@ -255,11 +257,11 @@ class Classification(Task):
 
         return fit_epochs(
             classifier,
-            examples_of(train.features, train.texts),
+            examples_of(train.features, train.targets),
             trainer,
             seed=seed,
             validate=macro_recall,
-            augment=self._augmenter(classifier, weights=class_weights(train.texts, trainer.class_weights), seed=seed),
+            augment=self._augmenter(classifier, weights=class_weights(train.targets, trainer.class_weights), seed=seed),
             after_epoch=log,
         )
 
@@ -321,7 +323,7 @@ def _channels(clips: Clips) -> int:
 
 
 def _check_every_label(labels: Sequence[str], train: Loaded) -> None:
-    lost = sorted(set(labels) - set(train.utterances.texts))
+    lost = sorted(set(labels) - set(train.utterances.targets))
     if lost:
         raise UserError(
             f"no training clip of {', '.join(map(repr, lost))} can be used: "

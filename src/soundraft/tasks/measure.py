@@ -98,7 +98,7 @@ def benchmark(task: Task, data: Data, folder: Path) -> tuple[dict[str, float], d
     quality = validate(task, model, validation)
     speed, _ = time_model(task, model, validation["target"].clips)
     machine = vars(speed) | {"peak_memory_gib": runtime.peak_memory_bytes() / 2**30}
-    monitor = METRICS[task.ranked(validation["target"].utterances.texts)[0]]
+    monitor = METRICS[task.ranked(validation["target"].utterances.targets)[0]]
     rates = ", ".join(f"{name} {monitor.show(quality[f'{monitor.key}_{name}_validation'])}" for name in validation)
     summary = (
         f"{monitor.title} {rates} (validation); "

@@ -153,7 +153,7 @@ def _work(task: Task, model: Model, clips: Loaded, indices: list[int], run: Run)
     frames = padded_frames(target.clips.lengths, size)
     began = time.monotonic()
     rollouts = Rollouts(model, target, task.verifier(run.data), train, decoding, task.params.seed, Shards(None))
-    samples = _as_if_good(raft.ALGORITHMS[train.algorithm](rollouts), train, target.clips.texts)
+    samples = _as_if_good(raft.ALGORITHMS[train.algorithm](rollouts), train, target.clips.targets)
     anchor = model if train.kl_weight else None
     learned = selection.examples_of_samples(
         samples, target.clips, algorithm=train.algorithm, train=train, decoding=decoding, model=model, anchor=anchor

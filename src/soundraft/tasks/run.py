@@ -195,7 +195,7 @@ class Run:
             return len(cycles)
         start = self.task.load_model(self.model_of(0))
         loaded = self.data.load(self.task, start, "target", "validation")
-        metric = METRICS[self.task.ranked(loaded.utterances.texts)[0]]
+        metric = METRICS[self.task.ranked(loaded.utterances.targets)[0]]
         before = steps.validate(self.task, start, {"target": loaded})
         rates = [numbers[f"{metric.key}_target_validation"] for numbers in (before, *cycles)]
         return (max if metric.higher_is_better else min)(range(len(rates)), key=lambda number: rates[number])

@@ -141,7 +141,7 @@ def _describe(
     validated: Mapping[str, float],
 ) -> str:  # fmt: skip
     kept, drawn = ("none" if metrics[key] is None else f"{metrics[key]:.2f}" for key in ("reward_kept", "reward_mean"))
-    targets = [text for loaded in validation.values() for text in loaded.utterances.texts]
+    targets = [text for loaded in validation.values() for text in loaded.utterances.targets]
     monitor = METRICS[task.ranked(targets)[0]]
     rates = {name: validated.get(f"{monitor.key}_{name}_validation") for name in task.corpora}
     known = ", ".join(f"{name} {monitor.show(rate)}" for name, rate in rates.items() if rate is not None)
@@ -173,7 +173,7 @@ def _shards_folder(
 
 def _digest(clips: Utterances) -> str:
     """Of all that a model may see of them."""
-    content = xxhash.xxh3_128(repr((clips.ids, clips.texts)).encode())
+    content = xxhash.xxh3_128(repr((clips.ids, clips.targets)).encode())
     for features in clips.features:
         content.update(features.contiguous().numpy().data)
     return content.hexdigest()

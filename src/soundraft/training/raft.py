@@ -137,7 +137,7 @@ def self_training(rollouts: Rollouts) -> list[Sample]:
 
 def supervised(rollouts: Rollouts) -> list[Sample]:
     """Control: learn the references, which RAFT never sees as targets."""
-    return selection.keep_all(_scored(rollouts, [[reference] for reference in rollouts.target.clips.texts]))
+    return selection.keep_all(_scored(rollouts, [[reference] for reference in rollouts.target.clips.targets]))
 
 
 ALGORITHMS: dict[str, Callable[[Rollouts], list[Sample]]] = {
@@ -208,7 +208,7 @@ def run_cycle(
             examples = selection.presented(made, part.learned, seed=runtime.derive_seed(round_seed, "presentations"))
             if replay:
                 again = replay.part(part.replayed)
-                examples += examples_of(again.features, again.texts)
+                examples += examples_of(again.features, again.targets)
             lengths = [len(example.features) for example in examples]
             learner.learn(examples, shuffled_batches(lengths, train.batch_size, seed=round_seed), bar)
             seconds["sampling"] += sampled - began
@@ -259,7 +259,9 @@ def _scored(rollouts: Rollouts, answers: Sequence[Sequence[Any]]) -> list[Sample
     perturbed = [best_answers(model, copy, rollouts.decoding, title="perturbed") for copy in target.perturbed]
     samples = []
     for clip, drawn in enumerate(answers):
-        evidence = Evidence(target.clips.texts[clip], target.durations_s[clip], tuple(each[clip] for each in perturbed))
+        evidence = Evidence(
+            target.clips.targets[clip], target.durations_s[clip], tuple(each[clip] for each in perturbed)
+        )
         results = rollouts.verifier.verify_samples(drawn, evidence)
         learnable = {answer: model.can_learn(answer) for answer in set(drawn)}
         for number, (answer, result) in enumerate(zip(drawn, results, strict=True)):

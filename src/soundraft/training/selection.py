@@ -187,7 +187,7 @@ def examples_of_samples(
             kept[sample.clip].append(sample)
     indices = sorted(kept)
     objective = of_algorithm(algorithm, train)
-    references = [(clips.texts[index],) if train.reference_weight else () for index in indices]
+    references = [(clips.targets[index],) if train.reference_weight else () for index in indices]
     if algorithm not in POLICY_GRADIENTS:
         return [
             Example(clips.features[index], Group((kept[index][0].answer, *reference)), objective)
