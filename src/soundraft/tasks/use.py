@@ -180,8 +180,8 @@ def evaluate(
         options = task.params.evaluate
         bootstrap = Bootstrap(options.bootstrap_samples, seed)
         with files.building(folder) as out:
-            columns, top = task.columns_of(scores), options.table_rows
-            report.write(out, results, columns, bootstrap, split=split or "test", notes=notes, top=top)
+            shown, top = task.columns_of(scores), options.table_rows
+            report.write(out, results, shown, bootstrap, split=split or "test", notes=notes, top=top)
             files.write_jsonl(out / QUARANTINE_NAME, map(vars, evaluation.rejected))
     return evaluation
 
