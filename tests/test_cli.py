@@ -7,6 +7,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 
@@ -76,6 +77,16 @@ def test_verify(made: Corpus, tmp_path: Path, say: Say) -> None:
     for what in ((tmp_path / "ds",), folders):
         with pytest.raises(SystemExit, match=r"5\.ecdc"):
             cli.main(["inspect", *map(str, what), "--show", "0", "--verify"])
+
+
+def test_a_dataset_of_another_program_is_shown(made: Corpus, tmp_path: Path, say: Say) -> None:
+    names = {"audio": ["in/tokens/test/2.ecdc"]}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(names)}).save_to_disk(tmp_path / "theirs")
+    (tmp_path / "in").rename(tmp_path / "theirs/in")
+    said = say("inspect", tmp_path / "theirs", "--verify", "--plot", tmp_path / "p.png")
+    assert "0.40 s, 30 frames, 4 codebooks" in said
+    assert "verified 1 clips" in said
+    assert "columns: audio" in said
 
 
 def test_a_picture(made: Corpus, tmp_path: Path, say: Say) -> None:

@@ -8,8 +8,11 @@ from soundraft import files
 from soundraft.cli.options import count
 from soundraft.params.options import add_key, params_given
 from soundraft.runtime import UserError
+from soundraft.tables import columns
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from soundraft.dataset.tokens import Item, TokenDataset
 
 
@@ -44,11 +47,10 @@ def inspect(given: argparse.Namespace) -> None:
         raise UserError("--plot draws the first clip shown, and none is")
 
     from soundraft.dataset import verify
-    from soundraft.dataset.tokens import clip_lines
 
     print("\n".join(head))
     for index in indices:
-        print("\n" + "\n".join(clip_lines(index, tokens[index], None if rows is None else rows[index])))
+        print("\n" + "\n".join(_clip_lines(index, tokens[index], None if rows is None else rows[index])))
     if given.verify:
         clips = verify.check_items(tokens, head[0]) if rows is None else verify.check(given.dataset)
         print(f"\nverified {clips} clips: all files are as described")
@@ -67,11 +69,11 @@ def _opened_dataset(given: argparse.Namespace) -> tuple[list[str], "TokenDataset
     splits = table.read_splits(given.dataset)
     split = given.split or (splits[0] if len(splits) == 1 else "train")
 
-    from soundraft.dataset.tokens import TokenDataset, splits_table  # torch, a second: after what is checked without
+    from soundraft.dataset.tokens import TokenDataset  # torch, a second: after what is checked without
 
     tokens = TokenDataset.from_dataset(given.dataset, split)
-    head = [str(given.dataset), *splits_table(given.dataset), "", f"{split}:"]
-    return head, tokens, table.Rows(given.dataset / split)
+    head = [str(given.dataset), *_splits_table({name: table.read_table(given.dataset / name) for name in splits})]
+    return [*head, "", f"{split}:"], tokens, table.Rows(given.dataset / split)
 
 
 def _opened_folders(given: argparse.Namespace) -> tuple[list[str], "TokenDataset", None]:
@@ -82,6 +84,57 @@ def _opened_folders(given: argparse.Namespace) -> tuple[list[str], "TokenDataset
     cond = given.cond_root or given.tokens_root
     tokens = TokenDataset.from_folders(given.tokens_root, cond, recursive=given.recursive is not False)
     return [f"{len(tokens)} token files in {given.tokens_root}, sidecars in {cond}"], tokens, None
+
+
+def _splits_table(splits: dict[str, Any]) -> list[str]:
+    """A line for the table of each split: clips, time, frames, codebooks, features."""
+    lines = [("split", "clips", "hours", "frames", "codebooks", "features")]
+    counted = ["duration", "frames", "codebooks", "features"]
+    for split, whole in splits.items():
+        if not set(counted) <= set(whole.column_names):  # of another program
+            lines.append((split, str(len(whole)), "", "", "", f"columns: {', '.join(whole.column_names)}"))
+            continue
+        rows = whole.select(counted).to_pylist()
+        codebooks = ", ".join(map(str, sorted({row["codebooks"] for row in rows})))
+        features = ", ".join(dict.fromkeys(name for row in rows for name in row["features"])) or "none"
+        hours, frames = sum(row["duration"] for row in rows) / 3600, sum(row["frames"] for row in rows)
+        lines.append((split, str(len(rows)), f"{hours:.3f}", str(frames), codebooks, features))
+    return columns(lines, right={1, 2, 3, 4})
+
+
+def _clip_lines(index: int, item: "Item", row: dict[str, Any] | None) -> list[str]:
+    """One clip: what it is called, the start of its codes, the range of each feature.
+
+    Args:
+        row: what the dataset's table says of it; `None` for files in folders.
+    """
+    from soundraft.audio.ecdc import FRAMES_PER_S
+
+    frames, codebooks = item["codes"].shape
+    name = (row or {}).get("id") or item["path"]
+    known = {key: row[key] for key in ("text", "label", "speaker") if row.get(key)} if row else {}
+    about = [f"{key}: {text if len(text) <= 48 else text[:47] + '…'}" for key, text in known.items()]
+    details = [*about, *_codes_table(item["codes"].numpy()), *_features_table(item["cond"].numpy(), item["names"])]
+    title = f"[{index}] {name}  {frames / FRAMES_PER_S:.2f} s, {frames} frames, {codebooks} codebooks"
+    return [title, *(f"    {line}" for line in details)]
+
+
+def _codes_table(codes: "np.ndarray") -> list[str]:
+    """The first frames of codes [T, K], a line for each of the first codebooks."""
+    shown = codes[:8, :4]
+    more = " …" if len(codes) > len(shown) else ""
+    lines = [f"codes k{k}  " + " ".join(f"{code:4d}" for code in book) + more for k, book in enumerate(shown.T)]
+    return lines if codes.shape[1] <= 4 else [*lines, f"      … k{codes.shape[1] - 1}"]
+
+
+def _features_table(cond: "np.ndarray", names: list[str]) -> list[str]:
+    """The range of each column of cond [T, D]."""
+    if not names:
+        return ["no conditioning"]
+    rows: list[tuple[str, ...]] = [("feature", "min", "mean", "max")]
+    for name, values in zip(names, cond.T, strict=True):
+        rows.append((name, *(f"{number:.4g}" for number in (values.min(), values.mean(), values.max()))))
+    return columns(rows, right={1, 2, 3})
 
 
 def _plot(item: "Item", wav: dict[str, bytes] | None, path: Path) -> None:

@@ -1,10 +1,11 @@
 """The one door: clips of any task from a dataset of ours, a corpus, a folder, a table, a data frame, or from memory."""
 
+import functools
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,21 +129,16 @@ def open_measured(data: Any, reading: Reading, *, limit: int | None, seed: int) 
 
 def _open(data: Any, reading: Reading, split: Split | None, limit: int | None, seed: int) -> Source:
     if isinstance(data, AudioDataset):
-        return _of_samples(data.name, data, reading, getattr(data, "rejected", []), drawn=getattr(data, "drawn", False))
+        return _of_samples(data.name, data, reading)
     if isinstance(data, Mapping) and data and all(str(name).lower() in SPLIT_SPELLINGS for name in data):
-        parts = {str(name): _open(part, reading, None, None, seed) for name, part in data.items()}
-        return _joined(type(data).__name__, parts)
+        title = type(data).__name__
+        return _joined(title, {str(name): _open(part, reading, None, None, seed) for name, part in data.items()})
     if hasattr(data, "column_names") and hasattr(data, "with_format") and hasattr(data, "__len__"):
         return _of_dataset("dataset", data, reading)  # of `datasets`, without importing it
     if hasattr(data, "to_dict") and hasattr(data, "columns"):  # a data frame, without importing pandas
-        rows = [{str(name): value for name, value in row.items()} for row in data.to_dict("records")]
-        return _of_rows("data frame", [str(name) for name in data.columns], rows, Path(), reading)
-    if isinstance(data, list | tuple) and data and all(isinstance(each, AudioSample) for each in data):
-        return _of_samples("samples in memory", data, reading)
-    if isinstance(data, list | tuple) and data and all(isinstance(each, Mapping) for each in data):
-        return _of_rows("the list", None, [{str(k): v for k, v in row.items()} for row in data], Path(), reading)
-    if isinstance(data, list | tuple) and all(isinstance(each, str | Path) for each in data):
-        return _of_recordings("the list", data, reading)
+        return _of_rows("data frame", [str(name) for name in data.columns], data.to_dict("records"), Path(), reading)
+    if isinstance(data, list | tuple):
+        return _of_list(data, reading)
     if not isinstance(data, str | Path):
         kinds = "a file, files, a data frame, a dataset, a list of dicts, a corpus or a folder"
         raise UserError(f"{type(data).__name__} is no data: give {kinds}")
@@ -154,28 +150,35 @@ def _open(data: Any, reading: Reading, split: Split | None, limit: int | None, s
     if (path / table.DICT_NAME).is_file():
         return _of_saved(path, reading)
     if path.is_dir():
-        dataset = load_audio_dataset("folder", path=path, seed=seed, unlabelled=reading.target is None)
-        return _of_samples(str(path), dataset, reading, dataset.rejected, drawn=dataset.drawn)
+        folder = load_audio_dataset("folder", path=path, seed=seed, unlabelled=reading.target is None)
+        return _of_samples(str(path), folder, reading)
     if path.name.lower().endswith(io.AUDIO_SUFFIXES):
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
-        return _of_recordings(str(path), [path], reading)
+        return _of_list([path], reading, title=str(path))
     there = ", ".join(corpora.CORPORA)
     raise UserError(f"{data}: neither a table ({', '.join(TABLES)}), a folder nor a corpus; there are {there}")
+
+
+def _of_list(items: Sequence[Any], reading: Reading, *, title: str = "the list") -> Source:
+    """Of recordings of which nothing else is known, of dicts, or of samples."""
+    if items and all(isinstance(each, AudioSample) for each in items):
+        return _of_samples("samples in memory", items, reading)
+    rows = [{"audio": str(each)} if isinstance(each, str | Path) else each for each in items]
+    odd = next((each for each in rows if not isinstance(each, Mapping)), None)
+    if odd is not None:
+        raise UserError(f"{title}: a {type(odd).__name__} in it is no clip: give paths, dicts or samples")
+    return _of_rows(title, None, rows, Path(), reading)
 
 
 def _joined(title: str, parts: Mapping[str, Source]) -> Source:
     """One source of several, each of them a split."""
     names = Counter(name for part in parts.values() for name in part.clips.ids)
-    whole: Clips | None = None
+    found: list[Clips] = []
     for split, part in parts.items():
         ids = [f"{split}/{name}" if names[name] > 1 else name for name in part.clips.ids]
-        clips = replace(part.clips, ids=ids)
-        whole = clips if whole is None else whole.joined(clips)
-    assert whole is not None
+        found.append(replace(part.clips, ids=ids))
     splits = [SPLIT_SPELLINGS.get(name.lower()) for name, part in parts.items() for _ in part.splits]
     return Source(
-        title, whole, splits, f"by the splits of {title}",
+        title, functools.reduce(Clips.joined, found), splits, f"by the splits of {title}",
         rejected=[bad for part in parts.values() for bad in part.rejected],
         dropped=[bad for part in parts.values() for bad in part.dropped],
         notes=[f"{split}: {note}" for split, part in parts.items() for note in part.notes],
@@ -188,8 +191,7 @@ def _of_saved(path: Path, reading: Reading) -> Source:
 
     parts = {}
     for split in table.read_splits(path):
-        columns = table.read_table(path / split).column_names
-        if set(OF_DATASET) <= set(columns):
+        if set(OF_DATASET) <= set(table.read_table(path / split).column_names):
             clips = from_dataset(path, split)
             parts[split] = Source(str(path), clips, [None] * len(clips))
         else:
@@ -216,7 +218,7 @@ def _of_dataset(title: str, data: Any, reading: Reading, folder: Path = Path()) 
                 row[name] = None if row[name] in (None, -1) else feature.names[row[name]]
     names = [name for batch in cells.iter(256) for chunk in batch.column(0).chunks for name in _paths_in(chunk)]
     for place, (row, name) in enumerate(zip(rows, names, strict=True)):
-        row[audio] = _Stored(name, partial(_cell, cells, place))
+        row[audio] = _Stored(name, functools.partial(_cell, cells, place))
     return _of_rows(title, data.column_names, rows, folder, reading)
 
 
@@ -234,24 +236,17 @@ def _paths_in(column: Any) -> list[str]:
     return [path or "" for path in column.to_pylist()] if text else [""] * len(column)
 
 
-def _of_recordings(title: str, paths: Sequence[str | Path], reading: Reading) -> Source:
-    """Recordings of which nothing else is known."""
-    rows = [{"audio": str(path)} for path in paths]
-    return _of_rows(title, ["audio"], rows, Path(), replace(reading, audio="audio"))
-
-
-def _of_samples(
-    title: str, samples: Iterable[AudioSample], reading: Reading, rejected: Sequence[Rejected] = (), *,
-    drawn: bool = False,
-) -> Source:  # fmt: skip
+def _of_samples(title: str, samples: Iterable[AudioSample], reading: Reading) -> Source:
     """Facts of a sample are its metadata, and its text or label."""
-    rows = [
-        {("text" if sample.task == "asr" else "label"): sample.text}
-        | present({"duration": sample.duration})
-        | sample.metadata
-        | {"audio": sample.audio_path if sample.audio_array is None else _array_of(sample)}
-        for sample in samples
-    ]
+    rows = []
+    for sample in samples:
+        known = {"text" if sample.task == "asr" else "label": sample.text} | present({"duration": sample.duration})
+        audio: Any = sample.audio_path
+        if sample.audio_array is not None:
+            name = str(sample.metadata.get("id") or sample.audio_path or "")
+            audio = {"array": sample.audio_array, "sampling_rate": sample.sample_rate, "path": name}
+        rows.append({**known, **sample.metadata, "audio": audio})
+    rejected, drawn = getattr(samples, "rejected", ()), getattr(samples, "drawn", False)
     source = _of_rows(title, None, rows, Path(), replace(reading, audio="audio", split="split"), rejected)
     info = corpora.CORPORA[title].info if title in corpora.CORPORA else None
     language = info.languages if info and info.languages.isalpha() and len(info.languages) == 2 else ""
@@ -260,23 +255,13 @@ def _of_samples(
     return replace(source, language=language, split_by=how, drawn=drawn)
 
 
-def _array_of(sample: AudioSample) -> dict[str, Any]:
-    name = str(sample.metadata.get("id") or sample.audio_path or "")
-    return {"array": sample.audio_array, "sampling_rate": sample.sample_rate, "path": name}
-
-
 def _of_file(path: Path, reading: Reading) -> Source:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    if path.name.lower().endswith(PARQUET):
-        columns, rows = _read_parquet(path)
-        return _of_rows(str(path), columns, rows, path.parent, reading)
-    listing = read_listing(path, audio_names={reading.audio.lower(), *AUDIO_NAMES})
-    rows = list(listing.rows.values())
-    return _of_rows(str(path), listing.columns, rows, path.parent, reading, rejections(listing.findings))
-
-
-def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    if not path.name.lower().endswith(PARQUET):
+        listing = read_listing(path, audio_names={reading.audio.lower(), *AUDIO_NAMES})
+        rows, bad = list(listing.rows.values()), rejections(listing.findings)
+        return _of_rows(str(path), listing.columns, rows, path.parent, reading, bad)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -284,25 +269,26 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         found = pq.read_table(path)
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is not a parquet file: {error}") from error
-    return found.column_names, found.to_pylist()
+    return _of_rows(str(path), found.column_names, found.to_pylist(), path.parent, reading)
 
 
 def _of_rows(
-    title: str, columns: Sequence[str] | None, rows: Sequence[dict[str, Any]], folder: Path, reading: Reading,
+    title: str, columns: Sequence[str] | None, rows: Sequence[Mapping[Any, Any]], folder: Path, reading: Reading,
     rejected: Sequence[Rejected] = (),
 ) -> Source:  # fmt: skip
     """Of rows whose columns are these, or else those that any row has; what an object `metadata` has is facts, too."""
-    columns = columns if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
+    columns = columns if columns is not None else list(dict.fromkeys(str(name) for row in rows for name in row))
     if not rows and (rejected or not columns):
         raise no_clips(title, rejected)
     audio_column = _audio_column(title, columns, reading)
-    rows = [_flat(row) for row in rows]
     if not rows:
         raise no_clips(title, rejected)
+    rows = [_flat(row) for row in rows]
     reading = _with_spellings(title, columns, reading)
     notes: list[str] = []
     facts = [_facts(row, audio_column, reading) for row in rows]
     _mark_missing(facts, reading, notes)
+    _check_single(title, facts, reading.target, notes)
     audio = [_audio_in(row, audio_column) for row in rows]
     paths = [_shown(value) or f"row {number}" for number, value in enumerate(audio, start=1)]
     _check_some_exist(title, paths, audio, folder)
@@ -312,11 +298,10 @@ def _of_rows(
     return _without_dropped(source, [_has_audio(value) for value in audio], reading)
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    metadata = row.get("metadata")
-    if not isinstance(metadata, dict):
-        return row
-    return metadata | {name: value for name, value in row.items() if name != "metadata"}
+def _flat(row: Mapping[Any, Any]) -> dict[str, Any]:
+    inner = row.get("metadata")
+    outer = {str(name): value for name, value in row.items() if name != "metadata" or not isinstance(inner, dict)}
+    return inner | outer if isinstance(inner, dict) else outer
 
 
 def _without_dropped(source: Source, has_audio: Sequence[bool], reading: Reading) -> Source:
@@ -397,6 +382,24 @@ def _mark_missing(facts: Sequence[dict[str, Any]], reading: Reading, notes: list
             )
 
 
+def _check_single(title: str, facts: Sequence[dict[str, Any]], target: str | None, notes: list[str]) -> None:
+    """Raise UserError when a clip has several targets, and say where the text of one looks like several."""
+    for each in facts if target else ():
+        value = each.get(target or "")
+        if isinstance(value, list | tuple | Mapping):
+            if len(value) != 1 or isinstance(value, Mapping):
+                raise UserError(
+                    f"{title}: {value!r:.80} is no single {target}; a clip has one, and several are not learned"
+                )
+            each[target or ""] = value[0]
+    known = {str(each[target]) for each in facts if target in each} if target != "text" else set()
+    joined = sorted(
+        value for value in known if len(parts := re.split("[,;|]", value)) > 1 and known & {*map(str.strip, parts)}
+    )
+    if joined:
+        notes.append(f"{target} {joined[0]!r} looks like several: it is learned as one of its own")
+
+
 def _ids(title: str, rows: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[str]:
     """The column `id`, else the paths."""
     ids = [str(_plain(row["id"])) for row in rows] if all(row.get("id") not in (None, "") for row in rows) else paths
@@ -423,15 +426,11 @@ def _check_some_exist(title: str, paths: Sequence[str], audio: Sequence[Any], fo
     """Raise UserError when no file is there: then it is the paths that are wrong, not the files."""
     if all(path.endswith(ecdc.SUFFIX) for path in paths):
         raise UserError(f"{title}: its audio is token files (*{ecdc.SUFFIX}), and models take recordings")
-    named = [value for value in audio if isinstance(value, str | Path)]
-    if len(audio) == len(named) == 1 and not (folder / named[0]).is_file():
-        raise UserError(f"{title}: its only audio file does not exist: {folder.resolve() / named[0]}")
-    if named and len(named) == len(audio) and not any((folder / value).is_file() for value in named):
-        shown = ", ".join(str(value) for value in named[:3])
-        place = folder.resolve()
-        raise UserError(
-            f"{title}: none of its {len(named)} audio files exists, such as {shown}; paths count from {place}"
-        )
+    named = [folder / value for value in audio if isinstance(value, str | Path)]
+    if len(named) == len(audio) and not any(path.is_file() for path in named):
+        shown = ", ".join(map(str, paths[:3]))
+        of = f"none of its {len(named)} audio files exists" if len(named) > 1 else "its only audio file does not exist"
+        raise UserError(f"{title}: {of}: {shown}; paths count from {folder.resolve()}")
 
 
 def _audio_in(row: Mapping[str, Any], column: str) -> Any:

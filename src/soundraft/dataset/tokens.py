@@ -1,4 +1,4 @@
-"""Codes and conditioning as a torch `Dataset`, how items become a batch, and the tables that describe them.
+"""Codes and conditioning as a torch `Dataset`, and how items become a batch.
 
 Letters: B items of a batch, T frames, K codebooks, D features.
 """
@@ -14,16 +14,11 @@ import numpy as np
 import torch
 
 from soundraft.audio import ecdc
-from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
+from soundraft.audio.ecdc import TokenFile
 from soundraft.dataset import table
 from soundraft.dataset.table import Rows
 from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
-from soundraft.tables import columns
-
-_CODES_SHOWN = 8
-_TEXT_WIDTH = 48
-_ABOUT = ("text", "label", "speaker")
 
 
 class Item(TypedDict):
@@ -173,55 +168,3 @@ def collate(items: Sequence[Item]) -> Batch:
         meta=[item["meta"] for item in items],
         path=[item["path"] for item in items],
     )
-
-
-def splits_table(folder: Path) -> list[str]:
-    """One line a split: clips, time, frames, codebooks, features."""
-    lines = [("split", "clips", "hours", "frames", "codebooks", "features")]
-    for split in table.read_splits(folder):
-        whole, counted = table.read_table(folder / split), ["duration", "frames", "codebooks", "features"]
-        if not set(counted) <= set(whole.column_names):  # of another program
-            lines.append((split, str(len(whole)), "", "", "", f"columns: {', '.join(whole.column_names)}"))
-            continue
-        rows = whole.select(counted).to_pylist()
-        codebooks = ", ".join(map(str, sorted({row["codebooks"] for row in rows})))
-        features = ", ".join(dict.fromkeys(name for row in rows for name in row["features"])) or "none"
-        hours, frames = sum(row["duration"] for row in rows) / 3600, sum(row["frames"] for row in rows)
-        lines.append((split, str(len(rows)), f"{hours:.3f}", str(frames), codebooks, features))
-    return columns(lines, right={1, 2, 3, 4})
-
-
-def clip_lines(index: int, item: Item, row: dict[str, Any] | None) -> list[str]:
-    """One clip: what it is called, the start of its codes, the range of each feature.
-
-    Args:
-        row: what the dataset's table says of it; `None` for files in folders.
-    """
-    frames, codebooks = item["codes"].shape
-    name = (row or {}).get("id") or item["path"]
-    about = [f"{key}: {_cut(row[key])}" for key in _ABOUT if row.get(key) is not None] if row else []
-    details = [*about, *_codes_table(item["codes"].numpy()), *_features_table(item["cond"].numpy(), item["names"])]
-    title = f"[{index}] {name}  {frames / FRAMES_PER_S:.2f} s, {frames} frames, {codebooks} codebooks"
-    return [title, *(f"    {line}" for line in details)]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 1]}…"
-
-
-def _codes_table(codes: np.ndarray) -> list[str]:
-    """The first frames of codes [T, K], a line for each of the first codebooks."""
-    shown = codes[:_CODES_SHOWN, :4]
-    more = " …" if len(codes) > len(shown) else ""
-    lines = [f"codes k{k}  " + " ".join(f"{code:4d}" for code in book) + more for k, book in enumerate(shown.T)]
-    return lines if codes.shape[1] <= 4 else [*lines, f"      … k{codes.shape[1] - 1}"]
-
-
-def _features_table(cond: np.ndarray, names: Sequence[str]) -> list[str]:
-    """The range of each column of cond [T, D]."""
-    if not names:
-        return ["no conditioning"]
-    rows: list[tuple[str, ...]] = [("feature", "min", "mean", "max")]
-    for name, values in zip(names, cond.T, strict=True):
-        rows.append((name, *(f"{number:.4g}" for number in (values.min(), values.mean(), values.max()))))
-    return columns(rows, right={1, 2, 3})
