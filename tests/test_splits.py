@@ -25,12 +25,7 @@ NAMES = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 CLIPS = st.lists(
     st.fixed_dictionaries(
         {"task": st.sampled_from(["asr", "classification"])},
-        optional={
-            "speaker": NAMES,
-            "text": NAMES,
-            "source": NAMES,
-            "split": st.sampled_from(SPLITS),
-        },
+        optional={"speaker": NAMES, "text": NAMES, "source": NAMES, "split": st.sampled_from(SPLITS)},
     ),
     max_size=40,
 ).map(lambda rows: [_of(index, row) for index, row in enumerate(rows)])
@@ -41,6 +36,7 @@ def _of(index: int, row: dict) -> Clip:
     return clip(index, metadata={"source": source} if source else {}, **row)
 
 
+@settings(max_examples=40)
 @given(CLIPS, st.integers(0, 3), st.randoms(use_true_random=False))
 def test_the_order_of_the_clips_does_not_matter(clips: list[Clip], seed: int, rng: random.Random) -> None:
     shuffled = rng.sample(clips, len(clips))
@@ -48,6 +44,7 @@ def test_the_order_of_the_clips_does_not_matter(clips: list[Clip], seed: int, rn
     assert [item.id for item in assign_splits(shuffled, seed)] == [item.id for item in shuffled]
 
 
+@settings(max_examples=40)
 @given(CLIPS)
 def test_given_splits_stay_and_no_group_is_divided_by_us(clips: list[Clip]) -> None:
     chosen = splits(clips)
@@ -62,8 +59,8 @@ def test_given_splits_stay_and_no_group_is_divided_by_us(clips: list[Clip]) -> N
         assert not given_in[key] or len(given_in[key]) > 1 or len(given_in[key] | found) <= 2
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(1, 200), min_size=3, max_size=60), st.integers(0, 3))
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(1, 60), min_size=3, max_size=30), st.integers(0, 3))
 def test_no_split_is_empty_from_three_groups_on(counts: list[int], seed: int) -> None:
     clips = [clip(f"{who}-{index}", speaker=str(who)) for who, count in enumerate(counts) for index in range(count)]
     drawn = Counter(splits(clips, seed).values())
@@ -77,10 +74,8 @@ def test_the_shares_are_80_10_10_and_known_numbers_stay() -> None:
     clips = [clip(f"{who}-{index}", speaker=f"s{who}") for who in range(500) for index in range(1 + who % 5)]
     drawn = Counter(splits(clips).values())
     assert {name: round(drawn[name] / len(clips), 2) for name in SPLITS} == {
-        "train": 0.8,
-        "validation": 0.1,
-        "test": 0.1,
-    }
+        "train": 0.8, "validation": 0.1, "test": 0.1,
+    }  # fmt: skip
     assert splits(clips) != splits(clips, seed=1)
     # the same on every machine: these stand here as they came out once
     drawn_now = splits(clips)
@@ -88,7 +83,8 @@ def test_the_shares_are_80_10_10_and_known_numbers_stay() -> None:
     assert first == {"validation": [12, 20, 32, 38, 41, 70], "test": [2, 9, 40, 58, 65, 68]}
 
 
-@given(st.lists(st.integers(1, 30), min_size=3, max_size=40), st.integers(0, 60))
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(1, 30), min_size=3, max_size=15), st.integers(0, 25))
 def test_one_more_clip_moves_at_most_one_group_at_each_border(counts: list[int], who: int) -> None:
     sizes = [10 + count % 3 for count in counts] * 3
     clips = [clip(f"{s}-{index}", speaker=str(s)) for s, count in enumerate(sizes) for index in range(count)]
@@ -146,8 +142,7 @@ def test_folds() -> None:
 def test_a_group_that_draws_alone_is_where_its_name_and_the_seed_put_it() -> None:
     drawn = [hashed_split(7, ("speaker", str(number))) for number in range(4000)]
     shares = Counter(drawn)
-    assert 320 <= shares["test"] <= 480
-    assert 320 <= shares["validation"] <= 480
+    assert all(320 <= shares[split] <= 480 for split in SPLITS[1:])
     assert drawn == [hashed_split(7, ("speaker", str(number))) for number in range(4000)]
     assert drawn != [hashed_split(8, ("speaker", str(number))) for number in range(4000)]
     assert drawn != [hashed_split(7, ("source", str(number))) for number in range(4000)]

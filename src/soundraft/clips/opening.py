@@ -76,13 +76,6 @@ class Source:
             keys.append([*origin, ("audio", name) if content is None else ("content", content)])
         return group_splits(keys, self.splits, seed=seed, shares=shares)
 
-    def measured(self) -> tuple["Source", Split | None]:
-        """What a model is measured on, and its split: test, else validation, else train; all clips without splits."""
-        if not self.has_splits:
-            return self, None
-        split = next(each for each in reversed(SPLITS) if each in self.splits)
-        return self.part([place for place, each in enumerate(self.splits) if each == split]), split
-
     def limited(self, limit: int | None, seed: int) -> "Source":
         """At most so many clips of each split, drawn by their ids and the seed."""
         if limit is None:
@@ -117,14 +110,6 @@ def open_clips(
     """
     check_limit(limit)
     return _open(data, reading, split, limit, seed).limited(limit, seed)
-
-
-def open_measured(data: Any, reading: Reading, *, limit: int | None, seed: int) -> tuple[Source, Split | None]:
-    """At most so many clips to measure a model on, as `Source.measured`; of a corpus by name nothing else is read."""
-    check_limit(limit)
-    named = isinstance(data, str) and data in corpora.CORPORA
-    source, split = _open(data, reading, "test" if named else None, limit, seed).measured()
-    return (source if split else replace(source, splits=[None] * len(source.clips))).limited(limit, seed), split
 
 
 def _open(data: Any, reading: Reading, split: Split | None, limit: int | None, seed: int) -> Source:
