@@ -1,7 +1,7 @@
 """Every rule that puts clips into splits: by group, as a stream is read, official folds, as declared, fold by fold."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Literal, Protocol, get_args
@@ -26,10 +26,7 @@ def assign_splits(clips: Sequence[Clip], seed: int, contents: Mapping[str, str] 
     """
     keys = [clip_keys(clip, contents or {}) for clip in clips]
     splits = group_splits(keys, [clip.split for clip in clips], seed=seed)
-    return [
-        clip if clip.split else clip.model_copy(update={"split": split})
-        for clip, split in zip(clips, splits, strict=True)
-    ]
+    return [clip.model_copy(update={"split": split}) for clip, split in zip(clips, splits, strict=True)]
 
 
 def group_splits(
@@ -45,15 +42,17 @@ def group_splits(
     third clip; without speaker and source, clips that share their text. A group with a given split stays there (with
     several: in the first of train, validation, test). The others stand in an order drawn by the hash of their name:
     test takes them from its front and validation from its back until each has its share of all clips, so that a new
-    clip moves at most the group at each border. With three groups or more no split is empty. What the clips are
-    called, and in what order or form they are listed, changes nothing.
+    clip moves at most the group at each border. With three groups or more no split is empty.
 
     Args:
         keys: of each clip what ties it to others, the most telling first.
         shares: of the splits that are held out.
     """
     groups = _tied(keys)
-    chosen = {name: _given_split({given[place] for place in places}) for name, places in groups.items()}
+    chosen: dict[Key, Split | None] = {}
+    for name, places in groups.items():
+        own = {given[place] for place in places}
+        chosen[name] = next((split for split in SPLITS if split in own), None)
     sizes = Counter(given[place] or chosen[name] for name, places in groups.items() if chosen[name] for place in places)
     free = {name: len(places) for name, places in groups.items() if chosen[name] is None}
     order = sorted(free, key=lambda name: (runtime.derive_seed("split", seed, *name), name))
@@ -63,10 +62,7 @@ def group_splits(
 
 
 def hashed_split(seed: int, group: Key) -> Split:
-    """The split that a group draws by its name alone, whatever other groups there are: for what is read as a stream.
-
-    About eight of ten groups are train, one is validation and one test; of few groups a split may get none.
-    """
+    """The split that a group draws by its name alone: for what is read as a stream. Of few groups a split gets none."""
     place = runtime.derive_seed("stream", seed, *group) / 2**63
     held_out = 0.0
     for split, share in HELD_OUT_SHARE.items():
@@ -77,11 +73,7 @@ def hashed_split(seed: int, group: Key) -> Split:
 
 
 def fold_split(fold: int, test_fold: int, folds: int) -> Split:
-    """The split of an official fold, both from 1: `test_fold` is test, the next one (1 after the last) validation.
-
-    Raises:
-        UserError: when there is no such fold.
-    """
+    """The split of an official fold, both from 1: `test_fold` is test, the next one (1 after the last) validation."""
     for number in (fold, test_fold):
         if not 1 <= number <= folds:
             raise UserError(f"no fold {number}: there are folds 1 to {folds}")
@@ -91,7 +83,6 @@ def fold_split(fold: int, test_fold: int, folds: int) -> Split:
 
 
 def clip_keys(clip: Clip, contents: Mapping[str, str]) -> list[Key]:
-    """What ties a clip of a manifest to others, the most telling first."""
     own: Key = ("content", contents[clip.id]) if clip.id in contents else ("audio", clip.audio_path)
     return [*known_origin(clip), own]
 
@@ -118,6 +109,9 @@ def _tied(keys: Sequence[Sequence[Key]]) -> dict[Key, list[int]]:
     """Places of clips that are tied to each other, by the name of the group: the first of its most telling keys."""
     parents: dict[Key, Key] = {}
 
+    def telling(key: Key) -> tuple[int, str]:
+        return get_args(Kind).index(key[0]), key[1]
+
     def root(key: Key) -> Key:
         while parents.setdefault(key, key) != key:
             parents[key] = key = parents[parents[key]]
@@ -127,21 +121,10 @@ def _tied(keys: Sequence[Sequence[Key]]) -> dict[Key, list[int]]:
         for other in others:
             parents[root(other)] = root(first)
     members: dict[Key, list[int]] = defaultdict(list)
-    names: dict[Key, Key] = {}
     for place, own in enumerate(keys):
-        group = root(own[0])
-        members[group].append(place)
-        names[group] = min(own[0], names.get(group, own[0]), key=_telling)
-    return {names[group]: places for group, places in members.items()}
-
-
-def _telling(key: Key) -> tuple[int, str]:
-    """Groups are named after what new clips of the same speakers do not change."""
-    return get_args(Kind).index(key[0]), key[1]
-
-
-def _given_split(given: Set[Split | None]) -> Split | None:
-    return next((split for split in SPLITS if split in given), None)
+        members[root(own[0])].append(place)
+    # named after what new clips of the same speakers do not change
+    return {min((keys[place][0] for place in places), key=telling): places for places in members.values()}
 
 
 def _hold_out(
@@ -154,8 +137,9 @@ def _hold_out(
         free: how many clips each has.
         sizes: how many clips each split has already.
     """
-    total = sum(free.values()) + sum(sizes.values())
-    most = _most(sorted(free.values()), min(shares.values()) * total)
+    total, smallest = sum(free.values()) + sum(sizes.values()), sorted(free.values())[:2]
+    # a larger group is train's, as long as two others are left
+    most = max(min(shares.values()) * total, 2 * smallest[-1] if smallest else 0)
     queue = deque(name for name in order if free[name] <= most)
     spare = 0 if sizes["train"] or len(queue) < len(order) else 1  # the one that must be left for train
     drawn: dict[Key, Split] = dict.fromkeys(order, "train")
@@ -177,12 +161,6 @@ def _hold_out(
     return drawn
 
 
-def _most(ascending: list[int], share: float) -> float:
-    """The largest group that is held out, in clips: a larger one is train's, as long as two others are left."""
-    second = ascending[min(1, len(ascending) - 1)] if ascending else 0
-    return max(share, 2 * second)
-
-
 class Drawing:
     """Our splits, drawn out of one split of a source while it is read.
 
@@ -195,8 +173,7 @@ class Drawing:
     """
 
     def __init__(self, seed: int, served: Sequence[Split], *, by_source: bool) -> None:
-        """Draw among some of our splits.
-
+        """
         Args:
             served: the splits that are drawn; what would be of another one is of the first.
             by_source: whether `metadata["source"]` names the source recording; it may be any column of that name.
@@ -211,7 +188,9 @@ class Drawing:
         Raises:
             BadClip: when its source or its audio is an earlier clip's of another split.
         """
-        keys = self._keys(fields, content)
+        text = fields.get("text") if fields["task"] == "asr" else None
+        source = fields["metadata"].get("source") if self._by_source else None
+        keys: list[Key] = [*origin_keys(fields.get("speaker"), source, text), ("content", content)]
         drawn = hashed_split(self._seed, keys[0])
         split = drawn if drawn in self._served else self._served[0]
         for key in keys[1:]:
@@ -223,22 +202,16 @@ class Drawing:
             self._first.setdefault(key, (fields["id"], split))
         return split
 
-    def _keys(self, fields: Mapping[str, Any], content: str) -> list[Key]:
-        """What ties a clip to others; the first one is its group."""
-        text = fields.get("text") if fields["task"] == "asr" else None
-        source = fields["metadata"].get("source") if self._by_source else None
-        return [*origin_keys(fields.get("speaker"), source, text), ("content", content)]
-
 
 class Described(Protocol):
-    """Clips of which more is known."""
+    """Clips of which more is known, as `clips.base.Clips`."""
 
     @property
     def ids(self) -> list[str]: ...
 
-    def values(self, name: str) -> list[Any]:
-        """The value of each clip, `None` where it is not known; UserError where no clip has one."""
-        ...
+    def values(self, name: str) -> list[Any]: ...
+
+    def part(self, indices: Sequence[int]) -> "Described": ...
 
 
 @dataclass(frozen=True)
@@ -266,9 +239,6 @@ def draw(clips: Described, rule: SplitRule, *, target: str, seed: int, among: Se
 
     Args:
         among: the splits that are drawn; their shares are scaled up to 1.
-
-    Raises:
-        UserError: when a split would be empty, or the clips lack what the rule divides by.
     """
     shares = {split: share for split, share in zip(SPLITS, rule.probabilities, strict=True) if split in among}
     shares = {split: share / sum(shares.values()) for split, share in shares.items()}
@@ -340,9 +310,6 @@ def folds_of(clips: Described, kind: str, *, target: str, k: int | None, seed: i
     Args:
         kind: official (the fact `fold`), speaker (each one's clips, or with `k` those of several), k (stratified).
         k: how many folds; official ones are as many as there are.
-
-    Raises:
-        UserError: when there are too few folds, or clips lack fold or speaker.
     """
     if kind not in FOLDS:
         raise UserError(f"folds: got {kind!r}; there are {', '.join(FOLDS)}")
@@ -360,23 +327,10 @@ def folds_of(clips: Described, kind: str, *, target: str, k: int | None, seed: i
 
 
 def _fold(clips: Described, tested: Sequence[bool], *, target: str, seed: int) -> list[Split]:
-    places = [place for place, held_out in enumerate(tested) if not held_out]
-    values = clips.values(target)
-    rest = _Rest([clips.ids[place] for place in places], [values[place] for place in places])
+    rest = clips.part([place for place, held_out in enumerate(tested) if not held_out])
     rule = SplitRule("stratify", (1 - VALIDATION_SHARE, VALIDATION_SHARE, 0.0))
     drawn = iter(draw(rest, rule, target=target, seed=seed, among=("train", "validation")))
     return ["test" if held_out else next(drawn) for held_out in tested]
-
-
-@dataclass(frozen=True)
-class _Rest:
-    """The clips that a fold does not test, with their targets."""
-
-    ids: list[str]
-    targets: list[Any]
-
-    def values(self, name: str) -> list[Any]:
-        return self.targets
 
 
 def _stratified(clips: Described, *, target: str, k: int, seed: int) -> list[str]:

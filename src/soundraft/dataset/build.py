@@ -190,14 +190,18 @@ def build_dataset(
     if audited is not None:
         audit.check_passed(audited, listing.folder_hash((path, item.stored) for path, item in found.items()))
     problems = {path: item.problem for path, item in found.items() if item.problem}
-    shapes = {part.token.path: (part.token.codebooks, found[part.token.path].names) for part in parts}
-    unlike = listing.unlike({path: shape for path, shape in shapes.items() if path not in problems})
-    rejected += [Rejected(part.clip.id, part.token.path, problem) for part in parts
-                 if (problem := (problems | unlike).get(part.token.path))]  # fmt: skip
-    good = [part for part in parts if part.token.path not in problems | unlike]
-    for part in parts:
-        if part.token.path in unlike:
-            store.discard(part.token)
+    whole = [part.token for part in parts if part.token.path not in problems]
+    unlike = listing.unlike({token.path: (token.codebooks, found[token.path].names) for token in whole})
+    for token in whole:
+        if token.path in unlike:
+            store.discard(token)
+    problems |= unlike
+    good = [part for part in parts if part.token.path not in problems]
+    rejected += [
+        Rejected(part.clip.id, part.token.path, problems[part.token.path])
+        for part in parts
+        if part.token.path in problems
+    ]
     rejected.sort(key=lambda item: (item.id, item.path))
     check_bad_fraction(len(good), rejected, max_bad_fraction)
     splits = {
@@ -211,7 +215,7 @@ def build_dataset(
 
 
 def _take(store: Store, tokens: Sequence[TokenFile], wanted: set[str]) -> dict[str, Found]:
-    """Every clip's files, by the path of its token file; those of wanted clips are now in their place."""
+    """The files of every clip, by the path of its token file; those of wanted clips are now in their place."""
     jobs = [(token, token.path in wanted) for token in tokens]
     results = map_clips(store.take, jobs, title=f"tokens of {store.form.name}")
     return {
