@@ -233,3 +233,8 @@ def test_what_is_no_data(tmp_path: Path) -> None:
     for limit in ("5", 0, True, 2.5):
         with pytest.raises(UserError, match="limit"):
             open_clips(sounds.table(tmp_path / "t", 3), READING, limit=limit)
+
+
+def test_of_a_corpus_by_name_only_the_split_that_is_asked_for_is_brought_in() -> None:
+    found = open_clips("espeak", Reading("text"), split="test", limit=2)
+    assert found.splits == ["test"] * 2

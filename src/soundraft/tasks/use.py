@@ -14,7 +14,7 @@ from soundraft.evaluation.benchmark import Speed
 from soundraft.evaluation.predictions import answers_table
 from soundraft.evaluation.results import MAJORITY, START_MODEL, Result
 from soundraft.evaluation.scores import METRICS, Estimate, Scores, majority
-from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected
+from soundraft.manifest import QUARANTINE_NAME, SPLITS, Rejected, Split
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.models.base import Model
 from soundraft.params import changed, check_keywords, defaults
@@ -186,8 +186,8 @@ def evaluate(
     return evaluation
 
 
-def _opened(opened: TrainedModel, data: Any, limit: int | None, seed: int) -> Source:
-    return open_clips(data, replace(opened.reading, target=opened.task.target), limit=limit, seed=seed)
+def _opened(opened: TrainedModel, data: Any, limit: int | None, seed: int, *, split: Split | None = None) -> Source:
+    return open_clips(data, replace(opened.reading, target=opened.task.target), split=split, limit=limit, seed=seed)
 
 
 def _chosen(source: Source, opened: TrainedModel, split: str | None) -> tuple[Source, list[str]]:
@@ -330,7 +330,7 @@ def benchmark(
     """
     check_keywords(limit=limit, seed=seed)
     opened = open_model(model, params, columns)
-    task, source = opened.task, _opened(opened, data, limit, seed)
+    task, source = opened.task, _opened(opened, data, limit, seed, split="test")
     split = next((split for split in reversed(SPLITS) if source.has_splits and split in source.splits), "all")
     places = [place for place, each in enumerate(source.splits) if split in ("all", each)]
     loaded = task.load(_whole(source, places).limited(limit, seed).clips, opened.model, title=split)
