@@ -172,15 +172,20 @@ def _joined(title: str, parts: Mapping[str, Source]) -> Source:
 
 def _of_saved(path: Path, reading: Reading) -> Source:
     """A dataset that s5 built, or another program with `save_to_disk`."""
-    import datasets
-
     parts = {}
     for split in table.read_splits(path):
-        if set(OF_DATASET) <= set(table.read_table(path / split).column_names):
+        place = path / split
+        if set(OF_DATASET) <= set(table.read_table(place).column_names):
             clips = from_dataset(path, split)
             parts[split] = Source(str(path), clips, [None] * len(clips))
-        else:
-            parts[split] = _of_dataset(f"{path}/{split}", datasets.load_from_disk(str(path / split)), reading, path)
+            continue
+        import datasets
+
+        try:
+            saved = datasets.load_from_disk(str(place))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{place / table.INFO_NAME} is damaged: {error}") from error
+        parts[split] = _of_dataset(str(place), saved, reading, path)
     return _joined(str(path), parts)
 
 
