@@ -87,7 +87,6 @@ LANGUAGES = labels("cs-CZ de-DE en-AU en-GB en-US es-ES fr-FR it-IT ko-KR nl-NL 
 EMOTIONS = labels("anger boredom disgust fear happiness neutral sadness")
 
 LIBRISPEECH = columns("file text id", "speaker_id chapter_id")
-COMMON_VOICE = columns("client_id path sentence age gender accent locale segment", "up_votes down_votes")
 FLEURS = columns(
     "path transcription raw_transcription language", "id num_samples",
     gender=labels("male female other"), lang_id=labels("en_us all"),
