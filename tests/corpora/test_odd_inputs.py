@@ -13,6 +13,7 @@ from soundraft.audio import io
 from soundraft.corpora import AudioSample, CorpusError, load_audio_dataset, make_request
 from soundraft.corpora.checks import validate
 from soundraft.manifest import audio_names, find_clips
+from soundraft.params import changed, defaults
 from soundraft.runtime import BadClip, UserError
 from tests.conftest import tone
 
@@ -155,6 +156,19 @@ def test_one_text_where_several_are_meant_is_refused(mine: Path, labels: str) ->
         validate(mine, labels=labels)
     with pytest.raises(CorpusError, match="columns"):
         make_request("folder", None, None, path=mine, columns=f"label={labels}")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "meant"),
+    [
+        ("corpus.target.labels", "yes", r"\[yes\]"),
+        ("corpus.target.labels", [True], "quotation marks"),
+        ("reward.labels.aliases", {"yes": "yeah"}, r"\[yes=yeah\]"),
+    ],
+)
+def test_params_that_are_no_lists_are_refused_with_what_is_meant(key: str, given: object, meant: str) -> None:
+    with pytest.raises(UserError, match=f"{key}.*{meant}"):
+        changed(defaults(), {key: given})
 
 
 def test_no_clips_has_the_first_reason(mine: Path) -> None:

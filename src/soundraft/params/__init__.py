@@ -148,6 +148,8 @@ def _likely_meant(given: Any, item: Any) -> str:
     if item["type"] == "list_type" and isinstance(given, str | dict):
         pairs = [given] if isinstance(given, str) else [f"{name}={value}" for name, value in given.items()]
         return f" (a list: [{', '.join(pairs)}])"
+    if item["type"] == "string_type" and isinstance(given, bool):
+        return " (YAML reads yes, no, on and off as true and false: write them in quotation marks)"
     if isinstance(given, str) and item["type"] == "float_type":
         mantissa, _, exponent = given.strip().lower().partition("e")
         digits = mantissa.lstrip("+-").isdecimal() and exponent.lstrip("+-").isdecimal()
