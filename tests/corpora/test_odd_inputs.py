@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,27 @@ def test_no_clips_has_the_first_reason(mine: Path) -> None:
     for dataset in (["jsonl", "--path", str(mine / "list.jsonl")], [str(mine)]):
         with pytest.raises(SystemExit, match=r"no clips: 1 rejected, first list.jsonl:1: no such file"):
             cli.main(["train", "--dataset", *dataset, "--task", "classification", "--output", str(mine / "run")])
+
+
+def test_an_impossible_rate_is_refused_and_hours_of_zeros_are_doubted_without_their_memory(tmp_path: Path) -> None:
+    slow = bytearray(io.wav_bytes(np.zeros(8000, np.float32), 8000))
+    slow[24:28] = (1).to_bytes(4, "little")
+    (tmp_path / "slow.wav").write_bytes(slow)
+    samples = 3 * 3600 * 1000
+    header = bytearray(io.wav_bytes(np.zeros(0, np.float32), 1000))
+    header[4:8], header[40:44] = (36 + 2 * samples).to_bytes(4, "little"), (2 * samples).to_bytes(4, "little")
+    with (tmp_path / "zeros.wav").open("wb") as stream:
+        stream.write(header)
+        stream.truncate(44 + 2 * samples)
+    (tmp_path / "list.csv").write_text("file,text\nslow.wav,hi\nzeros.wav,hello")
+    tracemalloc.start()
+    found = {(item.place[-1], item.code) for item in validate(tmp_path)}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found >= {("2", "rate"), ("3", "silent"), ("3", "long")}
+    assert peak < 4 * samples / 2
+    with pytest.warns(UserWarning, match="a sampling rate of 1 Hz"):
+        assert len(load_audio_dataset("folder", path=tmp_path)) == 1
 
 
 DOUBTS: dict[str, tuple[np.ndarray, str]] = {

@@ -4,6 +4,8 @@ import io
 import mmap
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +28,7 @@ SILENT_PEAK = 1e-4  # −80 dBFS, three steps of 16 bits
 
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's largest number, where a FLAC does not say how many
 _BLOCK_FRAMES = 1 << 20
+WHOLE_S = 600.0  # longer files are read in parts, where that is enough
 _MP3_SLACK = 2304  # samples: the first and the last frame of an MP3 may decode to nothing
 
 
@@ -58,15 +61,41 @@ def decode(data: bytes, rate_hz: int) -> np.ndarray:
 
 def read_header(path: Path) -> tuple[float, int]:
     """Duration in seconds and rate in Hz of a file, without decoding it; raises as `parse` does."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return _header(files.read_file(path))
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _header(data, stream)
+    with _file(path) as sound:
+        return _length(sound)
 
 
 def duration_s(data: bytes) -> float:
     """Seconds of an audio file, as its header has them; raises as `parse` does."""
-    return _header(data)[0]
+    if not data:
+        raise BadClip("empty file")
+    with _opened(containers.whole(data)) as sound:
+        return _length(sound)[0]
+
+
+def blocks(path: Path) -> Iterator[np.ndarray]:
+    """The samples of a file as `read` has them, a long one in parts `[n, C]`, so that it costs little memory."""
+    if read_header(path)[0] <= WHOLE_S:
+        yield read(path)[0]
+        return
+    with _file(path) as sound:
+        promised, frames = 0 if sound.format == "MP3" else sound.known_frames or 0, 0
+        while len(block := _next(sound, _BLOCK_FRAMES)):
+            frames += len(block)
+            _check_size(frames, sound.samplerate)
+            yield block
+        _check_whole(frames, promised)
+
+
+@contextmanager
+def _file(path: Path) -> Iterator["_Sound"]:
+    if not path.is_file() or path.stat().st_size == 0:
+        files.read_file(path)  # says what is there in its place
+        raise BadClip("empty file")
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        whole = containers.whole(data)
+        with _opened(whole, stream if whole is data else None) as sound:
+            yield sound
 
 
 def container(data: bytes) -> str:
@@ -96,15 +125,11 @@ class _Sound(soundfile.SoundFile):
         return self.known_frames is not None and bool(super().seekable())
 
 
-def _header(data: Data, stream: BinaryIO | None = None) -> tuple[float, int]:
-    if not data:
-        raise BadClip("empty file")
-    whole = containers.whole(data)
-    with _opened(whole, stream if whole is data else None) as sound:
-        frames = len(_samples_of(sound)) if sound.known_frames is None else sound.known_frames
-        if frames == 0:
-            raise BadClip("no samples")
-        return frames / sound.samplerate, sound.samplerate
+def _length(sound: _Sound) -> tuple[float, int]:
+    frames = len(_samples_of(sound)) if sound.known_frames is None else sound.known_frames
+    if frames == 0:
+        raise BadClip("no samples")
+    return frames / sound.samplerate, sound.samplerate
 
 
 def _plain_wav(data: bytes) -> tuple[np.ndarray, int] | None:
@@ -130,11 +155,13 @@ def _decoded(data: bytes) -> tuple[np.ndarray, int]:
             promised = sound.frames - _MP3_SLACK if b"Xing" in data[:4096] or b"Info" in data[:4096] else 0
         else:
             promised = sound.known_frames or 0
-    if len(samples) < promised:
-        raise BadClip(f"truncated: header promises {promised} samples, {len(samples)} are there")
-    if not np.isfinite(samples).all():
-        raise BadClip("NaN or infinite samples")
+    _check_whole(len(samples), promised)
     return samples, rate_hz
+
+
+def _check_whole(frames: int, promised: int) -> None:
+    if frames < promised:
+        raise BadClip(f"truncated: header promises {promised} samples, {frames} are there")
 
 
 def _opened(data: Data, stream: BinaryIO | None = None) -> _Sound:
@@ -159,20 +186,27 @@ def _check_size(frames: int, rate_hz: int) -> None:
 
 def _samples_of(sound: _Sound) -> np.ndarray:
     """`[N, C]`, as `soundfile.read` gives them."""
-    blocks: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     frames, wanted = 0, _BLOCK_FRAMES if sound.known_frames is None else sound.known_frames
+    if sound.seekable():
+        sound.seek(0)  # without it an MP3 decodes to other last bits
+    while not parts or (sound.known_frames is None and len(parts[-1]) == wanted):
+        parts.append(_next(sound, wanted))
+        frames += len(parts[-1])
+        _check_size(frames, sound.samplerate)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _next(sound: _Sound, frames: int) -> np.ndarray:
     try:
-        if sound.seekable():
-            sound.seek(0)  # without it an MP3 decodes to other last bits
-        while not blocks or (sound.known_frames is None and len(blocks[-1]) == wanted):
-            blocks.append(sound.read(wanted, dtype="float32", always_2d=True))
-            frames += len(blocks[-1])
-            _check_size(frames, sound.samplerate)
+        samples = sound.read(frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise BadClip(f"truncated or damaged: {error.error_string}") from error
     except MemoryError as error:
-        raise BadClip(f"{wanted} samples of {sound.channels} channels: more than the memory holds") from error
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        raise BadClip(f"{frames} samples of {sound.channels} channels: more than the memory holds") from error
+    if not np.isfinite(samples).all():
+        raise BadClip("NaN or infinite samples")
+    return samples
 
 
 def from_array(array: Any) -> np.ndarray:

@@ -312,15 +312,9 @@ def _copy_sample(sample: AudioSample, folder: Path, number: int) -> str:
 
 
 def samples_as_wav(sample: AudioSample) -> bytes:
-    """A 16-bit mono WAV of samples in memory.
-
-    Raises:
-        BadClip: when there are none, or `io.from_array` does not take them, or some are beyond full scale.
-    """
+    """A 16-bit mono WAV of samples in memory; BadClip when there are none, or some are beyond full scale."""
     if sample.audio_array is None or sample.sample_rate is None:
         raise BadClip("neither audio_path, nor audio_array with sample_rate")
-    if np.size(sample.audio_array) == 0:
-        raise BadClip("no samples")
     try:
         io.check_rate("sample_rate", sample.sample_rate)
         samples = io.from_array(sample.audio_array)

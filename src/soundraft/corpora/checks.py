@@ -114,12 +114,12 @@ class Decoded:
 def _decode(root: Path, clip: Clip) -> Decoded:
     """Decode a clip's file; BadClip for all that keeps it from being used."""
     path = recordings.inside(root, clip.audio_path)
-    samples, rate_hz = io.read(path)
-    duration_s = len(samples) / rate_hz
+    duration_s, rate_hz = io.read_header(path)
     recordings.check_duration(clip, duration_s)
+    peak = max(float(np.abs(block).max()) for block in io.blocks(path))
     if clip.target_path:
         io.read_header(recordings.inside(root, clip.target_path))
-    return Decoded(duration_s, rate_hz, float(np.abs(samples).max()), files.content_hash(path))
+    return Decoded(duration_s, rate_hz, peak, files.content_of(path))
 
 
 def _doubts(clip: Clip, audio: Decoded) -> Iterator[tuple[str, str]]:
@@ -248,9 +248,11 @@ def _check(kind: Kind, clips: Sequence[Clip], value_of: Callable[[Clip], str]) -
 
 def audio_hash(root: Path, clip: Clip) -> str:
     """A hash of what a file sounds like: its rate, channels and decoded samples."""
-    samples, rate_hz = io.read(files.inside(root, clip.audio_path))
-    digest = hashlib.sha256(f"{rate_hz} {samples.shape[1]} ".encode())
-    digest.update(samples.tobytes())
+    path = files.inside(root, clip.audio_path)
+    rate_hz, digest = io.read_header(path)[1], hashlib.sha256()
+    for number, block in enumerate(io.blocks(path)):
+        digest.update(b"" if number else f"{rate_hz} {block.shape[1]} ".encode())
+        digest.update(block.tobytes())
     return digest.hexdigest()
 
 

@@ -28,7 +28,7 @@ TOLERANCE_S = 0.05  # how far a stated duration may be from the audio's
 _BEGINNING_BYTES = 1 << 16
 _CODES = {
     "path leaves": "path_leaves", "no such file": "no_file", "empty file": "no_samples", "no samples": "no_samples",
-    "duration": "duration",
+    "duration": "duration", "a sampling rate": "rate",
 }  # fmt: skip
 Value = TypeVar("Value", bound=Hashable)
 
