@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
@@ -27,8 +27,8 @@ from soundraft.cli.options import (
 )
 from soundraft.corpora import CorpusError, Request, archive, checks
 from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
-from soundraft.corpora.checks import Check, Kind
-from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Clip, Split, no_clips, read_manifest
+from soundraft.corpora.checks import Kind
+from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Split, no_clips, read_manifest
 from soundraft.params import defaults
 from soundraft.params.options import add_key
 from soundraft.runtime import UserError
@@ -188,10 +188,21 @@ def _number(count: int, what: str) -> str:
 def splits(given: argparse.Namespace) -> None:
     fetched = chosen(given)
     found, unreadable = checks.examine(fetched.clips, fetched.root, texts=given.texts)
-    bad = {check.kind: check.leaks for check in found if check.kind not in given.allow and check.leaks}
+    shared = {kind: checks.leaks(values) for kind, values in found.items()}
+    bad = {kind: leaks for kind, leaks in shared.items() if leaks and kind not in given.allow}
     print(f"{given.corpus}: {len(fetched.clips):,} clips\n")
-    _print_splits(fetched.clips, found)
-    _print_checks(found, len(fetched.clips), given.allow)
+    rows = [("split", "clips", *(f"{kind}s" if kind != "audio" else kind for kind in found))]
+    for split in SPLITS:
+        numbers = [sum(split in each for each in values.values()) for values in found.values()]
+        rows.append((split, *map(_count, [sum(clip.split == split for clip in fetched.clips), *numbers])))
+    print("\n".join(columns(rows, right=range(1, len(rows[0])))), end="\n\n")
+    rows = [("compared", "of the clips", "in two splits")]
+    for kind, values in found.items():
+        known = sum(len(ids) for value in values.values() for ids in value.values())
+        allowed = " (allowed)" if shared[kind] and kind in given.allow else ""
+        result = f"{len(shared[kind]) or 'none'}{allowed}" if known else "nothing to compare: no clip has one"
+        rows.append((kind, f"{known:,} of {len(fetched.clips):,}", result))
+    print("\n".join(columns(rows, right={1})), end="\n\n")
     print_each("rejected", fetched.rejected)
     print_each("unreadable", unreadable)
     for kind, leaks in bad.items():
@@ -208,27 +219,6 @@ def splits(given: argparse.Namespace) -> None:
         print(f"nothing to compare: of the splits there is {present[0] if present else 'none'}")
         sys.exit(1)
     print(f"the splits are apart. Next: soundraft datasets stats {given.corpus}")
-
-
-def _print_splits(clips: Sequence[Clip], found: Sequence[Check]) -> None:
-    """How many different values each split has."""
-    rows = [("split", "clips", *(f"{check.kind}s" if check.kind != "audio" else "audio" for check in found))]
-    for split in SPLITS:
-        numbers = [sum(clip.split == split for clip in clips), *(check.different[split] for check in found)]
-        rows.append((split, *map(_count, numbers)))
-    print("\n".join(columns(rows, right=range(1, len(rows[0])))), end="\n\n")
-
-
-def _print_checks(found: Sequence[Check], clips: int, allowed: Sequence[str]) -> None:
-    rows = [("compared", "of the clips", "in two splits")]
-    for check in found:
-        result = f"{len(check.leaks):,}" if check.leaks else "none"
-        if not check.known:
-            result = "nothing to compare: no clip has one"
-        elif check.leaks and check.kind in allowed:
-            result += " (allowed)"
-        rows.append((check.kind, f"{check.known:,} of {clips:,}", result))
-    print("\n".join(columns(rows, right={1})), end="\n\n")
 
 
 def _print_leak(kind: Kind, value: str, leak: dict[Split, list[str]]) -> None:

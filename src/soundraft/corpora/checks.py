@@ -31,6 +31,7 @@ LONG_S = 600.0
 ALL = "all"
 NO_SPLIT = "no split"
 Kind = Literal["speaker", "source", "audio", "text"]
+Values = dict[str, dict[Split, list[str]]]  # for each value the ids of the clips that have it, split by split
 Result = TypeVar("Result")
 
 
@@ -183,42 +184,14 @@ def _value(kind: str, clip: Clip) -> str:
     return "" if value is None else str(value)
 
 
-@dataclass(frozen=True)
-class Check:
-    """Whether one kind of value keeps the splits apart.
-
-    Attributes:
-        values: the ids of the clips of each split that have a value, for each value.
-    """
-
-    kind: Kind
-    values: Mapping[str, Mapping[Split, list[str]]]
-
-    @property
-    def known(self) -> int:
-        """How many clips have such a value; of the others nothing is proved."""
-        return sum(len(ids) for value in self.values.values() for ids in value.values())
-
-    @property
-    def different(self) -> dict[Split, int]:
-        """How many different values each split has."""
-        return {split: sum(split in value for value in self.values.values()) for split in SPLITS}
-
-    @property
-    def leaks(self) -> dict[str, dict[Split, list[str]]]:
-        """The values that several splits share."""
-        shared = {name: value for name, value in sorted(self.values.items()) if len(value) > 1}
-        return {name: {split: value[split] for split in SPLITS if split in value} for name, value in shared.items()}
-
-
-def examine(clips: Sequence[Clip], root: Path, *, texts: bool) -> tuple[list[Check], list[Rejected]]:
-    """Compare the splits of a corpus, and name the clips whose audio cannot be read.
+def examine(clips: Sequence[Clip], root: Path, *, texts: bool) -> tuple[dict[Kind, Values], list[Rejected]]:
+    """What clips of two splits may share, and the clips whose audio cannot be read.
 
     Two clips have the same audio when their decoded samples and their rate are the same, whatever the file format.
 
     Args:
         root: the folder that the clips' paths count from.
-        texts: compare the texts too, without case and punctuation.
+        texts: also the texts, without case and punctuation.
 
     Raises:
         UserError: when a clip has no split.
@@ -227,23 +200,27 @@ def examine(clips: Sequence[Clip], root: Path, *, texts: bool) -> tuple[list[Che
     if homeless:
         raise UserError(f"{len(homeless)} of {len(clips)} clips have no split, {homeless[0]} among them")
     hashes, unreadable = _of_each(partial(audio_hash, root), clips, title="compare audio")
-    checks = [
-        _check("speaker", clips, partial(_value, "speaker")),
-        _check("source", clips, partial(_value, "source")),
-        _check("audio", clips, lambda clip: hashes.get(clip.id, "")),
-    ]
-    if texts:
-        checks.append(_check("text", clips, lambda clip: normalized(clip.text or "", "basic")))
-    return checks, unreadable
+    value_of: dict[Kind, Callable[[Clip], str]] = {
+        "speaker": partial(_value, "speaker"),
+        "source": partial(_value, "source"),
+        "audio": lambda clip: hashes.get(clip.id, ""),
+        "text": lambda clip: normalized(clip.text or "", "basic"),
+    }
+    found: dict[Kind, Values] = {kind: defaultdict(lambda: defaultdict(list)) for kind in value_of}
+    if not texts:
+        del found["text"]
+    for kind, values in found.items():
+        for clip in clips:
+            value = value_of[kind](clip)
+            if value and clip.split is not None:
+                values[value][clip.split].append(clip.id)
+    return found, unreadable
 
 
-def _check(kind: Kind, clips: Sequence[Clip], value_of: Callable[[Clip], str]) -> Check:
-    values: dict[str, dict[Split, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for clip in clips:
-        value = value_of(clip)
-        if value and clip.split is not None:
-            values[value][clip.split].append(clip.id)
-    return Check(kind, values)
+def leaks(values: Values) -> Values:
+    """The values that several splits share."""
+    shared = {name: value for name, value in sorted(values.items()) if len(value) > 1}
+    return {name: {split: value[split] for split in SPLITS if split in value} for name, value in shared.items()}
 
 
 def audio_hash(root: Path, clip: Clip) -> str:
