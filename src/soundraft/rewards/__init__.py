@@ -13,7 +13,7 @@ from soundraft.rewards.base import Evidence, Verifier, VerifyResult
 from soundraft.rewards.labels import LabelReward
 from soundraft.rewards.transcripts import TranscriptReward
 from soundraft.rewards.unsupervised import UnsupervisedReward
-from soundraft.runtime import UserError
+from soundraft.runtime import UserError, listed
 
 
 def transcript_verifier(options: RewardParams, *, texts: Sequence[str], language: str = "") -> Verifier:
@@ -25,23 +25,16 @@ def transcript_verifier(options: RewardParams, *, texts: Sequence[str], language
 
 def _asr(*, texts: Sequence[str] = (), language: str = "", **options: Any) -> Verifier:
     section = checked_section(RewardParams, **defaults().reward.model_dump() | options)
-    return transcript_verifier(section, texts=_several("texts", texts), language=language)
+    return transcript_verifier(section, texts=listed("texts", texts), language=language)
 
 
 def _classification(
     *, labels: Sequence[str], aliases: Mapping[str, Sequence[str]] | None = None, **options: Any
 ) -> Verifier:
-    pairs = [f"{label}={alias}" for label, names in (aliases or {}).items() for alias in _several("aliases", names)]
+    pairs = [f"{label}={alias}" for label, names in (aliases or {}).items() for alias in listed("aliases", names)]
     usual = defaults().reward.labels.model_dump()
     section = checked_section(LabelParams, **usual | {"aliases": pairs} | options)
-    return LabelReward(section, labels=_several("labels", labels))
-
-
-def _several(what: str, names: Sequence[str]) -> Sequence[str]:
-    """Raises UserError for one string where several are meant: its letters would be taken for them."""
-    if isinstance(names, str):
-        raise UserError(f"{what}: got the string {names!r}; give a list, such as [{names!r}]")
-    return names
+    return LabelReward(section, labels=listed("labels", labels))
 
 
 TASKS: dict[str, Callable[..., Verifier]] = {"asr": _asr, "classification": _classification}
@@ -104,7 +97,7 @@ class AudioVerifier:
             ValueError: when there are not as many references as hypotheses.
             UserError: as `verify`.
         """
-        pairs = zip(_several("hypotheses", hypotheses), _several("references", references), strict=True)
+        pairs = zip(listed("hypotheses", hypotheses), listed("references", references), strict=True)
         return [self.verify(hypothesis, reference) for hypothesis, reference in pairs]
 
 
