@@ -88,8 +88,9 @@ def _check_outputs(given: argparse.Namespace) -> None:
     from soundraft import files
 
     for name in _OUTPUTS:
-        if getattr(given, name, None) is not None:
-            files.check_can_write(Path(getattr(given, name)))
+        place = getattr(given, name, None)
+        if isinstance(place, str | Path):  # `--json` of a list is no place
+            files.check_can_write(Path(place))
 
 
 def _by_option(message: str, given: argparse.Namespace) -> str:
