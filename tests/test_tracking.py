@@ -1,8 +1,11 @@
 import importlib.metadata
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -36,6 +39,16 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SOUNDRAFT_TRACKING")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+def finished(*those: Callable[[], None]) -> list[int | None]:
+    """The exit codes of processes that run at once; forked, so that they need not import again."""
+    processes = [multiprocessing.get_context("fork").Process(target=each) for each in those]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
 
 
 def runs(repository: Path) -> dict[str, object]:
@@ -76,13 +89,11 @@ def test_a_failed_stage_is_marked(repository: Path) -> None:
 
 
 def test_a_killed_run_is_closed_by_the_next_start(repository: Path) -> None:
-    code = """
-import os, signal
-from soundraft.tracking import stage_run
-with stage_run("killed 01", {}):
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    def die() -> None:
+        with tracking.stage_run("killed 01", {}):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert finished(die) == [-9]
     assert {run.info.status for run in runs(repository).values()} == {"RUNNING"}  # type: ignore[attr-defined]
     with tracking.stage_run("train", {}):
         pass
@@ -123,9 +134,12 @@ def test_off_writes_nothing(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_two_first_uses_at_once_share_one_database(bare: Path) -> None:
-    code = "from soundraft.tracking import stage_run\nwith stage_run('fetch', {}) as t: t.metrics({'a': 1.0})"
-    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
-    assert [process.communicate()[1] for process in processes] == [b""] * 2
+    def fetch() -> None:
+        with tracking.stage_run("fetch", {}) as tracker:
+            tracker.metrics({"a": 1.0})
+            assert tracker.alive  # type: ignore[attr-defined]
+
+    assert finished(fetch, fetch) == [0, 0]
     client = MlflowClient(f"sqlite:///{bare / tracking.DATABASE}")
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]

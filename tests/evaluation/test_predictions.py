@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from soundraft.evaluation.predictions import read_model, read_predictions, write_predictions, write_results
+from soundraft.evaluation.predictions import read_model, write_predictions, write_results
 from soundraft.evaluation.results import Result
 from soundraft.evaluation.scores import Scores, score_labels
 from soundraft.runtime import UserError
@@ -38,7 +38,7 @@ def plain(scores: Scores) -> dict[str, Any]:
 def test_what_was_written_is_read(given: Scores, tmp_path: Path) -> None:
     for name in ("one.parquet", "two.parquet"):
         write_predictions(tmp_path / name, given)
-    assert plain(read_predictions(tmp_path / "one.parquet")) == plain(given)
+    assert plain(read_model(tmp_path / "one.parquet")[1]) == plain(given)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
 
 
@@ -94,7 +94,7 @@ def test_a_run_without_cycles_is_its_start_model_and_two_algorithms_must_be_told
     assert str(read_model(path)[0]) == "start 0"
     write_results(path, [text_result("raft", 2, 3), text_result("grpo", 2, 1)])
     with pytest.raises(UserError, match=r"2 models .*it has grpo 2, raft 2"):
-        read_predictions(path)
+        read_model(path)
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
     def refused(match: str, **choice: Any) -> None:
         with pytest.raises(UserError, match=match):
-            read_predictions(path, **choice)
+            read_model(path, **choice)
 
     refused("no file")
     path.write_text("no")

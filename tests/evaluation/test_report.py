@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from soundraft.evaluation import plots, report
-from soundraft.evaluation.predictions import read_predictions
+from soundraft.evaluation.predictions import read_model
 from soundraft.evaluation.report import verdicts
 from soundraft.evaluation.results import Result, summary
 from soundraft.evaluation.scores import score_texts
@@ -164,7 +164,7 @@ def test_where_words_have_no_spaces_cer_is_the_headline(tmp_path: Path) -> None:
     assert "Cycle 1, the last, is better than the start model: CER 0.0% against" in text
     assert json.loads((tmp_path / "metrics.json").read_text())["cer_before"] == results[0].scores.value("cer")
     for which in (0, 1):
-        read = read_predictions(tmp_path / "predictions.parquet", cycle=which)
+        _, read = read_model(tmp_path / "predictions.parquet", cycle=which)
         assert read.value("cer") == results[which].scores.value("cer")
 
 

@@ -57,12 +57,6 @@ def test_a_sentence_is_the_product_of_its_tokens_and_its_end() -> None:
     assert model.log_prob(("stop",)) > model.log_prob(()) > model.log_prob(("xyz", "xyz"))
 
 
-def test_only_the_last_tokens_of_a_context_count() -> None:
-    model = NGram.train(SENTENCES, 3)
-    assert model.score_next(("stop", "turn", "on"), "the") == model.score_next(("turn", "on"), "the")
-    assert model.score_next(("turn",), "on") != model.score_next(("stop", "turn"), "on")
-
-
 def test_characters_are_tokens_too() -> None:
     model = NGram.train(["turn on the light", "turn off the light"], 4)
     assert model.vocabulary == frozenset("turn on the light off")

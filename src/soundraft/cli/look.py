@@ -220,7 +220,7 @@ def visualize_options(options: argparse.ArgumentParser) -> None:
 
 def visualize(given: argparse.Namespace) -> None:
     from soundraft.evaluation import label_plots, plots
-    from soundraft.evaluation.predictions import read_predictions
+    from soundraft.evaluation.predictions import read_model
 
     out = given.output or Path(f"{given.visualization}.png")
     plots.check_suffix(out)
@@ -229,7 +229,7 @@ def visualize(given: argparse.Namespace) -> None:
         plots.save_figure(label_plots.learning_curves(history), out)
         print(f"{out}: {given.visualization} of {len(history)} epochs")
         return
-    scores = read_predictions(_found(given.source, PREDICTIONS))
+    _, scores = read_model(_found(given.source, PREDICTIONS))
     note = label_plots.draw(given.visualization, out, scores)
     if note:
         print(f"note: {note}")

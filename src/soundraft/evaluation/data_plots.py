@@ -12,13 +12,6 @@ from soundraft.audio.ecdc import CODEBOOK_SIZE, FRAMES_PER_S
 from soundraft.corpora.checks import Statistics, splits_of
 from soundraft.evaluation.plots import COLORS, cut, dress, new_figure, save_figure, whole_numbers
 
-# by suffix: metadata that would differ from run to run, or between versions of the library, is left out
-FORMATS: Mapping[str, Mapping[str, None]] = {
-    ".png": {"Software": None},
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    ".svg": {"Date": None, "Creator": None},
-}
-
 
 def plot_clip(
     path: Path, codes: np.ndarray, cond: np.ndarray, names: Sequence[str], *, audio: bytes | None, title: str

@@ -75,11 +75,6 @@ def columns_of(scores: Scores) -> dict[str, list[Any]]:
     return {**columns, **scores.groups}
 
 
-def read_predictions(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> Scores:
-    """The predictions of one model; arguments and errors as `read_model`."""
-    return read_model(path, algorithm=algorithm, cycle=cycle)[1]
-
-
 def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> tuple[ModelId | None, Scores]:
     """The predictions of one model, and which it is where the file has several.
 

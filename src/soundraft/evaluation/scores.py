@@ -83,11 +83,6 @@ class Estimate:
         value, low, high = (self.metric.show(each) for each in (self.value, self.low, self.high))
         return f"{value} [{low}–{high}]"
 
-    def numbers(self) -> dict[str, float]:
-        """Flat, for a file: `wer`, `wer_low`, `wer_high`."""
-        key = self.metric.key
-        return {key: self.value, f"{key}_low": self.low, f"{key}_high": self.high}
-
 
 @dataclass(frozen=True, eq=False)  # arrays have no one truth value
 class Scores:
@@ -151,10 +146,6 @@ class Scores:
             UserError: as `known`.
         """
         return float(METRICS[key].value(self._of(key).sum(0)))
-
-    def values(self, where: str) -> dict[str, float]:
-        """Every metric, named after where it was measured: `wer_target_validation`."""
-        return {f"{metric.key}_{where}": self.value(metric.key) for metric in self.metrics}
 
     def estimate(self, key: str, bootstrap: Bootstrap) -> Estimate:
         """The same with its interval."""
@@ -259,7 +250,7 @@ def score_labels(
         predictions: without them the most likely label of each clip; of equally likely ones the earlier column.
 
     Raises:
-        UnseenLabels: when a reference is none of the labels.
+        UserError: when a reference is none of the labels.
     """
     if probabilities.shape != (len(ids), len(labels)):
         raise ValueError(f"probabilities {list(probabilities.shape)} of {len(ids)} clips and {len(labels)} labels")
@@ -278,11 +269,7 @@ def score_labels(
 
 
 def majority(train_labels: Sequence[str], like: Scores) -> Scores:
-    """A model without input: the shares of the labels in training, for each clip of `like`.
-
-    Raises:
-        UserError: when there is no training clip.
-    """
+    """A model without input: the shares of the labels in training, for each clip of `like`."""
     if not train_labels:
         raise UserError("training has no clips")
     counts = np.bincount(label_metrics.codes(train_labels, like.labels), minlength=len(like.labels))
@@ -299,23 +286,13 @@ def check_training(train: Sequence[str]) -> None:
         raise UserError(f"all {len(train)} training clips are {train[0]!r}: a classifier needs two labels or more")
 
 
-class UnseenLabels(UserError):
-    """Clips have labels that were not seen in training."""
-
-
 def check_labels(train: Sequence[str], other: Sequence[str], *, split: str = "test") -> None:
-    """Raise UnseenLabels when clips have labels that were not seen in training: no model could predict them.
-
-    Args:
-        train: labels of the training clips, or those of a model.
-        other: labels of the clips to be predicted.
-        split: what to call those.
-    """
+    """Raise UserError when clips (of a split) have labels that were not seen in training: no model predicts them."""
     seen = set(train)
     unseen = Counter(label for label in other if label not in seen)
     if unseen:
         named = shortened(f"{label!r} ({count})" for label, count in sorted(unseen.items()))
-        raise UnseenLabels(
+        raise UserError(
             f"{split}: {unseen.total()} of {len(other)} clips have labels that were not seen in training: {named}; "
             f"training has {shortened(map(repr, sorted(seen)))}"
         )
