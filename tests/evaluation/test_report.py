@@ -161,6 +161,7 @@ def test_where_words_have_no_spaces_cer_is_the_headline(tmp_path: Path) -> None:
     report.write(tmp_path, results, columns, BOOTSTRAP, split="test", top=3)
     text = (tmp_path / "report.md").read_text()
     assert "CER [95 % interval]" in text
+    assert "Words have no spaces" in text
     assert "Cycle 1, the last, is better than the start model: CER 0.0% against" in text
     assert json.loads((tmp_path / "metrics.json").read_text())["cer_before"] == results[0].scores.value("cer")
     for which in (0, 1):

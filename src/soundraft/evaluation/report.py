@@ -11,7 +11,7 @@ import numpy as np
 from soundraft import files
 from soundraft.evaluation.predictions import write_results
 from soundraft.evaluation.results import MAJORITY, TRAINED, Column, Result, curves, last_trained, shown, summary
-from soundraft.evaluation.scores import METRICS, Scores
+from soundraft.evaluation.scores import CHARACTERS, METRICS, Scores
 from soundraft.metrics.labels import LabelScores, confusion_counts, row_entropy
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.text import confusions
@@ -54,6 +54,8 @@ def write(
     last = last_trained(results).scores
     head = f"{_capital(last.target)}: {len(last):,} {split} clips, {len(last.labels)} labels"
     sentences = [*verdicts(results, bootstrap), *(_notes(last.label_scores) if last.labels else []), *notes]
+    if last.metrics[0].counts == CHARACTERS:
+        sentences.append("Words have no spaces in these texts: what counts is the CER, also for the reward.")
     parts = [
         f"# {head}" if last.labels else f"# {split.capitalize()} split, {len(last):,} clips",
         f"Division into splits: {division}." if division else "",
