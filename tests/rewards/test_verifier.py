@@ -51,9 +51,9 @@ def test_answer_and_reference_by_place_or_by_either_name() -> None:
 
 def test_a_string_where_several_are_meant_is_refused() -> None:
     for wrong in ({"labels": "yes"}, {"labels": ["yes"], "aliases": {"yes": "yeah"}}):
-        with pytest.raises(UserError, match="give a list"):
+        with pytest.raises(UserError, match="one text"):
             AudioVerifier(task="classification", **wrong)
-    with pytest.raises(UserError, match="give a list"):
+    with pytest.raises(UserError, match="one text"):
         AudioVerifier(task="asr").verify_batch("one", "one")
 
 

@@ -291,12 +291,12 @@ class Columns:
 
     def fields(self, values: Mapping[str, Any]) -> Fields:
         """Of the clip that a row makes. Class labels are names; a number that has none is no label."""
-        fields = {ours: _text(self._value(values, column)) for ours, column in self.of_fields.items()}
+        fields = {ours: self._value(values, column) for ours, column in self.of_fields.items()}
+        given = {ours: str(value) for ours, value in fields.items() if value is not None and str(value).strip()}
         for ours in ("text", "label"):
-            if ours in fields and fields[ours] is None:
+            if ours in fields and ours not in given:
                 raise BadClip(f"no {ours} in column {self.of_fields[ours]!r}")
         metadata = {ours: self._value(values, column) for ours, column in self.of_metadata.items()}
-        given = {ours: value for ours, value in fields.items() if value is not None}
         return {**given, "metadata": {ours: value for ours, value in metadata.items() if value is not None}}
 
     def _value(self, values: Mapping[str, Any], column: str) -> Any:
@@ -313,12 +313,6 @@ def _names(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
         return [_names(item, names) for item in value]
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
-
-
-def _text(value: Any) -> str | None:
-    """A field of a clip is text, also where the source has a number; an empty one is none."""
-    text = "" if value is None else str(value)
-    return text if text.strip() else None
 
 
 def fetch_any(request: Request, out: Path) -> Fetched:
