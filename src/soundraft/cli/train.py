@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundraft import files
 from soundraft.cli.options import (
     OF_MODELS,
     OPTIONS,
@@ -62,15 +61,16 @@ def train_options(options: argparse.ArgumentParser) -> None:
 
 def train(given: argparse.Namespace) -> None:
     given.output = given.output or Path("runs") / (Path(given.corpus).resolve().name.split(".")[0] or "run")
-    files.check_can_write(given.output)
     if given.config is None:
         _refuse(given, _ONLY_DECLARED, "needs a declaration: --config FILE.yaml")
-        _train(given)
     else:
         _refuse(given, _ONLY_RAFT, "does not go with a declaration, which has the numbers of a classifier")
         if given.task not in (None, "classification"):
             raise UserError(f"--task {given.task}: a declaration is of the task classification")
-        _train_declared(given)
+    from soundraft.tasks.run import check_is_place
+
+    check_is_place(given.output)
+    (_train if given.config is None else _train_declared)(given)
 
 
 def _refuse(given: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:

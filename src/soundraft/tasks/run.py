@@ -208,15 +208,20 @@ class Run:
                 yield {"id": name, "split": split, "target": target, "content": content or ""}
 
 
-def check_goes_on(folder: Path, record: Mapping[str, Any]) -> None:
-    """Raise UserError, with every difference, when the folder holds another run, or something else."""
-    path = folder / RECORD
-    if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} exists and holds no run of ours ({RECORD}): name a new or an empty folder")
+def check_is_place(folder: Path | None) -> None:
+    """Raise UserError, before any work, when no run can go to the folder, and none is there."""
+    if folder is None or (folder / RECORD).is_file():
         return
-    earlier = read_record(folder)
-    before, now = _flat(earlier), _flat(dict(record))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and holds no run of ours ({RECORD}): name a new or an empty folder")
+    files.check_can_write(folder)
+
+
+def check_goes_on(folder: Path, record: Mapping[str, Any]) -> None:
+    """Raise UserError, with every difference, when the folder holds another run."""
+    if not (folder / RECORD).is_file():
+        return
+    before, now = _flat(read_record(folder)), _flat(dict(record))
     different = [
         key
         for key in sorted(before.keys() | now.keys())
@@ -515,8 +520,7 @@ class AudioRAFTTrainer:
     def open(self, dataset: Any, validation: Any = None, test: Any = None, *, replay_dataset: Any = None) -> Run:
         """Open data and model and see that they go together; nothing is written."""
         folder = None if self.config.output_dir is None else Path(self.config.output_dir)
-        if folder is not None:
-            files.check_can_write(folder)
+        check_is_place(folder)
         given, params = self.config.given, self.config.all_params()
         suited = {key: value for key, value in task_of(params).suited().items() if key not in given}
         notes = [", ".join(f"{key} {value}" for key, value in suited.items()) + ", to suit the model"] if suited else []
@@ -564,6 +568,7 @@ def fit(
         raise UserError(f"the declaration asks for folds ({declared.folds}): cross_validate does that, fit trains once")
     sources = Sources(train_df, val_df, test_df, extra=extra_df)
     folder = None if output_dir is None else Path(output_dir)
+    check_is_place(folder)
     return open_run(
         declared.params(seed), sources, folder, reading=declared.reading(), rule=declared.split, limit=limit,
         split_seed=seed, notes=declared.notes, say=say,
