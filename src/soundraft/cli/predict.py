@@ -138,11 +138,14 @@ def benchmark_options(options: argparse.ArgumentParser) -> None:
 
 
 def benchmark(given: argparse.Namespace) -> None:
+    from soundraft.corpora import CORPORA
     from soundraft.tables import columns
     from soundraft.tasks.use import benchmark as measure
 
     limit, options = _BENCHMARKED if given.limit is None else given.limit or None, said(given, also=_NUMBERS)
-    data = data_of(argparse.Namespace(**{**vars(given), "limit": limit}), seed=given.seed, whole=False)
+    if given.corpus in CORPORA:  # no more is downloaded
+        given.limit = limit
+    data = data_of(given, seed=given.seed, whole=False)
     found = measure(
         given.model, data, columns=_columns(given, data), params=_numbers(given), limit=limit, seed=given.seed or 0
     )
