@@ -124,7 +124,6 @@ class Classification(Task):
         def log(row: EpochRow) -> None:
             tracker.metrics({f"epoch/{name}": value for name, value in vars(row).items()}, step=row.epoch)
 
-        self.check(data)
         runtime.seed_torch(self.params.seed)
         classifier = self._build(data.target["train"])
         train = data.load(self, classifier, "target", "train")

@@ -93,7 +93,7 @@ class Run:
         distributed.wait_for_everyone()
         for note in self.notes:
             self.say(f"note: {note}")
-        self._make(0, partial(steps.start, self.task, self.data, tracker=Tracker()))
+        self._make(0, partial(steps.start, self.task, self.data, tracker=Tracker(), checked=True))
         for number in range(1, self.task.train.cycles + 1):
             self._make(number, partial(self._cycle, number))
         return self.measure()

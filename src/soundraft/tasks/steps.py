@@ -41,8 +41,14 @@ def dataset_of(task: Task, folder: Path, splits: Sequence[Split], *, for_start: 
     return Data({} if for_start else read("target"), read("start"))
 
 
-def start(task: Task, data: Data, out: Path, tracker: Tracker) -> str:
-    """Write the start model to `out`; what came of it, in a line."""
+def start(task: Task, data: Data, out: Path, tracker: Tracker, *, checked: bool = False) -> str:
+    """Write the start model to `out`; what came of it, in a line.
+
+    Args:
+        checked: whether `task.check` has passed the clips.
+    """
+    if data.target and not checked:
+        task.check(data)
     runtime.seed_torch(task.params.seed)
     summary = task.start_model(data, out, tracker)
     if distributed.is_main():
