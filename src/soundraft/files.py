@@ -25,6 +25,7 @@ from soundraft import packs
 from soundraft.runtime import BadClip, UserError
 
 CONTENTS_NAME = "contents.txt"
+LONGEST_NAME_BYTES = 255  # on common file systems
 _NO_FILE = {errno.ENOENT: "no such file", errno.ENOTDIR: "no such file", errno.ELOOP: "a link that leads to itself"}
 
 
@@ -65,6 +66,9 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     All are on disk before any is moved to its place. A kill in between leaves later ones missing, which readers see,
     and never an old one beside a new one.
     """
+    for path in contents:
+        if len(os.fsencode(path.name)) > LONGEST_NAME_BYTES:  # said of this name, not of a temporary one
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path.name)
     temporary = {path: _beside(path, f"{os.getpid()}.tmp") for path in contents}
     try:
         for path, data in contents.items():

@@ -82,6 +82,8 @@ def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
         with files.building(tmp_path / "d" / LONG) as scratch:
             (scratch / "a").write_text(text)
     assert (tmp_path / "d" / LONG / "a").read_text() == "new"
+    with pytest.raises(OSError, match=f"too long: 'x{LONG}.json'"):
+        files.write_bytes(tmp_path / f"x{LONG}.json", b"1")
     assert len(list(tmp_path.iterdir())) == 3
 
 
