@@ -160,10 +160,9 @@ class Spectra:
 
     def _of_channel(self, signal: np.ndarray) -> np.ndarray:
         """`[N]` → float64 `[T, F]`."""
-        make = MAKERS[self.params.type]
         count = self.frames(len(signal))
         step = max(1, BLOCK_BYTES // (8 * self.fft_points))
-        blocks = [make(self, self._framed(signal, at, min(at + step, count))) for at in range(0, count, step)]
+        blocks = [self._of_frames(self._framed(signal, at, min(at + step, count))) for at in range(0, count, step)]
         features = np.concatenate(blocks)
         if self.params.type in LIBROSA_TYPES:
             features = np.maximum(features, features.max() - RANGE_DB)
@@ -185,6 +184,20 @@ class Spectra:
             # each frame loses the mean of its samples: of such a filling zeros are left
             out[len(part) :] = out[final - start : len(part)].mean()
         return np.lib.stride_tricks.sliding_window_view(out, self.window)[:: self.shift]
+
+    def _of_frames(self, frames: np.ndarray) -> np.ndarray:
+        """`[t, W]` → float64 `[t, F]`; of mfcc the mel spectrum."""
+        kind = self.params.type
+        if kind in LIBROSA_TYPES:
+            return 10.0 * np.log10(np.maximum(self.band_power(frames), FLOOR))
+        if kind == "fbank":
+            return np.log(self.band_power(frames - frames.mean(axis=1, keepdims=True)) + FLOOR)
+        spectrum = self.transform(frames)
+        if kind == "group_delay":  # −dφ/dω in samples (Oppenheim and Schafer, Discrete-Time Signal Processing)
+            ramped = self.transform(frames, ramp=True)
+            return (spectrum.real * ramped.real + spectrum.imag * ramped.imag) / (_power(spectrum) + FLOOR)
+        magnitude = np.abs(spectrum)
+        return np.concatenate([np.angle(spectrum), magnitude], axis=1) if kind == "stft_phase" else magnitude
 
     def transform(self, frames: np.ndarray, *, ramp: bool = False) -> np.ndarray:
         """`[t, W]` → complex `[t, bins]`; with `ramp` each sample also weighs its place in the frame."""
@@ -217,39 +230,6 @@ def _cosines(bands: int, coefficients: int) -> np.ndarray:
     matrix = np.sqrt(2.0 / bands) * np.cos(angles)
     matrix[:, 0] = np.sqrt(1.0 / bands)
     return matrix
-
-
-def _stft(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
-    return np.abs(spectra.transform(frames))
-
-
-def _stft_phase(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
-    spectrum = spectra.transform(frames)
-    return np.concatenate([np.angle(spectrum), np.abs(spectrum)], axis=1)
-
-
-def _group_delay(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
-    """−dφ/dω in samples (Oppenheim and Schafer, Discrete-Time Signal Processing: the form without unwrapping)."""
-    plain, ramped = spectra.transform(frames), spectra.transform(frames, ramp=True)
-    return (plain.real * ramped.real + plain.imag * ramped.imag) / (_power(plain) + FLOOR)
-
-
-def _fbank(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
-    return np.log(spectra.band_power(frames - frames.mean(axis=1, keepdims=True)) + FLOOR)
-
-
-def _decibels(spectra: Spectra, frames: np.ndarray) -> np.ndarray:
-    return 10.0 * np.log10(np.maximum(spectra.band_power(frames), FLOOR))
-
-
-MAKERS: dict[str, Callable[[Spectra, np.ndarray], np.ndarray]] = {
-    "fbank": _fbank,
-    "stft": _stft,
-    "stft_phase": _stft_phase,
-    "group_delay": _group_delay,
-    "mel": _decibels,
-    "mfcc": _decibels,
-}
 
 
 @cache
