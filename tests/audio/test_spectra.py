@@ -178,7 +178,7 @@ def test_the_advice_for_empty_filters_is_the_least_that_works(
 @pytest.mark.parametrize(
     "choice",
     [
-        {"window_length_in_s": float("inf")}, {"window_length_in_s": 2 / 16000}, {"window_shift_in_s": 0.041},
+        {"window_length_in_s": 2 / 16000}, {"window_shift_in_s": 0.041},
         {"window_shift_in_s": 1e-9}, {"num_fft_points": 512}, {"num_filter_bands": 5000},
         {"num_coefficients": 81, "type": "mfcc"}, {"num_filter_bands": 200, "type": "mel"},
     ],
