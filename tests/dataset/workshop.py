@@ -1,6 +1,5 @@
 """A small corpus with everything s5 takes, made without a model: six clips, two a split, random codes."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,27 +19,12 @@ CODEBOOKS = 4
 NAMES = ("rms_db", "pitch")
 
 
-@dataclass(frozen=True)
 class Corpus:
     """Folders as the pipeline has them."""
 
-    root: Path
-
-    @property
-    def wavs(self) -> Path:
-        return self.root / "normalized"
-
-    @property
-    def tokens(self) -> Path:
-        return self.root / "tokens"
-
-    @property
-    def cond(self) -> Path:
-        return self.root / "sidecars"
-
-    @property
-    def summary(self) -> Path:
-        return self.root / "audit.json"
+    def __init__(self, root: Path) -> None:
+        self.wavs, self.tokens, self.cond = (root / name for name in ("normalized", "tokens", "sidecars"))
+        self.summary = root / "audit.json"
 
     def sources(self) -> Sources:
         return Sources(self.tokens, self.cond, self.wavs, self.wavs / MANIFEST_NAME)

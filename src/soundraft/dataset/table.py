@@ -96,8 +96,6 @@ class SplitWriter:
     def finish(self, split: str, fingerprint: str) -> None:
         """Write what waits, then state and info. `datasets` keys its caches by the fingerprint."""
         self._flush()
-        if not self._shards:
-            self._open()
         self._close()
         names = [f"data-{index:05d}-of-{len(self._shards):05d}.arrow" for index in range(len(self._shards))]
         for index, name in enumerate(names):
@@ -119,22 +117,21 @@ class SplitWriter:
     def _part(self, index: int) -> Path:
         return self.folder / f"part-{index:05d}.arrow"
 
-    def _open(self) -> None:
-        self._stream = pa.ipc.new_stream(str(self._part(len(self._shards))), self._schema)
-        self._shards.append(0)
-
     def _close(self) -> None:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
     def _flush(self) -> None:
+        """Write what waits; the first shard is there even when nothing does."""
+        if self._shards and not self._waiting:
+            return
+        if self._stream is None or self._shards[-1] + self._waiting_bytes > MAX_SHARD_BYTES:
+            self._close()
+            self._stream = pa.ipc.new_stream(str(self._part(len(self._shards))), self._schema)
+            self._shards.append(0)
         if not self._waiting:
             return
-        if self._stream is not None and self._shards[-1] + self._waiting_bytes > MAX_SHARD_BYTES:
-            self._close()
-        if self._stream is None:
-            self._open()
         arrays = [_array([row[name] for row in self._waiting], feature) for name, feature in self.features.items()]
         self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
         self._shards[-1] += self._waiting_bytes
