@@ -156,11 +156,21 @@ def open_pretrained(
     Raises:
         ModelError: when the model cannot be loaded, is of another kind, or takes less than the limit.
     """
+    from transformers import AutoModel
+
     if not options.model:
         raise ModelError(f"encoder.model: {name} needs the hub id or the folder of a pretrained model")
     if channel == "all":
         raise ModelError(f"channel: all: {name} takes one channel; there are: a number from 0, average")
-    encoder, extractor = _open(name, options, configuration)
+    try:
+        source = str(configuration) if configuration else checkpoints.place_of(options.model)
+        revision = None if configuration else options.revision or None
+        kind, encoder, extractor = _open(AutoModel, source, revision, random=configuration is not None)
+    except ModelError as error:
+        raise ModelError(f"encoder.model: {error}") from error
+    if kind != name:
+        raise ModelError(f"encoder.type is {name}, but {source} is a {kind}")
+    encoder = encoder.get_encoder() if name == "whisper" else encoder
     front = PretrainedFront(name, extractor, encoder.config)
     reader = PretrainedReader(name, encoder, front, pooling=pooling, trainable=options.trainable)
     if (length_limit_s or math.inf) > reader.window_s:
@@ -168,44 +178,28 @@ def open_pretrained(
     return reader, front
 
 
-def _open(name: str, options: PretrainedParams, configuration: Path | None) -> tuple[Any, Any]:
-    from transformers import AutoModel
-
-    try:
-        source = str(configuration) if configuration else checkpoints.place_of(options.model)
-        revision = (options.revision or None) if configuration is None else None
-        config = checkpoints.config_of(source, revision)
-        if config.model_type != _MODEL_TYPES[name]:
-            raise ModelError(f"{source} is a {config.model_type}, but encoder.type is {name}")
-        model, extractor = _parts(AutoModel, source, config, revision, random=configuration is not None)
-    except ModelError as error:
-        raise ModelError(f"encoder.model: {error}") from error
-    return (model.get_encoder() if name == "whisper" else model), extractor
-
-
 def open_hub_classifier(name: str) -> tuple[HubClassifier, PretrainedFront]:
     """A classifier of transformers by its folder or hub id; ModelError when it cannot be used."""
     from transformers import AutoModelForAudioClassification
 
-    source = checkpoints.place_of(name)
-    config = checkpoints.config_of(source)
-    kind = _kind(source, config)
-    model, extractor = _parts(AutoModelForAudioClassification, source, config, None)
-    front = PretrainedFront(kind, extractor, config)
+    kind, model, extractor = _open(AutoModelForAudioClassification, checkpoints.place_of(name))
+    front = PretrainedFront(kind, extractor, model.config)
     return HubClassifier(kind, model, front), front
 
 
-def _parts(loader: Any, source: str, config: Any, revision: str | None, *, random: bool = False) -> tuple[Any, Any]:
-    """Model and feature extractor; `random`: the weights come later."""
+def _open(loader: Any, source: str, revision: str | None = None, *, random: bool = False) -> tuple[str, Any, Any]:
+    """The kind of a checkpoint (of `PRETRAINED`), its model and feature extractor; `random`: weights come later."""
     from transformers import AutoFeatureExtractor
 
+    config = checkpoints.config_of(source, revision)
+    kind = _kind(source, config)
     with checkpoints.loading(source):
         extractor = AutoFeatureExtractor.from_pretrained(source, revision=revision)
         if random:
-            return loader.from_config(config), extractor
+            return kind, loader.from_config(config), extractor
         model, found = loader.from_pretrained(source, revision=revision, output_loading_info=True)
     checkpoints.check_is_whole(source, config, found["missing_keys"])
-    return model, extractor
+    return kind, model, extractor
 
 
 def kind_of(name: str, revision: str | None) -> str:
