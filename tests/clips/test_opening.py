@@ -176,7 +176,7 @@ def test_datasets_in_memory_and_on_disk(tmp_path: Path) -> None:
     whole = datasets.Dataset.from_list(rows).cast_column("audio", datasets.Audio()).cast_column("label", names)
     whole.save_to_disk(tmp_path / "saved/train")
     (tmp_path / "saved/dataset_dict.json").write_text('{"splits": ["train"]}')
-    for given in (whole, whole.select([2, 1, 0]), tmp_path / "saved"):
+    for given in (whole, whole.select([2, 1, 0]), tmp_path / "saved", tmp_path / "saved/train"):
         clips = open_clips(given, Reading("label")).clips.sorted()
         assert clips.ids == ["high.wav", "low.wav", "rising.wav"]
         assert clips.labels("label") == list(sounds.LABELS)

@@ -132,7 +132,7 @@ def _open(data: Any, reading: Reading, split: Split | None, limit: int | None, s
         return _of_samples(str(data), load_audio_dataset(str(data), split, limit, seed=seed), reading)
     if path.name.lower().endswith(TABLES):
         return _of_file(path, reading)
-    if (path / table.DICT_NAME).is_file():
+    if any((path / name).is_file() for name in (table.DICT_NAME, table.STATE_NAME)):
         return _of_saved(path, reading)
     if path.is_dir():
         folder = load_audio_dataset("folder", path=path, seed=seed, unlabelled=reading.target is None)
@@ -171,22 +171,25 @@ def _joined(title: str, parts: Mapping[str, Source]) -> Source:
 
 
 def _of_saved(path: Path, reading: Reading) -> Source:
-    """A dataset that s5 built, or another program with `save_to_disk`."""
-    parts = {}
-    for split in table.read_splits(path):
-        place = path / split
-        if set(OF_DATASET) <= set(table.read_table(place).column_names):
-            clips = from_dataset(path, split)
-            parts[split] = Source(str(path), clips, [None] * len(clips))
-            continue
-        import datasets
+    """A dataset that s5 built, or another program with `save_to_disk`; or one split of it."""
+    if (path / table.STATE_NAME).is_file():
+        return _of_saved_split(path, path, reading)
+    return _joined(
+        str(path), {split: _of_saved_split(path / split, path, reading) for split in table.read_splits(path)}
+    )
 
-        try:
-            saved = datasets.load_from_disk(str(place))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{place / table.INFO_NAME} is damaged: {error}") from error
-        parts[split] = _of_dataset(str(place), saved, reading, path)
-    return _joined(str(path), parts)
+
+def _of_saved_split(place: Path, folder: Path, reading: Reading) -> Source:
+    if set(OF_DATASET) <= set(table.read_table(place).column_names):
+        clips = from_dataset(place.parent, place.name)
+        return Source(str(place), clips, [None] * len(clips))
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(place))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{place / table.INFO_NAME} is damaged: {error}") from error
+    return _of_dataset(str(place), saved, reading, folder)
 
 
 @dataclass(frozen=True)
