@@ -1,6 +1,6 @@
 """How fast the level changes, dB per second: `slope_db_s`, from the normalised audio.
 
-    python stages/s4_sidecar_add.py --audio-root data/tokens/start --cond-root data/sidecars/start \\
+    soundraft s4 --audio-root data/tokens/start --cond-root data/sidecars/start \\
         --producer slope --slope-wav-root data/normalized/start --slope-smooth 9
 """
 

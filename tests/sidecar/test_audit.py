@@ -163,13 +163,6 @@ def test_the_index_is_compared_too(folders: tuple[Path, Path]) -> None:
     assert audit(tokens, cond, STRICT).counts == {"bad_ecdc": 1}
 
 
-def test_ranges_are_verified_only_when_asked_and_with_slack(folders: tuple[Path, Path]) -> None:
-    meta(norm_min=[0, 3.01])(*folders)
-    assert audit(*folders, expect()).findings == []
-    assert audit(*folders, expect(verify_ranges=True)).counts == {"range_below_min": 1}
-    assert audit(*folders, expect(verify_ranges=True, range_tolerance=0.1)).findings == []
-
-
 @pytest.mark.parametrize(
     ("fail_on", "fraction", "verdict"),
     [
@@ -210,38 +203,6 @@ def test_shards_together_find_the_same(folders: tuple[Path, Path]) -> None:
     assert sorted(name for part in parts for name in part.orphans) == whole.orphans != []
 
 
-def test_every_option_on_the_command_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    tokens, cond = folders
-    common = ("--audio-root", tokens, "--cond-root", cond)
-    format.write(f"{cond}/sub/gone.cond.npy", Sidecar(np.ones((2, 1), HALF), ("a",)))
-    assert "sub/gone.cond.json" in script("audit", *common)[1]
-    code, output = script("audit", *common, "--verify-ranges", "--require", "a,b", "--expect-dtype", "float16")
-    assert (code, "5 clips: no findings" in output) == (0, True)
-    assert script("audit", *common, "--require", "a,z", "--fail-on", "missing_features")[0] == 1
-    assert script("audit", *common, "--require", "a,z")[0] == 0
-    assert "fps_mismatch 5" in script("audit", *common, "--expect-fps", 50)[1]
-    assert "dtype_mismatch 5" in script("audit", *common, "--expect-dtype", "float32")[1]
-    assert script("audit", *common, "--expect-dtype", "float32", "--fail-on", "")[0] == 0
-    code, output = script("audit", *common, "--expect-fps", 50, "--list", 2, "--export-csv", tmp_path / "f.csv")
-    assert output.count("fps_mismatch: ") == 2
-    rows = list(csv.reader((tmp_path / "f.csv").open(encoding="utf-8")))
-    assert rows[0] == ["type", "rel_ecdc", "rel_cond", "detail"]
-    assert len(rows) == 6
-    assert script("audit", *common, "--expect-fps", 50, "--list", "all")[1].count("fps_mismatch: ") == 5
-    meta(norm_min=[0, 3.01])(tokens, cond)
-    assert "range_below_min 1" in script("audit", *common, "--verify-ranges")[1]
-    assert "no findings" in script("audit", *common, "--no-verify-ranges")[1]
-    assert "no findings" in script("audit", *common, "--verify-ranges", "--range-tol", "0.1")[1]
-    junk("x_120.0.cond.npy")(tokens, cond)
-    code, output = script("audit", *common)
-    assert (code, "1 of 5 clips have a finding that fails" in output) == (1, True)
-    ends = [script("audit", *common, "--shard-index", index, "--shard-count", 2)[0] for index in range(2)]
-    assert sorted(ends) == [0, 1]
-    assert "missing_sidecar 5" in script("audit", *common, "--suffix", ".feat.npy")[1]
-    assert script("audit", *common, "--fail-on", "bad")[0] == 2
-    assert script("audit", *common, "--list", "few")[0] == 2
-
-
 def test_what_fits_into_no_batch_and_the_older_name_of_the_json(folders: tuple[Path, Path]) -> None:
     tokens, cond = folders
     (tokens / "a.ecdc").write_bytes(ecdc.encodec_bytes(ecdc.Tokens(np.zeros((4, 5), int), 1600)))
@@ -263,3 +224,39 @@ def test_statistics_of_numbers_before_they_were_rounded_raise_no_alarm(folders: 
     stated["max"] = 0.6
     format.write(f"{cond}/x_120.0.cond.npy", Sidecar(values[:, None].astype(HALF), ("a",), {}, {"a": stated}, 2))
     assert audit(tokens, cond, expect(verify_ranges=True)).counts == {"unlike_others": 1, "range_above_max": 1}
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        ("--verify-ranges --require a,b --expect-dtype float16", 0, "5 clips: no findings"),
+        ("--require a,z --fail-on missing_features", 1, "missing_features 5"),
+        ("--require a,z", 0, "missing_features 5"),
+        ("--expect-fps 50 --list 2", 0, "fps_mismatch: "),
+        ("--expect-fps 50 --list all", 0, "fps_mismatch 5"),
+        ("--expect-dtype float32", 0, "dtype_mismatch 5"),
+        ("--suffix .feat.npy", 1, "missing_sidecar 5"),
+        ("--suffix .feat.npy --fail-on norm_invalid", 0, "missing_sidecar 5"),
+        ("--shard-index 0 --shard-count 1", 0, "no findings"),
+        ("--fail-on bad", 2, "'bad'"),
+        ("--list few", 2, "neither a number nor all"),
+    ],
+)
+def test_options(folders: tuple[Path, Path], tmp_path: Path, argv: str, code: int, words: str) -> None:
+    tokens, cond = folders
+    table = tmp_path / "f.csv"
+    ended, output = script("audit", "--audio-root", tokens, "--cond-root", cond, *argv.split(), "--export-csv", table)
+    assert (ended, words in output) == (code, True), output
+    if "--list" in argv and code == 0:
+        assert output.count("fps_mismatch: ") == (2 if "2" in argv else 5)
+    if code < 2:
+        rows = list(csv.reader(table.open(encoding="utf-8")))
+        assert (rows[0], len(rows)) == (["type", "rel_ecdc", "rel_cond", "detail"], 1 if "no findings" in words else 6)
+
+
+def test_ranges_are_verified_only_when_asked_and_with_slack(folders: tuple[Path, Path]) -> None:
+    meta(norm_min=[0, 3.01])(*folders)
+    common = ("audit", "--audio-root", folders[0], "--cond-root", folders[1])
+    assert "no findings" in script(*common, "--no-verify-ranges")[1]
+    assert "range_below_min 1" in script(*common, "--verify-ranges")[1]
+    assert "no findings" in script(*common, "--verify-ranges", "--range-tol", "0.1")[1]

@@ -12,7 +12,6 @@ from soundraft import files
 from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import features, format
 from soundraft.sidecar.format import Sidecar
-from soundraft.sidecar.listing import Shard
 from tests.sidecar.workshop import NAMES, add, make_empty, script, token_folder, tree
 
 CLIP = "/x_120.0.cond.npy"
@@ -22,19 +21,6 @@ CLIP = "/x_120.0.cond.npy"
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     tokens = token_folder(tmp_path / "t")
     return tokens, make_empty(tokens, tmp_path / "c")
-
-
-def test_columns_of_several_producers_and_json_beside_its_npy(folders: tuple[Path, Path]) -> None:
-    """The public s4 does not import, and writes its JSON to a wrong path."""
-    tokens, cond = folders
-    done = add(tokens, cond, "const", "lin", "from_filename", const=[("a", 1.0)], lin=[("up", 0.0, 1.0)])
-    assert (done.clips, done.rejected) == (5, [])
-    assert done.features == {"a": 5, "up": 5, "pitch": 1, "amp": 1}
-    assert len(tree(cond)) == 10
-    sidecar = format.read(f"{cond}/foo_pitch_64.00_amp_.75.cond.npy")
-    assert sidecar.names == ("a", "up", "pitch", "amp")
-    assert sidecar.values[0].tolist() == [1, 0, 64, 0.75]
-    assert sidecar.values[-1].tolist() == [1, 1, 64, 0.75]
 
 
 @settings(max_examples=25, deadline=None)
@@ -63,14 +49,6 @@ def test_any_order_of_passes_is_a_dict_of_columns(
     sidecar = format.read(f"{cond}/a.cond.npy")
     assert dict(zip(sidecar.names, sidecar.values[0].tolist(), strict=True)) == expected
     assert sidecar.values.dtype == ((dtype or "float32") if steps else "float32")
-
-
-def test_from_one_folder_to_another(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    before = tree(folders[1])
-    add(*folders, "const", out=tmp_path / "out", const=[("a", 1.0)])
-    assert tree(folders[1]) == before
-    add(*folders, "const", const=[("a", 1.0)])
-    assert tree(tmp_path / "out") == tree(folders[1])
 
 
 def test_unknown_keys_survive(folders: tuple[Path, Path]) -> None:
@@ -173,39 +151,6 @@ def test_one_process_as_long_as_the_work_is_short(tmp_path: Path, monkeypatch: p
     assert len(list(tmp_path.rglob("*.cond.npy"))) == len(NAMES)
 
 
-def test_shards_together_are_the_whole(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    tokens, parts = folders
-    whole = make_empty(tokens, tmp_path / "whole")
-    add(tokens, whole, "const", const=[("a", 1.0)])
-    done = [add(tokens, parts, "const", const=[("a", 1.0)], shard=Shard(index, 3)) for index in range(3)]
-    assert sum(part.clips for part in done) == 5
-    assert tree(parts) == tree(whole)
-
-
-def test_every_option_on_the_command_line(tmp_path: Path) -> None:
-    tokens = token_folder(tmp_path / "t")
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "gain.py").write_text(
-        "import numpy as np\n"
-        "def add_cli_args(parser):\n    parser.add_argument('--gain', type=float)\n"
-        "def produce(ecdc_path, T, *, args):\n    return {'gain': np.full(T, args.gain, np.float32)}\n"
-    )
-    cond = make_empty(tokens, tmp_path / "c", suffix=".feat.npy")
-    common = ("--audio-root", tokens, "--cond-root", cond, "--suffix", ".feat.npy", "--producers-dir", folder)
-    both = ("--producer", "gain", "--gain", "2", "--producer", str(folder / "gain.py"))
-    assert "option clashes" in script("s4_sidecar_add", *common, *both)[1]
-    argv = (*common, "--producer", "gain", "--gain", "2", "--dtype", "float16")
-    for index in range(2):
-        assert script("s4_sidecar_add", *argv, "--shard-index", index, "--shard-count", 2)[0] == 0
-    sidecar = format.read(f"{cond}/x_120.0.feat.npy")
-    assert (sidecar.names, sidecar.values.dtype.name, sidecar.values[0, 0]) == (("gain",), "float16", 2)
-    assert script("s4_sidecar_add", *argv[:-4], "--gain", "3", "--mode", "overwrite", "--dtype", "float32")[0] == 0
-    assert format.read(f"{cond}/x_120.0.feat.npy").values.dtype == np.float32
-    assert "--gain GAIN" in script("s4_sidecar_add", "--producers-dir", folder, "--producer", "gain", "--help")[1]
-    assert "--gain GAIN" not in script("s4_sidecar_add", "--producers-dir", folder, "--help")[1]
-
-
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [
@@ -299,3 +244,24 @@ def test_features_from_python(tmp_path: Path) -> None:
     assert tree(tokens) == before
     soundraft.write_sidecar_features(tokens / "b.ecdc", {"x": [1.0, 2.0]}, dtype="float32")
     assert format.read(f"{tokens}/b.cond.npy").values.tolist() == [[1], [2]]
+
+
+def test_shards_suffix_dtype_and_options_of_a_producer(tmp_path: Path) -> None:
+    tokens, mine = token_folder(tmp_path / "t"), tmp_path / "mine"
+    mine.mkdir()
+    (mine / "gain.py").write_text(
+        "def add_cli_args(parser):\n    parser.add_argument('--gain', type=float)\n"
+        "def produce(ecdc_path, T, *, args):\n    return {'gain': [args.gain] * T}\n"
+    )
+    cond = make_empty(tokens, tmp_path / "c", suffix=".feat.npy")
+    common = ("s4_sidecar_add", "--audio-root", tokens, "--cond-root", cond, "--suffix", ".feat.npy")
+    named = (*common, "--producers-dir", mine, "--producer", "gain")
+    assert "option clashes" in script(*named, "--gain", 2, "--producer", mine / "gain.py")[1]
+    for index in range(2):
+        shard = ("--shard-index", index, "--shard-count", 2)
+        assert script(*named, "--gain", 2, "--dtype", "float16", *shard)[0] == 0
+    for name in NAMES:
+        sidecar = format.read(f"{cond}/{name.removesuffix('.ecdc')}.feat.npy")
+        assert (sidecar.names, sidecar.values.dtype.name, sidecar.values[0, 0]) == (("gain",), "float16", 2)
+    assert "--gain GAIN" in script(*named, "--help")[1]
+    assert "--gain GAIN" not in script(*common, "--help")[1]

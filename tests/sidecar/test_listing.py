@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundraft.audio import ecdc
-from soundraft.audio.ecdc import INDEX_NAME, TokenFile, token_path, wav_of
+from soundraft.audio.ecdc import INDEX_NAME, TokenFile
 from soundraft.runtime import UserError
 from soundraft.sidecar import format
 from soundraft.sidecar.features import create_sidecars
@@ -40,14 +40,6 @@ def test_names_may_hold_what_ends_a_line_elsewhere(tmp_path: Path, mark: str) ->
     row = TokenFile(f"a{mark}b.ecdc", f"a{mark}b.wav", 4, 2, 1280)
     ecdc.write_index(tmp_path, [row])
     assert ecdc.read_index(tmp_path) == [row]
-
-
-@given(st.text("ab.", max_size=6).map("a{}".format), st.sampled_from([".WAV", ".flac", ".wav.flac", ""]))
-def test_names_with_dots_do_not_collide(name: str, ending: str) -> None:
-    assert token_path(f"{name}.wav") == f"{name}.ecdc"
-    assert wav_of(f"{name}.ecdc") == f"{name}.wav"
-    other = f"{name}{ending}"
-    assert other.endswith(".wav") or token_path(other) == f"{other}.ecdc"
 
 
 def test_frames_come_from_the_index_else_from_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,37 +96,10 @@ def test_shards_together_are_the_whole_and_disjoint(tmp_path_factory: pytest.Tem
             list_clips(tokens, format.SUFFIX, Shard(index, of))
 
 
-def test_bad_token_files_fail_or_are_skipped(tmp_path: Path) -> None:
-    tokens = token_folder(tmp_path / "t", index=False)
-    (tokens / "bad.ecdc").write_bytes(b"junk")
-    common = ("s3_sidecar_init", "--audio-root", tokens, "--cond-root", tmp_path / "c")
-    code, output = script(*common)
-    assert (code, "bad.ecdc: not a token file" in output) == (1, True)
-    assert not (tmp_path / "c").exists()
-    code, output = script(*common, "--skip-errors")
-    assert (code, "SKIPPED bad.ecdc: not a token file" in output) == (0, True)
-    assert len(tree(tmp_path / "c")) == 10
-    for name in NAMES:
-        (tokens / name).write_bytes(b"junk")
-    assert script(*common, "--skip-errors")[0] == 1
-
-
 def test_two_token_files_of_one_sidecar(tmp_path: Path) -> None:
     tokens = token_folder(tmp_path / "t", ("a.ECDC", "a.ecdc"), index=False)
     with pytest.raises(UserError, match=r"a.ecdc: shares its sidecar with a.ECDC"):
         make_empty(tokens, tmp_path / "c")
-
-
-def test_defaults_beside_the_token_files_and_what_is_there_is_kept(tmp_path: Path) -> None:
-    tokens = token_folder(tmp_path / "t")
-    assert script("s3_sidecar_init", "--audio-root", tokens)[0] == 0
-    path = f"{tokens}/a.cond.npy"
-    assert format.read(path).values.dtype == np.float16
-    format.write(path, Sidecar(np.ones((5, 1), np.float32), ("mine",)))
-    assert "0 made, 5 kept" in script("s3_sidecar_init", "--audio-root", tokens)[1]
-    assert format.read(path).names == ("mine",)
-    assert "5 made, 0 kept" in script("s3_sidecar_init", "--audio-root", tokens, "--overwrite", "--dtype", "float32")[1]
-    assert (format.read(path).names, format.read(path).values.dtype) == ((), np.float32)
 
 
 @pytest.mark.parametrize("frames", [5, 7])
@@ -159,22 +124,28 @@ def test_what_does_not_fit_is_made_again_unless_it_has_features(tmp_path: Path, 
     assert create_sidecars(tokens, tokens, dtype="float32", overwrite=True).made == 5
 
 
-def test_suffix_table_and_shards_as_options(tmp_path: Path) -> None:
-    tokens = token_folder(tmp_path / "t")
-    common = ("s3_sidecar_init", "--audio-root", tokens, "--cond-root", tmp_path / "c", "--suffix", ".feat.npy")
-    assert script(*common, "--manifest-csv", tmp_path / "all.csv")[0] == 0
-    assert (tmp_path / "c/sub/ü b.feat.json").is_file()
-    rows = list(csv.DictReader((tmp_path / "all.csv").open(encoding="utf-8")))
-    assert list(rows[0]) == ["rel_ecdc", "rel_cond", "frames", "D", "fps", "codebooks"]
-    row = next(row for row in rows if row["rel_ecdc"] == "x_120.0.ecdc")
+def test_what_is_there_is_kept_and_bad_token_files_are_named(tmp_path: Path) -> None:
+    tokens = token_folder(tmp_path / "t", index=False)
+    argv = ("s3_sidecar_init", "--audio-root", tokens, "--manifest-csv", tmp_path / "all.csv", "--suffix", ".feat.npy")
+    (tokens / "bad.ecdc").write_bytes(b"junk")
+    code, output = script(*argv)
+    assert (code, "bad.ecdc: not a token file" in output, len(list(tokens.rglob("*.npy")))) == (1, True, 0)
+    code, output = script(*argv, "--skip-errors")
+    assert (code, "SKIPPED bad.ecdc: not a token file" in output, "5 made, 0 kept" in output) == (0, True, True)
+    row = next(row for row in csv.DictReader((tmp_path / "all.csv").open()) if row["rel_ecdc"] == "x_120.0.ecdc")
+    assert list(row) == ["rel_ecdc", "rel_cond", "frames", "D", "fps", "codebooks"]
     assert list(row.values()) == ["x_120.0.ecdc", "x_120.0.feat.npy", "6", "0", "75", "2"]
-    found = []
-    for index in range(3):
-        options = ("--shard-index", index, "--shard-count", 3, "--manifest-csv", tmp_path / "part.csv")
-        assert script(*common, *options)[0] == 0
-        found += [row["rel_ecdc"] for row in csv.DictReader((tmp_path / "part.csv").open(encoding="utf-8"))]
-    assert sorted(found) == sorted(NAMES)
+    (tokens / "bad.ecdc").unlink()
+    path = f"{tokens}/a.feat.npy"
+    format.write(path, Sidecar(np.ones((5, 1), np.float32), ("mine",)))
+    assert "0 made, 5 kept" in script(*argv)[1]
+    assert format.read(path).names == ("mine",)
+    assert "5 made, 0 kept" in script(*argv, "--overwrite", "--dtype", "float32")[1]
+    assert (format.read(path).names, format.read(path).values.dtype) == ((), np.float32)
     for wrong in (("--shard-index", 3, "--shard-count", 3), ("--suffix", ".cond"), ("--audio-root", tmp_path / "no")):
-        assert script(*common, *wrong)[0] == 1
+        assert script(*argv, *wrong)[0] == 1
     (tmp_path / "empty").mkdir()
     assert "no token files" in script("s3_sidecar_init", "--audio-root", tmp_path / "empty")[1]
+    for name in NAMES:
+        (tokens / name).write_bytes(b"junk")
+    assert script(*argv, "--skip-errors")[0] == 1

@@ -35,12 +35,22 @@ def ask(name: str, path: str | Path, frames: int, *argv: object, **given: object
     return {feature: values for feature, (_, values) in made.items()}
 
 
-def test_const_and_lin() -> None:
-    made = ask("const", "a.ecdc", 3, "--const", "a=1", "--const", "b=-.5")
-    assert {name: values.tolist() for name, values in made.items()} == {"a": [1, 1, 1], "b": [-0.5, -0.5, -0.5]}
-    made = ask("lin", "a.ecdc", 3, "--lin", "up=0:1", "--lin", "down=2:-2")
-    assert {name: values.tolist() for name, values in made.items()} == {"up": [0, 0.5, 1], "down": [2, 0, -2]}
-    assert ask("lin", "a.ecdc", 1, "--lin", "up=3:4")["up"].tolist() == [3]
+@pytest.mark.parametrize(
+    ("name", "clip", "argv", "expected"),
+    [
+        ("const", "a", "--const a=1 --const b=-.5", {"a": [1, 1, 1], "b": [-0.5, -0.5, -0.5]}),
+        ("lin", "a", "--lin up=0:1 --lin down=2:-2", {"up": [0, 0.5, 1], "down": [2, 0, -2]}),
+        ("from_filename", "a_b_1", "--no-from-filename", {}),
+        ("from_filename", "a-hz440", r"--filename-regex (?P<name>hz)(?P<value>\d+)", {"hz": [440] * 3}),
+        ("from_manifest", "a", "--manifest FILE --manifest-column duration --manifest-column metadata.snr_db "
+         "--manifest-column metadata.room.t60", {"duration": [1.5] * 3, "snr_db": [7] * 3, "room.t60": [0.25] * 3}),
+    ],
+)  # fmt: skip
+def test_what_each_makes(tmp_path: Path, name: str, clip: str, argv: str, expected: dict) -> None:
+    tokens, path = manifest(tmp_path)
+    given = [str(path) if word == "FILE" else word for word in argv.split()]
+    made = ask(name, tokens / f"{clip}.ecdc", 3, *given, audio_root=tokens)
+    assert {feature: values.tolist() for feature, values in made.items()} == expected
     assert all(values.dtype == np.float32 for values in made.values())
 
 
@@ -75,12 +85,6 @@ def test_parameters_in_file_names(name: str, found: dict[str, float]) -> None:
     }
 
 
-def test_filename_options() -> None:
-    assert ask("from_filename", "a_b_1.ecdc", 1, "--no-from-filename") == {}
-    made = ask("from_filename", "a-hz440.ecdc", 1, "--from-filename", "--filename-regex", r"(?P<name>hz)(?P<value>\d+)")
-    assert made["hz"].tolist() == [440]
-
-
 def manifest(tmp_path: Path) -> tuple[Path, Path]:
     rows = [
         {"id": "1", "audio_path": "a.wav", "duration": 1.5, "metadata": {"snr_db": 7, "room": {"t60": 0.25}}},
@@ -89,22 +93,6 @@ def manifest(tmp_path: Path) -> tuple[Path, Path]:
     path = tmp_path / "manifest.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return token_folder(tmp_path / "t"), path
-
-
-def test_columns_of_the_manifest(tmp_path: Path) -> None:
-    tokens, path = manifest(tmp_path)
-    names = [
-        "--manifest-column",
-        "duration",
-        "--manifest-column",
-        "metadata.snr_db",
-        "--manifest-column",
-        "metadata.room.t60",
-    ]
-    made = ask("from_manifest", tokens / "a.ecdc", 2, "--manifest", path, *names, audio_root=tokens)
-    assert {name: values.tolist() for name, values in made.items()} == {
-        "duration": [1.5, 1.5], "snr_db": [7, 7], "room.t60": [0.25, 0.25],
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -181,7 +169,9 @@ def test_from_audio_decodes_the_codes_when_asked(tmp_path: Path) -> None:
     encoder = Encoder(tmp_path / "wav", tmp_path / "t", defaults().encodec)
     encode_clips([Clip(id="a", audio_path="a.wav")], encoder, max_bad_fraction=0)
     argv = (tmp_path / "t/a.ecdc", 75, "--audio-source", "codes")
+    other = ask("from_audio", *argv[:2], "--audio-feats", "rms_db", "--hf-model", "tiny", audio_root=tmp_path / "t")
     made = ask("from_audio", *argv, "--audio-checkpoint", "tiny", audio_root=tmp_path / "t")
+    assert np.array_equal(other["rms_db"], made["rms_db"])
     assert ecdc.read(tmp_path / "t/a.ecdc").frames == 75
     assert made["rms_db"][:30].mean() < made["rms_db"][45:70].mean() - 15
     with pytest.raises(UserError, match="--audio-checkpoint"):
@@ -288,11 +278,6 @@ def test_only_what_is_named_is_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
-def test_one_may_define_dataclasses(tmp_path: Path) -> None:
-    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\n"
-    assert list(ask(str(own(tmp_path, "mine.py", head + GOOD)), "a.ecdc", 3)) == ["one"]
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -366,13 +351,16 @@ def test_the_users_own_file_wins_over_a_built_in_one_and_it_is_said(tmp_path: Pa
     assert ("const: Ones." in output, "--lin NAME=START:END" in output) == (True, True)
 
 
-def test_each_may_import_its_neighbours(tmp_path: Path) -> None:
+DATACLASS = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\n"
+
+
+def test_each_may_import_its_neighbours_and_define_dataclasses(tmp_path: Path) -> None:
     text = "import numpy as np\nimport helper\ndef produce(ecdc_path, T, *, args):\n    import later\n"
     text += "    return {helper.NAME: np.full(T, later.VALUE)}\n"
     for name in ("one", "two"):
         own(tmp_path / name, "helper.py", f"NAME = {name!r}\n")
         own(tmp_path / name, "later.py", "VALUE = 3.0\n")
-        assert ask(str(own(tmp_path / name, "mine.py", text)), "a.ecdc", 2)[name].tolist() == [3, 3]
+        assert ask(str(own(tmp_path / name, "mine.py", DATACLASS + text)), "a.ecdc", 2)[name].tolist() == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -411,8 +399,3 @@ def test_a_file_that_git_does_not_know_is_missed_at_once_in_a_scratch_copy(
     code, output = script("check")
     assert (code, "git add paramproducers/mine.py" in output) == (1, True)
     assert not (copy / ".gate").exists()
-
-
-def test_the_options_of_the_public_workflow(tmp_path: Path) -> None:
-    given = options("from_audio", "--audio-feats", "rms_db,f0", "--hf-model", "tiny")
-    assert (given.audio_features, given.audio_checkpoint) == (["rms_db", "f0"], "tiny")

@@ -1,4 +1,4 @@
-"""The three scripts as the pipeline runs them, in processes of their own: no torch anywhere, all clips through."""
+"""The three scripts as the pipeline runs them: no torch anywhere, all clips through."""
 
 import os
 import shutil
@@ -14,15 +14,14 @@ from soundraft import files
 from soundraft.audio import io
 from soundraft.manifest import Clip, write_manifest
 from soundraft.sidecar import format
-from tests.sidecar.workshop import NAMES, REPOSITORY, token_folder
+from tests.sidecar.workshop import NAMES, REPOSITORY, script, token_folder
 
 RUN = """
 import runpy, sys
-sys.argv = ["stages/" + sys.argv[1] + ".py"]
-try:
+for name in ("s3_sidecar_init", "s4_sidecar_add", "audit"):
+    sys.argv = ["stages/" + name + ".py"]
     runpy.run_path(f"{%r}/{sys.argv[0]}", run_name="__main__")
-finally:
-    assert "torch" not in sys.modules, "torch was imported"
+assert "torch" not in sys.modules, "torch was imported"
 """
 
 
@@ -50,13 +49,6 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, name: str) -> subprocess.CompletedProcess:
-    code = RUN % str(REPOSITORY)
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
-    command = [sys.executable, "-c", code, name]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 def change(folder: Path, section: str, **values: object) -> None:
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params[section] |= values
@@ -64,9 +56,10 @@ def change(folder: Path, section: str, **values: object) -> None:
 
 
 def test_the_three_stages_without_torch(workspace: Path) -> None:
-    for name in ("s3_sidecar_init", "s4_sidecar_add", "audit"):
-        done = run(workspace, name)
-        assert done.returncode == 0, done.stdout + done.stderr
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    command = [sys.executable, "-c", RUN % str(REPOSITORY)]
+    done = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "s5_build_dataset makes the dataset" in done.stdout
     for role in ("start", "target"):
         sidecar = format.read(f"{workspace}/data/sidecars/{role}/foo_pitch_64.00_amp_.75.cond.npy")
@@ -79,21 +72,21 @@ def test_the_three_stages_without_torch(workspace: Path) -> None:
         assert (workspace / f"reports/audit/{role}.csv").read_text().count("\n") == 2
 
 
-def test_bad_clips_are_quarantined_up_to_the_limit_and_the_audit_reports_before_it_fails(workspace: Path) -> None:
+def test_bad_clips_are_quarantined_up_to_the_limit_and_the_audit_reports_before_it_fails(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
     change(workspace, "sidecar", producers=["from_audio"], arguments=[])
     change(workspace, "audit", require=[])
-    assert run(workspace, "s3_sidecar_init").returncode == 0
+    assert script("s3_sidecar_init")[0] == 0
     (workspace / "data/normalized/start/a.wav").unlink()
-    failed = run(workspace, "s4_sidecar_add")
-    assert failed.returncode == 1
-    assert "1 of 5 clips are bad" in failed.stderr
-    assert "a.ecdc: producer from_audio: " in failed.stderr
+    code, output = script("s4_sidecar_add")
+    assert (code, "1 of 5 clips are bad" in output, "a.ecdc: producer from_audio: " in output) == (1, True, True)
     assert not (workspace / "data/sidecars").exists()
     change(workspace, "limits", max_bad_fraction=0.5)
-    assert run(workspace, "s4_sidecar_add").returncode == 0
+    assert script("s4_sidecar_add")[0] == 0
     assert "a.ecdc" in (workspace / "data/sidecars/start/quarantine.jsonl").read_text()
-    failed = run(workspace, "audit")
-    assert failed.returncode == 1
-    assert "missing_sidecar: a.ecdc" in failed.stderr
+    code, output = script("audit")
+    assert (code, "missing_sidecar: a.ecdc" in output) == (1, True)
     assert files.read_json(workspace / "reports/audit/start.json")["verdict"] == "failed"
     assert files.read_json(workspace / "reports/audit/target.json")["verdict"] == "passed"

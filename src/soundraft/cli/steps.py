@@ -32,6 +32,12 @@ def s1_options(options: argparse.ArgumentParser) -> None:
     from soundraft.audio import loudness
     from soundraft.params import defaults
 
+    def rms_as_db(text: str) -> float:
+        return loudness.gain_to_db(float(text))
+
+    def ms_as_s(text: str) -> float:
+        return float(text) / 1000
+
     level, add = defaults().normalize, options.add_argument
     _describe(
         options,
@@ -42,9 +48,9 @@ def s1_options(options: argparse.ArgumentParser) -> None:
     add("source", type=Path, metavar="IN", help="Folder of recordings, or of a manifest.jsonl.")
     add("out", type=Path, metavar="OUT", help="Folder for the normalised files; made when absent.")
     rms, window_ms = round(loudness.db_to_gain(level.target_db), 6), round(1000 * level.window_s)
-    add("--target-rms", type=lambda text: loudness.gain_to_db(float(text)), dest="normalize.target_db", metavar="RMS",
+    add("--target-rms", type=rms_as_db, dest="normalize.target_db", metavar="RMS",
         help=f"RMS of the loudest window; full scale is 1 (default: {rms})")  # fmt: skip
-    add("--window-ms", type=lambda text: float(text) / 1000, dest="normalize.window_s", metavar="MS",
+    add("--window-ms", type=ms_as_s, dest="normalize.window_s", metavar="MS",
         help=f"Length of the window (default: {window_ms})")  # fmt: skip
     add("--extensions", nargs="+", help="File endings, in any case (default: all that can be read).")
     add("--adopt", action="store_true", help=ADOPT)
