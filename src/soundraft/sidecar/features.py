@@ -335,13 +335,13 @@ def write_sidecar_features(
     place = Path(path)
     tokens = place if place.name.endswith(ecdc.SUFFIX) else None
     npy = f"{place.parent}/{place.name.removesuffix(ecdc.SUFFIX)}{format.SUFFIX}" if tokens else str(path)
-    if tokens and require_tokens and not tokens.is_file():
+    if tokens and require_tokens and not files.exists(tokens):
         raise UserError(f"no token file {tokens}")
     given = {name: dict(one) if isinstance(one, Mapping) else {"values": one} for name, one in features.items()}
     columns = {name: np.asarray(producers.plain(one.pop("values", None))) for name, one in given.items()}
     before = format.read(npy) if any(format.exists(npy)) else None
     there = [len(before.values)] if before else [len(column) for column in columns.values() if column.ndim]
-    frames = ecdc.read(tokens).frames if tokens and tokens.is_file() else (*there, 0)[0]
+    frames = ecdc.read(tokens).frames if tokens and files.exists(tokens) else (*there, 0)[0]
     if frames == 0:
         raise BadClip(f"{path}: neither a token file nor a feature says how many frames there are")
     if (before.schema if before and schema is None else schema) == 1 and any(

@@ -82,7 +82,7 @@ def doubled_name(npy: str) -> str:
 def json_path(npy: str) -> str:
     """The json that belongs to an npy, as it is called on disk."""
     path = json_name(npy)
-    return path if os.path.lexists(path) or not os.path.lexists(doubled_name(npy)) else doubled_name(npy)
+    return path if files.exists(path) or not files.exists(doubled_name(npy)) else doubled_name(npy)
 
 
 def write(path: str, sidecar: Sidecar) -> None:
@@ -141,7 +141,7 @@ def statistics(values: np.ndarray) -> dict[str, list[float]]:
     return {"min": low.tolist(), "max": high.tolist(), "mean": mean.tolist(), "std": std.tolist()}
 
 
-SUFFIXES = (SUFFIX, json_path(SUFFIX))
+SUFFIXES = (SUFFIX, json_name(SUFFIX))
 
 
 def exists(path: str) -> tuple[bool, bool]:
