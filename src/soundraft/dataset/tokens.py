@@ -104,7 +104,11 @@ class TokenDataset(torch.utils.data.Dataset[Item]):
 
 def _embedded(rows: Rows, index: int) -> Item:
     row = rows[index]
-    return _item(row["codes"], row["cond"], row["features"], json.loads(row["meta"]), row["id"])
+    try:
+        meta = json.loads(row["meta"])
+    except ValueError as error:
+        raise BadClip(f"{row['id']}: its meta is no JSON: {error}") from error
+    return _item(row["codes"], row["cond"], row["features"], meta, row["id"])
 
 
 def _named(folder: Path, rows: Rows, index: int) -> Item:
@@ -151,20 +155,16 @@ def collate(items: Sequence[Item]) -> Batch:
     Raises:
         ValueError: when the items differ in codebooks or in features.
     """
-    first = items[0]
-    for item in items[1:]:
-        if item["codes"].shape[1] != first["codes"].shape[1] or item["names"] != first["names"]:
-            raise ValueError(
-                f"{item['path']} has {item['codes'].shape[1]} codebooks and features {item['names']}; "
-                f"{first['path']} has {first['codes'].shape[1]} and {first['names']}"
-            )
+    odd = listing.unlike({item["path"]: (item["codes"].shape[1], tuple(item["names"])) for item in items})
+    if odd:
+        raise ValueError("; ".join(f"{path}: {reason}" for path, reason in odd.items()))
     lengths = torch.tensor([len(item["codes"]) for item in items])
     return Batch(
         codes=torch.nn.utils.rnn.pad_sequence([item["codes"] for item in items], batch_first=True),
         cond=torch.nn.utils.rnn.pad_sequence([item["cond"] for item in items], batch_first=True),
         lengths=lengths,
         mask=torch.arange(int(lengths.max()))[None] < lengths[:, None],
-        names=first["names"],
+        names=items[0]["names"],
         meta=[item["meta"] for item in items],
         path=[item["path"] for item in items],
     )
