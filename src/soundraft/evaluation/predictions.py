@@ -28,11 +28,7 @@ _PREDICTION, _PROBABILITY, _EACH = "_predictions", "_probability", "_probabiliti
 
 
 def write_predictions(path: Path, scores: Scores) -> None:
-    """The predictions of one model.
-
-    Raises:
-        UserError: when a group has the name of another column.
-    """
+    """The predictions of one model; UserError when a group has the name of another column."""
     _write(path, columns_of(scores))
 
 

@@ -70,7 +70,9 @@ def write(
     write_results(folder / "predictions.parquet", results)
     files.write_csv(folder / "worst_clips.csv", worst(last, top=top))
     if "words" in last.counts:
-        files.write_csv(folder / "confusions.csv", text_confusions(last, top=top))
+        names = ("reference", "prediction", "times")
+        taken = confusions(last.known, last.predictions, top=top)
+        files.write_csv(folder / "confusions.csv", (dict(zip(names, row, strict=True)) for row in taken))
     if last.labels:
         files.write_csv(folder / "confusions.csv", label_confusions(last))
         files.write_csv(folder / "classes.csv", map(vars, last.label_scores.classes))
@@ -148,11 +150,6 @@ def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
     columns |= {"reference": scores.known, "prediction": scores.predictions}
     columns |= {name: values.tolist() for name, values in own.items()}
     return [{name: values[clip] for name, values in columns.items()} for clip in places]
-
-
-def text_confusions(scores: Scores, *, top: int) -> list[dict[str, Any]]:
-    found = confusions(scores.known, scores.predictions, top=top)
-    return [{"reference": left, "prediction": right, "times": times} for left, right, times in found]
 
 
 def label_confusions(scores: Scores) -> list[dict[str, Any]]:

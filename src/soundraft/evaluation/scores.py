@@ -72,7 +72,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its 95 % bootstrap interval."""
+    """With its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -140,11 +140,7 @@ class Scores:
         return self.references
 
     def value(self, key: str) -> float:
-        """A metric of all clips.
-
-        Raises:
-            UserError: as `known`.
-        """
+        """A metric of all clips; UserError as `known`."""
         return float(METRICS[key].value(self._of(key).sum(0)))
 
     def estimate(self, key: str, bootstrap: Bootstrap) -> Estimate:
@@ -155,11 +151,7 @@ class Scores:
         return Estimate(self.value(key), *interval(drawn, tail=tail), metric)
 
     def difference(self, other: "Scores", key: str, bootstrap: Bootstrap) -> Comparison:
-        """This metric less that of another model, by the paired bootstrap.
-
-        Raises:
-            ValueError: when the models did not predict the same clips in the same order.
-        """
+        """This metric less that of another model on the same clips in the same order, by the paired bootstrap."""
         if self.ids != other.ids or self.known != other.known:
             raise ValueError("the two models did not predict the same clips in the same order")
         mine, theirs = (METRICS[key].value(bootstrap.sums(each._of(key))) for each in (self, other))

@@ -56,10 +56,9 @@ class FittedSVM:
 def fit_svm(
     train_clips: Iterable[np.ndarray], train_labels: Sequence[str], *, labels: Sequence[str], sample_rate_hz: int
 ) -> FittedSVM:
-    """Fit it; there are no random numbers, the same clips give the same SVM.
+    """Fit it to mono samples [N] of each clip; there are no random numbers, the same clips give the same SVM.
 
     Args:
-        train_clips: samples [N] of each clip, mono, all of one rate; may be a generator.
         labels: in the order of the probabilities' columns.
 
     Raises:

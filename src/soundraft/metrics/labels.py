@@ -20,8 +20,6 @@ _COLDEST, _HOTTEST = 0.01, 100.0
 
 @dataclass(frozen=True)
 class Average:
-    """One way to make one number of all classes."""
-
     precision: float
     recall: float
     f1: float
@@ -85,10 +83,7 @@ class LabelScores:
 def measure(
     *, references: Sequence[str], predictions: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]
 ) -> LabelScores:
-    """Score one prediction a clip.
-
-    Args:
-        probabilities: [N, C], columns in the order of `labels`.
+    """Score one prediction a clip; `probabilities` [N, C], columns in the order of `labels`.
 
     Raises:
         ValueError: when there are no clips, the inputs do not belong together, or some label is not in `labels`.
@@ -127,11 +122,7 @@ def measure(
 
 
 def codes(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """The place of each name in `labels`, int64 [N].
-
-    Raises:
-        ValueError: when a name is none of them.
-    """
+    """The place of each name in `labels`, int64 [N]; ValueError when a name is none of them."""
     places = {label: place for place, label in enumerate(labels)}
     unknown = sorted(set(names) - places.keys())
     if unknown:
@@ -140,12 +131,7 @@ def codes(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
 
 
 def label_counts(right: np.ndarray, correct: np.ndarray) -> np.ndarray:
-    """Right answers and clips of each label, additive over clips, `[N, 2L]`.
-
-    Args:
-        right: codes of the right labels, [N].
-        correct: bool [N].
-    """
+    """Right answers and clips of each label, additive over clips, `[N, 2L]`, of codes [N] and bool [N]."""
     clips = np.eye(right.max() + 1, dtype=np.uint8)[right]
     return np.concatenate([clips * correct[:, None], clips], axis=1)
 
@@ -186,10 +172,7 @@ def confusion_counts(*, references: Sequence[str], predictions: Sequence[str], l
 def row_entropy(counts: np.ndarray) -> np.ndarray:
     """How scattered the predictions of each label are, in bits, [C]; NaN for a label that no reference has.
 
-    0: always the same prediction, right or wrong; log2(C): anything.
-
-    Args:
-        counts: [C, C], as `confusion_counts` gives them.
+    0: always the same prediction, right or wrong; log2(C): anything. `counts` as of `confusion_counts`.
     """
     support = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(support, 1)
@@ -256,14 +239,8 @@ def _average(right: np.ndarray, predicted: np.ndarray, kind: str) -> Average:
 def reliability_bins(confidence: np.ndarray, correct: np.ndarray, *, bins: int = BINS) -> np.ndarray:
     """Clips, their mean confidence and the share of right ones, in bins of equal width, [bins, 3]; NaN without clips.
 
-    A bin has the clips above its lower end and not above its upper one; the first has those of 0 too.
-
-    Args:
-        confidence: [N], the probability of the predicted label.
-        correct: bool [N].
-
-    Raises:
-        ValueError: when there are no clips, or a confidence is not in 0–1.
+    A bin has the clips above its lower end and not above its upper one; the first has those of 0 too. ValueError when
+    there are no clips, or a confidence (probability of the predicted label) is not in 0–1.
     """
     if not len(confidence):
         raise ValueError("no clips: nothing to measure")
@@ -296,9 +273,6 @@ def fit_temperature(log_probs: np.ndarray, right: np.ndarray) -> float:
     Args:
         log_probs: [N, C], logits or log-probabilities.
         right: codes of the right labels, [N].
-
-    Raises:
-        ValueError: when there are no clips, fewer than two labels, or a number is not finite.
     """
     from scipy.optimize import minimize_scalar
 
