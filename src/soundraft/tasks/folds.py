@@ -16,7 +16,7 @@ import numpy as np
 from soundraft import distributed, files
 from soundraft.clips.base import Clips
 from soundraft.clips.division import Divided, add_extra, shared_audio
-from soundraft.clips.opening import open_clips
+from soundraft.clips.opening import Source, open_clips
 from soundraft.evaluation.predictions import write_predictions
 from soundraft.evaluation.results import START_MODEL, SVM
 from soundraft.evaluation.scores import Scores, check_labels, score_labels
@@ -121,30 +121,13 @@ def cross_validate(
     task, reading = task_of(declared.params(seed)), declared.reading()
     source = open_clips(data, reading, limit=limit, seed=seed)
     check_bad_fraction(len(source.clips), source.rejected, declared.max_bad_fraction)
-    trainings = {}
-    for name, splits in folds_of(source.clips, folds, target=task.target, k=k, seed=seed).items():
-        parts = source.clips.by_split(splits)
-        labels, tested = (parts[split].known_labels(task.target) for split in ("train", "test"))
-        check_labels(labels, tested, split=f"fold {name}")  # before the first training, not after those of other folds
-        trainings[name] = parts
-    notes = [*declared.notes, *source.notes]
-    rejected: list[Rejected] = []
-    contents = dict(zip(source.clips.ids, source.clips.contents(), strict=True))
-    if extra is not None:
-        more = open_clips(extra, reading, seed=seed)
-        contents |= dict(zip(more.clips.ids, more.clips.contents(), strict=True))
-        for parts in trainings.values():
-            found = Divided(parts, source.title)
-            add_extra(task.target, more, found)
-            notes, rejected = [*notes, *found.notes], found.rejected
-    for name, parts in trainings.items():
-        known = {split: (clips.ids, [contents[clip] for clip in clips.ids]) for split, clips in parts.items()}
-        notes += [f"fold {name}: {note}" for note in shared_audio(known)]
+    more = None if extra is None else open_clips(extra, reading, seed=seed)
+    trainings, notes = _divide(source, folds_of(source.clips, folds, target=task.target, k=k, seed=seed), more, task)
     tell = say or (lambda line: None)
-    for note in dict.fromkeys(notes):
+    for note in dict.fromkeys([*declared.notes, *source.notes, *notes]):
         tell(f"note: {note}")
     tell(f"{task.target}: {len(source.clips):,} clips in {len(trainings)} folds by {_BY[folds]}")
-    unused = [*source.rejected, *source.dropped, *rejected]
+    unused = [bad for each in (source, more) if each is not None for bad in (*each.rejected, *each.dropped)]
     with tempfile.TemporaryDirectory() as scratch, files.building(folder or Path(scratch) / "folds") as place:
         scores, answers, bad = zip(*(_train(task, *each, place, tell) for each in trainings.items()), strict=True)
         lost = {(each.id, each.path): each for fold in bad for each in fold}
@@ -154,6 +137,31 @@ def cross_validate(
         )  # fmt: skip
         _write(place, result, declared)
     return result
+
+
+def _divide(
+    source: Source, folds: Mapping[str, Sequence[Split]], more: Source | None, task: Task
+) -> tuple[dict[str, dict[Split, Clips]], list[str]]:
+    """The clips of each fold by split, with more of them to learn from; and what the user should know of them.
+
+    Raises:
+        UserError: when a fold tests a label that it does not learn: before the first training.
+    """
+    trainings, notes = dict[str, dict[Split, Clips]](), list[str]()
+    every = source.clips if more is None else source.clips.joined(more.clips)
+    contents = dict(zip(every.ids, every.contents(), strict=True))
+    for name, splits in folds.items():
+        parts = source.clips.by_split(splits)
+        labels, tested = (parts[split].known_labels(task.target) for split in ("train", "test"))
+        check_labels(labels, tested, split=f"fold {name}")
+        if more is not None:
+            found = Divided(parts, source.title)
+            add_extra(task.target, more, found)
+            notes += found.notes
+        known = {split: (clips.ids, [contents[clip] for clip in clips.ids]) for split, clips in parts.items()}
+        notes += [f"fold {name}: {note}" for note in shared_audio(known)]
+        trainings[name] = parts
+    return trainings, notes
 
 
 def _train(
