@@ -223,6 +223,7 @@ def test_evaluate_measures_only_clips_that_the_run_did_not_use(
         path.name for path in (tmp_path / "out").iterdir()
     }  # fmt: skip
     assert [len(soundraft.evaluate(run, table, split=split).scores) for split in ("all", "test")] == [45, test]
+    assert len(soundraft.evaluate(run, table, limit=test - 1).scores) == test - 1, "of the clips that are measured"
     moved = pandas.read_csv(table)
     for number, name in enumerate(moved.audio):
         shutil.copy(table.parent / name, tmp_path / f"other{number}.wav")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from soundraft import files, runtime
 from soundraft.clips.base import Clips, Reading
 from soundraft.clips.opening import Source, open_clips
+from soundraft.corpora import CORPORA
 from soundraft.evaluation import report
 from soundraft.evaluation.benchmark import Speed
 from soundraft.evaluation.predictions import answers_table
@@ -187,6 +188,8 @@ def evaluate(
 
 
 def _opened(opened: TrainedModel, data: Any, limit: int | None, seed: int, *, split: Split | None = None) -> Source:
+    # a corpus by name is downloaded no further than the limit; of other data it counts the clips that are measured
+    limit = limit if isinstance(data, str) and data in CORPORA else None
     return open_clips(data, replace(opened.reading, target=opened.task.target), split=split, limit=limit, seed=seed)
 
 
