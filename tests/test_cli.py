@@ -11,10 +11,11 @@ import datasets
 import numpy as np
 import pytest
 
-from soundraft import cli
+from soundraft import cli, packs
 from soundraft.dataset.build import build_dataset
 from soundraft.dataset.rows import Form, Sources
 from soundraft.evaluation import data_plots
+from soundraft.sidecar import format
 from tests.conftest import Say
 from tests.dataset.workshop import Corpus, cond_of, corpus
 
@@ -98,6 +99,21 @@ def test_a_picture(made: Corpus, tmp_path: Path, say: Say) -> None:
     assert picture.read_bytes() == again.read_bytes()
     say("inspect", "--tokens-root", made.tokens, "--cond-root", made.cond, "--plot", again)
     assert len(pixels(again)) < len(tall), "no waveform where there is no audio"
+
+
+def test_packs_are_inspected_as_loose_files_and_extracted(tmp_path: Path, say: Say) -> None:
+    made = corpus(tmp_path / "in")
+    loose = {
+        path.relative_to(root): path.read_bytes() for root in (made.tokens, made.cond) for path in root.rglob("*.*")
+    }
+    folders = ("--tokens-root", made.tokens, "--cond-root", made.cond)
+    before = say("inspect", *folders)
+    packs.pack(made.tokens, [".ecdc"])
+    packs.pack(made.cond, format.SUFFIXES)
+    assert say("inspect", *folders, "--verify").startswith(before.rstrip())
+    say("inspect", *folders, "--extract", tmp_path / "out")
+    assert {path.relative_to(tmp_path / "out"): path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == loose
+    say("inspect", *folders, "--extract", tmp_path / "out", code="new folder")
 
 
 def test_a_picture_shows_each_code_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

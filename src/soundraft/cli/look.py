@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundraft import files
+from soundraft import files, packs
 from soundraft.cli.options import count
 from soundraft.params.options import add_key, params_given
 from soundraft.runtime import UserError
@@ -27,6 +27,12 @@ def inspect_options(options: argparse.ArgumentParser) -> None:
     add("--show", type=count, default=3, metavar="N", help="Show the first N clips (default: 3).")
     add("--indices", type=_indices, metavar="I,J", help="Show these clips instead, counted from 0; 0:10:2 is a range.")
     add("--verify", action="store_true", help="Open every file and compare it with its description.")
+    add(
+        "--extract",
+        type=Path,
+        metavar="OUT",
+        help="Write token files and sidecars, packed or not, as loose files to OUT.",
+    )
     add("--plot", type=Path, metavar="FILE.png", help="Draw the first clip shown: waveform, codes, conditioning.")
 
 
@@ -37,6 +43,8 @@ def inspect(given: argparse.Namespace) -> None:
     given.dataset = given.dataset or given.hf_ds
     if given.plot is not None and given.plot.suffix.lower() != ".png":
         raise UserError(f"--plot writes a .png, not {given.plot}")
+    if given.extract is not None:
+        _check_extract(given)
     head, tokens, rows = _opened_folders(given) if given.dataset is None else _opened_dataset(given)
     every, wanted = range(len(tokens)), [slice(given.show)] if given.indices is None else given.indices
     indices = [index for each in wanted for index in (every[each] if isinstance(each, slice) else [each])]
@@ -54,10 +62,27 @@ def inspect(given: argparse.Namespace) -> None:
     if given.verify:
         clips = verify.check_items(tokens, head[0]) if rows is None else verify.check(given.dataset)
         print(f"\nverified {clips} clips: all files are as described")
+    if given.extract:
+        count = sum(packs.unpack(root, given.extract) for root in _roots(given))
+        print(f"\n{given.extract}: {count} files")
     if given.plot:
         wav = None if rows is None else rows[indices[0]].get("wav")
         _plot(tokens[indices[0]], wav if isinstance(wav, dict) else None, given.plot)
         print(f"\n{given.plot}: clip {indices[0]}")
+
+
+def _check_extract(given: argparse.Namespace) -> None:
+    if given.tokens_root is None:
+        raise UserError("--extract takes packs apart: name their folder with --tokens-root, such as data/tokens/start")
+    if given.extract.exists() and any(given.extract.iterdir()):
+        raise UserError(f"{given.extract} is there and not empty: name a new folder for --extract")
+    for root in _roots(given):
+        files.check_apart(root, given.extract)
+
+
+def _roots(given: argparse.Namespace) -> list[Path]:
+    """The folders of token files and of sidecars, which may be one."""
+    return sorted({given.tokens_root, given.cond_root or given.tokens_root})
 
 
 def _opened_dataset(given: argparse.Namespace) -> tuple[list[str], "TokenDataset", Any]:
