@@ -62,6 +62,7 @@ def test_confusions_count_substitutions_deletions_and_insertions() -> None:
     assert metric.confusions(references, hypotheses, top=10) == [("two", "too", 2), ("", "uh", 1), ("two", "", 1)]
     assert metric.confusions(references, hypotheses, top=1) == [("two", "too", 2)]
     assert metric.confusions(["", ""], ["a", ""], top=9) == []
+    assert metric.confusions(["今天天气"], ["今天天汽"], top=9) == [("气", "汽", 1)]
 
 
 @pytest.mark.parametrize(

@@ -200,13 +200,14 @@ def error_rate(counts: np.ndarray) -> np.ndarray:
 
 
 def confusions(references: Sequence[str], hypotheses: Sequence[str], *, top: int) -> list[tuple[str, str, int]]:
-    """The most frequent substituted, deleted and inserted words, by jiwer's alignment of texts with a reference.
+    """The most frequent substituted, deleted and inserted words (characters where words have no spaces), by jiwer's
+    alignment of texts with a reference.
 
     Returns:
         (reference word, hypothesis word, times); "" stands for no word. Ties in alphabetical order.
     """
     seen: Counter[tuple[str, str]] = Counter()
-    pairs = [pair for pair in zip(references, hypotheses, strict=True) if pair[0]]
+    pairs = [[" ".join(units(text)) for text in pair] for pair in zip(references, hypotheses, strict=True) if pair[0]]
     aligned = jiwer.process_words([reference for reference, _ in pairs], [hypothesis for _, hypothesis in pairs])
     for reference, hypothesis, chunks in zip(aligned.references, aligned.hypotheses, aligned.alignments, strict=True):
         for chunk in chunks:
