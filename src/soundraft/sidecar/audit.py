@@ -34,6 +34,8 @@ from soundraft.tables import below
 CODES: tuple[FindingCode, ...] = get_args(FindingCode)
 COLUMNS = ("type", "rel_ecdc", "rel_cond", "detail")
 Found = Iterator[tuple[FindingCode, str]]  # with the detail
+Shape = tuple[int, tuple[str, ...]]  # codebooks, and the names of the features
+UNSHAPED: set[FindingCode] = {"bad_sidecar", "bad_shape", "missing_names", "duplicate_names", "names_length_mismatch"}
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,20 @@ def audit(
     clips = sorted(there + vanished, key=lambda clip: clip.path)
     results = map_clips(partial(_look, tokens_root, cond_root, suffix, expected), clips, title="audit")
     found: dict[str, list[tuple[FindingCode, str]]] = {}
-    shapes: dict[str, tuple[int, tuple[str, ...]]] = {}
+    shapes: dict[str, Shape] = {}
     for clip, result in zip(clips, results, strict=True):
         if isinstance(result, Failure):
             found[clip.path] = [("auditor_error", result.reason)]
-            continue
-        found[clip.path] = result.findings
-        if result.codebooks and result.names is not None:
-            shapes[clip.path] = result.codebooks, result.names
+        else:
+            found[clip.path], shape = result
+            shapes |= {clip.path: shape} if shape else {}
     for path, detail in listing.unlike(shapes).items():
         found[path].append(("unlike_others", detail))
     findings = [
         Finding(code, clip.path, clip.name + suffix, detail) for clip in clips for code, detail in found[clip.path]
     ]
-    doubled = [clip.name for clip in clips if format.is_doubled(listing.place(cond_root, clip, suffix))]
+    places = {clip.name: listing.place(cond_root, clip, suffix) for clip in clips}
+    doubled = [name for name, place in places.items() if format.json_path(place) != format.json_name(place)]
     orphans = _orphans(cond_root, suffix, shard, {clip.name for clip in clips})
     return Audited(len(clips), findings, orphans, doubled, content, expected)
 
@@ -152,21 +154,15 @@ def _orphans(root: Path, suffix: str, shard: listing.Shard, names: set[str]) -> 
     return found
 
 
-@dataclass
-class _OfClip:
-    """What one clip has; `None` and 0 where it cannot be read."""
-
-    findings: list[tuple[FindingCode, str]] = field(default_factory=list)
-    codebooks: int = 0
-    names: tuple[str, ...] | None = None
-
-
-def _look(tokens_root: Path, cond_root: Path, suffix: str, expected: Expectations, clip: TokenFile) -> _OfClip:
-    seen = _OfClip()
-    found = seen.findings
-    frames: int | None = None
+def _look(
+    tokens_root: Path, cond_root: Path, suffix: str, expected: Expectations, clip: TokenFile
+) -> tuple[list[tuple[FindingCode, str]], Shape | None]:
+    """What is found of one clip, and its shape where all of it can be read."""
+    found: list[tuple[FindingCode, str]] = []
+    names: list[str] = []
+    codebooks, frames = 0, None
     try:
-        seen.codebooks, frames = ecdc.read(tokens_root / clip.path).codes.shape
+        codebooks, frames = ecdc.read(tokens_root / clip.path).codes.shape
     except BadClip as error:
         found.append(("bad_ecdc", str(error)))
     if clip.problem and frames is not None:
@@ -175,16 +171,16 @@ def _look(tokens_root: Path, cond_root: Path, suffix: str, expected: Expectation
         found.append(("frame_mismatch", f"the index says {clip.frames} frames, the token file has {frames}"))
     path = listing.place(cond_root, clip, suffix)
     npy, meta = format.exists(path)
-    if npy:
-        found += check_pair(path, frames, expected, seen)
-    else:
+    if not npy:
         half = "; its json is there alone" if meta else ""
-        found.append(("missing_sidecar", f"no {os.path.basename(path)}{half}"))
-    return seen
+        return [*found, ("missing_sidecar", f"no {os.path.basename(path)}{half}")], None
+    whole = [*found, *check_pair(path, frames, expected, names)]
+    unreadable = codebooks == 0 or {code for code, _ in whole} & UNSHAPED
+    return whole, None if unreadable else (codebooks, tuple(names))
 
 
-def check_pair(path: str, frames: int | None, expected: Expectations, seen: _OfClip) -> Found:
-    """The npy and the json of a sidecar, whose token file has so many frames; its names go into `seen`."""
+def check_pair(path: str, frames: int | None, expected: Expectations, names: list[str]) -> Found:
+    """The npy and the json of a sidecar, whose token file has so many frames; its names go into `names`."""
     values = meta = None
     try:
         values = format.read_values(path)
@@ -200,9 +196,7 @@ def check_pair(path: str, frames: int | None, expected: Expectations, seen: _OfC
     if values is not None:
         yield from check_values(values, frames, expected)
     if meta is not None:
-        names: Any = meta.get("names")
-        if values is not None and format.is_names(names) and len(set(names)) == len(names) == values.shape[1]:
-            seen.names = tuple(names)
+        names += meta["names"] if format.is_names(meta.get("names")) else []
         yield from check_names(meta, values, expected)
         yield from check_norm(meta, values, expected)
 

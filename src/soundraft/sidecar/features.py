@@ -335,27 +335,28 @@ def write_sidecar_features(
     place = Path(path)
     tokens = place if place.name.endswith(ecdc.SUFFIX) else None
     npy = f"{place.parent}/{place.name.removesuffix(ecdc.SUFFIX)}{format.SUFFIX}" if tokens else str(path)
-    if tokens and require_tokens and not files.exists(tokens):
-        raise UserError(f"no token file {tokens}")
+    has_tokens = tokens is not None and files.exists(tokens)
+    if require_tokens and not has_tokens:
+        raise UserError(f"no token file {place}")
     given = {name: dict(one) if isinstance(one, Mapping) else {"values": one} for name, one in features.items()}
-    columns = {name: np.asarray(producers.plain(one.pop("values", None))) for name, one in given.items()}
-    before = format.read(npy) if any(format.exists(npy)) else None
-    there = [len(before.values)] if before else [len(column) for column in columns.values() if column.ndim]
-    frames = ecdc.read(tokens).frames if tokens and files.exists(tokens) else (*there, 0)[0]
-    if frames == 0:
-        raise BadClip(f"{path}: neither a token file nor a feature says how many frames there are")
-    if (before.schema if before and schema is None else schema) == 1 and any(
-        one.keys() & set(format.STATISTICS) for one in given.values()
-    ):
-        raise UserError(f"{path}: schema 1 has the statistics of the stored numbers; to state others give schema=2")
-    if before is None:
+    columns = {name: producers.plain(one.pop("values", None)) for name, one in given.items()}
+    lengths = [len(column) for column in columns.values() if column.ndim]
+    if any(format.exists(npy)):
+        before = format.read(npy)
+    elif has_tokens or lengths:
+        frames = ecdc.read(place).frames if has_tokens else lengths[0]
         before = Sidecar(np.empty((frames, 0), dtype or "float16"), (), schema=schema or 2)
+    else:
+        raise BadClip(f"{path}: neither a token file nor a feature says how many frames there are")
     for name, column in columns.items():
-        fault = producers.fault(name, column, frames)
-        if fault or len(before.values) != frames:
-            raise BadClip(f"{path}: " + (f"feature {name!r} {fault}" if fault else "the sidecar has another length"))
-    made = {name: ("features", column) for name, column in columns.items()}
-    sidecar = merge(before, made, mode, dtype, schema)
-    kept = set(before.names) if mode == "append" else set()
+        wrong = producers.fault(name, column, len(before.values))
+        if wrong:
+            raise BadClip(f"{path}: feature {name!r} {wrong}")
+    if (schema or before.schema) == 1 and any(one.keys() & set(format.STATISTICS) for one in given.values()):
+        raise UserError(f"{path}: schema 1 has the statistics of the stored numbers; to state others give schema=2")
+    if has_tokens and len(before.values) != ecdc.read(place).frames:
+        raise BadClip(f"{path}: the sidecar has {len(before.values)} frames, the token file another number")
+    sidecar = merge(before, {name: ("given", column) for name, column in columns.items()}, mode, dtype, schema)
+    kept = before.names if mode == "append" else ()
     sidecar.about.update({name: one for name, one in given.items() if name not in kept})
     format.write(npy, sidecar)

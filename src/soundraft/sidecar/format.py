@@ -149,11 +149,6 @@ def exists(path: str) -> tuple[bool, bool]:
     return files.exists(path), files.exists(json_path(path))
 
 
-def is_doubled(path: str) -> bool:
-    """Whether the json is there under its older name."""
-    return json_path(path) != json_name(path)
-
-
 def read(path: str) -> Sidecar:
     """Read a sidecar that must be in order.
 
@@ -261,15 +256,11 @@ def _each(raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
             ]
         if isinstance(features, dict):
             features = [{**one, "name": name} for name, one in features.items()]
-        return [{"name": one["name"], **one.get("stats", {}), **_without(one, "stats")} for one in features]
-    except (TypeError, AttributeError, KeyError) as error:
+        return [{"name": one["name"], **one.pop("stats", {}), **one} for one in map(dict, features)]
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BadClip(
             f"{os.path.basename(path)}: features is {features!r:.80}; an object of objects is wanted"
         ) from error
-
-
-def _without(one: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in one.items() if name != key}
 
 
 def _read_json(path: str) -> dict[str, Any]:
