@@ -15,9 +15,8 @@ from soundraft.dataset.rows import Embedded, Found
 from soundraft.parallel import Failure, map_clips
 from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
+from soundraft.sidecar.listing import Shape
 from soundraft.tables import below
-
-Shape = tuple[int, tuple[str, ...]]  # codebooks, features
 
 
 def check(folder: Path, splits: Sequence[str] | None = None) -> int:

@@ -29,12 +29,12 @@ from soundraft.params.sections import FindingCode
 from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing
 from soundraft.sidecar.format import DTYPES, STATISTICS, Dtype
+from soundraft.sidecar.listing import Shape
 from soundraft.tables import below
 
 CODES: tuple[FindingCode, ...] = get_args(FindingCode)
 COLUMNS = ("type", "rel_ecdc", "rel_cond", "detail")
 Found = Iterator[tuple[FindingCode, str]]  # with the detail
-Shape = tuple[int, tuple[str, ...]]  # codebooks, and the names of the features
 UNSHAPED: set[FindingCode] = {"bad_sidecar", "bad_shape", "missing_names", "duplicate_names", "names_length_mismatch"}
 
 

@@ -108,12 +108,11 @@ def folder_hash(clips: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def unlike(shapes: Mapping[str, tuple[int, tuple[str, ...]]]) -> dict[str, str]:
-    """The clips that fit into no batch with most others, and why: other codebooks, or other features.
+Shape = tuple[int, tuple[str, ...]]  # codebooks, and the names of the features in their order
 
-    Args:
-        shapes: by clip, the number of codebooks and the names of the features, in their order.
-    """
+
+def unlike(shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """The clips that fit into no batch with most others, and why: other codebooks, or other features."""
     counts = Counter(shapes.values())
     (codebooks, names), _ = max(counts.items(), key=lambda item: item[1], default=((0, ()), 0))
     return {
