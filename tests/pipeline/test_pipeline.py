@@ -22,7 +22,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def test_every_stage_ran_and_left_what_it_promises(shop: Workshop) -> None:
     ran = shop.ran  # type: ignore[attr-defined]
     assert {name.split("@")[0] for name in ran} == {
-        "check", "fetch", "s1_normalize", "s2_encodec", "s3_sidecar_init", "s4_sidecar_add", "audit",
+        "check", "imports", "fetch", "s1_normalize", "s2_encodec", "s3_sidecar_init", "s4_sidecar_add", "audit",
         "s5_build_dataset", "train", "benchmark", "plan", "raft_train", "controls", "evaluate",
     }  # fmt: skip
     folder = shop.folder
@@ -81,20 +81,21 @@ def test_bad_recordings_stop_the_pipeline_with_their_names(tmp_path: Path, shop:
     other = shop.clone(tmp_path / "clone")
     mine = tmp_path / "mine"
     mine.mkdir()
-    whole = io.wav_bytes(tone(), 8000)
     for index in range(9):
-        (mine / f"{index}.wav").write_bytes(whole[:4000])
+        (mine / f"{index}.wav").write_bytes(io.wav_bytes(tone(level=0.0), 8000))
     lines = ["file_name,text,split"] + [f"{i}.wav,hi,{('train', 'validation', 'test')[i % 3]}" for i in range(9)]
     (mine / "metadata.csv").write_text("\n".join(lines))
     other.change({"corpus.start.name": "folder", "corpus.start.path": str(mine)})
     output = other.run("dvc", "repro", "s1_normalize", fails=True)
     assert "s1_normalize: 9 of 9 clips are bad; limits.max_bad_fraction allows 1.0%" in output
-    assert "0.wav: truncated: header promises 8000 bytes, 3956 are there" in output
+    assert "0.wav: silent" in output
     assert "Traceback" not in output.split("s1_normalize:")[-1].split("ERROR")[0]
     assert not (other.folder / "data/normalized/start/manifest.jsonl").exists()
+    whole = io.wav_bytes(tone(), 8000)
     for index in range(9):
-        (mine / f"{index}.wav").write_text("not audio")
+        (mine / f"{index}.wav").write_bytes(whole[:4000] if index else b"not audio")
     output = other.run("dvc", "repro", "--single-item", "--force", "fetch", fails=True)
     assert "fetch: 9 of 9 clips are bad; limits.max_bad_fraction allows 1.0%" in output
     assert "metadata.csv:2: not readable as audio" in output
+    assert "metadata.csv:3: truncated" in output
     assert "Traceback" not in output
