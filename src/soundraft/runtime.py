@@ -38,6 +38,13 @@ def listed(name: str, values: Iterable[Any]) -> list[Any]:
     return list(values)
 
 
+def shipped(name: str) -> Path:
+    """A file or folder of the repository that an installed package has, too."""
+    package = Path(__file__).resolve().parent
+    installed = package / "shipped" / name
+    return installed if installed.exists() else package.parents[1] / name
+
+
 def derive_seed(*parts: object) -> int:
     """A 63-bit seed from (run seed, cycle, clip, sample, …), stable over machines and order of work."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soundraft import files
+from soundraft import files, runtime
 from soundraft.audio import ecdc, io
 from soundraft.audio.ecdc import INDEX_NAME, TokenFile
 from soundraft.ledger import Entry, Ledger, Worker, bring_up_to_date, code_key, one_per_output, output_hash, what_stays
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from soundraft.audio.codec import Codec
 
 TINY = "tiny"
-TINY_FOLDER = Path(__file__).resolve().parents[3] / "checkpoints" / "encodec_tiny"
+TINY_FOLDER = runtime.shipped("checkpoints/encodec_tiny")
 
 
 @dataclass(frozen=True)

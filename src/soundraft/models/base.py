@@ -135,6 +135,9 @@ class Recognizer(Model):
 
     def save(self, folder: Path) -> None:
         """Write model and processor so that `AutoModelFor…` and `AutoProcessor` load them."""
+        from transformers import logging
+
+        logging.disable_progress_bar()
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 

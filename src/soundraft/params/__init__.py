@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from soundraft import runtime
 from soundraft.params.base import Count, Natural, Section, fields_of
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
@@ -56,7 +57,7 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
 @functools.cache
 def defaults() -> Params:
     """The values of the repository's params.yaml: what holds where no option is given."""
-    return load_params(Path(__file__).resolve().parents[3] / PARAMS_PATH)
+    return load_params(runtime.shipped(str(PARAMS_PATH)))
 
 
 def checked_section(section: type[SomeSection], **values: Any) -> SomeSection:
