@@ -8,6 +8,7 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; what the user can fix is one line and exit code 1."""
     words = sys.argv[1:] if argv is None else list(argv)
     name, given = " ".join(["soundraft", *words[:1]]), argparse.Namespace(flags={})
+    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # not the line of code that gave it
     try:
         top = parser(words)
         given = top.parse_args(words)
