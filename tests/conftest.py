@@ -21,6 +21,11 @@ os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" 
 Say = Callable[..., str]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the whole pipeline first: they are the longest file, and no other process should wait for it."""
+    items.sort(key=lambda item: item.path.parent.name != "pipeline")
+
+
 def soundraft(capsys: pytest.CaptureFixture[str], *argv: object, code: int | str = 0) -> str:
     """What the command prints; with `code` a text, the one line that it must end with."""
     capsys.readouterr()

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.training import toy, two_processes
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_model_of_one(tmp_path: Path) -> None:
     start, one, two = (tmp_path / f"{name}.pt" for name in ("start", "one", "two"))
     torch.save(toy.trained_weights(20), start)
