@@ -2,11 +2,15 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from soundraft import files, packs
+from soundraft.ledger import Entry, Worker, bring_up_to_date
+from soundraft.manifest import Clip, Rejected
 from soundraft.runtime import BadClip, UserError
 
 NAMES = ["a.ecdc", "deep/b_120.0.ecdc", "x" * 180 + ".ecdc", "ü.ecdc", *(f"{number}.ecdc" for number in range(200))]
@@ -101,3 +105,44 @@ def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
     (folder / "pack-07.tar").write_bytes(b"no tar file" * 100)
     with pytest.raises(UserError, match=r"pack-07\.tar"):
         files.sorted_names(folder, [".ecdc"])
+
+
+class Copy(Worker):
+    """A stage that keeps its folder: copies each clip to a token file."""
+
+    def input_names(self, clip: Clip) -> list[str]:
+        return [clip.audio_path]
+
+    def output_names(self, clip: Clip) -> list[str]:
+        return [f"{clip.id}.ecdc"]
+
+    def make(self, clip: Clip, inputs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        return {}, inputs
+
+    def write_lists(self, good: Sequence[tuple[Clip, Entry]], rejected: Sequence[Rejected]) -> list[str]:
+        return []
+
+
+def test_a_kept_folder_is_brought_up_to_date_through_its_packs(tmp_path: Path) -> None:
+    """One changed clip costs one clip, one that is gone goes, and all is as made from nothing."""
+    source = tmp_path / "in"
+
+    def run(out: str, clips: Sequence[int]) -> tuple[int, int]:
+        for number in clips:
+            files.write_bytes(source / f"{number}.wav", b"%d" % (number if number != 3 else len(clips)))
+        worker = Copy("copy", source, tmp_path / out, "key")
+        done = bring_up_to_date(
+            [Clip(id=str(number), audio_path=f"{number}.wav") for number in clips],
+            worker,
+            max_bad_fraction=0,
+            owned=True,
+        )
+        packs.pack(tmp_path / out, [".ecdc"], keep=[f"{number}.ecdc" for number in clips])
+        return done.made, done.removed
+
+    assert run("out", range(20)) == (20, 0)
+    assert run("out", range(20)) == (0, 0)
+    assert run("out", range(19)) == (1, 1)
+    assert run("anew", range(19)) == (19, 0)
+    assert content(tmp_path / "out") == content(tmp_path / "anew")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(os.listdir(tmp_path / "anew"))

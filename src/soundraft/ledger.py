@@ -114,7 +114,9 @@ class Ledger:
             if path.is_dir() and not path.is_symlink():
                 if not any(path.iterdir()):
                     path.rmdir()
-            elif name not in wanted and (self.owned or name in former or _is_temporary(path.name)):
+            elif packs.is_pack(name) or name in wanted:
+                continue
+            elif self.owned or name in former or _is_temporary(path.name):
                 path.unlink()
                 removed += not _is_temporary(path.name)
         return removed

@@ -82,7 +82,7 @@ def unpack(folder: Path, out: Path) -> int:
     """Write the files of a folder's packs, and copies of what lies beside them, to another folder; how many."""
     places = _places(os.fspath(folder))
     contents: dict[str, Callable[[], bytes]] = {name: partial(_bytes, place) for name, place in places.items()}
-    contents |= {name: (folder / name).read_bytes for name in _loose(folder) if not _is_pack(name)}
+    contents |= {name: (folder / name).read_bytes for name in _loose(folder) if not is_pack(name)}
     for name, content in contents.items():
         place = out / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,8 @@ def unpacked(folder: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _is_pack(name: str) -> bool:
+def is_pack(name: str) -> bool:
+    """Whether a file of this name, in its folder, is a pack."""
     return re.fullmatch(r"pack-\d\d\.tar", name) is not None
 
 

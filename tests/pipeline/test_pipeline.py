@@ -52,6 +52,7 @@ def test_a_second_repro_runs_nothing(shop: Workshop) -> None:
     before = shop.lock()
     assert shop.repro() == []
     assert shop.lock() == before
+    assert "wer_after" in shop.run("dvc", "metrics", "show")
 
 
 def test_the_saved_model_loads_through_the_auto_classes(shop: Workshop) -> None:
