@@ -172,11 +172,13 @@ class Featurizer:
         compute: samples `[N, C]` and their rate in Hz → features `[T, F]` or `[T]`; they are kept in the cache.
         depends: what `compute` depends on: its settings and the versions of its libraries.
         finish: features and the clip's facts → the features that the model takes.
+        answer: features and the clip's facts → the target, where that is made of the audio, as the codes of speech are.
     """
 
     compute: Callable[[np.ndarray, int], torch.Tensor]
     depends: Mapping[str, Any]
     finish: Callable[[torch.Tensor, Facts], torch.Tensor] = lambda features, _: features
+    answer: Callable[[torch.Tensor, Facts], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -198,9 +200,7 @@ class Loaded:
     has_targets: bool = True
 
 
-def load(
-    clips: Clips, featurizers: Sequence[Featurizer], *, target: Callable[[Facts], str | None], title: str
-) -> Loaded:
+def load(clips: Clips, featurizers: Sequence[Featurizer], *, target: Callable[[Facts], Any], title: str) -> Loaded:
     """Features of every clip, from the cache where they were made before; only the features stay in memory.
 
     Args:
@@ -219,9 +219,11 @@ def load(
                     raise BadClip("no target")
                 audio = clips.audio(index)
                 content = content_of(audio)
+                computed = [cache.of(audio, content) for cache in caches]
+                if featurizers[0].answer is not None:
+                    wanted = featurizers[0].answer(computed[0], facts)
                 features = [
-                    featurizer.finish(cache.of(audio, content), facts)
-                    for featurizer, cache in zip(featurizers, caches, strict=True)
+                    featurizer.finish(each, facts) for featurizer, each in zip(featurizers, computed, strict=True)
                 ]
                 duration_s = facts.get("duration") or io.duration_s(audio)
             except (BadClip, UserError, FileNotFoundError) as error:  # also a clip longer than the model's window

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -14,12 +15,12 @@ class Utterances:
     """Clips with features; parallel.
 
     Attributes:
-        targets: what the model is to answer, of each clip.
+        targets: what the model is to answer, of each clip, such as a text.
         features: of each clip, `[T, F]` (or `[T]` for raw samples).
     """
 
     ids: list[str]
-    targets: list[str]
+    targets: list[Any]
     features: list[torch.Tensor]
 
     def __len__(self) -> int:
@@ -29,7 +30,7 @@ class Utterances:
     def lengths(self) -> list[int]:
         return [len(feature) for feature in self.features]
 
-    def add(self, name: str, target: str, features: torch.Tensor) -> None:
+    def add(self, name: str, target: Any, features: torch.Tensor) -> None:
         self.ids.append(name)
         self.targets.append(target)
         self.features.append(features)

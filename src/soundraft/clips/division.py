@@ -43,7 +43,7 @@ class Targets(Protocol):
     target: str
     needs_targets: bool
 
-    def target_of(self, facts: Facts) -> str | None: ...
+    def target_of(self, facts: Facts) -> Any: ...
 
 
 @dataclass

@@ -17,7 +17,7 @@ from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
 from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import Scores
 from soundraft.manifest import Split, check_bad_fraction
-from soundraft.models.base import Model
+from soundraft.models.base import Answer, Model
 from soundraft.params.sections import Params, Train
 from soundraft.params.tasks import TASKS
 from soundraft.rewards.base import Verifier
@@ -156,8 +156,20 @@ class Task(ABC):
     def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer: ...
 
     @abstractmethod
-    def target_of(self, facts: Facts) -> str | None:
-        """The answer that a clip asks for, `None` where it is not known."""
+    def target_of(self, facts: Facts) -> Answer | None:
+        """The answer that a clip asks for, `None` where it is not known; of one made of audio, whether it is known."""
+
+    def write_answer(self, answer: Any) -> Any:
+        """A sampled answer as a value of JSON, for the samples of a killed cycle."""
+        return answer
+
+    def read_answer(self, value: Any) -> Any:
+        """The answer that `write_answer` wrote."""
+        return value
+
+    def describe_answer(self, answer: Any) -> str:
+        """A sampled answer in words, for rollouts.parquet."""
+        return str(answer)
 
     @abstractmethod
     def verifier(self, data: Data) -> Verifier:
@@ -220,7 +232,7 @@ class Task(ABC):
                 none can be used.
         """
 
-        def target_or_none(facts: Facts) -> str:
+        def target_or_none(facts: Facts) -> Answer:
             return self.target_of(facts) or ""
 
         wanted = self.target_of if targets and (self.needs_targets or not sampled) else target_or_none

@@ -85,7 +85,8 @@ def cycle(
     replay = _replay(task, data, model, train, number)
     validation = load_validation(task, data, model)
     verifier = task.verifier(data)
-    shards = Shards(_shards_folder(task, previous, target, replay, algorithm, number))
+    folder = _shards_folder(task, previous, target, replay, algorithm, number)
+    shards = Shards(folder, write=task.write_answer, read=task.read_answer)
     runtime.seed_torch(runtime.derive_seed(seed, "adapters", number))
     with tuned(model, train):
         result = raft.run_cycle(
@@ -109,7 +110,7 @@ def cycle(
     validated = validate(task, model, validation)
     if distributed.is_main():
         model.save(out)
-        raft.write(out / "rollouts.parquet", result.samples, target.clips)
+        raft.write(out / "rollouts.parquet", result.samples, target.clips, text=task.describe_answer)
         files.write_json(out / "metrics.json", metrics | validated)
     shards.clear()
     return metrics | validated, raft.details(result), _describe(task, algorithm, number, metrics, validation, validated)
