@@ -12,9 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
-from soundraft.evaluation.results import Column
+from soundraft.evaluation.results import Column, ModelId
+from soundraft.evaluation.samples import Sound
 from soundraft.evaluation.scores import Scores
 from soundraft.manifest import Split, check_bad_fraction
 from soundraft.models.base import Answer, Model
@@ -210,6 +213,22 @@ class Task(ABC):
             model, like: the start model and its scores.
         """
         return {}
+
+    def sound_of(self, model: Model, features: Any, answer: Any) -> tuple[np.ndarray, int] | None:
+        """An answer that is audio: `[N]` and its rate in Hz, given its clip's features; `None` for all other answers.
+
+        A cycle keeps the samples of a few clips so, for the report page to play.
+        """
+        return None
+
+    def sounds(self, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split) -> list[Sound]:
+        """For the report page, where answers are audio: of a few clips of the split the reference, the input, and what
+        the models answer.
+
+        Args:
+            models: the start model first; with their folders.
+        """
+        return []
 
     def notes(self, model: Model, *parts: Loaded) -> list[str]:
         """What the user should know of how clips are taken, such as how many are cut."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from soundraft import distributed, files, runtime
 from soundraft.clips.base import Clips
-from soundraft.evaluation import label_plots, plots, report
+from soundraft.evaluation import label_plots, plots, report, samples
 from soundraft.evaluation.benchmark import Speed, measure_speed
 from soundraft.evaluation.results import TRAINED, Column, ModelId, Result, last_trained
 from soundraft.evaluation.scores import METRICS
@@ -14,7 +14,7 @@ from soundraft.manifest import QUARANTINE_NAME, Split
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.models.base import Model
 from soundraft.tasks.base import Data, Task
-from soundraft.tasks.steps import load_validation, measured_corpora, validate
+from soundraft.tasks.steps import SOUNDS, load_validation, measured_corpora, validate
 from soundraft.tracking import Tracker
 
 
@@ -56,6 +56,8 @@ def evaluate(
     columns = task.columns_of(results[0].scores)
     report.write(out, results, columns, bootstrap, split=split, top=options.table_rows, division=division, notes=notes)
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, data.rejected))
+    if sounds := task.sounds(data, models, split):
+        samples.write(out / SOUNDS, sounds)
     missing = _plot(results, columns, bootstrap, models[0][1], cycles, out)
     report.track(tracker, results, columns)
     for number, numbers in cycles.items():

@@ -4,6 +4,7 @@ The stages of the pipeline call them with the dataset that s5 built, `tasks/run.
 """
 
 import hashlib
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import xxhash
 from soundraft import distributed, files, runtime
 from soundraft.clips.base import Clips, Loaded, from_dataset
 from soundraft.clips.batches import Utterances
+from soundraft.evaluation import samples
+from soundraft.evaluation.samples import Sound
 from soundraft.evaluation.scores import METRICS
 from soundraft.manifest import QUARANTINE_NAME, Split
 from soundraft.models.base import Model
@@ -22,8 +25,10 @@ from soundraft.tasks.base import Data, Task
 from soundraft.tracking import Tracker
 from soundraft.training import raft
 from soundraft.training.raft import Shards, Target
+from soundraft.training.selection import Sample
 
 CODE = ("models", "training", "rewards", "metrics", "clips", "audio")  # on which the samples of a cycle depend
+SOUNDS, SOUND_CLIPS = "samples", 6  # where answers are audio: their folder, and of how many clips a cycle keeps all
 
 
 def dataset_of(task: Task, folder: Path, splits: Sequence[Split], *, for_start: bool = False) -> Data:
@@ -111,9 +116,32 @@ def cycle(
     if distributed.is_main():
         model.save(out)
         raft.write(out / "rollouts.parquet", result.samples, target.clips, text=task.describe_answer)
+        sounds = [] if control else candidates(task, model, result.samples, target.clips, cycle=number)
+        if sounds:
+            samples.write(out / SOUNDS, sounds)
         files.write_json(out / "metrics.json", metrics | validated)
     shards.clear()
     return metrics | validated, raft.details(result), _describe(task, algorithm, number, metrics, validation, validated)
+
+
+def candidates(task: Task, model: Model, drawn: Sequence[Sample], clips: Utterances, *, cycle: int) -> list[Sound]:
+    """Where answers are audio: all that a cycle sampled of a few clips, which are chosen by chance."""
+    choice = random.Random(runtime.derive_seed(task.params.seed, "sounds", cycle))
+    known = sorted({sample.clip for sample in drawn})
+    chosen = set(choice.sample(known, min(SOUND_CLIPS, len(known))))
+    found = []
+    for sample in (sample for sample in drawn if sample.clip in chosen):
+        sound = task.sound_of(model, clips.features[sample.clip], sample.answer)
+        if sound is None:
+            return []
+        rewards = {} if sample.reward is None else {"reward": sample.reward}
+        about = samples.Sample(
+            clips.ids[sample.clip], "candidate", f"{task.train.algorithm} {cycle}", cycle,
+            text=task.describe_answer(sample.answer), numbers=rewards | sample.parts,
+            kept=sample.kept, reason=sample.reason,
+        )  # fmt: skip
+        found.append(Sound(about, *sound))
+    return found
 
 
 def load_validation(task: Task, data: Data, model: Model) -> dict[str, Loaded]:
