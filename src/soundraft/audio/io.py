@@ -87,6 +87,22 @@ def blocks(path: Path) -> Iterator[np.ndarray]:
         _check_whole(frames, promised)
 
 
+def read_part(path: Path, start_s: float, length_s: float) -> tuple[np.ndarray, int]:
+    """A part of a file, less where it ends before: float32 `[n, C]` in −1…1, and the rate in Hz; raises as `parse`."""
+    with _file(path) as sound:
+        if not sound.seekable():
+            samples = _samples_of(sound)
+            start = round(start_s * sound.samplerate)
+            part = samples[start : start + round(length_s * sound.samplerate)]
+        else:
+            frames = sound.known_frames or 0
+            sound.seek(min(round(start_s * sound.samplerate), frames))
+            part = _next(sound, round(length_s * sound.samplerate))
+        if len(part) == 0:
+            raise BadClip(f"nothing at {start_s:g} s: it ends before")
+        return part, sound.samplerate
+
+
 @contextmanager
 def _file(path: Path) -> Iterator["_Sound"]:
     if not path.is_file() or path.stat().st_size == 0:
