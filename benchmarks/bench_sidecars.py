@@ -2,8 +2,8 @@
 
     python benchmarks/bench_sidecars.py
 
-Counted for ours: both stages as the pipeline calls them, token index read, 3,000 pairs of files written by s3, read and
-written by s4, in a process that has them imported. Counted for the baseline: two fresh processes, since the public
+Counted for ours: both stages as the pipeline calls them, token index read, 3,000 pairs of files packed by s3, read and
+packed by s4, in a process that has them imported. Counted for the baseline: two fresh processes, since the public
 scripts of s3 and s4 are two; each imports torch and loads every token file, and does nothing else: it writes no sidecar
 and computes no feature. Both work in memory where the system has /dev/shm: creating a file took 0.02–0.7 ms on the disk
 of the machine this was written on, whatever is written. Last line: ours as two fresh processes too, with all imports.
@@ -58,9 +58,9 @@ def ours(tokens: Path, parent: Path) -> None:
         filename_regex=DEFAULT_REGEX,
     )  # fmt: skip
     with files.building(work / "init") as out:
-        create_sidecars(tokens, out, dtype="float16")
+        create_sidecars(tokens, out, dtype="float16", overwrite=True, packed=True)
     with files.building(work / "sidecars") as out:
-        done = add_features(FeaturePass(tokens, work / "init", out, PRODUCERS, Path(), args))
+        done = add_features(FeaturePass(tokens, work / "init", out, PRODUCERS, Path(), args, packed=True))
     assert done.features == dict.fromkeys(("gain", "position", "pitch", "amp"), CLIPS)
 
 

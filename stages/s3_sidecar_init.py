@@ -7,10 +7,10 @@ With arguments `soundraft s3`, on any folder:
 
 from pathlib import Path
 
-from soundraft import files, packs, stage
+from soundraft import files, stage
 from soundraft.manifest import QUARANTINE_NAME, check_bad_fraction
 from soundraft.params import load_params
-from soundraft.sidecar import features, format
+from soundraft.sidecar import features
 from soundraft.tracking import stage_run
 
 TOKENS = Path("data/tokens")
@@ -21,8 +21,9 @@ def main() -> None:
     params = load_params()
     with stage_run("s3_sidecar_init", params.leaves()) as tracker, files.building(OUT) as out:
         for source in files.folders(TOKENS):
-            done = features.create_sidecars(source, out / source.name, dtype=params.sidecar.dtype, skip_errors=True)
-            packs.pack(out / source.name, format.SUFFIXES)
+            done = features.create_sidecars(
+                source, out / source.name, dtype=params.sidecar.dtype, overwrite=True, skip_errors=True, packed=True
+            )
             files.write_jsonl(out / source.name / QUARANTINE_NAME, map(vars, done.rejected))
             check_bad_fraction(done.made, done.rejected, params.limits.max_bad_fraction)
             tracker.metrics({f"{source.name}_clips": done.made, f"{source.name}_rejected": len(done.rejected)})

@@ -15,7 +15,8 @@ from typing import Any
 from soundraft import files, packs, stage
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, check_bad_fraction
 from soundraft.params import load_params
-from soundraft.sidecar import features, format, producers
+from soundraft.sidecar import features, producers
+from soundraft.sidecar.producers import Producer
 from soundraft.tracking import stage_run
 
 TOKENS = Path("data/tokens")
@@ -28,19 +29,19 @@ def main() -> None:
     params = load_params()
     options = params.sidecar
     folder = Path(options.producers_dir)
-    args = features.parse_arguments(options.producers, folder, options.arguments)
+    loaded = producers.load_all(options.producers, folder)
+    args = features.parse_arguments(loaded, options.arguments)
     with stage_run("s4_sidecar_add", params.leaves()) as tracker, files.building(OUT) as out:
         for tokens in files.folders(TOKENS):
-            with loose_for(options.producers, folder, tokens) as root:
+            with loose_for(loaded, tokens) as root:
                 own: dict[str, Any] = {"audio_root": root, "wav_root": AUDIO / tokens.name}
                 own |= {"manifest": AUDIO / tokens.name / MANIFEST_NAME}
                 own |= {"audio_checkpoint": params.encodec.checkpoint, "audio_revision": params.encodec.revision}
                 own = vars(args) | {key: value for key, value in own.items() if getattr(args, key, None) is None}
                 done = features.add_features(features.FeaturePass(
                     root, SOURCE / tokens.name, out / tokens.name, tuple(options.producers), folder,
-                    argparse.Namespace(**own), dtype=options.dtype, skip_errors=True,
+                    argparse.Namespace(**own), dtype=options.dtype, skip_errors=True, packed=True,
                 ))  # fmt: skip
-            packs.pack(out / tokens.name, format.SUFFIXES)
             files.write_jsonl(out / tokens.name / QUARANTINE_NAME, map(vars, done.rejected))
             check_bad_fraction(done.clips, done.rejected, params.limits.max_bad_fraction)
             tracker.metrics({f"{tokens.name}_clips": done.clips, f"{tokens.name}_rejected": len(done.rejected)})
@@ -49,9 +50,9 @@ def main() -> None:
     print(f"s4_sidecar_add: made {OUT}/; audit checks them")
 
 
-def loose_for(names: Sequence[str], folder: Path, tokens: Path) -> AbstractContextManager[Path]:
+def loose_for(loaded: Sequence[Producer], tokens: Path) -> AbstractContextManager[Path]:
     """The token files; unpacked where a producer is the user's, which may open them by any means."""
-    shipped = all(producers.load(name, folder).module is producers.SHIPPED.get(name) for name in names)
+    shipped = all(producer.module is producers.SHIPPED.get(producer.name) for producer in loaded)
     return nullcontext(tokens) if shipped else packs.unpacked(tokens)
 
 

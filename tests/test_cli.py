@@ -15,7 +15,6 @@ from soundraft import cli, packs
 from soundraft.dataset.build import build_dataset
 from soundraft.dataset.rows import Form, Sources
 from soundraft.evaluation import data_plots
-from soundraft.sidecar import format
 from tests.conftest import Say
 from tests.dataset.workshop import Corpus, cond_of, corpus
 
@@ -109,7 +108,7 @@ def test_packs_are_inspected_as_loose_files_and_extracted(tmp_path: Path, say: S
     folders = ("--tokens-root", made.tokens, "--cond-root", made.cond)
     before = say("inspect", *folders)
     packs.pack(made.tokens, [".ecdc"])
-    packs.pack(made.cond, format.SUFFIXES)
+    packs.pack(made.cond, [".cond.npy", ".cond.json"])
     assert say("inspect", *folders, "--verify").startswith(before.rstrip())
     say("inspect", *folders, "--extract", tmp_path / "out")
     assert {path.relative_to(tmp_path / "out"): path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == loose

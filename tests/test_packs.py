@@ -1,7 +1,9 @@
 """Packs: files that were packed read as if they lay in their folder, and the same files give the same packs."""
 
+import io
 import os
 import subprocess
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,42 @@ def test_tar_takes_a_pack_apart_and_so_does_unpack(tmp_path: Path) -> None:
         subprocess.run(["tar", "xf", pack], cwd=tmp_path / "tar", check=True)
     for name in NAMES:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "tar" / name).read_bytes() == name.encode() * 7
+
+
+def test_packs_are_what_tarfile_writes_and_any_pack_of_tarfile_is_read(tmp_path: Path) -> None:
+    """Names and sizes at the limits of a plain header, an empty file, and headers that are not plain."""
+    names = ["0", "x" * 100, "y" * 101, "d/" * 60 + "z", "ü", "\udce9", "a b:c", "7"]
+    for number, name in enumerate(names):
+        files.write_bytes(tmp_path / name, b"1" * (511 + number if number else 0))
+    contents = {name: files.read_file(tmp_path / name) for name in names}
+    packs.pack(tmp_path, [""])
+    assert {name: files.read_file(tmp_path / name) for name in names} == contents
+    for pack in tmp_path.glob("pack-*.tar"):
+        buffer = io.BytesIO()
+        with tarfile.open(pack) as again, tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for member in again:
+                entry = tarfile.TarInfo(member.name)
+                entry.size = member.size
+                tar.addfile(entry, again.extractfile(member))
+        assert pack.read_bytes() == buffer.getvalue()
+        with tarfile.open(pack, "w", format=tarfile.GNU_FORMAT) as tar:  # as someone else may have packed it
+            for name in [name for name in names if packs.shard_of(name, packs.PACKS) == int(pack.stem[-2:])]:
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mtime, entry.uname = len(contents[name]), 1, "me"
+                tar.addfile(entry, io.BytesIO(contents[name]))
+    os.utime(tmp_path)
+    assert {name: files.read_file(tmp_path / name) for name in names} == contents
+
+
+def test_spooled_files_are_packed_as_loose_ones_are(tmp_path: Path) -> None:
+    loose, spooled = fill(tmp_path / "loose"), tmp_path / "spooled"
+    packs.pack(loose, [".ecdc"])
+    with packs.spool(spooled) as spool:
+        for name in reversed(NAMES):
+            spool.add(name, name.encode() * 7)
+    packs.pack(spooled, [".ecdc"], spooled=spool.places)
+    assert content(spooled) == content(loose)
+    assert sorted(os.listdir(spooled)) == sorted(content(spooled))  # the spool is gone
 
 
 def test_the_files_of_a_clip_lie_in_one_pack(tmp_path: Path) -> None:

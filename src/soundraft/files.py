@@ -194,7 +194,7 @@ def write_contents(root: Path, listing: str = CONTENTS_NAME, pattern: str = "*")
     A stage that reads these files depends on that list: DVC then looks at one file instead of at thousands.
     """
     names = [name for name in sorted_names(root, [""]) if fnmatch.fnmatchcase(name, pattern) and name != listing]
-    lines = (f"{xxhash.xxh3_128_hexdigest((root / name).read_bytes())}  {name}\n" for name in names)
+    lines = (f"{content_of(root / name)}  {name}\n" for name in names)
     write_bytes(root / listing, "".join(lines).encode(errors="surrogateescape"))
 
 
@@ -228,25 +228,20 @@ def sift(root: Path, suffixes: Iterable[str], *, recursive: bool = True) -> tupl
     found: list[str] = []
     left: dict[str, list[str]] = defaultdict(list)
 
-    def relative(path: str) -> str:
-        return os.path.relpath(path, root).replace(os.sep, "/")
-
     def unreadable(error: OSError) -> None:
-        left["unreadable folders"].append(relative(error.filename))
+        left["unreadable folders"].append(os.path.relpath(error.filename, root).replace(os.sep, "/"))
 
-    for folder, below, names in os.walk(root, onerror=unreadable):
-        start = relative(folder)
-        prefix = "" if start == "." else f"{start}/"
+    for prefix, below, names in packs.walk(root, unreadable):
         if recursive:
-            left["linked folders"] += [prefix + name for name in below if os.path.islink(f"{folder}/{name}")]
+            left["linked folders"] += [prefix + name for name in below if os.path.islink(f"{root}/{prefix}{name}")]
         else:
             below.clear()
         for name in names:
             if name.lower().endswith(wanted):
-                if os.path.isfile(f"{folder}/{name}"):
+                if os.path.isfile(f"{root}/{prefix}{name}"):
                     found.append(prefix + name)
                 else:
-                    left[_no_file(f"{folder}/{name}")].append(prefix + name)
+                    left[_no_file(f"{root}/{prefix}{name}")].append(prefix + name)
     packed = (name for name in packs.names(root) if name.lower().endswith(wanted) and (recursive or "/" not in name))
     return sorted({*found, *packed}), {reason: sorted(names) for reason, names in left.items() if names}
 

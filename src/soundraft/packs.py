@@ -6,27 +6,48 @@ Whoever reads the files of clips does so through `files.read_file` and its neigh
 are not there. Tables and ledgers stay beside the packs.
 """
 
-import io
 import os
 import re
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from soundraft.runtime import UserError, shard_of
 
 PACKS = 64  # a changed clip sends a 64th of a folder to a remote
 _FIRST = "pack-00.tar"
+_END = bytes(tarfile.BLOCKSIZE)
+_NAME_BYTES, _SIZE, _CHECKSUM = 100, slice(124, 136), slice(148, 156)  # of the header of an entry
+_BLANK = tarfile.TarInfo().tobuf(tarfile.PAX_FORMAT)
 
 
-class _Place(NamedTuple):
-    pack: str
+class Place(NamedTuple):
+    """Where the bytes of a file lie: in a pack, in a spool, or in a file of its own."""
+
+    path: str
     start: int
     size: int
+
+
+class Spool:
+    """Files on their way into packs, one behind the other in a temporary file.
+
+    Attributes:
+        places: where the bytes of each file lie, for `pack`.
+    """
+
+    def __init__(self, stream: BinaryIO, path: str) -> None:
+        self._stream, self._path, self._end = stream, path, 0
+        self.places: dict[str, Place] = {}
+
+    def add(self, name: str, data: bytes) -> None:
+        self._stream.write(data)
+        self.places[name] = Place(self._path, self._end, len(data))
+        self._end += len(data)
 
 
 def read(path: str | Path, limit: int = -1) -> bytes | None:
@@ -44,50 +65,99 @@ def names(folder: str | Path) -> list[str]:
     return sorted(_places(os.fspath(folder)))
 
 
-def pack(folder: Path, suffixes: Sequence[str], *, keep: Iterable[str] | None = None) -> None:
-    """Move the loose files with one of these endings into the folder's packs.
+@contextmanager
+def spool(folder: Path) -> Iterator[Spool]:
+    """A spool of this process in a folder, for as long as the context lasts; `pack` removes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".spool.{os.getpid()}.tmp"
+    with _said_of(folder), path.open("wb") as stream:
+        spool = Spool(stream, str(path))
+        yield spool
+    if not spool.places:
+        path.unlink()
+
+
+def pack(
+    folder: Path,
+    suffixes: Sequence[str],
+    *,
+    keep: Iterable[str] | None = None,
+    spooled: dict[str, Place] | None = None,
+) -> None:
+    """Move the loose files with one of these endings, and those of spools, into the folder's packs.
 
     The same files give the same bytes, whatever was packed before. A kill loses nothing: loose files go last.
 
     Args:
         keep: of the files packed before, those to be kept; `None`: all.
+        spooled: by name, where files lie that were spooled into this folder.
     """
-    loose = {name for name in _loose(folder) if name.endswith(tuple(suffixes))}
-    before = _places(os.fspath(folder))
-    packed = set(before if keep is None else before.keys() & set(keep))
+    loose = {name: place for name, place in _loose(folder).items() if name.endswith(tuple(suffixes))}
+    before, spooled = _places(os.fspath(folder)), spooled or {}
+    places = {name: before[name] for name in (before if keep is None else before.keys() & set(keep))}
+    places |= loose | spooled
     shares: list[list[str]] = [[] for _ in range(PACKS)]
-    for name in sorted(loose | packed):
+    for name in sorted(places):
         clip = next((name.removesuffix(suffix) for suffix in suffixes if name.endswith(suffix)), name)
         shares[shard_of(clip, PACKS)].append(name)
     fresh = []
-    for number, share in enumerate(shares):
-        temporary = folder / f".pack-{number:02d}.tar.{os.getpid()}.tmp"
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
-            for name in share:
-                data = (folder / name).read_bytes() if name in loose else _bytes(before[name])
-                entry = tarfile.TarInfo(name)
-                entry.size = len(data)
-                tar.addfile(entry, io.BytesIO(data))
-        fresh.append((temporary, folder / f"pack-{number:02d}.tar"))
+    with _said_of(folder):
+        for number, share in enumerate(shares):
+            temporary = folder / f".pack-{number:02d}.tar.{os.getpid()}.tmp"
+            _write_tar(temporary, {name: places[name] for name in share})
+            fresh.append((temporary, folder / f"pack-{number:02d}.tar"))
     for temporary, place in fresh:
         os.replace(temporary, place)
-    for name in loose:
-        (folder / name).unlink()
+    for path in {place.path for place in (*loose.values(), *spooled.values())}:
+        os.unlink(path)
     for root, _, _ in os.walk(folder, topdown=False):
         if not os.listdir(root):
             os.rmdir(root)
 
 
+@contextmanager
+def _said_of(folder: Path) -> Iterator[None]:
+    """A full disk does not say for which file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
+
+
+def _write_tar(path: Path, places: Mapping[str, Place]) -> None:
+    """The bytes that `tarfile` writes for these files."""
+    with path.open("wb") as stream:
+        for name, place in places.items():
+            stream.write(_header(name, place.size))
+            stream.write(_bytes(place))
+            stream.write(_END[: -place.size % tarfile.BLOCKSIZE])
+        stream.write(_END * 2)
+        stream.write(bytes(-stream.tell() % tarfile.RECORDSIZE))
+
+
+def _header(name: str, size: int) -> bytes:
+    """The header of a tar entry, as `tarfile` makes it; of short ASCII names ten times faster."""
+    if len(name) > _NAME_BYTES or not name.isascii() or size >= 8**11:
+        entry = tarfile.TarInfo(name)
+        entry.size = size
+        return entry.tobuf(tarfile.PAX_FORMAT)
+    head = bytearray(_BLANK)
+    head[: len(name)] = name.encode()
+    head[_SIZE] = b"%011o\0" % size
+    head[_CHECKSUM] = b" " * 8
+    head[_CHECKSUM] = b"%06o\0 " % sum(head)
+    return bytes(head)
+
+
 def unpack(folder: Path, out: Path) -> int:
     """Write the files of a folder's packs, and copies of what lies beside them, to another folder; how many."""
-    places = _places(os.fspath(folder))
-    contents: dict[str, Callable[[], bytes]] = {name: partial(_bytes, place) for name, place in places.items()}
-    contents |= {name: (folder / name).read_bytes for name in _loose(folder) if not is_pack(name)}
-    for name, content in contents.items():
+    places = _places(os.fspath(folder)) | {name: place for name, place in _loose(folder).items() if not is_pack(name)}
+    for name, source in places.items():
         place = out / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content())
-    return len(contents)
+        place.write_bytes(_bytes(source))
+    return len(places)
 
 
 @contextmanager
@@ -103,42 +173,68 @@ def is_pack(name: str) -> bool:
     return re.fullmatch(r"pack-\d\d\.tar", name) is not None
 
 
-def _loose(folder: Path) -> Iterator[str]:
-    for root, _, found in os.walk(folder):
-        start = os.path.relpath(root, folder)
-        yield from (name if start == "." else f"{start}/{name}" for name in found)
+def walk(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, with the path from `folder` on instead of the path: empty, or ending in a slash."""
+    start = len(os.fspath(folder)) + 1
+    for root, below, names in os.walk(folder, onerror=onerror):
+        yield f"{root[start:]}/" if root[start:] else "", below, names
 
 
-def _bytes(place: _Place) -> bytes:
-    with open(place.pack, "rb") as stream:
-        return os.pread(stream.fileno(), place.size, place.start)
+def _loose(folder: Path) -> dict[str, Place]:
+    """The files in and below a folder."""
+    names = (prefix + name for prefix, _, found in walk(folder) for name in found)
+    return {name: Place(f"{folder}/{name}", 0, os.path.getsize(f"{folder}/{name}")) for name in names}
 
 
-def _find(path: str | Path) -> _Place | None:
+def _bytes(place: Place) -> bytes:
+    stream = os.open(place.path, os.O_RDONLY)
+    try:
+        return os.pread(stream, place.size, place.start)
+    finally:
+        os.close(stream)
+
+
+def _find(path: str | Path) -> Place | None:
     path = os.fspath(path)
-    folder = os.path.dirname(path)
-    while folder and not os.path.exists(f"{folder}/{_FIRST}"):
-        above = os.path.dirname(folder)
-        if above == folder:
-            return None
-        folder = above
-    return _places(folder).get(path[len(folder) + 1 :]) if folder else None
+    folder = path.rpartition("/")[0]
+    while folder:
+        if places := _places(folder):
+            return places.get(path[len(folder) + 1 :])
+        folder = folder.rpartition("/")[0]
+    return None
 
 
-def _places(folder: str) -> dict[str, _Place]:
+def _places(folder: str) -> dict[str, Place]:
     if not os.path.exists(f"{folder}/{_FIRST}"):
         return {}
-    return _index(os.path.abspath(folder), os.stat(folder).st_mtime_ns)
+    now = os.stat(folder)
+    return _index(folder, (now.st_dev, now.st_ino, now.st_mtime_ns))
 
 
 @lru_cache(maxsize=8)
-def _index(folder: str, _changed_ns: int) -> dict[str, _Place]:
-    found: dict[str, _Place] = {}
+def _index(folder: str, _state: tuple[int, int, int]) -> dict[str, Place]:
+    found: dict[str, Place] = {}
     for number in range(PACKS):
         path = f"{folder}/pack-{number:02d}.tar"
         try:
-            with tarfile.open(path, "r:") as tar:
-                found |= {member.name: _Place(path, member.offset_data, member.size) for member in tar}
+            found |= _entries(path)
         except (tarfile.TarError, FileNotFoundError) as error:
             raise UserError(f"{path} is damaged: {error}; make the folder again") from error
     return found
+
+
+def _entries(path: str) -> dict[str, Place]:
+    """The files in a pack; `tarfile` reads one with other headers than `_header` makes by itself, or damaged."""
+    found: dict[str, Place] = {}
+    with open(path, "rb") as stream:
+        while (head := stream.read(tarfile.BLOCKSIZE)) != _END:
+            name = head[:_NAME_BYTES].rstrip(b"\0").decode("ascii", "replace")
+            size = int(head[_SIZE][:-1], 8) if re.fullmatch(rb"[0-7]{11}\0", head[_SIZE]) else -1
+            if size < 0 or head != _header(name, size):
+                break
+            found[name] = Place(path, stream.tell(), size)
+            stream.seek(size + -size % tarfile.BLOCKSIZE, os.SEEK_CUR)
+        else:
+            return found
+    with tarfile.open(path, "r:") as tar:
+        return {member.name: Place(path, member.offset_data, member.size) for member in tar}

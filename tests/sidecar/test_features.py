@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import soundraft
-from soundraft import files
+from soundraft import files, packs
 from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import features, format
 from soundraft.sidecar.format import Sidecar
+from soundraft.sidecar.producers import load_all
 from tests.sidecar.workshop import NAMES, add, make_empty, script, token_folder, tree
 
 CLIP = "/x_120.0.cond.npy"
@@ -125,18 +126,21 @@ def run_slow(tmp_path: Path, name: str, names: tuple[str, ...], **given: object)
     return tree(cond), started, stopped
 
 
+@pytest.mark.parametrize("packed", [False, True])
 def test_same_bytes_from_one_worker_and_two_and_each_is_started_and_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
     names = (*NAMES, "bad.ecdc", *(f"{'n' * index}.ecdc" for index in range(1, 12)))
     monkeypatch.setattr(features, "_PROBE_S", -1.0)
     monkeypatch.setattr(features, "_WORTH_S", -1.0)
     monkeypatch.setenv("SOUNDRAFT_JOBS", "1")
-    alone, started, stopped = run_slow(tmp_path, "one", names, skip_errors=True)
+    alone, started, stopped = run_slow(tmp_path, "one", names, skip_errors=True, packed=packed)
     assert (len(started), len(stopped)) == (1, 1)
     monkeypatch.setenv("SOUNDRAFT_JOBS", "2")
-    together, started, stopped = run_slow(tmp_path, "two", names, skip_errors=True)
+    together, started, stopped = run_slow(tmp_path, "two", names, skip_errors=True, packed=packed)
     assert together == alone
+    assert [name for name in alone if packs.is_pack(name) != packed] == []
+    assert format.read(f"{tmp_path}/two-cond{CLIP}").names == ("n",)
     assert len(set(started)) == len(started) == 3  # this process took the first clip, two workers the others
     assert [line.split()[0] for line in stopped] == started
     assert sum(int(line.split()[1]) for line in stopped) == len(names)
@@ -170,9 +174,10 @@ def test_a_command_line_that_cannot_be_run(tmp_path: Path, argv: tuple, code: in
 
 
 def test_arguments_of_the_params_file(tmp_path: Path) -> None:
-    assert features.parse_arguments(["lin"], tmp_path, ["--lin", "a=0:1"]).lin == [("a", 0.0, 1.0)]
+    lin = load_all(["lin"], tmp_path)
+    assert features.parse_arguments(lin, ["--lin", "a=0:1"]).lin == [("a", 0.0, 1.0)]
     with pytest.raises(UserError, match=r"sidecar.arguments.*--const"):
-        features.parse_arguments(["lin"], tmp_path, ["--const", "a=1"])
+        features.parse_arguments(lin, ["--const", "a=1"])
 
 
 def test_a_full_disk_is_no_clips_fault(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

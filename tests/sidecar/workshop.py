@@ -15,6 +15,7 @@ from soundraft.audio.ecdc import TokenFile, write_index
 from soundraft.sidecar import features, format
 from soundraft.sidecar.features import Added, FeaturePass, add_features, create_sidecars
 from soundraft.sidecar.listing import WHOLE, Shard
+from soundraft.sidecar.producers import load_all
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ("a.ecdc", "x_120.0.ecdc", "x_120.5.ecdc", "sub/ü b.ecdc", "foo_pitch_64.00_amp_.75.ecdc")
@@ -45,7 +46,7 @@ def add(
     """s4; what is no field of `FeaturePass` is an option of a producer."""
     fields = {key: given.pop(key) for key in list(given) if key in FeaturePass.__dataclass_fields__}
     folder = fields.setdefault("producers_dir", tokens)
-    args = Namespace(**vars(features.parse_arguments(producers, folder, [])) | {"audio_root": tokens} | given)
+    args = Namespace(**vars(features.parse_arguments(load_all(producers, folder), [])) | {"audio_root": tokens} | given)
     return add_features(FeaturePass(tokens, cond, out or cond, producers, args=args, **fields), shard=shard)
 
 

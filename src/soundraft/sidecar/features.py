@@ -7,7 +7,8 @@ import argparse
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from soundraft import files, runtime
+from soundraft import files, packs, runtime
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import FRAMES_PER_S, TokenFile
 from soundraft.manifest import Rejected
+from soundraft.packs import Place
 from soundraft.parallel import Failure, attempt, map_fresh, progress
 from soundraft.runtime import BadClip, UserError
 from soundraft.sidecar import format, listing, producers
@@ -59,9 +61,13 @@ def create_sidecars(
     suffix: str = format.SUFFIX,
     overwrite: bool = False,
     skip_errors: bool = False,
+    packed: bool = False,
     shard: listing.Shard = listing.WHOLE,
 ) -> Created:
     """Make the sidecars that are not there yet; with `overwrite` all of them.
+
+    Args:
+        packed: into packs, not as loose files.
 
     Raises:
         UserError: without `skip_errors` when a clip is bad, before anything is written.
@@ -82,12 +88,28 @@ def create_sidecars(
         raise listing.fail(what, list(bad.values()))
     good = [clip for clip in clips if clip.path not in bad]
     new = [clip for clip in good if clip.path not in columns]
-    for clip in new:
-        format.write(
-            listing.place(cond_root, clip, suffix), Sidecar(np.empty((clip.frames, 0), dtype), (), schema=schema)
-        )
+    with _writer(cond_root, packed) as (write, places):
+        for clip in new:
+            write(clip.name + suffix, Sidecar(np.empty((clip.frames, 0), dtype), (), schema=schema))
+    if packed:
+        packs.pack(cond_root, (suffix, format.json_name(suffix)), spooled=places)
     widths = [(clip, columns.get(clip.path, 0)) for clip in good]
     return Created(len(new), len(good) - len(new), list(bad.values()), widths)
+
+
+@contextmanager
+def _writer(root: Path, packed: bool) -> Iterator[tuple[Callable[[str, Sidecar], None], dict[str, Place]]]:
+    """How to write a sidecar, by the name of its npy; and where those that wait to be packed lie."""
+    if not packed:
+        yield lambda name, sidecar: format.write(f"{root}/{name}", sidecar), {}
+        return
+    with packs.spool(root) as spool:
+
+        def write(name: str, sidecar: Sidecar) -> None:
+            for each, data in format.contents(name, sidecar).items():
+                spool.add(each, data)
+
+        yield write, spool.places
 
 
 def _columns_there(clip: TokenFile, path: str) -> dict[str, int]:
@@ -130,6 +152,7 @@ class FeaturePass:
             name, replace-all removes them.
         dtype, schema: None keeps each sidecar's own.
         create_missing: number format of the sidecars to make where there is none; None makes that an error.
+        packed: into packs, not as loose files.
     """
 
     tokens_root: Path
@@ -144,6 +167,7 @@ class FeaturePass:
     suffix: str = format.SUFFIX
     create_missing: Dtype | None = None
     skip_errors: bool = False
+    packed: bool = False
 
     def stops(self, outcomes: Sequence[Outcome]) -> bool:
         return not self.skip_errors and bool(outcomes) and isinstance(outcomes[-1], Failure)
@@ -185,7 +209,8 @@ def add_features(job: FeaturePass, *, shard: listing.Shard = listing.WHOLE) -> A
     good = [clip for clip in clips if not clip.problem]
     counts: Counter[str] = Counter()
     kept: Counter[str] = Counter()
-    for clip, outcome in zip(good, _run(job, good), strict=False):
+    outcomes, places = _run(job, good)
+    for clip, outcome in zip(good, outcomes, strict=False):
         if isinstance(outcome, Failure):
             bad.append(listing.rejected(clip, outcome.reason))
         else:
@@ -195,11 +220,16 @@ def add_features(job: FeaturePass, *, shard: listing.Shard = listing.WHOLE) -> A
         raise listing.fail("stopped at a bad clip; sidecars written before are whole, the same command goes on", bad)
     if len(bad) == len(clips) > 0:
         raise listing.fail("every clip is bad", bad, "nothing was written")
+    if job.packed:
+        packs.pack(job.out_root, (job.suffix, format.json_name(job.suffix)), spooled=places)
     return Added(len(clips) - len(bad), bad, dict(counts), dict(kept))
 
 
-def _run(job: FeaturePass, clips: Sequence[TokenFile]) -> list[Outcome]:
-    """One outcome a clip, in order; without `skip_errors` the last one may be a failure and later ones missing."""
+def _run(job: FeaturePass, clips: Sequence[TokenFile]) -> tuple[list[Outcome], dict[str, Place]]:
+    """One outcome a clip, in order; without `skip_errors` the last one may be a failure and later ones missing.
+
+    And where the files lie that wait to be packed.
+    """
     started = time.monotonic()
 
     def is_long(done: int) -> bool:
@@ -208,18 +238,19 @@ def _run(job: FeaturePass, clips: Sequence[TokenFile]) -> list[Outcome]:
 
     workers = runtime.jobs()
     with progress(len(clips), title="features", unit="clip") as bar:
-        first = _work(job, clips, leave=is_long if workers > 1 else None, tick=bar.update)
+        first, places = _work(job, clips, leave=is_long if workers > 1 else None, tick=bar.update)
     rest = clips[len(first) :]
     if not rest or job.stops(first):
-        return first
+        return first, places
     parts = [rest[worker::workers] for worker in range(workers)]
     outcomes: list[Outcome] = [Failure("not reached")] * len(rest)
-    for worker, part in enumerate(map_fresh(partial(_work, job), parts, title="features")):
+    for worker, (part, spooled) in enumerate(map_fresh(partial(_work, job), parts, title="features")):
         outcomes[worker : worker + len(part) * workers : workers] = part
+        places |= spooled
     bad = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Failure)]
     if bad and not job.skip_errors:
         del outcomes[bad[0] + 1 :]  # a worker leaves clips unreached only behind its failure, so this one is real
-    return first + outcomes
+    return first + outcomes, places
 
 
 def _work(
@@ -227,21 +258,21 @@ def _work(
     clips: Sequence[TokenFile],
     leave: Callable[[int], bool] | None = None,
     tick: Callable[[], object] | None = None,
-) -> list[Outcome]:
+) -> tuple[list[Outcome], dict[str, Place]]:
     """The clips one by one in this process, until `leave`, or a failure that is not skipped."""
     loaded = [producers.load(name, job.producers_dir) for name in job.producers]
     outcomes: list[Outcome] = []
-    with producers.session(loaded, job.args) as args:
+    with producers.session(loaded, job.args) as args, _writer(job.out_root, job.packed) as (write, places):
         for clip in clips:
             made = attempt(partial(_make, job, loaded, args), clip)
             if not isinstance(made, Failure):  # written out here: a full disk is not the clip's fault
-                format.write(listing.place(job.out_root, clip, job.suffix), made[0])
+                write(clip.name + job.suffix, made[0])
             outcomes.append(made if isinstance(made, Failure) else (made[0].names, made[1]))
             if tick:
                 tick()
             if job.stops(outcomes) or (leave and leave(len(outcomes))):
                 break
-    return outcomes
+    return outcomes, places
 
 
 def _make(
@@ -268,11 +299,14 @@ def merge(
 
 def _before(job: FeaturePass, clip: TokenFile, path: str) -> Sidecar:
     """The sidecar as it is; an empty one where there is none and it may be made."""
-    if not files.exists(path):
+    try:
+        sidecar = format.read(path)
+    except BadClip:
+        if files.exists(path):
+            raise
         if job.create_missing is None:
-            raise BadClip(f"there is no sidecar {path}: s3 makes it, or --create-missing")
+            raise BadClip(f"there is no sidecar {path}: s3 makes it, or --create-missing") from None
         return Sidecar(np.empty((clip.frames, 0), job.create_missing), (), schema=job.schema or 1)
-    sidecar = format.read(path)
     if len(sidecar.values) != clip.frames:
         name = os.path.basename(path)
         raise BadClip(f"{name} has {len(sidecar.values)} frames, the token file has {clip.frames}")
@@ -301,10 +335,10 @@ class _Arguments(argparse.ArgumentParser):
         raise UserError(f"sidecar.arguments: {message}")
 
 
-def parse_arguments(names: Sequence[str], folder: Path, arguments: Sequence[str]) -> argparse.Namespace:
+def parse_arguments(loaded: Sequence[Producer], arguments: Sequence[str]) -> argparse.Namespace:
     """The options of producers, as `sidecar.arguments` in params.yaml has them."""
     parser = _Arguments(prog="", add_help=False, allow_abbrev=False)
-    producers.add_options(parser, producers.load_all(names, folder))
+    producers.add_options(parser, loaded)
     return parser.parse_args(arguments)
 
 

@@ -85,20 +85,32 @@ def json_path(npy: str) -> str:
     return path if files.exists(path) or not files.exists(doubled_name(npy)) else doubled_name(npy)
 
 
-def write(path: str, sidecar: Sidecar) -> None:
-    """Write both files of a sidecar; raises UserError when the disk is full or the folder is not writable."""
+def contents(npy: str, sidecar: Sidecar) -> dict[str, bytes]:
+    """The bytes of both files of a sidecar, by name."""
     plain = not (sidecar.names or sidecar.extra)
     meta = _empty_meta(len(sidecar.values), sidecar.schema) if plain else meta_bytes(sidecar)
+    return {npy: npy_bytes(sidecar.values), json_name(npy): meta}
+
+
+def write(path: str, sidecar: Sidecar) -> None:
+    """Write both files of a sidecar; raises UserError when the disk is full or the folder is not writable."""
     try:
-        files.write_together({Path(path): npy_bytes(sidecar.values), Path(json_name(path)): meta})
+        files.write_together({Path(name): data for name, data in contents(path, sidecar).items()})
         Path(doubled_name(path)).unlink(missing_ok=True)  # its content is in the other one now
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def npy_bytes(values: np.ndarray) -> bytes:
+    """As `np.save` writes it."""
+    by_column = values.flags.fnc
+    return _npy_header(values.dtype.str, values.shape, by_column) + values.tobytes("F" if by_column else "C")
+
+
+@lru_cache(maxsize=16384)
+def _npy_header(dtype: str, shape: tuple[int, ...], by_column: bool) -> bytes:
     stream = io.BytesIO()
-    np.save(stream, values, allow_pickle=False)
+    np.lib.format.write_array_header_1_0(stream, {"descr": dtype, "fortran_order": by_column, "shape": shape})
     return stream.getvalue()
 
 
@@ -141,9 +153,6 @@ def statistics(values: np.ndarray) -> dict[str, list[float]]:
     return {"min": low.tolist(), "max": high.tolist(), "mean": mean.tolist(), "std": std.tolist()}
 
 
-SUFFIXES = (SUFFIX, json_name(SUFFIX))
-
-
 def exists(path: str) -> tuple[bool, bool]:
     """Whether the npy and the json are there."""
     return files.exists(path), files.exists(json_path(path))
@@ -174,15 +183,18 @@ def is_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
 
 
-def read_values(path: str) -> np.ndarray:
+def read_values(path: str, data: bytes | None = None) -> np.ndarray:
     """The array of an npy file of plain numbers; its size is compared with the header before anything is allocated.
+
+    Args:
+        data: its bytes, where they were read before.
 
     Raises:
         BadClip: when the file is absent, no npy file, of pickled objects, or of another size than its header says.
     """
     name = os.path.basename(path)
     try:
-        data = files.read_file(path)
+        data = files.read_file(path) if data is None else data
         dtype, fortran, shape, offset = _header(data)
     except (BadClip, OSError) as error:
         raise BadClip(f"{name}: {getattr(error, 'strerror', None) or error}") from error
@@ -218,13 +230,16 @@ def _parsed_header(head: bytes) -> tuple[np.dtype, bool, tuple[int, ...], int]:
     return dtype, fortran, shape, stream.tell()
 
 
-def read_meta(path: str) -> dict[str, Any]:
+def read_meta(path: str, data: bytes | None = None) -> dict[str, Any]:
     """The object in a sidecar's json, in the keys of schema 1.
+
+    Args:
+        data: its bytes, where they were read before.
 
     Raises:
         BadClip: when the file is absent, not strict JSON (NaN, 1e999, a key twice), or of an unknown schema.
     """
-    return _in_schema_1(_read_json(path), path)
+    return _in_schema_1(_read_json(path, data), path)
 
 
 def _in_schema_1(raw: dict[str, Any], path: str) -> dict[str, Any]:
@@ -263,10 +278,10 @@ def _each(raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
         ) from error
 
 
-def _read_json(path: str) -> dict[str, Any]:
+def _read_json(path: str, data: bytes | None = None) -> dict[str, Any]:
     name = os.path.basename(path)
     try:
-        data = files.read_file(path, _MAX_META_BYTES + 1)
+        data = files.read_file(path, _MAX_META_BYTES + 1) if data is None else data
     except (BadClip, OSError) as error:
         raise BadClip(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > _MAX_META_BYTES:
