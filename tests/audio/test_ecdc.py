@@ -99,6 +99,20 @@ def test_forms_that_others_write(form: str) -> None:
         assert same(ecdc.parse(stream.getvalue()), expected)
 
 
+@pytest.mark.parametrize("frames", [1, 255, 256, 70_000])  # each in another width of number
+def test_what_we_write_needs_no_second_look(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pickle is recognised as a whole; any other one is looked through."""
+    data = ecdc.esf_bytes(Tokens(np.zeros((2, frames), np.int64), frames * 320))
+    looked: list[bytes] = []
+    monkeypatch.setattr(ecdc, "_check_opcodes", looked.append)
+    assert ecdc.parse(data).frames == frames
+    assert looked == []
+    stream = io.BytesIO()
+    torch.save({"audio_length": frames * 320, "audio_codes": torch.zeros((1, 2, frames), dtype=torch.int64)}, stream)
+    assert ecdc.parse(stream.getvalue()).frames == frames
+    assert len(looked) == 1
+
+
 def test_bytes_do_not_depend_on_where_they_are_written(tmp_path: Path) -> None:
     tokens = Tokens(CODES, SAMPLES)
     assert ecdc.esf_bytes(tokens) == ecdc.esf_bytes(Tokens(np.asfortranarray(CODES), SAMPLES))

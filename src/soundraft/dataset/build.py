@@ -183,7 +183,7 @@ def build_dataset(
     )[: sources.max_files]
     parts, rejected = rows.join(sources, tokens, form)
     unseen = audited is None or not audit.found_nothing(audited)
-    store = Store(sources, form, folder, home or folder, open_tokens=unseen or form.materialize == "embed")
+    store = Store(sources, form, folder, home or folder, open_tokens=unseen)
     folder.mkdir(parents=True, exist_ok=True)
     store.check_links(tokens[0])
     found = _take(store, tokens, {part.token.path for part in parts})

@@ -12,7 +12,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 from soundraft import files
 from soundraft.audio import ecdc
 from soundraft.audio.ecdc import TokenFile
-from soundraft.parallel import Failure, map_clips
+from soundraft.parallel import Failure, attempt, map_clips
 from soundraft.params.sections import Audit as Limits
 from soundraft.params.sections import FindingCode
 from soundraft.runtime import BadClip, UserError
@@ -116,22 +116,21 @@ def audit(
 ) -> Audited:
     """Open every token file and every sidecar; findings come sorted by clip."""
     there = listing.list_clips(tokens_root, suffix, shard)
-    content = listing.folder_hash(
-        (clip.path, listing.files_hash(map(listing.read, listing.paths_of(tokens_root, cond_root, clip, suffix))))
-        for clip in there
-    )
     present = {clip.path for clip in there}
     vanished = [row for row in ecdc.read_index(tokens_root) if row.path not in present and shard.has(row.path)]
     clips = sorted(there + vanished, key=lambda clip: clip.path)
-    results = map_clips(partial(_look, tokens_root, cond_root, suffix, expected), clips, title="audit")
+    results = map_clips(partial(_open, tokens_root, cond_root, suffix, expected), clips, title="audit")
     found: dict[str, list[tuple[FindingCode, str]]] = {}
     shapes: dict[str, Shape] = {}
+    hashes: dict[str, str] = {}
     for clip, result in zip(clips, results, strict=True):
-        if isinstance(result, Failure):
-            found[clip.path] = [("auditor_error", result.reason)]
+        hashes[clip.path], looked = ("", result) if isinstance(result, Failure) else result
+        if isinstance(looked, Failure):
+            found[clip.path] = [("auditor_error", looked.reason)]
         else:
-            found[clip.path], shape = result
+            found[clip.path], shape = looked
             shapes |= {clip.path: shape} if shape else {}
+    content = listing.folder_hash((path, hashes[path]) for path in present)
     for path, detail in listing.unlike(shapes).items():
         found[path].append(("unlike_others", detail))
     findings = [
@@ -154,40 +153,55 @@ def _orphans(root: Path, suffix: str, shard: listing.Shard, names: set[str]) -> 
     return found
 
 
-def _look(
+def _open(
     tokens_root: Path, cond_root: Path, suffix: str, expected: Expectations, clip: TokenFile
+) -> tuple[str, tuple[list[tuple[FindingCode, str]], Shape | None] | Failure]:
+    """The hash of a clip's three files, and what is found in them."""
+    paths = listing.paths_of(tokens_root, cond_root, clip, suffix)
+    contents = [listing.read(path) for path in paths]
+    return listing.files_hash(contents), attempt(partial(_look, paths, contents, expected), clip)
+
+
+def _look(
+    paths: Sequence[str], contents: Sequence[bytes | None], expected: Expectations, clip: TokenFile
 ) -> tuple[list[tuple[FindingCode, str]], Shape | None]:
     """What is found of one clip, and its shape where all of it can be read."""
     found: list[tuple[FindingCode, str]] = []
     names: list[str] = []
     codebooks, frames = 0, None
     try:
-        codebooks, frames = ecdc.read(tokens_root / clip.path).codes.shape
+        tokens = ecdc.read(Path(paths[0])) if contents[0] is None else ecdc.parse(contents[0])
+        codebooks, frames = tokens.codes.shape
     except BadClip as error:
         found.append(("bad_ecdc", str(error)))
     if clip.problem and frames is not None:
         found.append(("bad_ecdc", clip.problem))
     elif frames is not None and frames != clip.frames:
         found.append(("frame_mismatch", f"the index says {clip.frames} frames, the token file has {frames}"))
-    path = listing.place(cond_root, clip, suffix)
-    npy, meta = format.exists(path)
+    npy, meta = (data is not None or files.exists(path) for path, data in zip(paths[1:], contents[1:], strict=True))
     if not npy:
         half = "; its json is there alone" if meta else ""
-        return [*found, ("missing_sidecar", f"no {os.path.basename(path)}{half}")], None
-    whole = [*found, *check_pair(path, frames, expected, names)]
+        return [*found, ("missing_sidecar", f"no {os.path.basename(paths[1])}{half}")], None
+    whole = [*found, *check_pair(paths[1:], contents[1:], frames, expected, names)]
     unreadable = codebooks == 0 or {code for code, _ in whole} & UNSHAPED
     return whole, None if unreadable else (codebooks, tuple(names))
 
 
-def check_pair(path: str, frames: int | None, expected: Expectations, names: list[str]) -> Found:
+def check_pair(
+    paths: Sequence[str],
+    contents: Sequence[bytes | None],
+    frames: int | None,
+    expected: Expectations,
+    names: list[str],
+) -> Found:
     """The npy and the json of a sidecar, whose token file has so many frames; its names go into `names`."""
     values = meta = None
     try:
-        values = format.read_values(path)
+        values = format.read_values(paths[0], contents[0])
     except BadClip as error:
         yield "bad_sidecar", str(error)
     try:
-        meta = format.read_meta(format.json_path(path))
+        meta = format.read_meta(paths[1], contents[1])
     except BadClip as error:
         yield "bad_sidecar", str(error)
     if values is not None and values.ndim != 2:
