@@ -13,7 +13,7 @@ from scipy import signal
 from soundraft.audio import channel, io, noise, rooms
 from soundraft.audio.noise import KINDS, looped
 from soundraft.clips import mixing
-from soundraft.clips.mixing import Mixed, Mixer, by_kind
+from soundraft.clips.mixing import Mixed, Mixer, by_kind, inventory
 from soundraft.files import content_of
 from soundraft.manifest import SPLITS, Split
 from soundraft.params import ParamsError, checked_section
@@ -290,6 +290,19 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_silent_clip_is_rejected() -> None:
     with pytest.raises(BadClip, match="silent: no signal-to-noise ratio is possible"):
         mixer().pair(np.zeros(RATE_HZ, dtype=np.float32), id="a", epoch=0)
+
+
+def test_what_is_mixed_into_each_split_is_listed(tmp_path: Path) -> None:
+    made = inventory(options(rooms=RoomCounts(train=2, validation=1, test=1)), RATE_HZ)
+    assert {split for kinds in made["noise kind"].values() for split in kinds} == set(SPLITS)
+    assert len(made["room"]) == 4
+    assert all(len(splits) == 1 for values in made.values() for splits in values.values())
+    noises_in(tmp_path, ["train/a.wav", "dev/b.wav", "test/c.wav"])
+    recorded = inventory(options(noise_dir=str(tmp_path)), RATE_HZ)
+    assert len(recorded["noise recording"]) == 3
+    (tmp_path / "dev" / "b.wav").write_bytes((tmp_path / "train" / "a.wav").read_bytes())  # as given, so it stays
+    crossing = inventory(options(noise_dir=str(tmp_path)), RATE_HZ)["noise recording"]
+    assert [sorted(splits) for splits in crossing.values() if len(splits) > 1] == [["train", "validation"]]
 
 
 def test_no_kind_is_in_two_splits() -> None:

@@ -196,6 +196,30 @@ def by_kind(folder: Path) -> dict[Split, dict[str, list[Path]]]:
     return found
 
 
+def inventory(options: Mixing, rate_hz: int) -> dict[str, dict[str, dict[Split, list[str]]]]:
+    """What is mixed into each split: kinds of noise, the bytes of its recordings, and rooms by their response.
+
+    Of each value the names that it has in each split; a value in two splits is one that crosses them.
+
+    Raises:
+        UserError: as a `Mixer`.
+    """
+    found: dict[str, dict[str, dict[Split, list[str]]]] = {"noise kind": {}, "noise recording": {}, "room": {}}
+
+    def note(what: str, value: str, split: Split, name: str) -> None:
+        found[what].setdefault(value, {}).setdefault(split, []).append(name)
+
+    recorded = by_kind(Path(options.noise_dir)) if options.noise_dir else {}
+    for split in SPLITS:
+        for kind in recorded[split] if recorded else getattr(options.kinds, split):
+            note("noise kind", kind, split, kind)
+        for path in (path for paths in recorded.get(split, {}).values() for path in paths):
+            note("noise recording", files.content_of(path), split, str(path))
+        for name, response in _rooms(options, split, rate_hz).items():
+            note("room", files.content_of(response.tobytes()), split, name)
+    return found
+
+
 def _twins(folder: Path, names: Sequence[str]) -> dict[str, list[Key]]:
     """Of recordings of one size, which alone can be equal, a hash of their bytes."""
     sizes: dict[int, list[str]] = defaultdict(list)

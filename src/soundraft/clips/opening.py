@@ -21,7 +21,8 @@ from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 from soundraft.splits import Key, group_splits, origin_keys
 
-AUDIO_NAMES = SPELLINGS["audio_path"]
+AUDIO_NAMES = (*SPELLINGS["audio_path"], "noisy_filepath")
+TARGET, TARGET_NAMES = "target_path", ("target_path", "clean_filepath", "target_filepath")  # the clean side of a pair
 ARRAY_NAMES, RATE_NAMES = ("audio_array", "array"), ("sampling_rate", "sample_rate")
 PARQUET = ".parquet"
 TABLES = tuple(dict.fromkeys((*LIST_SUFFIXES, *JSON_SUFFIXES, PARQUET)))
@@ -99,7 +100,7 @@ def open_clips(
         data: a csv, tsv, jsonl or parquet file (paths in it count from its folder), a pandas data frame, a
             `datasets.Dataset` or a list of dicts (they count from the working folder), a recording or a list of them, a
             dataset that s5 or `save_to_disk` made, the name of a corpus, a folder of recordings, an `AudioDataset` or
-            `AudioSample`s; or a dict with one of these for each split, such as a `DatasetDict`.
+            `AudioSample`s; or a dict with one of these for each split, such as a `DatasetDict`; or a `Source`.
         split: of a corpus by name bring in these clips alone.
         limit: at most so many clips of each split, drawn by `seed`.
         seed: also of what is drawn to make a corpus.
@@ -113,6 +114,8 @@ def open_clips(
 
 
 def _open(data: Any, reading: Reading, split: Split | None, limit: int | None, seed: int) -> Source:
+    if isinstance(data, Source):
+        return data
     if isinstance(data, AudioDataset):
         return _of_samples(data.name, data, reading)
     if isinstance(data, Mapping) and data and all(str(name).lower() in SPLIT_SPELLINGS for name in data):
@@ -279,7 +282,7 @@ def _of_rows(
     rows = [_flat(row) for row in rows]
     reading = _with_spellings(title, columns, reading)
     notes: list[str] = []
-    facts = [_facts(row, audio_column, reading) for row in rows]
+    facts = [_with_target(_facts(row, audio_column, reading), folder) for row in rows]
     _mark_missing(facts, reading, notes)
     _check_single(title, facts, reading.target, notes)
     audio = [_audio_in(row, audio_column) for row in rows]
@@ -350,6 +353,14 @@ def _facts(row: Mapping[str, Any], audio_column: str, reading: Reading) -> dict[
     known = {name: value for name, value in row.items() if name not in other}
     known |= {name: row.get(column) for name, column in reading.columns.items()}
     return present({name: _plain(value) for name, value in known.items()})
+
+
+def _with_target(facts: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """With the path of the clean side of a pair, which counts from the folder as that of the audio does."""
+    named = next((name for name in TARGET_NAMES if isinstance(facts.get(name), str)), None)
+    if named is None:
+        return facts
+    return {name: value for name, value in facts.items() if name != named} | {TARGET: str(folder / facts[named])}
 
 
 def _plain(value: Any) -> Any:
