@@ -16,15 +16,17 @@ setup: $(STAMP) ## create .venv from requirements.lock (again when the lock chan
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "soundraft needs Python 3.11 or newer; choose one: make PYTHON=python3.12"; exit 1; }
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	@echo "installing $$(grep -c == requirements.lock) pinned packages; the first time this takes several minutes"
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "installing $$(grep -c == requirements.lock) pinned packages into $(VENV); the first time this takes several minutes"
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+# what DVC says of each stage beside the stage itself, and the cycles beyond train.cycles
+DVC_SAYS := "^$$|^Running stage |^> PYTHONPATH=|^Updating lock file |^Stage '.*' didn't change|not active|^Use .dvc push. "
+
 repro: setup ## rebuild what has changed; ends with the table of results
-	dvc repro
+	@dvc repro | { grep --line-buffered -vE $(DVC_SAYS) || true; }; exit $${PIPESTATUS[0]}
 	@echo && echo "the table is in reports/evaluate/report.md; next: make ui (curves), make exp S='train.cycles=6' (change a number)"
 
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from soundraft import stage
+
 SCRIPTS = sorted(map(str, Path("stages").resolve().glob("*.py")))
 FIRST = ("check", "fetch", "imports", "plan")  # which need no other stage
 
@@ -42,3 +44,23 @@ def test_without_what_other_stages_make_it_makes_nothing(
     assert "dvc repro" in end.value.code
     assert "\n" not in end.value.code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_stage_says_how_long_and_a_cycle_that_is_not_active_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All that have a stated time are stages, and the times add up to that of all."""
+    assert {Path(script).stem for script in SCRIPTS} > stage.DEFAULT_TOOK_S.keys() > set(stage.CHAINS)
+    assert int(stage.time_of_all(8).split()[0]) > int(stage.time_of_all(1).split()[0])
+    monkeypatch.chdir(tmp_path)
+    stage.write_plan(["01", "02"], active=1)
+    ran: list[int] = []
+    for cycle in ("1", "2"):
+        monkeypatch.setattr(sys, "argv", ["stages/raft_train.py", "--cycle", cycle])
+        stage.run_cycle(ran.append, Path("models/raft"), help_text=None)
+    assert ran == [1]
+    assert capsys.readouterr().out.splitlines() == [
+        "raft_train: 20 s with the default numbers on two cores",
+        "raft_train 02: not active, as train.cycles says",
+    ]
+    assert list(Path("models/raft").iterdir()) == [Path("models/raft/02")]

@@ -4,6 +4,7 @@ Imports nothing heavy: a stage of an inactive cycle ends in milliseconds.
 """
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -15,6 +16,14 @@ from soundraft.runtime import UserError
 
 PLAN = Path("data/plan")
 MARKER_NAME = "inactive.json"
+# Seconds of each stage of the default experiment, of a cycle where there are several, on two idle cores (Intel Xeon).
+DEFAULT_TOOK_S = {
+    "fetch": 39, "s1_normalize": 8, "s2_encodec": 116, "s3_sidecar_init": 8, "s4_sidecar_add": 14, "audit": 8,
+    "s5_build_dataset": 15, "train": 406, "benchmark": 14, "raft_train": 24, "controls": 52, "evaluate": 46,
+}  # fmt: skip
+DVC_TOOK_S = 166  # for hashes and copies into its cache
+CHAINS = ("raft_train", "controls")
+_WORTH_SAYING_S = 20
 
 
 def write_plan(cycles: Sequence[str], active: int) -> None:
@@ -45,8 +54,12 @@ def run(main: Callable[[], None], *needs: Path, help_text: str | None = None) ->
     """
     if help_text is not None:
         parser(help_text).parse_args()
-    name = Path(sys.argv[0]).name.removesuffix(".py")
+    name = _name()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in a pipe, too, what a stage says comes when it says it
+    if name not in CHAINS:  # of which only an active cycle takes that long
+        announce(name)
     started = time.monotonic()
     try:
         check_made(*needs)
@@ -60,8 +73,32 @@ def run(main: Callable[[], None], *needs: Path, help_text: str | None = None) ->
         sys.exit(f"{name}: {error.strerror}: {error.filename}{left}")
     if not distributed.is_main():
         return
-    memory_gib = runtime.peak_memory_bytes() / 2**30
-    sys.stdout.write(f"{name}: took {time.monotonic() - started:.0f} s and {memory_gib:.1f} GiB of memory\n")
+    took_s, memory_gib = time.monotonic() - started, runtime.peak_memory_bytes() / 2**30
+    if took_s >= 1:
+        sys.stdout.write(f"{name}: took {took_s:.0f} s and {memory_gib:.1f} GiB of memory\n")
+
+
+def announce(name: str) -> None:
+    """Say of a long stage how long it is, before it does anything."""
+    usual_s = DEFAULT_TOOK_S.get(name, 0)
+    if usual_s >= _WORTH_SAYING_S and distributed.is_main():
+        sys.stdout.write(f"{name}: {_about(usual_s)} with the default numbers on two cores\n")
+
+
+def time_of_all(cycles: int) -> str:
+    """How long all stages take, and which the long ones are."""
+    each = {name: took_s * (cycles if name in CHAINS else 1) for name, took_s in DEFAULT_TOOK_S.items()}
+    longest = sorted(each, key=lambda name: -each[name])[:3]
+    parts = ", ".join(f"{name} {_about(each[name])}" for name in longest)
+    return f"{_about(sum(each.values()) + DVC_TOOK_S)} ({parts})"
+
+
+def _about(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{round(seconds, -1):.0f} s"
+
+
+def _name() -> str:
+    return Path(sys.argv[0]).name.removesuffix(".py")
 
 
 def check_made(*needs: Path) -> None:
@@ -90,13 +127,15 @@ def run_cycle(main: Callable[[int], None], chain: Path, *needs: Path, help_text:
     """
     options = parser(help_text)
     options.add_argument("--cycle", type=int, required=True, help="1, 2, … as cycles.yaml lists them")
-    cycle = options.parse_args().cycle
+    cycle, name = options.parse_args().cycle, _name()
 
     def work() -> None:
         if is_active(cycle):
             check_made(*needs, *([chain / f"{cycle - 1:02d}"] if cycle > 1 else []))
+            announce(name)
             main(cycle)
         elif distributed.is_main():
             write_marker(chain / f"{cycle:02d}")
+            sys.stdout.write(f"{name} {cycle:02d}: not active, as train.cycles says\n")
 
     run(work)
