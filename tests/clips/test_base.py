@@ -1,5 +1,6 @@
 """Clips: what is known of them, their parts, their features, and their batches."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,16 @@ def test_batches_have_every_clip_once_and_are_of_similar_length() -> None:
         assert padding < 1.25
     assert shuffled_batches(lengths, 8, seed=3) == shuffled_batches(lengths, 8, seed=3)
     assert shuffled_batches(lengths, 8, seed=3) != shuffled_batches(lengths, 8, seed=4)
+
+
+def test_practically_silent_clips_are_counted_in_one_warning() -> None:
+    """Those whose features are made; a clip that is rejected is no clip, and kept features are not looked at again."""
+    silent = [io.wav_bytes(np.zeros(800 + n, np.float32), 8000) for n in range(2)]
+    audio = [sounds.wav("low"), *silent, io.wav_bytes(np.zeros(50, np.float32), 8000), b"no audio"]
+    given = Clips([f"clip{n}" for n in range(5)], lambda index: audio[index], [{"label": "low"}] * 5)
+    with pytest.warns(UserWarning, match=r"2 clips are practically silent, such as clip1") as warned:
+        assert len(loaded(given, featurizer([])).clips) == 3
+    assert len(warned) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded(given, featurizer([]))

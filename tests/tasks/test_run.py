@@ -15,6 +15,9 @@ from sklearn.metrics import accuracy_score, recall_score
 import soundraft
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, RunResult, files
 from soundraft.audio import io
+from soundraft.clips.base import Clips
+from soundraft.clips.opening import Source
+from soundraft.manifest import SPLITS
 from soundraft.params import defaults
 from soundraft.runtime import UserError
 from soundraft.tasks import steps, use
@@ -412,3 +415,25 @@ def test_the_package_names_what_it_exports() -> None:
         assert getattr(soundraft, name).__name__ == name
     with pytest.raises(AttributeError, match="nothing"):
         soundraft.nothing  # noqa: B018
+
+
+def test_of_a_corpus_by_name_only_the_measured_split_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the run that made the model is not known: of a known one any clip may have been trained on."""
+    asked: list[str | None] = []
+
+    def opened(data: str, reading: object, *, split: str | None, limit: int | None, seed: int) -> Source:
+        asked.append(split)
+        names = [each for each in (SPLITS if split is None else [split]) if each != "validation"]
+        return Source(data, Clips(list(names), lambda _: b"", [{}] * len(names)), list(names))
+
+    monkeypatch.setattr(use, "open_clips", opened)
+    unknown = use.open_model(str(letters.checkpoint()))
+    for model, split, reads in (
+        (unknown, None, ["test"]), (unknown, "train", ["train"]), (unknown, "all", [None]),
+        (replace(unknown, splits={"test": "train"}), None, [None]),
+        (replace(unknown, splits={"test": "train"}), "test", ["test"]),
+    ):  # fmt: skip
+        asked.clear()
+        source = use._listed(model, "espeak", None, 0, split)
+        assert asked == reads
+        assert len(source.clips) == (1 if reads != [None] else 2)

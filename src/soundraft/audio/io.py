@@ -273,9 +273,14 @@ def check_rate(name: str, rate_hz: Any) -> None:
 
 
 def warn_if_silent(samples: np.ndarray, name: str) -> None:
-    peak = float(np.abs(samples).max(initial=0.0))
-    if peak < SILENT_PEAK:
+    if is_silent(samples):
+        peak = float(np.abs(samples).max(initial=0.0))
         warnings.warn(f"{name} is practically silent: its peak is {peak:.2g} of 1", stacklevel=4)
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether a clip is practically silent."""
+    return float(np.abs(samples).max(initial=0.0)) < SILENT_PEAK
 
 
 def _columns(array: np.ndarray) -> np.ndarray:

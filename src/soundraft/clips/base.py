@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -203,14 +204,18 @@ class Loaded:
 def load(clips: Clips, featurizers: Sequence[Featurizer], *, target: Callable[[Facts], Any], title: str) -> Loaded:
     """Features of every clip, from the cache where they were made before; only the features stay in memory.
 
+    A warning counts the clips that are practically silent, of those whose features are made now.
+
     Args:
         featurizers: of the clips, and after it of perturbed copies of them.
         target: what a clip's facts make its target; a clip for which it is `None` is rejected.
     """
     made = [Utterances([], [], []) for _ in featurizers]
     kept, durations_s, rejected = [], [], []
+    silent: set[str] = set()
+    quiet = []
     with ExitStack() as stack:
-        caches = [stack.enter_context(_cache(featurizer)) for featurizer in featurizers]
+        caches = [stack.enter_context(_cache(featurizer, silent)) for featurizer in featurizers]
         for index in progress_over(range(len(clips)), total=len(clips), title=f"features {title}", unit="clip"):
             name, facts = clips.ids[index], clips.facts[index]
             try:
@@ -234,11 +239,23 @@ def load(clips: Clips, featurizers: Sequence[Featurizer], *, target: Callable[[F
                 out.add(name, wanted, own)
             kept.append(index)
             durations_s.append(float(duration_s))
+            if content in silent:
+                quiet.append(name)
+    if quiet:
+        warnings.warn(f"{title}: {len(quiet)} clips are practically silent, such as {quiet[0]}", stacklevel=2)
     return Loaded(clips.part(kept), made[0], made[1:], durations_s, rejected)
 
 
-def _cache(featurizer: Featurizer) -> FeatureCache:
-    return FeatureCache(featurizer.depends, lambda audio: featurizer.compute(*io.parse(audio)))
+def _cache(featurizer: Featurizer, silent: set[str]) -> FeatureCache:
+    """`silent` gets the hash of each practically silent file whose features are made."""
+
+    def compute(audio: bytes) -> torch.Tensor:
+        samples, rate_hz = io.parse(audio)
+        if io.is_silent(samples):
+            silent.add(content_of(audio))
+        return featurizer.compute(samples, rate_hz)
+
+    return FeatureCache(featurizer.depends, compute)
 
 
 def label_of(value: Any) -> str | None:

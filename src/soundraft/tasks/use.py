@@ -168,7 +168,7 @@ def evaluate(
     check_keywords(limit=limit, output_dir=output_dir, seed=seed)
     folder = None if output_dir is None else free_folder(Path(output_dir))
     opened = open_model(model, params, columns)
-    task, source = opened.task, _opened(opened, data, limit, seed)
+    task, source = opened.task, _listed(opened, data, limit, seed, split)
     chosen, notes = _chosen(source, opened, split)
     loaded = task.load(chosen.limited(limit, seed).clips, opened.model, title=source.title)
     scores = task.score(opened.model, loaded, title="evaluate")
@@ -191,6 +191,16 @@ def _opened(opened: TrainedModel, data: Any, limit: int | None, seed: int, *, sp
     # a corpus by name is downloaded no further than the limit; of other data it counts the clips that are measured
     limit = limit if isinstance(data, str) and data in CORPORA else None
     return open_clips(data, replace(opened.reading, target=opened.task.target), split=split, limit=limit, seed=seed)
+
+
+def _listed(opened: TrainedModel, data: Any, limit: int | None, seed: int, split: str | None) -> Source:
+    """All clips, or of a corpus by name those of the one split that is measured, where that is known beforehand."""
+    wanted = next((each for each in SPLITS if each == (split or "test")), None)
+    if wanted and isinstance(data, str) and data in CORPORA and (split or not opened.splits):
+        source = _opened(opened, data, limit, seed, split=wanted)
+        if source.has_splits and wanted in source.splits:
+            return source
+    return _opened(opened, data, limit, seed)
 
 
 def _chosen(source: Source, opened: TrainedModel, split: str | None) -> tuple[Source, list[str]]:
