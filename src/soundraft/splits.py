@@ -246,8 +246,11 @@ def draw(clips: Described, rule: SplitRule, *, target: str, seed: int, among: Se
     if rule.kind == "group":
         splits = _deal_groups(_known(clips, str(rule.column)), order, shares)
     elif rule.kind == "stratify":
-        values = [str(value) for value in clips.values(rule.column or target)]
-        order = sorted(order, key=lambda place: values[place])
+        values = [_each_value(value) for value in clips.values(rule.column or target)]
+        counts = Counter(name for names in values for name in names)
+        # a clip with several labels counts for the rarest of them
+        stratum = [min(names, key=lambda name: (counts[name], name), default="") for names in values]
+        order = sorted(order, key=lambda place: stratum[place])
         splits = _with_every_value_in_train(_deal(order, shares), order, values)
     else:
         splits = _deal(order, shares)
@@ -272,10 +275,17 @@ def _deal(order: Sequence[int], shares: Mapping[Split, float]) -> list[Split]:
     return [dealt[place] for place in range(len(order))]
 
 
-def _with_every_value_in_train(splits: list[Split], order: Sequence[int], values: Sequence[str]) -> list[Split]:
+def _each_value(value: Any) -> list[str]:
+    """As texts: the value, or each of a list."""
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+
+
+def _with_every_value_in_train(
+    splits: list[Split], order: Sequence[int], values: Sequence[Sequence[str]]
+) -> list[Split]:
     """The same with a clip in train of each value that was dealt to other splits alone."""
-    trained = {value for value, split in zip(values, splits, strict=True) if split == "train"}
-    first = {values[place]: place for place in reversed(order)}
+    trained = {name for names, split in zip(values, splits, strict=True) if split == "train" for name in names}
+    first = {name: place for place in reversed(order) for name in values[place]}
     moved = {place for value, place in first.items() if value not in trained}
     return ["train" if place in moved else split for place, split in enumerate(splits)]
 

@@ -52,3 +52,26 @@ def test_a_reference_that_is_no_label_is_not_scorable(reference: str | None) -> 
 def test_contradictions_are_refused(labels: list[str], aliases: list[str], named: str) -> None:
     with pytest.raises(UserError, match=named):
         reward(labels, aliases=aliases)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "expected", "success"),
+    [
+        (("cat", "dog"), ("cat", "dog"), 1.0, True),
+        (("CAT", "puss"), ("cat",), 1.0, True),
+        (("cat",), ("cat", "dog"), 0.5, False),
+        (("cat", "dog"), ("dog", "emu"), 1 / 3, False),
+        (("cow",), ("cat",), 0.0, False),
+        (("cat", "cow"), ("cat",), 0.5, False),
+        ((), (), 1.0, True),
+        ((), ("cat",), 0.0, False),
+        (("cat",), (), 0.0, False),
+    ],
+)
+def test_sets_are_rewarded_by_what_they_have_in_common(
+    answer: tuple[str, ...], reference: tuple[str, ...], expected: float, success: bool
+) -> None:
+    given = reward(["cat", "dog", "emu"], aliases=["cat=puss"])
+    found = given.verify(hypothesis=answer, reference=reference)
+    assert (found.reward, found.success) == (pytest.approx(expected), success)
+    assert given.verify(hypothesis=answer, reference=("cat", "cow")).reward is None, "cow is no label"

@@ -101,7 +101,8 @@ def predict(given: argparse.Namespace) -> None:
         write_predictions(given.output, found)
     if len(found) == 1:
         sure = f" ({found.confidence[0]:.1%})" if found.labels else ""
-        print(f"{found.ids[0]}: {found.predictions[0]}{sure}")
+        answer = ("; ".join(found.predictions[0]) or "no label") if found.sets else found.predictions[0]
+        print(f"{found.ids[0]}: {answer}{sure}")
     names = [name for name in columns_of(found) if name not in ("id", "path")]
     print(f"{given.output}: {len(found):,} clips; {', '.join(names[:2])}{', …' if len(names) > 2 else ''}")
     print(f"next: pandas.read_{given.output.suffix[1:]}('{given.output}'); with references, soundraft evaluate")

@@ -1,11 +1,12 @@
 """The one type of clips: what a model is trained on, validated on and asked about, whatever the source."""
 
+import ast
 import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Reading:
         numbers: those facts that are numbers.
         split: the column that has the split of each clip, where there is one.
         drop: rows are dropped whose cell is empty in these: audio, target.
+        several: where the target of a clip may be several labels, what stands between them in a text; else empty.
     """
 
     target: str | None = None
@@ -45,6 +47,11 @@ class Reading:
     numbers: Sequence[str] = ()
     split: str = "split"
     drop: Sequence[str] = ()
+    several: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As a run keeps it."""
+        return {name: value for name, value in asdict(self).items() if name != "several" or value}
 
 
 @dataclass(frozen=True)
@@ -262,6 +269,28 @@ def label_of(value: Any) -> str | None:
     """A fact as a label; what a table leaves empty, NaN too, is none."""
     empty = value is None or str(value).strip() == "" or (isinstance(value, float) and math.isnan(value))
     return None if empty else str(value)
+
+
+def label_set_of(value: Any, separator: str) -> tuple[str, ...] | None:
+    """A fact as the sorted labels of a clip: a list, or a text with a separator, or a list as a text, such as ['a'].
+
+    Nothing is known where there is no value; an empty list is a clip without any label.
+
+    Raises:
+        UserError: when it is none of these.
+    """
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError) as error:
+            raise UserError(f"{value!r:.80} is no list of labels: {error}") from error
+    if isinstance(value, Mapping):
+        raise UserError(f"{value!r:.80} is no list of labels")
+    if not isinstance(value, list | tuple | set | frozenset):
+        if label_of(value) is None:
+            return None
+        value = str(value).split(separator)
+    return tuple(sorted({label.strip() for each in value if (label := label_of(each)) is not None}))
 
 
 def present(facts: Facts) -> dict[str, Any]:

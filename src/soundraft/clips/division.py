@@ -8,6 +8,7 @@ from soundraft import corpora
 from soundraft.clips.base import Clips, Facts, Reading
 from soundraft.clips.opening import Source, open_clips
 from soundraft.manifest import SPLITS, Rejected, Split, check_bad_fraction
+from soundraft.metrics.labels import every_label
 from soundraft.runtime import UserError
 from soundraft.splits import HELD_OUT_SHARE, SplitRule, draw
 
@@ -114,7 +115,7 @@ def divide(
     if sources.extra is not None:
         extra = open_clips(sources.extra, reading, seed=seed)
         check_bad_fraction(len(extra.clips), extra.rejected, max_bad_fraction)
-        add_extra(targets.target, extra, found)
+        add_extra(targets, extra, found)
     found.how.append(shared_speakers(found.parts["train"], found.parts.get("test")))
     found.parts = {split: found.parts[split].sorted() for split in SPLITS if split in found.parts}
     return found
@@ -200,15 +201,18 @@ def check_apart(parts: Mapping[Any, Clips]) -> None:
         seen |= dict.fromkeys(clips.ids, str(split))
 
 
-def add_extra(target: str, extra: Source, found: Divided) -> None:
+def add_extra(targets: Targets, extra: Source, found: Divided) -> None:
     """Add the extra clips to train; those with a label that train does not have would widen the target.
 
     Raises:
         UserError: when none is left, or one is already in a split.
     """
-    known = set(found.parts["train"].known_labels(target))
-    labels = extra.clips.labels(target)
-    places = [place for place, label in enumerate(labels) if label in known]
+    target = targets.target
+    known = set(every_label(targets.target_of(facts) or () for facts in found.parts["train"].facts))
+    labels = [None if value is None else targets.target_of({target: value}) for value in extra.clips.values(target)]
+    places = [
+        place for place, label in enumerate(labels) if label is not None and known.issuperset(every_label([label]))
+    ]
     if not places:
         raise UserError(
             f"{extra.title}: no clip has a {target} of the training clips; they have {', '.join(sorted(known))}"

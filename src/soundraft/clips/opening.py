@@ -11,7 +11,7 @@ from typing import Any
 
 from soundraft import corpora, files, runtime
 from soundraft.audio import ecdc, io
-from soundraft.clips.base import OF_DATASET, Clips, Reading, from_dataset, label_of, present
+from soundraft.clips.base import OF_DATASET, Clips, Reading, from_dataset, label_of, label_set_of, present
 from soundraft.corpora import load_audio_dataset
 from soundraft.corpora.base import AudioDataset, AudioSample, check_limit
 from soundraft.corpora.lists import JSON_SUFFIXES, LIST_SUFFIXES, SPELLINGS, SPLIT_SPELLINGS, read_listing, rejections
@@ -212,6 +212,9 @@ def _of_dataset(title: str, data: Any, reading: Reading, folder: Path = Path()) 
         if hasattr(feature, "int2str"):  # labels that are kept as numbers
             for row in rows:
                 row[name] = None if row[name] in (None, -1) else feature.names[row[name]]
+        elif hasattr(getattr(feature, "feature", None), "int2str"):  # lists of them
+            for row in rows:
+                row[name] = None if row[name] is None else [feature.feature.names[each] for each in row[name]]
     names = [name for batch in cells.iter(256) for chunk in batch.column(0).chunks for name in _paths_in(chunk)]
     for place, (row, name) in enumerate(zip(rows, names, strict=True)):
         row[audio] = _Stored(name, functools.partial(_cell, cells, place))
@@ -284,7 +287,10 @@ def _of_rows(
     notes: list[str] = []
     facts = [_with_target(_facts(row, audio_column, reading), folder) for row in rows]
     _mark_missing(facts, reading, notes)
-    _check_single(title, facts, reading.target, notes)
+    if reading.several:
+        _read_sets(title, facts, reading)
+    else:
+        _check_single(title, facts, reading.target, notes)
     audio = [_audio_in(row, audio_column) for row in rows]
     paths = [_shown(value) or f"row {number}" for number, value in enumerate(audio, start=1)]
     _check_some_exist(title, paths, audio, folder)
@@ -393,7 +399,8 @@ def _check_single(title: str, facts: Sequence[dict[str, Any]], target: str | Non
         if isinstance(value, list | tuple | Mapping):
             if len(value) != 1 or isinstance(value, Mapping):
                 raise UserError(
-                    f"{title}: {value!r:.80} is no single {target}; a clip has one, and several are not learned"
+                    f"{title}: {value!r:.80} is no single {target}; classification.output set (an output of type set) "
+                    "learns several of a clip"
                 )
             each[target or ""] = value[0]
     known = {str(each[target]) for each in facts if target in each} if target != "text" else set()
@@ -401,7 +408,19 @@ def _check_single(title: str, facts: Sequence[dict[str, Any]], target: str | Non
         value for value in known if len(parts := re.split("[,;|]", value)) > 1 and known & {*map(str.strip, parts)}
     )
     if joined:
-        notes.append(f"{target} {joined[0]!r} looks like several: it is learned as one of its own")
+        notes.append(f"{target} {joined[0]!r} looks like several: it is learned as one of its own, unless "
+                     "classification.output is set")  # fmt: skip
+
+
+def _read_sets(title: str, facts: Sequence[dict[str, Any]], reading: Reading) -> None:
+    """Make the target of each clip a list of labels, where it is known."""
+    for each in facts if reading.target else ():
+        try:
+            labels = label_set_of(each.get(reading.target or ""), reading.several)
+        except UserError as error:
+            raise UserError(f"{title}: {reading.target}: {error}") from error
+        if labels is not None:
+            each[reading.target or ""] = list(labels)
 
 
 def _ids(title: str, rows: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> list[str]:

@@ -165,7 +165,11 @@ HUB_CORPORA: Mapping[str, HubCorpus] = {
             size="`config` balanced: 35,827 clips, 50 GB; unbalanced and full: 1.8 million clips, 2.4 TB",
             languages="any",
             splits="official: train · test (the evaluation set); validation is cut out of train by video",
-            columns={"label": "the first sound, one of 527", "all_labels": "all of them", "source": "the video"},
+            columns={
+                "label": "the first sound, one of 527",
+                "all_labels": "all of them, for output set",
+                "source": "the video",
+            },
             takes=_takes("split", "config", "labels"),
         ),
         repo="agkphysics/AudioSet",

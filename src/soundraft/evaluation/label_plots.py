@@ -32,7 +32,7 @@ _NAME_IN = 0.1  # of a name in the smallest letters; where rows are narrower, no
 _MATRIX_NAME_WIDTH = 18
 _NUMBERS_UP_TO = 16  # labels: so many cells can hold a number each
 _WORST_SHOWN = 5
-_MEASURES = {"validation": "macro recall"}  # by which epochs are chosen
+_MEASURES = {"validation": "macro recall"}  # by which epochs are chosen; of sets the column is mAP
 _NOT_A_MEASURE = ("epoch", "learning_rate", "seconds")
 _SHARES = np.linspace(0, 1, 201)  # where curves are averaged, and thresholds
 
@@ -44,15 +44,22 @@ def draw(name: str, path: Path, scores: Scores) -> str:
         A note on the characters of labels that no font has; else nothing.
 
     Raises:
-        UserError: for a path that does not end in .png, .pdf or .svg, and as `Scores.known`.
+        UserError: for a path that does not end in .png, .pdf or .svg, a matrix of sets, and as `Scores.known`.
     """
     check_suffix(path)
     if not scores.labels:
         raise UserError(f"{name} is drawn from the predictions of a classifier, and these are of another task")
+    if name not in pictures_of(scores):
+        raise UserError(f"{name}: where a clip has several labels none is taken for another; see classes.csv")
     with fonts_for(scores.labels) as lacking:
         save_figure(PICTURES[name](scores), path)
     signs = ", ".join(map(repr, lacking))
     return f"no installed font has {signs} of the labels: drawn as boxes" if signs else ""
+
+
+def pictures_of(scores: Scores) -> list[str]:
+    """Which of `PICTURES` there are of these predictions."""
+    return [name for name in PICTURES if not (scores.sets and name == "confusion_matrix")]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -178,12 +185,12 @@ def roc_curves(scores: Scores) -> Any:
     """True against false alarms of each label against the rest."""
     from sklearn.metrics import roc_curve
 
-    right = metric.codes(scores.known, scores.labels)
+    right = metric.indicators(scores.known, scores.labels)
     areas = metric.roc_areas(right, scores.probabilities)
     curves: dict[int, Curve] = {}
     for place, area in enumerate(areas):
         if area is not None:
-            false, true, _ = roc_curve(right == place, scores.probabilities[:, place])
+            false, true, _ = roc_curve(right[:, place], scores.probabilities[:, place])
             curves[place] = false, true
     words = ("ROC, each label against the rest", "false alarms", "clips found", "AUC")
     return _draw_curves(scores, curves, areas, words, stepped=False)
@@ -193,11 +200,11 @@ def precision_recall(scores: Scores) -> Any:
     """Precision against recall of each label against the rest."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    right = metric.codes(scores.known, scores.labels)
+    right = metric.indicators(scores.known, scores.labels)
     curves: dict[int, Curve] = {}
     areas: list[float | None] = []
     for place in range(len(scores.labels)):
-        mine, own = right == place, scores.probabilities[:, place]
+        mine, own = right[:, place], scores.probabilities[:, place]
         areas.append(float(average_precision_score(mine, own)) if mine.any() else None)
         if mine.any():
             precision, recall, _ = precision_recall_curve(mine, own)
@@ -263,7 +270,10 @@ def calibration(scores: Scores) -> Any:
     for label, style in gaps.items():
         axes.bar(0, 0, label=label, **style)
     axes.plot((0, 1), (0, 1), ":", color="#888888", linewidth=1.2, label="as sure as right")
-    bins = metric.reliability_bins(scores.confidence, scores.correct)
+    sure_of, came_true = scores.confidence, scores.correct
+    if scores.sets:  # of every label of every clip
+        sure_of, came_true = scores.probabilities.ravel(), metric.indicators(scores.known, scores.labels).ravel()
+    bins = metric.reliability_bins(sure_of, came_true)
     for place in np.flatnonzero(bins[:, 0]):
         clips, sure, right = bins[place]
         width, middle = 0.92 / len(bins), (place + 0.5) / len(bins)
@@ -272,9 +282,11 @@ def calibration(scores: Scores) -> Any:
         axes.bar(middle, abs(sure - right), width, bottom=min(sure, right), **gaps[kind])
         axes.hlines(right, middle - width / 2, middle + width / 2, color="#053d2b", linewidth=2.2)
         counts.bar(middle, clips, width, color=FAINT)
-    means = f"mean confidence {scores.confidence.mean():.1%}, accuracy {scores.correct.mean():.1%}"
+    means = f"mean confidence {sure_of.mean():.1%}, accuracy {came_true.mean():.1%}"
+    if scores.sets:
+        means = f"mean probability {sure_of.mean():.1%}, share of labels {came_true.mean():.1%}"
     dress(axes, "Calibration", "", "accuracy", note=f"ECE {scores.label_scores.ece:.3f}; {means}")
-    dress(counts, "", "confidence", "clips")
+    dress(counts, "", *(("probability", "labels") if scores.sets else ("confidence", "clips")))
     axes.legend(frameon=False, fontsize=8.5, loc="upper left")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     percent(axes.yaxis, counts.xaxis)

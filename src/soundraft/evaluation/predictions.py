@@ -55,11 +55,11 @@ def columns_of(scores: Scores) -> dict[str, list[Any]]:
     """What a file with the predictions of one model has; errors as `write_predictions`."""
     columns: dict[str, list[Any]] = {"id": scores.ids}
     columns |= {} if scores.paths is None else {"path": scores.paths}
-    columns |= {} if scores.references is None else {"reference": scores.references}
+    columns |= {} if scores.references is None else {"reference": _cells(scores.references)}
     if not scores.labels:
         columns["prediction"] = scores.predictions
     else:
-        columns[scores.target + _PREDICTION] = scores.predictions
+        columns[scores.target + _PREDICTION] = _cells(scores.predictions)
         columns[scores.target + _PROBABILITY] = scores.confidence.tolist() if scores.ids else []
         for label, column in zip(scores.labels, scores.probabilities.T, strict=True):
             columns[scores.target + _EACH + label] = column.tolist()
@@ -69,6 +69,11 @@ def columns_of(scores: Scores) -> dict[str, list[Any]]:
     if taken:
         raise UserError(f"a group cannot be called {', '.join(map(repr, taken))}: the predictions have such a column")
     return {**columns, **scores.groups}
+
+
+def _cells(answers: Sequence[Any]) -> list[Any]:
+    """Sets of labels as lists."""
+    return [list(each) if isinstance(each, tuple) else each for each in answers]
 
 
 def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> tuple[ModelId | None, Scores]:
@@ -131,6 +136,8 @@ def choose(path: Path, models: Collection[ModelId], algorithm: str | None, cycle
 
 
 def _scores(path: Path, found: Any) -> Scores:
+    import pyarrow as pa
+
     names = found.column_names
     target = _target(path, names)
     metrics = [metric for metric in METRICS.values() if metric.columns and set(metric.columns) <= set(names)]
@@ -150,7 +157,11 @@ def _scores(path: Path, found: Any) -> Scores:
             counts[CHARACTERS] = counts_of(references or [], texts["prediction"], character_counts)
         return Scores(texts["id"], texts["prediction"], counts=counts, **about)
     probabilities = _numbers(path, found, labels, 0, 1 + 1e-6).astype(np.float64)
-    about |= {"target": target, "predictions": texts[target + _PREDICTION]}
+    predictions, sets = texts[target + _PREDICTION], pa.types.is_list(found.schema.field(target + _PREDICTION).type)
+    if sets:
+        predictions = [tuple(each) for each in predictions]
+        about["references"] = None if references is None else [tuple(each) for each in references]
+    about |= {"target": target, "predictions": predictions, "sets": sets}
     return score_labels(texts["id"], probabilities, [name.removeprefix(target + _EACH) for name in labels], **about)
 
 

@@ -1,5 +1,6 @@
 """From the results of a run to its report: a table, sentences that compare, and files for every detail."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -12,7 +13,7 @@ from soundraft import files
 from soundraft.evaluation.predictions import write_results
 from soundraft.evaluation.results import MAJORITY, TRAINED, Column, Result, curves, last_trained, shown, summary
 from soundraft.evaluation.scores import CHARACTERS, METRICS, Scores
-from soundraft.metrics.labels import LabelScores, confusion_counts, row_entropy
+from soundraft.metrics.labels import LabelScores, confusion_counts, every_label, row_entropy
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.text import confusions
 from soundraft.tables import markdown
@@ -25,6 +26,13 @@ FURTHER_LABEL_COLUMNS = (
     Column("kappa", "kappa", lambda scores: scores.label_scores.kappa, "{:.3f}"),
     Column("mcc", "MCC", lambda scores: scores.label_scores.mcc, "{:.3f}"),
     Column("log_loss", "log loss", lambda scores: scores.label_scores.log_loss, "{:.3f}"),
+)
+FURTHER_SET_COLUMNS = (
+    *FURTHER_LABEL_COLUMNS[:2],
+    Column("exact", "sets right as a whole", lambda scores: scores.label_scores.accuracy),
+    Column("size", "labels predicted a clip", lambda scores: scores.set_scores.predicted_per_clip, "{:.2f}"),
+    Column("ece", "ECE", lambda scores: scores.label_scores.ece, "{:.3f}"),
+    FURTHER_LABEL_COLUMNS[-1],
 )
 _GROUPS_SHOWN = 40
 _WORST_HEADS = {"id": "clip", "reference": "reference", "prediction": "prediction", "confidence": "its probability",
@@ -53,7 +61,7 @@ def write(
     """
     last = last_trained(results).scores
     head = f"{_capital(last.target)}: {len(last):,} {split} clips, {len(last.labels)} labels"
-    sentences = [*verdicts(results, bootstrap), *(_notes(last.label_scores) if last.labels else []), *notes]
+    sentences = [*verdicts(results, bootstrap), *(_notes(last) if last.labels else []), *notes]
     if last.metrics[0].counts == CHARACTERS:
         sentences.append("Words have no spaces in these texts: what counts is the CER, also for the reward.")
     parts = [
@@ -73,8 +81,9 @@ def write(
         names = ("reference", "prediction", "times")
         taken = confusions(last.known, last.predictions, top=top)
         files.write_csv(folder / "confusions.csv", (dict(zip(names, row, strict=True)) for row in taken))
-    if last.labels:
+    if last.labels and not last.sets:
         files.write_csv(folder / "confusions.csv", label_confusions(last))
+    if last.labels:
         files.write_csv(folder / "classes.csv", map(vars, last.label_scores.classes))
         files.write_json(folder / "statistics.json", statistics(results, bootstrap))
 
@@ -94,12 +103,13 @@ def write_unmeasured(folder: Path, cycles: Sequence[Mapping[str, Any]], notes: S
 def _label_sections(results: Sequence[Result], bootstrap: Bootstrap, top: int) -> list[str]:
     last = last_trained(results)
     hits, wrong = last.scores.label_scores.hits, worst(last.scores, top=top)
-    further = [*FURTHER_LABEL_COLUMNS, *(Column(f"hits_{k}", f"hits@{k}", partial(_hits, k=k)) for k in hits)]
+    columns = FURTHER_SET_COLUMNS if last.scores.sets else FURTHER_LABEL_COLUMNS
+    further = [*columns, *(Column(f"hits_{k}", f"hits@{k}", partial(_hits, k=k)) for k in hits)]
     return [
         "## Further measures",
         table(results, further, bootstrap),
         f"## Classes, by {last.in_words}",
-        _classes_table(last.scores),
+        _set_classes_table(last.scores) if last.scores.sets else _classes_table(last.scores),
         f"## Worst clips of {last.in_words}",
         _rows_table(wrong, _WORST_HEADS) if wrong else "None: every clip is predicted rightly.",
     ]
@@ -147,7 +157,8 @@ def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
         own, wanted = {name: abs(rank)}, list(range(len(scores)))
     places = sorted(wanted, key=lambda clip: (-rank[clip], scores.ids[clip]))[:top]
     columns = {"id": scores.ids} | ({} if scores.paths is None else {"path": scores.paths})
-    columns |= {"reference": scores.known, "prediction": scores.predictions}
+    answers = {"reference": scores.known, "prediction": scores.predictions}
+    columns |= {name: ["; ".join(each) for each in own] if scores.sets else own for name, own in answers.items()}
     columns |= {name: values.tolist() for name, values in own.items()}
     return [{name: values[clip] for name, values in columns.items()} for clip in places]
 
@@ -220,12 +231,13 @@ def _hits(scores: Scores, k: int) -> float:
     return scores.label_scores.hits[k]
 
 
-def _notes(found: LabelScores) -> list[str]:
+def _notes(scores: Scores) -> list[str]:
+    found: LabelScores = scores.label_scores
     notes = ["Intervals: 95 %, bootstrap over the clips; of differences the same clips are drawn for both models."]
     if found.absent:
         notes.append(
-            f"Labels without a test clip, {len(found.absent)}, are left out of UAR, macro F1 and AUC: "
-            f"{', '.join(found.absent)}."
+            f"Labels without a test clip, {len(found.absent)}, are left out of {'mAP' if scores.sets else 'UAR'}, "
+            f"macro F1 and AUC: {', '.join(found.absent)}."
         )
     return notes + [f"No {name}: {reason}." for name, reason in found.missing.items()]
 
@@ -244,13 +256,24 @@ def _classes_table(scores: Scores) -> str:
     return markdown(head, rows)
 
 
+def _set_classes_table(scores: Scores) -> str:
+    rows = []
+    for score in scores.set_scores.classes:
+        shares = (_number(value, "{:.1%}") for value in (score.precision, score.recall, score.f1))
+        numbers = (_number(value) for value in (score.average_precision, score.roc_auc, score.mcc))
+        rows.append((score.label, str(score.support), str(score.predicted), *shares, *numbers))
+    head = ("label", "clips", "predicted", "precision", "recall", "F1", "average precision", "AUC", "MCC")
+    return markdown(head, rows)
+
+
 def group_rows(scores: Scores, group: str) -> list[dict[str, Any]]:
     """The metrics of each value of a group: speaker, gender, fold, …"""
     rows = []
     for value, part in scores.by(group).items():
         row: dict[str, Any] = {"value": value, "clips": len(part)}
         row |= {metric.key: part.value(metric.key) for metric in scores.metrics}
-        rows.append(row | ({"labels": len(set(part.known))} if scores.labels else {}))
+        row = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        rows.append(row | ({"labels": len(set(every_label(part.known)))} if scores.labels else {}))
     return rows
 
 
@@ -263,7 +286,8 @@ def _group_section(scores: Scores, name: str, top: int) -> list[str]:
     if len(rows) > max(top, _GROUPS_SHOWN):
         heading += f": the {top} with the worst {first.title} of {len(rows)}"
         sign = 1 if first.higher_is_better else -1
-        rows = sorted(rows, key=lambda row: (sign * row[first.key], row["value"]))[:top]
+        known = [row for row in rows if row[first.key] is not None]
+        rows = sorted(known, key=lambda row: (sign * row[first.key], row["value"]))[:top]
     heads = {"value": name, "clips": "clips"} | ({"labels": "labels"} if scores.labels else {})
     return [heading, _rows_table(rows, heads | {metric.key: metric.title for metric in scores.metrics})]
 
@@ -272,6 +296,8 @@ def _rows_table(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> 
     """The values of these keys in markdown."""
 
     def cell(key: str, value: Any) -> str:
+        if value is None:
+            return "–"
         return (
             METRICS[key].show(value) if key in METRICS else _number(value) if isinstance(value, float) else str(value)
         )

@@ -1,5 +1,6 @@
 """The models of a run on the same test clips: their names and order, metrics.json and curves.csv."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,13 +127,13 @@ class Column:
         scores = self.scores(result)
         if scores is None:
             return None
-        return scores.value(self.value) if isinstance(self.value, str) else self.value(scores)
+        number = scores.value(self.value) if isinstance(self.value, str) else self.value(scores)
+        return None if number is None or math.isnan(number) else number
 
     def cell(self, result: Result, bootstrap: Bootstrap) -> str:
-        scores = self.scores(result)
-        if self.interval and scores is not None and isinstance(self.value, str):
+        scores, number = self.scores(result), self.number(result)
+        if self.interval and number is not None and scores is not None and isinstance(self.value, str):
             return str(scores.estimate(self.value, bootstrap))
-        number = self.number(result)
         return "–" if number is None else self.format.format(number)
 
 

@@ -20,7 +20,7 @@ UNKNOWN_GROUP = "not known"
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that is made of sums over clips.
+    """A number of a set of clips, made of sums over them wherever it can be.
 
     Attributes:
         counts: which of `Scores.counts` it is made of, `[N, M]`.
@@ -30,17 +30,20 @@ class Metric:
         columns: names of the M counts in predictions.parquet; empty where they follow from the predictions.
         clip_error: counts → `[N]`, by which the worst clips are found; without it the value of each clip counts.
         unit: % for a share of 1.
+        additive: whether it is made of sums. Else `value` takes what a ranking is made of: bool references `[N, C]`,
+            probabilities `[N, C]` and how often each clip counts, `[R, N]` → `[R]`; NaN where it is not defined.
     """
 
     key: str
     title: str
     counts: str
-    value: Callable[[np.ndarray], np.ndarray]
+    value: Callable[..., np.ndarray]
     best: float
     error: str
     columns: tuple[str, ...] = ()
     clip_error: Callable[[np.ndarray], np.ndarray] | None = None
     unit: str = "%"
+    additive: bool = True
 
     @property
     def higher_is_better(self) -> bool:
@@ -56,7 +59,7 @@ class Metric:
         return f"{middle} {unit}", low, high
 
 
-WORDS, CHARACTERS, LABELS = "words", "characters", "labels"
+WORDS, CHARACTERS, LABELS, SETS = "words", "characters", "labels", "sets"
 METRICS = {
     metric.key: metric  # in the order in which a report shows those that a model has
     for metric in (
@@ -66,6 +69,11 @@ METRICS = {
                clip_error=lambda counts: counts[:, 1:].sum(1)),
         Metric("accuracy", "accuracy", LABELS, label_metrics.accuracy, 1, "share of wrong labels"),
         Metric("uar", "UAR", LABELS, label_metrics.mean_recall, 1, "1 − UAR"),
+        Metric("map", "mAP", SETS, label_metrics.mean_average_precision, 1, "1 − mAP", additive=False),
+        Metric("auc_macro", "macro AUC", SETS, label_metrics.mean_roc_area, 1, "1 − macro AUC", additive=False),
+        Metric("f1_micro", "micro F1", SETS, label_metrics.f1_micro, 1, "1 − micro F1"),
+        Metric("f1_macro", "macro F1", SETS, label_metrics.f1_macro, 1, "1 − macro F1"),
+        Metric("jaccard", "Jaccard", SETS, label_metrics.jaccard, 1, "1 − Jaccard"),
     )
 }  # fmt: skip
 
@@ -94,19 +102,21 @@ class Scores:
         target: what a classifier predicts, such as "emotion"; empty for other tasks.
         labels: all that a classifier can predict.
         probabilities: of each label, `[N, C]`, for a classifier.
+        sets: whether its predictions and references are sets of labels, sorted tuples.
         paths: of the audio files; `None` where they are not known.
         groups: what else is known of each clip, by name, such as speaker, gender, fold; `None` where it is not.
     """
 
     ids: list[str]
-    predictions: list[str]
-    references: list[str] | None = None
+    predictions: list[Any]
+    references: list[Any] | None = None
     counts: Mapping[str, np.ndarray] = field(default_factory=dict)
     target: str = ""
     labels: list[str] = field(default_factory=list)
     probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     paths: list[str] | None = None
     groups: Mapping[str, list[str | None]] = field(default_factory=dict)
+    sets: bool = False
 
     def __post_init__(self) -> None:
         columns: dict[str, Any] = {"predictions": self.predictions, "references": self.references, "paths": self.paths}
@@ -120,13 +130,13 @@ class Scores:
 
     @property
     def metrics(self) -> list[Metric]:
-        """Those that the counts make, the headline first: CER before WER where words have no spaces."""
-        found = [metric for metric in METRICS.values() if metric.counts in self.counts]
+        """Those that the clips have, the headline first: CER before WER where words have no spaces."""
+        found = [metric for metric in METRICS.values() if metric.counts in self.counts and self._defines(metric)]
         unspaced = CHARACTERS in self.counts and text_metrics.are_unspaced(self.references or [])
         return sorted(found, key=lambda metric: metric.counts != CHARACTERS) if unspaced else found
 
     @property
-    def known(self) -> list[str]:
+    def known(self) -> list[Any]:
         """The references.
 
         Raises:
@@ -140,13 +150,15 @@ class Scores:
         return self.references
 
     def value(self, key: str) -> float:
-        """A metric of all clips; UserError as `known`."""
-        return float(METRICS[key].value(self._of(key).sum(0)))
+        """A metric of all clips; NaN where these have none, as an AUC of a single clip; UserError as `known`."""
+        metric, counts = METRICS[key], self._of(key)
+        return float(
+            metric.value(counts.sum(0)) if metric.additive else self._ranked(metric, np.ones((1, len(self))))[0]
+        )
 
     def estimate(self, key: str, bootstrap: Bootstrap) -> Estimate:
         """The same with its interval."""
-        metric = METRICS[key]
-        drawn = metric.value(bootstrap.sums(self._of(key)))
+        metric, drawn = METRICS[key], self._drawn(key, bootstrap)
         tail = 0.025 if metric.higher_is_better else 1 - 0.975  # they differ in the last bit, as in earlier reports
         return Estimate(self.value(key), *interval(drawn, tail=tail), metric)
 
@@ -154,8 +166,8 @@ class Scores:
         """This metric less that of another model on the same clips in the same order, by the paired bootstrap."""
         if self.ids != other.ids or self.known != other.known:
             raise ValueError("the two models did not predict the same clips in the same order")
-        mine, theirs = (METRICS[key].value(bootstrap.sums(each._of(key))) for each in (self, other))
-        return compare(self.value(key) - other.value(key), mine - theirs)
+        drawn = self._drawn(key, bootstrap) - other._drawn(key, bootstrap)
+        return compare(self.value(key) - other.value(key), drawn)
 
     def part(self, places: Sequence[int]) -> "Scores":
         """Some of the clips, in this order."""
@@ -187,21 +199,45 @@ class Scores:
         """Of a classifier the probability of each prediction, `[N]`."""
         return self.probability_of(self.predictions)
 
-    def probability_of(self, names: Sequence[str]) -> np.ndarray:
-        """Of a classifier the probability of a label for each clip, `[N]`."""
+    def probability_of(self, names: Sequence[Any]) -> np.ndarray:
+        """Of a classifier the probability of a label for each clip, or of a set of them as a whole, `[N]`."""
+        if self.sets:
+            own = label_metrics.indicators(names, self.labels)
+            return np.exp(label_metrics.log_probability_of_sets(own, self.probabilities))
         return self.probabilities[np.arange(len(self)), label_metrics.codes(names, self.labels)]
 
     @property
     def correct(self) -> np.ndarray:
         """Whether each prediction is the reference, bool `[N]`."""
-        return np.array(self.known) == np.array(self.predictions)
+        return np.array([one == other for one, other in zip(self.known, self.predictions, strict=True)])
 
     @cached_property
     def label_scores(self) -> LabelScores:
         """All that is measured of a classifier; UserError as `known`."""
-        return label_metrics.measure(
+        measure = label_metrics.measure_sets if self.sets else label_metrics.measure
+        return measure(
             references=self.known, predictions=self.predictions, probabilities=self.probabilities, labels=self.labels
         )
+
+    @property
+    def set_scores(self) -> label_metrics.SetScores:
+        """The same where clips have sets of labels."""
+        found = self.label_scores
+        assert isinstance(found, label_metrics.SetScores)
+        return found
+
+    def _defines(self, metric: Metric) -> bool:
+        return metric.counts != SETS or not np.isnan(self.value(metric.key))
+
+    def _ranked(self, metric: Metric, times: np.ndarray) -> np.ndarray:
+        return metric.value(label_metrics.indicators(self.known, self.labels), self.probabilities, times)
+
+    def _drawn(self, key: str, bootstrap: Bootstrap) -> np.ndarray:
+        """A metric of each drawn set of clips, `[samples]`."""
+        metric, counts = METRICS[key], self._of(key)
+        if metric.additive:
+            return metric.value(bootstrap.sums(counts))
+        return np.concatenate([self._ranked(metric, times) for times in bootstrap.times(len(self))])
 
     def _of(self, key: str) -> np.ndarray:
         assert len(self.known) == len(self)
@@ -230,61 +266,88 @@ def score_labels(
     labels: Sequence[str],
     *,
     target: str = "label",
-    predictions: Sequence[str] | None = None,
-    references: Sequence[str] | None = None,
+    predictions: Sequence[Any] | None = None,
+    references: Sequence[Any] | None = None,
     paths: Sequence[str] | None = None,
     groups: Mapping[str, Sequence[str | None]] | None = None,
+    sets: bool = False,
 ) -> Scores:
     """The predictions of a classifier.
 
     Args:
         probabilities: [N, C], columns in the order of the labels.
-        predictions: without them the most likely label of each clip; of equally likely ones the earlier column.
+        predictions: without them the most likely label of each clip, of equally likely ones the earlier column; of sets
+            the labels from probability 0.5.
+        sets: whether predictions and references are sets of labels.
 
     Raises:
-        UserError: when a reference is none of the labels.
+        UserError: when a reference has a label that is none of these, or all are empty sets.
     """
     if probabilities.shape != (len(ids), len(labels)):
         raise ValueError(f"probabilities {list(probabilities.shape)} of {len(ids)} clips and {len(labels)} labels")
-    if predictions is None:
+    if predictions is None and sets:
+        predictions = label_sets(probabilities >= 0.5, labels)
+    elif predictions is None:
         predictions = [labels[place] for place in probabilities.argmax(1)] if len(ids) else []
     counts = {}
     if references:
         check_labels(labels, references, split="the clips")
+    if references and sets:
+        if not any(references):
+            raise UserError(f"none of the {len(references)} clips has a {target}: there is nothing to measure")
+        right, predicted = (label_metrics.indicators(each, labels) for each in (references, predictions))
+        counts[SETS] = label_metrics.set_counts(right, predicted)
+    elif references:
         right = label_metrics.codes(references, sorted(set(references)))
         counts[LABELS] = label_metrics.label_counts(right, np.array(references) == np.array(predictions))
     own = {name: list(values) for name, values in (groups or {}).items()}
     return Scores(
         list(ids), list(predictions), None if references is None else list(references), counts, target, list(labels),
-        probabilities, None if paths is None else list(paths), own,
+        probabilities, None if paths is None else list(paths), own, sets,
     )  # fmt: skip
 
 
-def majority(train_labels: Sequence[str], like: Scores) -> Scores:
-    """A model without input: the shares of the labels in training, for each clip of `like`."""
+def label_sets(chosen: np.ndarray, labels: Sequence[str]) -> list[label_metrics.LabelSet]:
+    """The set of labels of each row, of bool `[N, C]`."""
+    return [tuple(sorted(labels[place] for place in np.flatnonzero(row).tolist())) for row in chosen]
+
+
+def majority(train_labels: Sequence[Any], like: Scores) -> Scores:
+    """A model without input: the shares of the labels in training, for each clip of `like`.
+
+    Of sets the share of the clips that have each label: so it predicts those that more than half of the clips have.
+    """
     if not train_labels:
         raise UserError("training has no clips")
-    counts = np.bincount(label_metrics.codes(train_labels, like.labels), minlength=len(like.labels))
-    shares = np.tile(counts / counts.sum(), (len(like), 1))
-    scores = score_labels(like.ids, shares, like.labels, target=like.target, references=like.references)
+    if like.sets:
+        shares = label_metrics.indicators(train_labels, like.labels).mean(0)
+    else:
+        counts = np.bincount(label_metrics.codes(train_labels, like.labels), minlength=len(like.labels))
+        shares = counts / counts.sum()
+    shares = np.tile(shares, (len(like), 1))
+    scores = score_labels(like.ids, shares, like.labels, target=like.target, references=like.references, sets=like.sets)
     return replace(scores, paths=like.paths, groups=like.groups)
 
 
-def check_training(train: Sequence[str]) -> None:
-    """Raise UserError when nothing can be learned from these training labels."""
+def check_training(train: Sequence[Any]) -> None:
+    """Raise UserError when nothing can be learned from these training labels, or sets of them."""
     if not train:
         raise UserError("training has no clips")
+    labels, needs = sorted(set(label_metrics.every_label(train))), "a classifier needs two labels or more"
     if len(set(train)) == 1:
-        raise UserError(f"all {len(train)} training clips are {train[0]!r}: a classifier needs two labels or more")
+        raise UserError(f"all {len(train)} training clips are {train[0]!r}: {needs}")
+    if len(labels) < 2:
+        raise UserError(f"the {len(train)} training clips have {labels[0]!r} or no label: {needs}")
 
 
-def check_labels(train: Sequence[str], other: Sequence[str], *, split: str = "test") -> None:
+def check_labels(train: Sequence[Any], other: Sequence[Any], *, split: str = "test") -> None:
     """Raise UserError when clips (of a split) have labels that were not seen in training: no model predicts them."""
-    seen = set(train)
-    unseen = Counter(label for label in other if label not in seen)
+    seen = set(label_metrics.every_label(train))
+    unseen = Counter(label for label in label_metrics.every_label(other) if label not in seen)
     if unseen:
         named = shortened(f"{label!r} ({count})" for label, count in sorted(unseen.items()))
+        clips = sum(not seen.issuperset(label_metrics.every_label([each])) for each in other)
         raise UserError(
-            f"{split}: {unseen.total()} of {len(other)} clips have labels that were not seen in training: {named}; "
+            f"{split}: {clips} of {len(other)} clips have labels that were not seen in training: {named}; "
             f"training has {shortened(map(repr, sorted(seen)))}"
         )

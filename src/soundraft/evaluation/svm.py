@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from soundraft.evaluation.scores import check_training
-from soundraft.metrics.labels import tempered
+from soundraft.metrics.labels import indicators, tempered
 from soundraft.runtime import UserError
 
 WINDOW_S = 0.032
@@ -32,12 +32,14 @@ class FittedSVM:
     labels: list[str]
     sample_rate_hz: int
     _pipeline: Any
+    _sets: bool = False
 
     def probabilities(self, clips: Iterable[np.ndarray]) -> np.ndarray:
         """[N, C]; the most likely label is the one that the SVM predicts, a label without training clips has 0.
 
         They are the softmax of the one-against-rest decision values, which rank the labels but are not calibrated:
         scikit-learn's own probabilities come of a random division of the clips and may contradict the prediction.
+        Of sets of labels they are the sigmoid of these values: a label is predicted from 0.5.
 
         Raises:
             UserError: when a clip is empty or not finite.
@@ -46,6 +48,8 @@ class FittedSVM:
         probabilities = np.zeros((len(found), len(self.labels)))
         if len(found):
             values = self._pipeline.decision_function(found)
+            if self._sets:
+                return 1 / (1 + np.exp(-values))
             if values.ndim == 1:  # two labels: above 0 it is the second
                 values = np.stack([np.zeros(len(values)), values], axis=1)
             columns = [self.labels.index(label) for label in self._pipeline.classes_]
@@ -54,16 +58,18 @@ class FittedSVM:
 
 
 def fit_svm(
-    train_clips: Iterable[np.ndarray], train_labels: Sequence[str], *, labels: Sequence[str], sample_rate_hz: int
+    train_clips: Iterable[np.ndarray], train_labels: Sequence[Any], *, labels: Sequence[str], sample_rate_hz: int
 ) -> FittedSVM:
     """Fit it to mono samples [N] of each clip; there are no random numbers, the same clips give the same SVM.
 
     Args:
+        train_labels: of each clip its label, or its set of labels: then each label has an SVM of its own.
         labels: in the order of the probabilities' columns.
 
     Raises:
         UserError: when there is no training clip, or one label only, or a clip that is empty or not finite.
     """
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
@@ -73,12 +79,16 @@ def fit_svm(
     if len(found) != len(train_labels):
         raise ValueError(f"{len(found)} training clips, but {len(train_labels)} labels")
     # break_ties: the prediction is the largest decision value, also where labels win as many of their pairs
-    svm = SVC(C=PENALTY, kernel="rbf", gamma="scale", decision_function_shape="ovr", break_ties=True)
+    svm: Any = SVC(C=PENALTY, kernel="rbf", gamma="scale", decision_function_shape="ovr", break_ties=True)
+    sets, targets = isinstance(train_labels[0], tuple), list(train_labels)
+    if sets:
+        svm, targets = OneVsRestClassifier(svm), indicators(train_labels, labels).astype(int)  # type: ignore[assignment]
     pipeline = make_pipeline(StandardScaler(), svm)
     with warnings.catch_warnings():  # few clips a label: scikit-learn asks whether the labels are numbers to regress to
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
-        pipeline.fit(found, list(train_labels))
-    return FittedSVM(list(labels), sample_rate_hz, pipeline)
+        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
+        pipeline.fit(found, targets)
+    return FittedSVM(list(labels), sample_rate_hz, pipeline, sets)
 
 
 def statistics_of(clips: Iterable[np.ndarray], sample_rate_hz: int) -> np.ndarray:

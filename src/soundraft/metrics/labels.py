@@ -4,14 +4,17 @@ A label that no reference has is left out of every mean over classes and named i
 punish a model for the choice of the test clips. A label that references have but that is never predicted stays in:
 its recall and F1 are 0, and its precision counts as 0 in the means, as in scikit-learn, while the table of classes
 says that it has none.
+
+Where a clip may have several labels, its answer is a sorted tuple of them, and each label a yes or no of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+LabelSet = tuple[str, ...]
 HITS_AT = (3, 5)
 BINS = 15
 _LEAST_PROBABILITY = 1e-15  # a right label with probability 0 costs 34.5, not infinity
@@ -80,6 +83,33 @@ class LabelScores:
     missing: dict[str, str]
 
 
+@dataclass(frozen=True)
+class SetClassScore(ClassScore):
+    """One label of sets. `average_precision`: `None` when no reference has it."""
+
+    average_precision: float | None
+
+
+@dataclass(frozen=True)
+class SetScores(LabelScores):
+    """All that is measured where a clip has a set of labels; there are no hits, kappa or mcc of these.
+
+    `accuracy` is the share of sets that are right as a whole; `micro` is over all labels of all clips, `ece` over all
+    probabilities, `log_loss` the mean of −ln of the probability of the right set.
+
+    Attributes:
+        mean_average_precision: over the labels that references have; `None` when there are none.
+        jaccard: mean over clips of the labels that both sets have by those that either has; 1 where both are empty.
+        labels_per_clip, predicted_per_clip: mean sizes of the sets.
+    """
+
+    classes: list[SetClassScore]  # type: ignore[assignment]
+    mean_average_precision: float | None
+    jaccard: float
+    labels_per_clip: float
+    predicted_per_clip: float
+
+
 def measure(
     *, references: Sequence[str], predictions: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]
 ) -> LabelScores:
@@ -99,7 +129,6 @@ def measure(
     correct = right == predicted
     share = float(correct.mean())
     areas = roc_areas(right, probabilities)
-    known = [area for area in areas if area is not None]
     classes = _classes(right, predicted, areas, labels)
     single = (right == right[0]).all()
     reason = f"all references are {references[0]!r}"
@@ -110,7 +139,7 @@ def measure(
         micro=Average(share, share, share),
         weighted=_average(right, predicted, "weighted"),
         hits={k: hits_at_k(right, probabilities, k) for k in HITS_AT if k < len(labels)},
-        roc_auc=float(np.mean(known)) if known else None,
+        roc_auc=_mean_of_known(areas),
         kappa=None if single else float(cohen_kappa_score(right, predicted)),
         mcc=None if single else float(matthews_corrcoef(right, predicted)),
         ece=expected_calibration_error(probabilities.max(1), correct),
@@ -119,6 +148,60 @@ def measure(
         absent=[score.label for score in classes if not score.support],
         missing=dict.fromkeys(("roc_auc", "kappa", "mcc"), reason) if single else {},
     )
+
+
+def measure_sets(
+    *, references: Sequence[LabelSet], predictions: Sequence[LabelSet], probabilities: np.ndarray, labels: Sequence[str]
+) -> SetScores:
+    """Score a set of labels a clip; `probabilities` [N, C] of each label, which need not sum to 1.
+
+    Raises:
+        ValueError: as `measure`.
+    """
+    right, predicted = indicators(references, labels), indicators(predictions, labels)
+    if probabilities.shape != right.shape or right.shape != predicted.shape:
+        shape = f"{len(right)} references, {len(predicted)} predictions, probabilities {list(probabilities.shape)}"
+        raise ValueError(f"{shape} and {len(labels)} labels do not belong together")
+    if not len(right):
+        raise ValueError("no clips: nothing to measure")
+    precisions, areas = (_defined(each[0]) for each in ranking_areas(right, probabilities, np.ones((1, len(right)))))
+    classes = [
+        SetClassScore(**vars(score), average_precision=precision)
+        for score, precision in zip(_classes(right, predicted, areas, labels), precisions, strict=True)
+    ]
+    return SetScores(
+        clips=len(right),
+        accuracy=float((right == predicted).all(1).mean()),
+        macro=_average(right, predicted, "macro"),
+        micro=_average(right, predicted, "micro", over=np.arange(len(labels))),  # also what is predicted for nothing
+        weighted=_average(right, predicted, "weighted"),
+        hits={},
+        roc_auc=_mean_of_known(areas),
+        kappa=None,
+        mcc=None,
+        ece=expected_calibration_error(probabilities.ravel(), right.ravel()),
+        log_loss=float(-log_probability_of_sets(right, probabilities).mean()),
+        classes=classes,
+        absent=[score.label for score in classes if not score.support],
+        missing={},
+        mean_average_precision=_mean_of_known(precisions),
+        jaccard=float(jaccard(set_counts(right, predicted).sum(0))),
+        labels_per_clip=float(right.sum(1).mean()),
+        predicted_per_clip=float(predicted.sum(1).mean()),
+    )
+
+
+def every_label(answers: Iterable[str | LabelSet]) -> list[str]:
+    """All labels of these answers, those of a set one by one."""
+    return [label for answer in answers for label in ((answer,) if isinstance(answer, str) else answer)]
+
+
+def indicators(answers: Sequence[str | LabelSet], labels: Sequence[str]) -> np.ndarray:
+    """Whether each answer, a label or a set of them, has each label, bool [N, C]; ValueError as `codes`."""
+    rows = np.repeat(np.arange(len(answers)), [1 if isinstance(each, str) else len(each) for each in answers])
+    found = np.zeros((len(answers), len(labels)), dtype=bool)
+    found[rows.astype(np.int64), codes(every_label(answers), labels)] = True
+    return found
 
 
 def codes(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -148,6 +231,97 @@ def mean_recall(counts: np.ndarray) -> np.ndarray:
     if counts.ndim == 1:  # labels left out before the mean, as scikit-learn has it
         return (hits[clips > 0] / clips[clips > 0]).mean()
     return (hits / np.maximum(clips, 1)).sum(-1) / (clips > 0).sum(-1)
+
+
+def set_counts(right: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """What sums over clips with sets of labels are made of, `[N, 3C + 2]`, of bool `[N, C]` each.
+
+    Of each label whether it is rightly predicted, wrongly predicted, missed; the Jaccard index of the two sets, which
+    is 1 where both are empty; and 1.
+    """
+    both = (right & predicted).sum(1)
+    either = (right | predicted).sum(1)
+    alike = np.where(either > 0, both / np.maximum(either, 1), 1.0)
+    parts = [right & predicted, ~right & predicted, right & ~predicted, alike[:, None], np.ones((len(right), 1))]
+    return np.concatenate([part.astype(np.float64) for part in parts], axis=1)
+
+
+def f1_micro(counts: np.ndarray) -> np.ndarray:
+    """F1 of all labels of all clips, of sums of `set_counts`, `[..., 3C + 2]` → `[...]`; NaN where there are none."""
+    true, false, missed = (each.sum(-1) for each in np.split(counts[..., :-2], 3, axis=-1))
+    with np.errstate(invalid="ignore"):
+        return 2 * true / (2 * true + false + missed)
+
+
+def f1_macro(counts: np.ndarray) -> np.ndarray:
+    """Mean F1 of the labels that references have, of sums of `set_counts`, `[..., 3C + 2]` → `[...]`; NaN if none."""
+    true, false, missed = np.split(counts[..., :-2], 3, axis=-1)
+    occurs = true + missed > 0
+    with np.errstate(invalid="ignore"):
+        return np.where(occurs, 2 * true / (2 * true + false + missed), 0.0).sum(-1) / occurs.sum(-1)
+
+
+def jaccard(counts: np.ndarray) -> np.ndarray:
+    """Mean Jaccard index of the clips, of sums of `set_counts`, `[..., 3C + 2]` → `[...]`."""
+    return counts[..., -2] / counts[..., -1]
+
+
+def ranking_areas(right: np.ndarray, probabilities: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision and area under the ROC curve of each label, `[R, C]` both.
+
+    Neither is a sum over clips, so the bootstrap computes them anew for each drawn set: clips that were drawn k times
+    count k times. NaN where no clip has the label, and for ROC where every one has it. As in scikit-learn, equal
+    probabilities are one step.
+
+    Args:
+        right: bool [N, C].
+        times: how often each clip counts in each of R sets, [R, N].
+    """
+    precisions, areas = np.full((2, len(times), right.shape[1]), np.nan)
+    for label in np.flatnonzero(right.any(0)):
+        order = np.argsort(-probabilities[:, label], kind="stable")
+        steps = np.flatnonzero(np.diff(probabilities[order, label], append=-np.inf))
+        drawn = times[:, order]
+        true = np.cumsum(drawn * right[order, label], axis=1)[:, steps]
+        taken = np.cumsum(drawn, axis=1)[:, steps]
+        found, wrong = np.diff(true, axis=1, prepend=0), np.diff(taken - true, axis=1, prepend=0)
+        with np.errstate(invalid="ignore"):
+            precisions[:, label] = (found * true / np.maximum(taken, 1)).sum(1) / true[:, -1]
+            pairs = true[:, -1] * (taken - true)[:, -1]
+            areas[:, label] = (wrong * (true - found / 2)).sum(1) / pairs  # a tie is half a pair in the right order
+    return precisions, areas
+
+
+def mean_average_precision(right: np.ndarray, probabilities: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Mean over labels of `ranking_areas`' average precision, `[R]`, without those that no clip has; NaN if none."""
+    return _mean_of_defined(ranking_areas(right, probabilities, times)[0])
+
+
+def mean_roc_area(right: np.ndarray, probabilities: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Mean over labels of `ranking_areas`' area under the ROC curve, `[R]`, as `mean_average_precision`."""
+    return _mean_of_defined(ranking_areas(right, probabilities, times)[1])
+
+
+def log_probability_of_sets(sets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """ln of the probability of each set as a whole, `[N]`, of bool and independent probabilities `[N, C]`."""
+    own = np.where(sets, probabilities, 1 - probabilities)
+    return np.log(np.maximum(own, _LEAST_PROBABILITY)).sum(1)
+
+
+def best_threshold(right: np.ndarray, probabilities: np.ndarray) -> float:
+    """The probability from which a label is predicted so that `f1_micro` is highest; of equal ones the highest.
+
+    It lies in the middle between two probabilities that occur; 0.5 where no clip has a label.
+    """
+    wanted, order = right.sum(), np.argsort(-probabilities, axis=None, kind="stable")
+    values = probabilities.ravel()[order]
+    if not wanted:
+        return 0.5
+    true = np.cumsum(right.ravel()[order])
+    steps = np.flatnonzero(np.diff(values, append=-np.inf))
+    best = steps[np.argmax(2 * true[steps] / (steps + 1 + wanted))]
+    following = values[best + 1] if best + 1 < len(values) else 0.0
+    return float((values[best] + following) / 2)
 
 
 def recall_error(counts: np.ndarray) -> float:
@@ -197,7 +371,7 @@ def roc_areas(right: np.ndarray, probabilities: np.ndarray) -> list[float | None
     from sklearn.metrics import roc_auc_score
 
     return [
-        float(roc_auc_score(right == place, column)) if 0 < (right == place).sum() < len(right) else None
+        float(roc_auc_score(mine, column)) if 0 < (mine := _of_label(right, place)).sum() < len(right) else None
         for place, column in enumerate(probabilities.T)
     ]
 
@@ -209,27 +383,52 @@ def _classes(
 
     every = range(len(labels))
     found = precision_recall_fscore_support(right, predicted, labels=every, average=None, zero_division=0)
-    times = np.bincount(predicted, minlength=len(labels))
+    times = [int(_of_label(predicted, place).sum()) for place in every]
     return [
         ClassScore(
             labels[place],
             support=int(support),
-            predicted=int(times[place]),
+            predicted=times[place],
             precision=float(precision) if times[place] else None,
             recall=float(recall) if support else None,
             f1=float(f1) if support else None,
-            mcc=None if areas[place] is None else float(matthews_corrcoef(right == place, predicted == place)),
+            mcc=None
+            if areas[place] is None
+            else float(matthews_corrcoef(_of_label(right, place), _of_label(predicted, place))),
             roc_auc=areas[place],
         )
         for place, precision, recall, f1, support in zip(every, *found, strict=True)
     ]
 
 
-def _average(right: np.ndarray, predicted: np.ndarray, kind: str) -> Average:
-    """Over the labels that references have."""
+def _of_label(answers: np.ndarray, place: int) -> np.ndarray:
+    """Which clips have a label, bool [N], of codes [N] or of bool [N, C]."""
+    found: np.ndarray = answers == place if answers.ndim == 1 else answers[:, place]
+    return found
+
+
+def _defined(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _mean_of_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """`[R, C]` → `[R]`, without NaN; NaN where a row has nothing else."""
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, values, 0.0).sum(1) / defined.sum(1)
+
+
+def _average(right: np.ndarray, predicted: np.ndarray, kind: str, over: np.ndarray | None = None) -> Average:
+    """Over the labels that references have, or those given."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    over = np.unique(right)
+    if over is None:
+        over = np.unique(right) if right.ndim == 1 else np.flatnonzero(right.any(0))
     found: tuple[Any, ...] = precision_recall_fscore_support(
         right, predicted, labels=over, average=kind, zero_division=0
     )

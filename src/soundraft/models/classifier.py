@@ -1,4 +1,4 @@
-"""Audio classification: a model whose answers are labels.
+"""Audio classification: a model whose answers are labels, or sets of them.
 
 A clip's features are `[T, F]` (raw samples: `[N]`), or with side inputs `[T, F + S]` (`[N, 1 + S]`), their columns
 constant over time.
@@ -6,6 +6,7 @@ constant over time.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,8 @@ from pydantic import ConfigDict, Field, field_validator
 from soundraft import files, runtime
 from soundraft.audio.loudness import db_to_gain, peak_rms
 from soundraft.audio.spectra import Spectra, cut, select_channel
-from soundraft.models.base import LogProbs, ModelError, by_clip, rows_of_clips
+from soundraft.metrics.labels import best_threshold, codes, fit_temperature, indicators, tempered
+from soundraft.models.base import LogProbs, Losses, ModelError, by_clip, rows_of_clips
 from soundraft.models.checkpoints import CLASSIFIER, CONFIG, is_classifier
 from soundraft.models.encoders import Sized
 from soundraft.models.networks import (
@@ -52,6 +54,8 @@ class Config(Section):
         length_limit_s: clips are cut to it; 0: they are not.
         level_db: RMS of the loudest 250 ms to which each clip is brought, dBFS; null leaves it as loud as it is.
         temperature: of calibration.
+        output: category, one label a clip; set, any number of them.
+        threshold: the calibrated probability from which a label is in the answer, for sets.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -68,6 +72,8 @@ class Config(Section):
     length_limit_s: NotNegative
     level_db: Annotated[float, Field(ge=-200)] | None
     temperature: Annotated[float, Field(ge=1e-6)]
+    output: Literal["category", "set"] = "category"
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     @field_validator("labels")
     @classmethod
@@ -86,6 +92,7 @@ class AudioClassifier:
     """
 
     takes_masking = False  # its features are not normalised, so 0 is not their mean: `training.augment` masks them
+    sets = False  # whether its answers are sets of labels
 
     def __init__(self, config: Config, network: ClassifierNetwork | Ensemble | HubClassifier, front: Front) -> None:
         self.device = runtime.device()
@@ -143,10 +150,18 @@ class AudioClassifier:
         with torch.inference_mode():
             return self.model(*self._split(features)).cpu()
 
-    def best(self, encoded: torch.Tensor) -> list[str]:
+    def calibrate(self, encoded: np.ndarray, answers: Sequence[Any]) -> None:
+        """Fit what makes probabilities and answers of `encode`'s rows to clips that were not learned."""
+        self.temperature = fit_temperature(encoded, codes(answers, self.labels))
+
+    def probabilities(self, encoded: np.ndarray) -> np.ndarray:
+        """Calibrated, of each label, `[N, C]`."""
+        return tempered(encoded, self.temperature)
+
+    def best(self, encoded: torch.Tensor) -> list[Any]:
         return [self.labels[index] for index in encoded.argmax(-1).tolist()]
 
-    def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[str]]:
+    def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[Any]]:
         drawn = []
         for log_probs, seed in zip(encoded.double(), seeds, strict=True):
             generator = torch.Generator().manual_seed(seed)
@@ -155,17 +170,13 @@ class AudioClassifier:
             drawn.append([self.labels[index] for index in indices.tolist()])
         return drawn
 
-    def can_learn(self, answer: str) -> bool:
+    def can_learn(self, answer: Any) -> bool:
         return answer in self._index
 
-    def loss(self, features: Sequence[torch.Tensor], answers: Sequence[Sequence[str]]) -> list[LogProbs]:
-        unknown = [label for group in answers for label in group if label not in self._index]
-        if unknown:
-            raise ModelError(f"label {unknown[0]!r} is unknown; there are: {', '.join(self.labels)}")
+    def loss(self, features: Sequence[torch.Tensor], answers: Sequence[Sequence[Any]]) -> Sequence[Losses]:
+        self._check_known([label for group in answers for label in group])
         indices = torch.tensor([self._index[label] for group in answers for label in group], dtype=torch.long)
-        # also without gradient, or GRPO's ratio would not be 1 where nothing has changed
-        apart = {"apart": True} if isinstance(self.model, Ensemble) else {}
-        log_probs = self.model(*self._split(features), **apart)
+        log_probs = self._log_probs(features)
         chosen = log_probs[rows_of_clips(answers).to(log_probs.device), indices.to(log_probs.device)]
         tokens = torch.ones_like(indices)
         return by_clip(LogProbs(chosen, tokens, tokens.bool()), answers)
@@ -179,7 +190,22 @@ class AudioClassifier:
             self.front.save(folder / PRETRAINED_FOLDER)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         files.write_bytes(folder / WEIGHTS, save(weights))
-        files.write_json(folder / CONFIG, self.config.model_dump() | {"temperature": self.temperature})
+        files.write_json(folder / CONFIG, self._described())
+
+    def _described(self) -> dict[str, Any]:
+        """config.json."""
+        return self.config.model_dump(exclude={"output", "threshold"}) | {"temperature": self.temperature}
+
+    def _check_known(self, labels: Sequence[str]) -> None:
+        unknown = [label for label in labels if label not in self._index]
+        if unknown:
+            raise ModelError(f"label {unknown[0]!r} is unknown; there are: {', '.join(self.labels)}")
+
+    def _log_probs(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        # also without gradient, or GRPO's ratio would not be 1 where nothing has changed
+        apart = {"apart": True} if isinstance(self.model, Ensemble) else {}
+        found: torch.Tensor = self.model(*self._split(features), **apart)
+        return found
 
     def _spectra_readers(self) -> list[SpectraReader]:
         return [part for part in self.model.modules() if isinstance(part, SpectraReader)]
@@ -194,6 +220,82 @@ class AudioClassifier:
         audio = [feature[:, : -self.side_columns] for feature in features]
         side = torch.stack([feature[0, -self.side_columns :] for feature in features])
         return ([clip[:, 0] for clip in audio] if self.front.columns == 0 else audio), side
+
+
+@dataclass(frozen=True)
+class SetLosses:
+    """Losses of sets of labels `[K]` where labels weigh differently: no log-probabilities."""
+
+    losses: torch.Tensor
+
+
+class SetClassifier(AudioClassifier):
+    """A classifier whose answer is the sorted tuple of a clip's labels, each of them a yes or no of its own.
+
+    `encode` gives logarithms of the probabilities of yes and no, `[B, C, 2]`. An answer has the probability of its C
+    yeses and noes, which are its tokens, so that its loss is the mean binary cross-entropy.
+
+    Attributes:
+        threshold: of the calibrated probability, from which a label is in the answer.
+        weights: in the loss of each label's yes, `[C]`, where they differ.
+    """
+
+    sets = True
+
+    def __init__(self, config: Config, network: Any, front: Front) -> None:
+        super().__init__(config, network, front)
+        self.threshold = config.threshold
+        self.weights: torch.Tensor | None = None
+
+    def calibrate(self, encoded: np.ndarray, answers: Sequence[Any]) -> None:
+        """One temperature for all labels, and the threshold with the highest micro F1."""
+        right = indicators(answers, self.labels)
+        self.temperature = fit_temperature(encoded.reshape(-1, 2), 1 - right.ravel().astype(np.int64))
+        self.threshold = best_threshold(right, self.probabilities(encoded))
+
+    def probabilities(self, encoded: np.ndarray) -> np.ndarray:
+        return tempered(encoded.reshape(-1, 2), self.temperature)[:, 0].reshape(encoded.shape[:2])
+
+    def best(self, encoded: torch.Tensor) -> list[Any]:
+        return self.chosen(self.probabilities(encoded.double().numpy()))
+
+    def chosen(self, probabilities: np.ndarray) -> list[tuple[str, ...]]:
+        """The labels from the threshold, of `[N, C]`."""
+        return [self._set(row) for row in probabilities >= self.threshold]
+
+    def sample(self, encoded: torch.Tensor, count: int, *, temperature: float, seeds: Sequence[int]) -> list[list[Any]]:
+        drawn = []
+        for log_probs, seed in zip(encoded.double(), seeds, strict=True):
+            generator = torch.Generator().manual_seed(seed)
+            yes = torch.softmax(log_probs / temperature, dim=-1)[:, 0]
+            sets = torch.rand(count, len(yes), generator=generator, dtype=torch.double) < yes
+            drawn.append([self._set(row) for row in sets.numpy()])
+        return drawn
+
+    def can_learn(self, answer: Any) -> bool:
+        return all(label in self._index for label in answer)
+
+    def loss(self, features: Sequence[torch.Tensor], answers: Sequence[Sequence[Any]]) -> Sequence[Losses]:
+        self._check_known([label for group in answers for answer in group for label in answer])
+        wanted = torch.from_numpy(indicators([answer for group in answers for answer in group], self.labels))
+        log_probs = self._log_probs(features)
+        wanted = wanted.to(log_probs.device)
+        rows = log_probs[rows_of_clips(answers).to(log_probs.device)]
+        each = torch.where(wanted, rows[..., 0], rows[..., 1])
+        if self.weights is not None:
+            losses = -torch.where(wanted, self.weights.to(each), 1.0).mul(each).mean(1)
+            return [SetLosses(part) for part in losses.split([len(group) for group in answers])]
+        tokens = torch.full((len(each),), len(self.labels))
+        return by_clip(LogProbs(each.sum(1), tokens.to(each.device), torch.ones_like(tokens).bool()), answers)
+
+    def _set(self, chosen: np.ndarray) -> tuple[str, ...]:
+        return tuple(sorted(self.labels[place] for place in np.flatnonzero(chosen).tolist()))
+
+    def _described(self) -> dict[str, Any]:
+        return {**super()._described(), "output": "set", "threshold": self.threshold}
+
+
+_KINDS: dict[str, type[AudioClassifier]] = {"category": AudioClassifier, "set": SetClassifier}
 
 
 def build(
@@ -222,6 +324,7 @@ def build(
         length_limit_s=options.audio_file_length_limit_in_s,
         level_db=options.level_db,
         temperature=1.0,
+        output=options.output,
     )
     return _assembled(config, encoder, encoder.knobs)
 
@@ -248,18 +351,18 @@ def load_classifier(folder: Path) -> AudioClassifier:
     return classifier
 
 
-def load_hub_classifier(name: str) -> AudioClassifier:
+def load_hub_classifier(name: str, output: str) -> AudioClassifier:
     """A classifier of transformers, by its folder or hub id, to be measured and asked; ModelError when it is none."""
-    network, front = open_hub_classifier(name)
+    network, front = open_hub_classifier(name, sets=output == "set")
     labels, options = front.config.id2label, defaults().classification
     window_s = network.reader.window_s
     config = checked_section(
         Config, format=CLASSIFIER, version=VERSION, labels=[str(labels[index]) for index in sorted(labels)],
         target=options.target, features=options.features, encoder={"type": network.reader.name, "model": name},
         channels=1, side=[], channel="average", length_limit_s=window_s if math.isfinite(window_s) else 0.0,
-        level_db=None, temperature=1.0,
+        level_db=None, temperature=1.0, output=output,
     )  # fmt: skip
-    return AudioClassifier(config, network, front)
+    return _KINDS[config.output](config, network, front)
 
 
 def _assembled(config: Config, choice: EncoderChoice, knobs: Any, configuration: Path | None = None) -> AudioClassifier:
@@ -281,8 +384,11 @@ def _assembled(config: Config, choice: EncoderChoice, knobs: Any, configuration:
     else:
         front = SpectraFront(Spectra(config.features), config.channels if config.channel == "all" else 1)
         readers = [SpectraReader(name, knobs, front, pooling=pooling) for pooling in poolings]
-    networks = [ClassifierNetwork(reader, SideEncoder(config.side), choice, len(config.labels)) for reader in readers]
-    return AudioClassifier(config, networks[0] if len(networks) == 1 else Ensemble(networks), front)
+    sets = config.output == "set"
+    networks = [
+        ClassifierNetwork(reader, SideEncoder(config.side), choice, len(config.labels), sets=sets) for reader in readers
+    ]
+    return _KINDS[config.output](config, networks[0] if len(networks) == 1 else Ensemble(networks), front)
 
 
 def _load_weights(classifier: AudioClassifier, path: Path) -> None:

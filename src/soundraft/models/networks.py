@@ -289,10 +289,20 @@ class SpectraReader(Sized):
         return (padded - self.mean) / self.std, lengths
 
 
+def log_probabilities(logits: torch.Tensor, *, sets: bool) -> torch.Tensor:
+    """Logits `[B, C]` → logarithms of the labels' probabilities `[B, C]`; of sets those of yes and no, `[B, C, 2]`."""
+    if sets:
+        logits = torch.stack([logits, torch.zeros_like(logits)], dim=-1)
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
 class ClassifierNetwork(nn.Module):
-    def __init__(self, reader: Sized, side: SideEncoder, options: EncoderChoice, classes: int) -> None:
+    def __init__(
+        self, reader: Sized, side: SideEncoder, options: EncoderChoice, classes: int, *, sets: bool = False
+    ) -> None:
         super().__init__()
         self.reader = reader
+        self.sets = sets
         self.side = side
         width, layers = reader.width + side.width, []
         for _ in range(options.num_fc_layers):
@@ -303,10 +313,10 @@ class ClassifierNetwork(nn.Module):
         self.output = nn.Sequential(nn.Dropout(options.fc_dropout), nn.Linear(width, classes))
 
     def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor) -> torch.Tensor:
-        """Features of each clip and side columns `[B, S]` → logarithms of probabilities `[B, C]`."""
+        """Features of each clip and side columns `[B, S]` → as `log_probabilities`."""
         vector = self.reader(features)
         vector = torch.cat([vector, self.side(side.to(vector.device))], dim=-1)
-        return torch.log_softmax(self.output(self.layers(vector)).float(), dim=-1)
+        return log_probabilities(self.output(self.layers(vector)), sets=self.sets)
 
 
 class Ensemble(nn.Module):

@@ -17,7 +17,7 @@ from torch import nn
 from soundraft.models import checkpoints
 from soundraft.models.base import ModelError, alike, describe_extractor
 from soundraft.models.encoders import Sized
-from soundraft.models.networks import Pooling
+from soundraft.models.networks import Pooling, log_probabilities
 from soundraft.params.classification import PretrainedParams
 
 WAVES = ("wav2vec2", "hubert", "wavlm")
@@ -132,14 +132,15 @@ class PretrainedReader(Sized):
 class HubClassifier(nn.Module):
     """A classifier of transformers as it is, with its own head, in the place of a `ClassifierNetwork`."""
 
-    def __init__(self, name: str, model: nn.Module, front: PretrainedFront) -> None:
+    def __init__(self, name: str, model: nn.Module, front: PretrainedFront, *, sets: bool = False) -> None:
         super().__init__()
+        self.sets = sets
         self.reader = PretrainedReader(name, model, front, pooling="mean", trainable=False)
         self.reader.vectors = lambda outputs, clips: outputs.logits  # type: ignore[method-assign]
 
     def forward(self, features: Sequence[torch.Tensor], side: torch.Tensor) -> torch.Tensor:
         """As of `ClassifierNetwork`, without side inputs."""
-        return torch.log_softmax(self.reader(features).float(), dim=-1)
+        return log_probabilities(self.reader(features), sets=self.sets)
 
 
 def open_pretrained(
@@ -178,13 +179,17 @@ def open_pretrained(
     return reader, front
 
 
-def open_hub_classifier(name: str) -> tuple[HubClassifier, PretrainedFront]:
-    """A classifier of transformers by its folder or hub id; ModelError when it cannot be used."""
+def open_hub_classifier(name: str, *, sets: bool = False) -> tuple[HubClassifier, PretrainedFront]:
+    """A classifier of transformers by its folder or hub id; ModelError when it cannot be used.
+
+    Args:
+        sets: whether each of its labels is a yes or no of its own.
+    """
     from transformers import AutoModelForAudioClassification
 
     kind, model, extractor = _open(AutoModelForAudioClassification, checkpoints.place_of(name))
     front = PretrainedFront(kind, extractor, model.config)
-    return HubClassifier(kind, model, front), front
+    return HubClassifier(kind, model, front, sets=sets), front
 
 
 def _open(loader: Any, source: str, revision: str | None = None, *, random: bool = False) -> tuple[str, Any, Any]:

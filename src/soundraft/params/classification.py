@@ -175,7 +175,8 @@ class TrainerParams(Section):
         description="Weight of each label in the loss: none, balanced (by inverse frequency), sqrt (its root)."
     )
     sampling: Literal["shuffled", "balanced"] = Field(
-        description="How batches are drawn: shuffled (each clip once an epoch), balanced (each label equally often)."
+        description="How batches are drawn: shuffled (each clip once an epoch), balanced (each label, or set of "
+        "labels, equally often)."
     )
     cycle_learning_rate: Positive = Field(description="Peak learning rate of cycle 1, smaller than that of the start.")
 
@@ -208,6 +209,13 @@ class AugmentParams(Section):
 
 class Classification(Section):
     target: Text = Field(description="What is predicted: label, speaker, or another value that clips have.")
+    output: Literal["category", "set"] = Field(
+        description="What the target of a clip is: category, one label, or set, any number of them: none, one, several."
+    )
+    separator: Literal[";", ",", "|"] = Field(
+        description="With output set: what stands between the labels of a clip where they are one text, like dog;cat. "
+        "Lists are taken as they are; [] is a clip without any label."
+    )
     inputs: list[Annotated[str, Field(pattern=r"^[^:]+:(category|number)$")]] = Field(
         description="Inputs beside the audio, as name:category or name:number: [gender:category, age:number]."
     )

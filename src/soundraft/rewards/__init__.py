@@ -58,6 +58,8 @@ class AudioVerifier:
     >>> labels = AudioVerifier(task="classification", labels=["yes", "no"], aliases={"yes": ["yeah"]})
     >>> labels.verify(hypothesis="Yeah", reference="yes").success
     True
+    >>> labels.verify(hypothesis=["yes", "no"], reference=["yes"]).reward  # sets of labels
+    0.5
     """
 
     def __init__(self, task: str, **options: Any) -> None:
@@ -67,28 +69,38 @@ class AudioVerifier:
 
     def verify(
         self,
-        hypothesis: str | None = None,
-        reference: str | None = None,
+        hypothesis: Any = None,
+        reference: Any = None,
         *,
-        prediction: str | None = None,
-        ground_truth: str | None = None,
+        prediction: Any = None,
+        ground_truth: Any = None,
         duration_s: float | None = None,
     ) -> VerifyResult:
         """The result of one answer: `verify(prediction, ground_truth)`, or by either pair of names.
 
         Raises:
-            UserError: when there is no answer, one is given twice, or something is no string.
+            UserError: when there is no answer, one is given twice, or something is no string, or of classification no
+                list of labels either; or only one of answer and reference is such a list.
         """
         given = {"hypothesis": hypothesis, "prediction": prediction, "reference": reference}
         given |= {"ground_truth": ground_truth}
-        for name, value in given.items():
-            if value is not None and not isinstance(value, str):
-                raise UserError(f"{name}: got {value!r}; give a string")
-        answer = _one_of("hypothesis", hypothesis, "prediction", prediction)
+        given = {name: self._as_answer(name, value) for name, value in given.items() if value is not None}
+        answer = _one_of("hypothesis", given.get("hypothesis"), "prediction", given.get("prediction"))
         if answer is None:
             raise UserError("hypothesis: got None; give the model's answer, '' where it said nothing")
-        known = _one_of("reference", reference, "ground_truth", ground_truth)
+        known = _one_of("reference", given.get("reference"), "ground_truth", given.get("ground_truth"))
+        if known is not None and type(known) is not type(answer):
+            raise UserError(
+                f"hypothesis {hypothesis!r} and reference {known!r}: give two strings, or two lists of labels"
+            )
         return self.verifier.verify(hypothesis=answer, reference=known, duration_s=duration_s)
+
+    def _as_answer(self, name: str, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        if isinstance(self.verifier, LabelReward) and isinstance(value, list | tuple | set | frozenset):
+            return tuple(sorted(self._as_answer(name, label) for label in value))
+        raise UserError(f"{name}: got {value!r}; give a string")
 
     def verify_batch(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[VerifyResult]:
         """A result for each pair, in their order.
@@ -101,7 +113,7 @@ class AudioVerifier:
         return [self.verify(hypothesis, reference) for hypothesis, reference in pairs]
 
 
-def _one_of(name: str, value: str | None, alias: str, other: str | None) -> str | None:
+def _one_of(name: str, value: Any, alias: str, other: Any) -> Any:
     if value is not None and other is not None:
         raise UserError(f"{name} and {alias} are the same: give one of them")
     return other if value is None else value

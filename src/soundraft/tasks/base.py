@@ -79,7 +79,7 @@ class Task(ABC):
         perturbed: of the copies of training clips whose answers the verifier asks for.
     """
 
-    metrics: ClassVar[Sequence[str]]
+    metrics: Sequence[str]
     columns: ClassVar[Sequence[Column]]
     reads: ClassVar[Sequence[str]] = ()
     target: str

@@ -1,5 +1,6 @@
-"""Audio classification: audio in, a label out; the reward is the right label."""
+"""Audio classification: audio in, a label or a set of labels out; the reward is how near it is to the right one."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,25 +13,30 @@ import torch
 from soundraft import distributed, files, runtime
 from soundraft.audio import io
 from soundraft.audio.features import AudioPerturbation
-from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, label_of
+from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, label_of, label_set_of
 from soundraft.clips.batches import Utterances
 from soundraft.clips.decoding import decode
 from soundraft.evaluation.results import MAJORITY, SVM, Column
-from soundraft.evaluation.scores import Scores, check_labels, check_training, majority, score_labels
+from soundraft.evaluation.scores import METRICS, Scores, check_labels, check_training, majority, score_labels
 from soundraft.evaluation.svm import fit_svm
 from soundraft.metrics.labels import (
     codes,
+    every_label,
     fit_temperature,
+    indicators,
     label_counts,
     log_losses,
+    log_probability_of_sets,
+    mean_average_precision,
     mean_recall,
     recall_error,
     tempered,
 )
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.models import checkpoints
-from soundraft.models.base import Model
+from soundraft.models.base import Answer, Model
 from soundraft.models.checkpoints import is_classifier
-from soundraft.models.classifier import AudioClassifier, build, load_classifier, load_hub_classifier
+from soundraft.models.classifier import AudioClassifier, SetClassifier, build, load_classifier, load_hub_classifier
 from soundraft.models.networks import SideInput, fit_side_input, is_number_or_missing
 from soundraft.models.pretrained import PRETRAINED, kind_of
 from soundraft.parallel import BadClip, progress_over
@@ -58,11 +64,21 @@ COLUMNS = (
     Column("f1_macro", "macro F1", lambda scores: scores.label_scores.macro.f1, entries=("after",)),
     Column("ece", "ECE", lambda scores: scores.label_scores.ece, "{:.3f}", entries=("after",)),
 )  # fmt: skip
+SET_COLUMNS = (
+    Column("map", "mAP [95 % interval]", "map", interval=True,
+           entries=("before", "after", "interval", "svm", "majority")),
+    Column("auc_macro", "macro AUC", "auc_macro", "{:.3f}", entries=("before", "after", "svm")),
+    Column("f1_micro", "micro F1", "f1_micro", entries=("before", "after", "svm", "majority")),
+    Column("f1_macro", "macro F1", "f1_macro", entries=("before", "after", "svm")),
+    Column("jaccard", "Jaccard", "jaccard", entries=("before", "after", "svm", "majority")),
+)  # fmt: skip
+SET_METRICS = ("map", "auc_macro", "f1_micro", "f1_macro", "jaccard")
+EPOCH_DRAWS = 100  # of the standard error of an epoch's mAP
 CURVES = "learning_curves.csv"
 
 
 class Classification(Task):
-    metrics = ("uar", "accuracy")
+    metrics: Sequence[str] = ("uar", "accuracy")
     columns = COLUMNS
     reads = ("classification.",)
     rate = "classification.trainer.cycle_learning_rate"
@@ -71,6 +87,8 @@ class Classification(Task):
         super().__init__(params)
         self.options = params.classification
         self.target = self.options.target
+        self.sets = self.options.output == "set"
+        self.metrics = SET_METRICS if self.sets else type(self).metrics
         self.train = params.train.model_copy(update={"learning_rate": self.options.trainer.cycle_learning_rate})
 
     @classmethod
@@ -84,6 +102,7 @@ class Classification(Task):
         return {
             "task": "classification",
             "classification.target": classifier.target,
+            "classification.output": classifier.config.output,
             "classification.inputs": inputs,
         }
 
@@ -106,17 +125,31 @@ class Classification(Task):
     def reading(self) -> Reading:
         numbers = [name for name, kind in _inputs(self.options.inputs) if kind == "number"]
         columns = {name: name for name, _ in _inputs(self.options.inputs)}
-        return Reading(self.target, columns=columns, numbers=numbers)
+        several = self.options.separator if self.sets else ""
+        return Reading(self.target, columns=columns, numbers=numbers, several=several)
+
+    def columns_of(self, scores: Scores) -> Sequence[Column]:
+        return SET_COLUMNS if scores.sets else self.columns
 
     def check(self, data: Data) -> list[str]:
         """That there are labels to learn, and that no split has one that training lacks."""
-        labels = data.target["train"].known_labels(self.target)
+        labels = self._targets(data.target["train"])
         check_training(labels)
+        if self.sets:
+            _check_separator(every_label(labels), self.options.separator)
         if not len(data.target.get("validation", [])):
             raise UserError("validation has no clips: the best epoch and the temperature are found by them")
         for split, clips in data.target.items():
-            check_labels(labels, clips.known_labels(self.target), split=split)
+            found = self._targets(clips)
+            check_labels(labels, found, split=split)
+            if self.sets and len(clips) and not _can_rank(found):
+                raise UserError(f"{split}: no label is in some of its {len(clips)} clips and not in others: no AUC")
         return []
+
+    def _targets(self, clips: Clips) -> list[Any]:
+        """The targets of those clips whose target is known; UserError when no clip has it."""
+        found = [self.target_of({self.target: value}) for value in clips.values(self.target)]
+        return [target for target in found if target is not None]
 
     def start_model(self, data: Data, out: Path, tracker: Tracker) -> str:
         """Weights of the epoch with the best macro recall on validation, calibrated there."""
@@ -137,6 +170,7 @@ class Classification(Task):
             **{f"{key}_validation": scores.value(key) for key in self.metrics},
             "ece_validation": scores.label_scores.ece,
             "temperature": classifier.temperature,
+            **({"threshold": classifier.threshold} if isinstance(classifier, SetClassifier) else {}),
             "parameters": sum(weights.numel() for weights in classifier.model.parameters()),
             "epochs": len(report.history),
             "best_epoch": report.best_epoch,
@@ -144,20 +178,27 @@ class Classification(Task):
         if distributed.is_main():
             classifier.save(out)
             files.write_json(out / "metrics.json", metrics)
-            rows = [{name: each for name, each in vars(row).items() if name != "seconds"} for row in report.history]
+            names = {"validation": "mAP"} if self.sets else {}
+            rows = [
+                {names.get(name, name): each for name, each in vars(row).items() if name != "seconds"}
+                for row in report.history
+            ]
             files.write_csv(out / CURVES, rows)
         tracker.metrics(metrics)
         stopped = "stopped early" if report.stopped_early else "all"
+        keys = SET_METRICS[:3] if self.sets else ("accuracy", "uar")
+        shown = ", ".join(f"{METRICS[key].title} {METRICS[key].show(scores.value(key))}" for key in keys)
         return (
-            f"accuracy {scores.value('accuracy'):.1%}, UAR {scores.value('uar'):.1%} on {len(scores)} validation clips "
-            f"(epoch {report.best_epoch} of {len(report.history)}, {stopped})"
+            f"{shown} on {len(scores)} validation clips (epoch {report.best_epoch} of {len(report.history)}, {stopped})"
         )
 
     def load_model(self, folder: Path) -> Model:
         return load_classifier(folder)
 
     def open_model(self, name: str) -> Model:
-        return load_classifier(Path(name)) if is_classifier(Path(name)) else load_hub_classifier(name)
+        return (
+            load_classifier(Path(name)) if is_classifier(Path(name)) else load_hub_classifier(name, self.options.output)
+        )
 
     def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer:
         classifier = _classifier(model)
@@ -169,11 +210,21 @@ class Classification(Task):
         depends = {**classifier.features_depend_on(), **versions}
         return Featurizer(lambda samples, rate_hz: _features(classifier, samples, rate_hz), depends, finish)
 
-    def target_of(self, facts: Facts) -> str | None:
-        return label_of(facts.get(self.target))
+    def target_of(self, facts: Facts) -> Answer | None:
+        value = facts.get(self.target)
+        return label_set_of(value, self.options.separator) if self.sets else label_of(value)
+
+    def write_answer(self, answer: Any) -> Any:
+        return list(answer) if self.sets else answer
+
+    def read_answer(self, value: Any) -> Any:
+        return tuple(value) if self.sets else value
+
+    def describe_answer(self, answer: Any) -> str:
+        return "; ".join(answer) if self.sets else str(answer)
 
     def verifier(self, data: Data) -> Verifier:
-        labels = sorted(set(data.target["train"].known_labels(self.target)))
+        labels = sorted(set(every_label(self._targets(data.target["train"]))))
         try:
             return LabelReward(self.params.reward.labels, labels=labels)
         except UserError as error:
@@ -183,17 +234,16 @@ class Classification(Task):
         return self._augmenter(_classifier(model), weights=None, seed=seed)
 
     def after_cycle(self, model: Model, validation: Loaded) -> None:
-        """Calibrate: the temperature fits clips that the model has not learned."""
+        """Calibrate: temperature, and the threshold of sets, fit clips that the model has not learned."""
         classifier, clips = _classifier(model), validation.utterances
-        classifier.temperature = fit_temperature(
-            self._logits(classifier, clips), codes(clips.targets, classifier.labels)
-        )
+        classifier.calibrate(self._logits(classifier, clips), clips.targets)
 
     def score(self, model: Model, loaded: Loaded, *, title: str) -> Scores:
         classifier, clips = _classifier(model), loaded.utterances
-        probabilities = tempered(self._logits(classifier, clips, title=title), classifier.temperature)
+        probabilities = classifier.probabilities(self._logits(classifier, clips, title=title))
+        predictions = classifier.chosen(probabilities) if isinstance(classifier, SetClassifier) else None
         return score_labels(
-            clips.ids, probabilities, classifier.labels, target=self.target,
+            clips.ids, probabilities, classifier.labels, target=self.target, predictions=predictions, sets=self.sets,
             references=clips.targets if loaded.has_targets else None,
             paths=loaded.clips.paths, groups=loaded.clips.groups(but=self.target),
         )  # fmt: skip
@@ -211,7 +261,7 @@ class Classification(Task):
         probabilities = control.probabilities(self._samples(test.clips, classifier, "the SVM's test clips"))
         svm = score_labels(
             like.ids, probabilities, classifier.labels, target=self.target, references=like.references,
-            paths=test.clips.paths, groups=test.clips.groups(but=self.target),
+            sets=self.sets, paths=test.clips.paths, groups=test.clips.groups(but=self.target),
         )  # fmt: skip
         return {SVM: svm, MAJORITY: majority(train.utterances.targets, like)}
 
@@ -235,7 +285,7 @@ class Classification(Task):
         if self.target in {name for name, _ in _inputs(options.inputs)}:
             raise UserError(f"classification.inputs: {self.target} is the target")
         return build(
-            sorted(set(train.known_labels(self.target))),
+            sorted(set(every_label(self._targets(train)))),
             options,
             side=_side_inputs(train, options.inputs),
             channels=_channels(train) if options.channel == "all" else 1,
@@ -245,6 +295,28 @@ class Classification(Task):
         self, classifier: AudioClassifier, train: Utterances, validation: Utterances, log: Callable[[EpochRow], None]
     ) -> EpochsReport:
         trainer, seed = self.options.trainer, self.params.seed
+        weights: dict[str, float] | None = class_weights(every_label(train.targets), trainer.class_weights)
+        if isinstance(classifier, SetClassifier):
+            given, weights = weights or {}, None
+            if trainer.class_weights != "none":
+                classifier.weights = torch.tensor([given[label] for label in classifier.labels])
+            validate = self._set_validation(classifier, validation)
+        else:
+            validate = self._validation(classifier, validation)
+        report = fit_epochs(
+            classifier,
+            examples_of(train.features, train.targets),
+            trainer,
+            seed=seed,
+            validate=validate,
+            augment=self._augmenter(classifier, weights=weights, seed=seed),
+            after_epoch=log,
+        )
+        if isinstance(classifier, SetClassifier):
+            classifier.weights = None
+        return report
+
+    def _validation(self, classifier: AudioClassifier, validation: Utterances) -> Callable[[], Validation]:
         right = codes(validation.targets, classifier.labels)
 
         def macro_recall() -> Validation:
@@ -254,15 +326,22 @@ class Classification(Task):
             sure = tempered(logits, fit_temperature(logits, right))
             return Validation(float(mean_recall(counts)), recall_error(counts), log_losses(right, sure))
 
-        return fit_epochs(
-            classifier,
-            examples_of(train.features, train.targets),
-            trainer,
-            seed=seed,
-            validate=macro_recall,
-            augment=self._augmenter(classifier, weights=class_weights(train.targets, trainer.class_weights), seed=seed),
-            after_epoch=log,
-        )
+        return macro_recall
+
+    def _set_validation(self, classifier: SetClassifier, validation: Utterances) -> Callable[[], Validation]:
+        right, ones = indicators(validation.targets, classifier.labels), np.ones((1, len(validation)))
+        bootstrap = Bootstrap(EPOCH_DRAWS, self.params.seed)
+
+        def precision() -> Validation:
+            logits = self._logits(classifier, validation)
+            classifier.calibrate(logits, validation.targets)
+            sure = classifier.probabilities(logits)
+            drawn = [mean_average_precision(right, sure, times) for times in bootstrap.times(len(right))]
+            measure = float(mean_average_precision(right, sure, ones)[0])
+            error = float(np.nanstd(np.concatenate(drawn)))
+            return Validation(measure, error, -log_probability_of_sets(right, sure))
+
+        return precision
 
     def _augmenter(self, classifier: AudioClassifier, *, weights: dict[str, float] | None, seed: int) -> Augmenter:
         """What clips go through when this classifier learns them."""
@@ -274,9 +353,10 @@ class Classification(Task):
         )  # fmt: skip
 
     def _logits(self, classifier: AudioClassifier, clips: Utterances, *, title: str = "validate") -> np.ndarray:
-        """`[N, C]`, float64, before calibration."""
+        """What `encode` gives of each clip, `[N, C]` or of sets `[N, C, 2]`, float64, before calibration."""
         rows = decode(classifier, clips, lambda encoded, _: list(encoded), self.params.decoding, title=title)
-        return torch.stack(rows).double().numpy() if rows else np.zeros((0, len(classifier.labels)))
+        shape = (0, len(classifier.labels), 2) if self.sets else (0, len(classifier.labels))
+        return torch.stack(rows).double().numpy() if rows else np.zeros(shape)
 
     def _samples(self, clips: Clips, classifier: AudioClassifier, title: str) -> Iterator[np.ndarray]:
         """What the classifier takes of each clip, `[N]`; of several channels side by side their mean."""
@@ -321,8 +401,24 @@ def _channels(clips: Clips) -> int:
     raise UserError(f"none of {len(clips)} training clips can be read")
 
 
+def _check_separator(labels: Sequence[str], separator: str) -> None:
+    """Raise UserError where a label looks like several with another separator between them."""
+    known = set(labels)
+    for other in {*";,|"} - {separator}:
+        joined = sorted(label for label in known if other in label and known & {*map(str.strip, label.split(other))})
+        if joined:
+            raise UserError(
+                f"label {joined[0]!r} looks like several: give classification.separator {other!r}, or lists"
+            )
+
+
+def _can_rank(sets: Sequence[Any]) -> bool:
+    clips = Counter(every_label(sets))
+    return any(count < len(sets) for count in clips.values())
+
+
 def _check_every_label(labels: Sequence[str], train: Loaded) -> None:
-    lost = sorted(set(labels) - set(train.utterances.targets))
+    lost = sorted(set(labels) - set(every_label(train.utterances.targets)))
     if lost:
         raise UserError(
             f"no training clip of {', '.join(map(repr, lost))} can be used: "

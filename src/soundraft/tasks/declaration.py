@@ -7,7 +7,7 @@
         preprocessing: {audio_feature: {type: fbank}, norm: per_file}
       - {name: gender, type: category}
     output_features:
-      - {name: emotion, type: category}
+      - {name: emotion, type: category}      # or set, for any number of labels
     trainer: {epochs: 20, early_stop: 5}
     folds: speaker             # cross-validation; or official, or k with k: 5
     limits: {max_bad_fraction: 0.05}
@@ -78,7 +78,7 @@ REASONS = {  # why a key, or another value of it, is refused
     "skip": "choose another encoder",
     "train_steps": "not here: give epochs",
     "use_pretrained": "to train from scratch, choose an encoder such as transformer",
-    "validation_metric": "epochs are chosen by macro recall on validation",
+    "validation_metric": "epochs are chosen by macro recall on validation, of sets by mAP",
     "training": "the older name of trainer: give one of them",
     "time_stripes": "renamed to time_masks",
     "frequency_stripes": "renamed to frequency_masks",
@@ -208,6 +208,9 @@ INPUTS = {"audio": Audio, "category": Category, "number": Number, "numerical": N
 Loss = mapping(TrainerParams, "class_weights", type="softmax_cross_entropy")
 Decoder, Dropped = mapping(type="classifier"), mapping(**DROPPED)
 Output = mapping(base=Feature, loss=Loss, decoder=Decoder, calibration=True, preprocessing=Dropped)
+SetLoss = mapping(TrainerParams, "class_weights", type="sigmoid_cross_entropy")
+Separated = mapping(Classification, "separator", base=Dropped)
+SetOutput = mapping(base=Output, loss=SetLoss, preprocessing=Separated)
 
 SCHEDULE: dict[str, Any] = {"decay": ("cosine", None), "warmup_evaluations": 0, "reduce_on_plateau": 0}
 Trainer = mapping(
@@ -216,7 +219,7 @@ Trainer = mapping(
     optimizer=mapping(TrainerParams, "lr", "weight_decay", type=("adamw", "adam")),
     learning_rate_scheduler=mapping(TrainerParams, "warmup_fraction", **SCHEDULE),
     gradient_clipping=mapping(TrainerParams, "clipglobalnorm", clipnorm=None, clipvalue=None),
-    validation_metric=("uar", "macro_recall", "recall_macro"),
+    validation_metric=("uar", "macro_recall", "recall_macro", "map", "mean_average_precision"),
     validation_field=str,
 )
 
@@ -243,7 +246,9 @@ General = mapping(base=Preprocessing, audio=Preprocessing, split=Split | None, s
 def _exactly_one(model: type, features: list[Any]) -> list[Any]:
     count = sum(isinstance(each, model) for each in features)
     if count != 1:
-        raise ValueError(f"{count} are of type {'audio' if model is Audio else 'category'}; allowed: exactly one")
+        raise ValueError(
+            f"{count} are of type {'audio' if model is Audio else 'category or set'}; allowed: exactly one"
+        )
     return features
 
 
@@ -254,7 +259,7 @@ def _features(models: Mapping[str, Any], one: type) -> Any:
 Declaration = mapping(
     needed=["input_features", "output_features"],
     input_features=_features(INPUTS, Audio),
-    output_features=_features({"category": Output}, Output),
+    output_features=_features({"category": Output, "set": SetOutput}, Output),
     trainer=Annotated[Trainer | None, Field(validation_alias=AliasChoices("trainer", "training"))],
     augment=mapping(sections.AugmentParams),
     preprocessing=General,
@@ -321,7 +326,8 @@ class Declared:
         kinds = dict(item.rsplit(":", 1) for item in self.options.inputs)
         numbers = [name for name, kind in kinds.items() if kind == "number"]
         split = self.split.column if self.split and self.split.kind == "fixed" else None
-        return Reading(self.options.target, self.audio, self.columns, numbers, split or "split", self.dropped)
+        several = self.options.separator if self.options.output == "set" else ""
+        return Reading(self.options.target, self.audio, self.columns, numbers, split or "split", self.dropped, several)
 
 
 def read_declaration(source: Path | str | Mapping[str, Any], *, target: str | None = None) -> Declared:
@@ -338,7 +344,7 @@ def read_declaration(source: Path | str | Mapping[str, Any], *, target: str | No
     if not isinstance(given, Mapping):
         raise ParamsError(f"{title} is no declaration: it needs input_features and output_features")
     if target:
-        given = {**given, "output_features": [{"name": target, "type": "category"}]}
+        given = {**given, "output_features": [{"name": target, "type": _output_type(given)}]}
     try:
         settings = _Settings(Declaration.model_validate(given))
         declared, problems = _declared(settings), settings.problems
@@ -348,6 +354,13 @@ def read_declaration(source: Path | str | Mapping[str, Any], *, target: str | No
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ParamsError("\n".join([f"{count} in {title}", *(f"  {line}" for line in problems)]))
     return declared
+
+
+def _output_type(given: Mapping[Any, Any]) -> Any:
+    """That of the only output; category where it cannot be read."""
+    outputs = given.get("output_features")
+    first = outputs[0] if isinstance(outputs, list) and outputs else None
+    return first.get("type", "category") if isinstance(first, Mapping) else "category"
 
 
 def problem(item: Any) -> str:
@@ -445,7 +458,8 @@ def _columns(settings: _Settings) -> dict[str, str]:
     if len(set(names)) < len(names):
         settings.refuse("input_features", f"two inputs have one name: {', '.join(names)}")
     kinds = [each.type.replace("numerical", "number") for each in inputs]
-    settings.values |= {"target": target.name, "inputs": list(map("{}:{}".format, names, kinds))}
+    settings.add("output_features.0.preprocessing", "")
+    settings.values |= {"target": target.name, "output": target.type, "inputs": list(map("{}:{}".format, names, kinds))}
     return columns
 
 
@@ -531,6 +545,9 @@ def _trainer(settings: _Settings) -> None:
     scheduler = settings.at(schedule)
     if scheduler and "decay" in scheduler.model_fields_set and scheduler.decay is None:
         settings.put("trainer.final_lr_share", 1.0, f"{schedule}.decay")
+    metric, usual = settings.at("trainer.validation_metric"), "map" if settings.values["output"] == "set" else "uar"
+    if metric and (metric in ("map", "mean_average_precision")) != (usual == "map"):
+        settings.refuse("trainer.validation_metric", f"got {metric!r}; {REASONS['validation_metric']}")
     if settings.at("trainer.validation_field") not in (None, settings.values["target"]):
         settings.refuse("trainer.validation_field", f"allowed: {settings.values['target']}, the only output")
 

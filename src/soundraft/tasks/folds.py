@@ -118,6 +118,8 @@ def cross_validate(
         raise UserError(f"folds: none are asked for, here or in the declaration; there are {', '.join(FOLDS)}")
     if declared.split is not None:
         raise UserError("the declaration divides the clips, and folds divide them otherwise: leave one out")
+    if declared.options.output == "set":
+        raise UserError("folds: a cross-validation is of one label a clip, and the output is of type set: use fit")
     task, reading = task_of(declared.params(seed)), declared.reading()
     source = open_clips(data, reading, limit=limit, seed=seed)
     check_bad_fraction(len(source.clips), source.rejected, declared.max_bad_fraction)
@@ -156,7 +158,7 @@ def _divide(
         check_labels(labels, tested, split=f"fold {name}")
         if more is not None:
             found = Divided(parts, source.title)
-            add_extra(task.target, more, found)
+            add_extra(task, more, found)
             notes += found.notes
         known = {split: (clips.ids, [contents[clip] for clip in clips.ids]) for split, clips in parts.items()}
         notes += [f"fold {name}: {note}" for note in shared_audio(known)]

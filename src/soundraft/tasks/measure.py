@@ -80,7 +80,7 @@ def _plot(
     history = label_plots.read_history(start / "learning_curves.csv")
     if history:
         plots.save_figure(label_plots.learning_curves(history), out / "learning_curves.png")
-    return sorted({label_plots.draw(name, out / f"{name}.png", last) for name in label_plots.PICTURES} - {""})
+    return sorted({label_plots.draw(name, out / f"{name}.png", last) for name in label_plots.pictures_of(last)} - {""})
 
 
 def time_model(task: Task, model: Model, clips: Clips) -> tuple[Speed, int]:

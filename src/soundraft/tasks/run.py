@@ -16,7 +16,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -253,7 +253,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     names = {each.name for each in fields(Reading)}
     for key in ("params", "reading"):
         value = record.get(key)
-        if not isinstance(value, dict) or (key == "reading" and value.keys() != names):
+        if not isinstance(value, dict) or (key == "reading" and {*value, "several"} != names):
             raise UserError(f"{path} is damaged: {key} is not as it was written")
     return record
 
@@ -378,7 +378,7 @@ def open_run(
     if divided.language and not params.model.language and task.is_read("model.language"):
         task = task_of(changed(params, {"model.language": divided.language}))
         divided.notes.append(f"model.language: {divided.language}, the language of {divided.title}")
-    kept = {"reading": asdict(chosen), **(about or {})}
+    kept = {"reading": chosen.record(), **(about or {})}
     return Run(task, divided, data, folder, kept, say or (lambda line: None))
 
 

@@ -177,7 +177,8 @@ def evaluate(
     if folder is not None:
         results = [Result(START_MODEL, scores, task.others(Data({}), scores), name="model")]
         if scores.labels and opened.train_targets:
-            results.append(Result.baseline(MAJORITY, majority(opened.train_targets, scores)))
+            learned = [task.target_of({task.target: target}) for target in opened.train_targets]
+            results.append(Result.baseline(MAJORITY, majority(learned, scores)))
         options = task.params.evaluate
         bootstrap = Bootstrap(options.bootstrap_samples, seed)
         with files.building(folder) as out:

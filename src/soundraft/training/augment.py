@@ -8,7 +8,7 @@ Jaitly & Hinton, ICML workshop 2013.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +25,12 @@ CURVES = 4
 
 
 class Augmenter:
-    """Perturbs batches of examples whose answers are labels.
+    """Perturbs batches of examples whose answers are labels, or sets of them.
 
     Args:
         mean, std: `[F]` of the training clips' features: masks are filled with the mean, noise is in deviations.
         labels: all there are, for label smoothing.
-        weights: of each label in the loss; `None`: 1 each.
+        weights: of each label in the loss; `None`: 1 each, as of sets.
         bands: columns of a channel that stand side by side in frequency, which can be warped; 0: none do.
         decibels: of one unit, where columns are levels of bands; else 0: no gain, equaliser or background.
     """
@@ -85,13 +85,24 @@ class Augmenter:
     def _group(self, shares: dict[Any, float], other: Any, rest: float) -> Group:
         """The losses of two clips, each with the weight of its label, in their shares."""
         shares[other] = shares.get(other, 0.0) + rest
-        weights = {label: share * self.weights[label] for label, share in shares.items()}
+        weights = {label: share * self.weights.get(label, 1.0) for label, share in shares.items()}
         smooth = self.options.label_smoothing
-        if smooth:
+        if smooth and isinstance(other, tuple):
+            weights = self._smoothed_sets(weights, smooth)
+        elif smooth:
             spread = smooth * sum(weights.values()) / len(self.labels)
             weights = {label: (1 - smooth) * weights.get(label, 0.0) + spread for label in self.labels}
         kept = {label: weight for label, weight in weights.items() if weight > 0}
         return Group(tuple(kept), times=tuple(kept.values()))
+
+    def _smoothed_sets(self, weights: Mapping[Any, float], smooth: float) -> dict[Any, float]:
+        """Half of it goes to the labels that a set lacks: so each yes or no is 1 − smooth/2 sure."""
+        found: dict[Any, float] = {}
+        for own, weight in weights.items():
+            lacking = tuple(label for label in self.labels if label not in own)
+            found[own] = found.get(own, 0.0) + (1 - smooth / 2) * weight
+            found[lacking] = found.get(lacking, 0.0) + smooth / 2 * weight
+        return found
 
     def _perturbed(self, features: torch.Tensor) -> torch.Tensor:
         """`[T, F + S]` → `[T', F + S]`, `[N]` → `[N']`."""
