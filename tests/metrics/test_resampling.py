@@ -56,6 +56,14 @@ def test_the_error_of_the_mean_recall_is_how_far_it_moves() -> None:
     assert labels.recall_error(labels.label_counts(np.array([0, 0, 2]), np.array([True, True, True])).sum(0)) > 0.1
 
 
+def test_the_interval_is_the_middle_95_percent_of_what_was_drawn() -> None:
+    drawn = np.random.default_rng(0).permutation(1001)
+    assert interval(drawn) == pytest.approx((25, 975))
+    assert interval(np.append(drawn, np.nan)) == pytest.approx((25, 975)), "a set without a value is left out"
+    found = compare(480.0, np.append(drawn - 20, np.nan))
+    assert (found.low, found.high, found.p_value) == pytest.approx((5, 955, 2 * 22 / 1002))
+
+
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     held = 0
     for trial in range(200):

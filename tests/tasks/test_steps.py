@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer, files
@@ -119,6 +120,27 @@ def test_a_killed_cycle_goes_on_and_makes_the_model_of_an_unbroken_one(
     assert first > 0
     assert sum(drawn) == len(begun.data(begun.task()).target["train"]), "what was sampled before is not sampled again"
     assert digest(tmp_path / "killed") == digest(whole)
+
+
+def test_each_cycle_draws_adapters_of_its_own(
+    classifier: Begun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[float]] = []
+
+    class Stopped(Exception):
+        pass
+
+    def tuned(*_: object) -> None:
+        drawn.append(torch.rand(4).tolist())  # what adapters would be made of
+        raise Stopped
+
+    monkeypatch.setattr(steps, "tuned", tuned)
+    for seed, number in ((0, 1), (0, 1), (0, 2), (1, 1)):
+        task = classifier.task(seed=seed)
+        with pytest.raises(Stopped):
+            steps.cycle(task, classifier.data(task), classifier.start, tmp_path, number=number, base=classifier.start)
+    assert drawn[0] == drawn[1]
+    assert len(set(map(tuple, drawn))) == 3, "cycle and seed decide them"
 
 
 def test_masks_and_augmentation_reach_the_training(begun: Begun, tmp_path: Path) -> None:
