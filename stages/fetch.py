@@ -65,6 +65,7 @@ def request(params: Params, role: Role) -> Request:
         seed=params.corpus.seed,
         options=section.model_dump() if section else {},
         asked_as=f"corpus.{role}.",
+        task=params.task,
     )
 
 

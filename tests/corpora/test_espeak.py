@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -111,3 +113,40 @@ def test_bad_requests_are_refused() -> None:
     two = replace(request("start", "words"), options=OPTIONS | {"voices": {"start": 2, "target": 2}})
     with pytest.raises(CorpusError, match=r"voices.start: 2"):
         espeak.plan(two)
+
+
+def test_for_text_to_speech_phones_have_times_and_both_roles_the_voices_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(espeak, "map_fresh", lambda speak, jobs, title: map(speak, jobs))
+    asked = replace(request("target", train=6, validation=0, test=0), task="tts")
+    for clip in espeak.fetch(asked, tmp_path).clips:
+        phones, starts = clip.metadata[espeak.PHONES].split(), clip.metadata[espeak.PHONE_STARTS]
+        assert len(phones) == len(starts)
+        assert starts == sorted(starts)
+        assert 0 <= starts[0] <= starts[-1] < (clip.duration or 0)
+        # it says some words as one, such as "in the"
+        assert 0 < phones.count(espeak.WORD_BREAK) <= len((clip.text or "").split())
+        assert clip.speaker in espeak.role_voices("start", OPTIONS["voices"]["start"])
+        assert clip.task == "tts"
+    plain = espeak.fetch(replace(asked, task="asr"), tmp_path).clips
+    assert not any(espeak.PHONES in clip.metadata for clip in plain)
+
+
+def test_its_events_change_no_sample() -> None:
+    code = "from soundraft.corpora.espeak import Espeak; import hashlib; print(hashlib.sha256("
+    code += "Espeak(timed={}).speak('set the lamp to three', 'en-us+m1', 170, 50).tobytes()).hexdigest())"
+    ran = [
+        subprocess.run([sys.executable, "-c", code.format(timed)], capture_output=True, text=True, check=True).stdout
+        for timed in (True, False)
+    ]
+    assert ran[0] == ran[1] != ""
+
+
+def test_two_in_one_process_take_turns() -> None:
+    silent, telling = espeak.Espeak(), espeak.Espeak(timed=True)
+    for _ in range(2):
+        assert len(silent.speak("three", "en-us+m1", 170, 50)) > 1000
+        assert {symbol for symbol, _ in silent.phones} <= {espeak.WORD_BREAK}
+        assert len(telling.speak("three", "en-us+m1", 170, 50)) > 1000
+        assert "T" in {symbol for symbol, _ in telling.phones}

@@ -88,6 +88,7 @@ def request(given: argparse.Namespace, name: str, *, path: Path | None = None, u
     if path is not None and "path" in found:
         raise UserError("--path goes with the name of a corpus; here the folder is named already")
     others = {"path": path, **found, "asked_as": "--", "unlabelled": unlabelled and name in ("folder", "jsonl")}
+    others["task"] = getattr(given, "task", None) or ""
     return corpora.make_request(name, others.pop("split", None), others.pop("limit", None) or None, **others)
 
 

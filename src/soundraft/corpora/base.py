@@ -71,6 +71,8 @@ class Request:
         unlabelled: the user's own clips need neither text nor label, and a folder of them needs no list. Clips without
             either are train unless they name a split.
         offline: read nothing of the hub that is not in the cache.
+        task: what the clips are for, where a corpus is made for it: espeak's clips for tts have the times of their
+            phones, and the start's voices in both roles.
     """
 
     role: Role = "target"
@@ -88,6 +90,7 @@ class Request:
     asked_as: str = ""
     unlabelled: bool = False
     offline: bool = False
+    task: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.columns, Mapping):

@@ -7,6 +7,9 @@ that the start corpus never has, and, as params.yaml has it, other rates and pit
 espeak-ng seeds its breath noise from the clock, and keeps more hidden state from call to call that nothing resets. So
 the seed is set, the list of utterances is cut into a fixed number of parts, and a fresh process speaks each part in
 order: the same bytes from run to run and from any number of workers.
+
+For the task tts a clip's metadata have its phones and where each begins, as espeak-ng says while it speaks; and what
+RAFT improves the model on are other texts, in the voices and the style that the model has learned.
 """
 
 import ctypes
@@ -97,6 +100,8 @@ NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # amplitude falls w
 PEAK = 0.9
 HELD_OUT_SHARE = 0.1  # of the voices, for test and for validation each, where words are split by voice
 BREATH_SEED = 1
+PHONES, PHONE_STARTS = "phones", "phone_starts_s"  # of the metadata: symbols, and where each begins, seconds
+WORD_BREAK = "|"
 
 
 def fetch(request: Request, out: Path) -> Fetched:
@@ -111,7 +116,8 @@ def fetch(request: Request, out: Path) -> Fetched:
 def plan(request: Request) -> list[Clip]:
     """Draw all clips, before they are spoken; CorpusError when a split has no number of clips, or too few voices."""
     config = check_config("espeak", request, CONFIGS)
-    voices = role_voices(request.role, request.options["voices"][request.role])
+    role = _style_of(request)
+    voices = role_voices(role, request.options["voices"][role])
     words = WORDS.get(config, ())
     held = _split_voices(voices, request) if words else {}
     clips = []
@@ -127,6 +133,11 @@ def plan(request: Request) -> list[Clip]:
                 clip = clip.model_copy(update=spoken)
             clips.append(clip)
     return clips
+
+
+def _style_of(request: Request) -> Role:
+    """Whose voices, rates, pitches and noise: a model that speaks is asked for the voices that it has learned."""
+    return "start" if request.task == "tts" else request.role
 
 
 def role_voices(role: Role, count: int) -> list[str]:
@@ -151,7 +162,7 @@ def _split_voices(voices: list[str], request: Request) -> dict[Split, list[str]]
 
 
 def _draw(name: str, split: Split, voices: list[str], request: Request) -> Clip:
-    rng, style = random.Random(_seed(name, request)), request.options[request.role]
+    rng, style = random.Random(_seed(name, request)), request.options[_style_of(request)]
     noisy = rng.random() < style["noisy_share"]
     text, voice = draw_text(rng, split), rng.choice(voices)
     metadata: dict[str, Any] = {"rate_wpm": rng.randint(*style["rate_wpm"]), "pitch": rng.randint(*style["pitch"])}
@@ -167,10 +178,12 @@ def _seed(name: str, request: Request) -> int:
 
 def _speak_part(job: tuple[list[Clip], Request, Path]) -> list[Clip]:
     planned, request, out = job
-    espeak = Espeak()
+    timed = request.task == "tts"
+    espeak = Espeak(timed=timed)
     clips = []
     for clip in planned:
         speech = espeak.speak(clip.text or "", clip.speaker or "", clip.metadata["rate_wpm"], clip.metadata["pitch"])
+        clip = clip.model_copy(update={"task": "tts", "metadata": clip.metadata | espeak.timing()}) if timed else clip
         io.write_wav(out / clip.audio_path, add_noise(speech, clip, _seed(clip.id, request)), espeak.sample_rate_hz)
         duration = round(len(speech) / espeak.sample_rate_hz, 6)
         clips.append(clip.model_copy(update={"duration": duration, "sample_rate": espeak.sample_rate_hz}))
@@ -202,35 +215,83 @@ class _Voice(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char_p), ("languages", ctypes.c_char_p), ("identifier", ctypes.c_char_p))
 
 
+class _Symbol(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _Event(ctypes.Structure):
+    """`espeak_EVENT`."""
+
+    _fields_ = (
+        ("type", ctypes.c_int), ("identifier", ctypes.c_uint), ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int), ("audio_position", ctypes.c_int), ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p), ("id", _Symbol),
+    )  # fmt: skip
+
+
 class Espeak:
-    """The espeak-ng library, by ctypes, with constants of `speak_lib.h`. One a process: its state is global."""
+    """The espeak-ng library, by ctypes, with constants of `speak_lib.h`. One a process: its state is global.
+
+    Args:
+        timed: whether it says which phone it speaks when.
+
+    Attributes:
+        phones: of what was spoken last, where timed: each phone, or `WORD_BREAK`, with the sample that it begins at.
+    """
 
     _SYNCHRONOUS = 2
+    _PHONEME_EVENTS = 1
+    _END_OF_LIST, _WORD, _PHONEME = 0, 1, 7
+    _END = "_"  # of a clause, and no sound
     _CHARS_UTF8 = 1
     _RATE, _PITCH = 1, 3
+    _owner: "Espeak"  # whose the library is
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = False) -> None:
         import espeakng_loader
 
         self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = espeakng_loader.get_data_path()
-        self.sample_rate_hz: int = self._lib.espeak_Initialize(self._SYNCHRONOUS, 0, data.encode(), 0)
-        if self.sample_rate_hz <= 0:
-            raise RuntimeError(f"espeak-ng did not start with its data in {data}")
-        self._lib.espeak_ng_SetRandSeed(ctypes.c_long(BREATH_SEED))
+        self._data, self._options = espeakng_loader.get_data_path(), self._PHONEME_EVENTS if timed else 0
         self._lib.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
         self._blocks: list[np.ndarray] = []
-        callback_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        self.phones: list[tuple[str, int]] = []
+        callback_type = ctypes.CFUNCTYPE(
+            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+        )
         self._callback = callback_type(self._collect)  # the library keeps the pointer: so must we
-        self._lib.espeak_SetSynthCallback(self._callback)
+        self.sample_rate_hz: int = 0
+        self._begin()
 
-    def _collect(self, wav: Any, count: int, _events: Any) -> int:
+    def _begin(self) -> None:
+        """Make the library, of which a process has one, this object's."""
+        self.sample_rate_hz = self._lib.espeak_Initialize(self._SYNCHRONOUS, 0, self._data.encode(), self._options)
+        if self.sample_rate_hz <= 0:
+            raise RuntimeError(f"espeak-ng did not start with its data in {self._data}")
+        self._lib.espeak_ng_SetRandSeed(ctypes.c_long(BREATH_SEED))
+        self._lib.espeak_SetSynthCallback(self._callback)
+        Espeak._owner = self
+
+    def _collect(self, wav: Any, count: int, events: Any) -> int:
         if wav and count > 0:
             self._blocks.append(np.ctypeslib.as_array(wav, shape=(count,)).copy())
+        place = 0
+        while events and events[place].type != self._END_OF_LIST:
+            event = events[place]
+            symbol = event.id.string.decode() if event.type == self._PHONEME else WORD_BREAK
+            if event.type in (self._PHONEME, self._WORD) and symbol != self._END:
+                self.phones.append((symbol, event.sample))
+            place += 1
         return 0
+
+    def timing(self) -> dict[str, Any]:
+        """For a clip's metadata: the phones of what was spoken last, in one text, and where each begins, seconds."""
+        starts_s = [round(sample / self.sample_rate_hz, 4) for _, sample in self.phones]
+        return {PHONES: " ".join(symbol for symbol, _ in self.phones), PHONE_STARTS: starts_s}
 
     def speak(self, text: str, voice: str, rate_wpm: int, pitch: int) -> np.ndarray:
         """Speech `[N]`, float64 in −1…1; RuntimeError when the voice is unknown or nothing was spoken."""
+        if Espeak._owner is not self:
+            self._begin()
         found = self._lib.espeak_SetVoiceByName(voice.encode()) == 0
         current = self._lib.espeak_GetCurrentVoice().contents.identifier.decode()  # such as gmw/en+f3
         # an unknown variant is not an error for espeak: it speaks without one
@@ -239,6 +300,7 @@ class Espeak:
         self._lib.espeak_SetParameter(self._RATE, rate_wpm, 0)
         self._lib.espeak_SetParameter(self._PITCH, pitch, 0)
         self._blocks.clear()
+        self.phones.clear()
         data = text.encode() + b"\0"
         status = self._lib.espeak_Synth(data, len(data), 0, 0, 0, self._CHARS_UTF8, None, None)
         if status != 0 or not self._blocks:
@@ -249,7 +311,7 @@ class Espeak:
 CORPUS = Corpus(
     CorpusInfo(
         source="made offline by espeak-ng 1.52",
-        task="asr, classification",
+        task="asr, classification, tts",
         about="Synthetic digit strings and short commands, 52 words; config words or digits: single ones.",
         licence="GPL-3.0 (the synthesiser)",
         size="as many clips as asked",
@@ -263,6 +325,8 @@ CORPUS = Corpus(
             "pitch": "on espeak's scale, 0-99",
             "noise": "white, pink or brown",
             "snr_db": "speech over noise, dB",
+            "phones": "for task tts: espeak's phones, one after the other",
+            "phone_starts_s": "where each begins, seconds",
         },
         takes=frozenset({"config"}),
     ),
