@@ -166,7 +166,7 @@ def test_a_classifier_of_the_hub_answers_as_transformers_does(tmp_path: Path, ki
     theirs.save_pretrained(tmp_path / "hub")
     for path in (tmp_path / "encoder").glob("preprocessor_config.json"):
         shutil.copy(path, tmp_path / "hub")
-    ours = load_hub_classifier(str(tmp_path / "hub"))
+    ours, of_sets = load_hub_classifier(str(tmp_path / "hub")), load_hub_classifier(str(tmp_path / "hub"), "set")
     assert ours.labels == ["low", "high"]
     waves = [test_whisper.tone(seconds, 16000, frequency_hz=900.0) for seconds in (0.3, 0.8)]
     for wave, row in zip(waves, ours.encode([ours.extract(wave) for wave in waves]), strict=True):
@@ -174,3 +174,5 @@ def test_a_classifier_of_the_hub_answers_as_transformers_does(tmp_path: Path, ki
         with torch.no_grad():
             logits = theirs(next(iter(values.values()))).logits[0]
         torch.testing.assert_close(row, torch.log_softmax(logits, -1), atol=1e-4, rtol=0)
+        (tags,) = of_sets.encode([of_sets.extract(wave)])
+        torch.testing.assert_close(tags[:, 0], torch.nn.functional.logsigmoid(logits), atol=1e-4, rtol=0)

@@ -351,7 +351,7 @@ def load_classifier(folder: Path) -> AudioClassifier:
     return classifier
 
 
-def load_hub_classifier(name: str, output: str) -> AudioClassifier:
+def load_hub_classifier(name: str, output: str = "category") -> AudioClassifier:
     """A classifier of transformers, by its folder or hub id, to be measured and asked; ModelError when it is none."""
     network, front = open_hub_classifier(name, sets=output == "set")
     labels, options = front.config.id2label, defaults().classification
