@@ -32,8 +32,11 @@ def plain(scores: Scores) -> dict[str, Any]:
         labels(0.5, target="a_probabilities_b", names=["x_predictions", "_probability", "日本 ä/é", *LABELS]),
         score_labels([], np.zeros((0, 3)), LABELS, references=[]),
         texts(20),
+        replace(
+            texts(20), raw={"reference_raw": [f"Raw {n}!" for n in range(CLIPS)], "prediction_raw": ["R."] * CLIPS}
+        ),
     ],
-    ids=["labels", "no references", "odd names", "no clips", "texts"],
+    ids=["labels", "no references", "odd names", "no clips", "texts", "raw texts"],
 )
 def test_what_was_written_is_read(given: Scores, tmp_path: Path) -> None:
     for name in ("one.parquet", "two.parquet"):

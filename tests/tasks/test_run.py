@@ -82,6 +82,9 @@ def test_every_run_folder_has_one_shape_and_the_numbers_of_its_result(finished: 
     rows = pandas.read_parquet(out / "predictions.parquet")
     own = rows[rows.chain.isin(["start", "trained"])]
     assert set(own.groupby(["chain", "cycle"]).size()) == {len(result.scores)}
+    if key == "wer":  # the texts as they were, too
+        for side in ("reference", "prediction"):
+            assert list(map(result.task.normalize, rows[f"{side}_raw"])) == list(rows[side])  # type: ignore[attr-defined]
     splits = pandas.read_csv(out / "splits.csv")
     assert list(splits.columns) == ["id", "split", "target", "content"]
     assert set(splits[splits.split == "test"].id) == set(result.scores.ids)

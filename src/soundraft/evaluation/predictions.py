@@ -1,9 +1,9 @@
 """predictions.parquet: a line per clip, and in the file of a run a line per model and clip.
 
 Columns: of a run's file `chain`, `algorithm`, `cycle`; then `id`, `path` and `reference` where they are known,
-`prediction`, the counts of the metrics (hits, substitutions, …), and the groups (speaker, gender, fold, …). Of a
-classifier that predicts X the prediction is called `X_predictions`, and `X_probability` (its own) and
-`X_probabilities_<label>` follow it.
+`prediction`, of speech recognition `reference_raw` and `prediction_raw` (before normalisation), the counts of the
+metrics (hits, substitutions, …), and the groups (speaker, gender, fold, …). Of a classifier that predicts X the
+prediction is called `X_predictions`, and `X_probability` (its own) and `X_probabilities_<label>` follow it.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 
 from soundraft import files
 from soundraft.evaluation.results import START, TRAINED, ModelId, Result
-from soundraft.evaluation.scores import CHARACTERS, METRICS, WORDS, Scores, score_labels
+from soundraft.evaluation.scores import CHARACTERS, METRICS, RAW, WORDS, Scores, score_labels
 from soundraft.metrics.text import are_unspaced, character_counts, counts_of
 from soundraft.runtime import UserError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas
 
 _MODEL = ("chain", "algorithm", "cycle")
-_CLIP = ("id", "path", "reference", "prediction")
+_CLIP = ("id", "path", "reference", "prediction", *RAW)
 _PREDICTION, _PROBABILITY, _EACH = "_predictions", "_probability", "_probabilities_"
 
 
@@ -57,7 +57,7 @@ def columns_of(scores: Scores) -> dict[str, list[Any]]:
     columns |= {} if scores.paths is None else {"path": scores.paths}
     columns |= {} if scores.references is None else {"reference": _cells(scores.references)}
     if not scores.labels:
-        columns["prediction"] = scores.predictions
+        columns |= {"prediction": scores.predictions, **scores.raw}
     else:
         columns[scores.target + _PREDICTION] = _cells(scores.predictions)
         columns[scores.target + _PROBABILITY] = scores.confidence.tolist() if scores.ids else []
@@ -152,6 +152,7 @@ def _scores(path: Path, found: Any) -> Scores:
     groups = {name: [None if value is None else str(value) for value in values] for name, values in groups.items()}
     about: dict[str, Any] = {"references": references, "paths": texts.get("path"), "groups": groups}
     if not target:
+        about["raw"] = {name: texts[name] for name in RAW if name in names}
         counts = {metric.counts: _numbers(path, found, metric.columns, -np.inf, np.inf) for metric in metrics}
         if WORDS in counts and are_unspaced(references or []):
             counts[CHARACTERS] = counts_of(references or [], texts["prediction"], character_counts)

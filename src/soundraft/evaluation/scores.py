@@ -60,6 +60,7 @@ class Metric:
 
 
 WORDS, CHARACTERS, LABELS, SETS = "words", "characters", "labels", "sets"
+RAW = ("reference_raw", "prediction_raw")
 METRICS = {
     metric.key: metric  # in the order in which a report shows those that a model has
     for metric in (
@@ -105,6 +106,7 @@ class Scores:
         sets: whether its predictions and references are sets of labels, sorted tuples.
         paths: of the audio files; `None` where they are not known.
         groups: what else is known of each clip, by name, such as speaker, gender, fold; `None` where it is not.
+        raw: by `RAW`, transcripts as they were before their normalisation; empty for other tasks.
     """
 
     ids: list[str]
@@ -117,10 +119,13 @@ class Scores:
     paths: list[str] | None = None
     groups: Mapping[str, list[str | None]] = field(default_factory=dict)
     sets: bool = False
+    raw: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         columns: dict[str, Any] = {"predictions": self.predictions, "references": self.references, "paths": self.paths}
-        columns |= {**self.counts, **self.groups} | ({"probabilities": self.probabilities} if self.labels else {})
+        columns |= {**self.counts, **self.groups, **self.raw} | (
+            {"probabilities": self.probabilities} if self.labels else {}
+        )
         wrong = [f"{len(rows)} {name}" for name, rows in columns.items() if rows is not None and len(rows) != len(self)]
         if wrong:
             raise ValueError(f"{len(self)} clips, but {', '.join(wrong)}")
@@ -184,6 +189,7 @@ class Scores:
             probabilities=self.probabilities[places] if self.labels else self.probabilities,
             paths=pick(self.paths),
             groups={name: pick(values) for name, values in self.groups.items()},
+            raw={name: pick(values) for name, values in self.raw.items()},
         )
 
     def by(self, group: str) -> "dict[str, Scores]":

@@ -1,6 +1,7 @@
 """Speech recognition: audio in, text out; the reward is 1 − WER, or what can be checked without transcripts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from soundraft.audio.features import AudioPerturbation, perturbations
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
 from soundraft.clips.decoding import best_answers
 from soundraft.evaluation.results import Column
-from soundraft.evaluation.scores import METRICS, Scores, score_texts, snapped
+from soundraft.evaluation.scores import METRICS, RAW, Scores, score_texts, snapped
 from soundraft.metrics.text import VocabularySnapper, are_unspaced, normalizer
 from soundraft.models import checkpoints, ctc
 from soundraft.models.base import Model, Recognizer
@@ -162,9 +163,11 @@ class Recognition(Task):
         texts = best_answers(model, loaded.utterances, self.params.decoding, title=title)
         if not loaded.has_targets:
             return Scores(loaded.clips.ids, texts, paths=loaded.clips.paths)
-        return score_texts(
+        scores = score_texts(
             ids=loaded.clips.ids, references=loaded.utterances.targets, hypotheses=texts, normalizer=self.normalize
         )
+        raw = [str(facts.get("text") or "") for facts in loaded.clips.facts], texts
+        return replace(scores, raw=dict(zip(RAW, raw, strict=True)))
 
     def ranked(self, targets: Sequence[str]) -> Sequence[str]:
         return sorted(self.metrics, key="cer".__ne__) if are_unspaced(targets) else self.metrics
