@@ -34,7 +34,7 @@ def test_options_are_those_of_params_and_checked_like_them() -> None:
     with pytest.raises(ParamsError, match="wer_threshold"):
         AudioVerifier(task="asr", wer_threshold=30)
     with pytest.raises(UserError, match="tts"):
-        AudioVerifier(task="tts")
+        AudioVerifier(task="vision")
 
 
 def test_answer_and_reference_by_place_or_by_either_name() -> None:

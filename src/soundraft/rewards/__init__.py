@@ -5,12 +5,15 @@ at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from soundraft.params import checked_section, defaults
 from soundraft.params.sections import LabelParams, RewardParams
+from soundraft.params.speech import USUAL, SpeechParams
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
 from soundraft.rewards.labels import LabelReward
+from soundraft.rewards.speech import Heard, SpeechReward, Spoken
 from soundraft.rewards.transcripts import TranscriptReward
 from soundraft.rewards.unsupervised import UnsupervisedReward
 from soundraft.runtime import UserError, listed
@@ -37,7 +40,17 @@ def _classification(
     return LabelReward(section, labels=listed("labels", labels))
 
 
-TASKS: dict[str, Callable[..., Verifier]] = {"asr": _asr, "classification": _classification}
+def _tts(
+    *, recognizer: str | Path = "recognizer", codec: str | Path = "tiny", language: str = "", **options: Any
+) -> Any:
+    from soundraft.models.audition import Audition
+
+    section = checked_section(SpeechParams, **USUAL | options)
+    return Audition(section, recognizer=recognizer, codec=codec, language=language)
+
+
+TASKS: dict[str, Callable[..., Any]] = {"asr": _asr, "classification": _classification, "tts": _tts}
+SPOKEN = ("tts",)  # whose answers are audio
 
 
 class AudioVerifier:
@@ -46,6 +59,9 @@ class AudioVerifier:
     Options are the keys of a section of params.yaml, which also holds their defaults. For "asr" it is `reward`, with
     `texts` for `kind="unsupervised"`, and `language` for Turkish and Azeri ("tr", "az"), where I is the capital of ı.
     For "classification" it is `reward.labels`, with `labels`, all that may occur, and `aliases`, other names of each.
+    For "tts" it is `params.speech.SpeechParams`, with `recognizer`, `codec` and `language` as of
+    `models.audition.Audition`: `AudioVerifier(task="tts").verify(audio="a.wav", text="turn on the light")`. This one
+    opens a recogniser when it is first asked; `rewards.speech.SpeechReward` takes a recogniser's answers instead.
 
     >>> verifier = AudioVerifier(task="asr")
     >>> ten = "one two three four five six seven eight nine zero"
@@ -65,6 +81,7 @@ class AudioVerifier:
     def __init__(self, task: str, **options: Any) -> None:
         if task not in TASKS:
             raise UserError(f"there is no verifier for the task {task!r}; there are {', '.join(TASKS)}")
+        self.task = task
         self.verifier = TASKS[task](**options)
 
     def verify(
@@ -75,13 +92,33 @@ class AudioVerifier:
         prediction: Any = None,
         ground_truth: Any = None,
         duration_s: float | None = None,
+        audio: Any = None,
+        text: str | None = None,
+        reference_audio: Any = None,
+        sample_rate_hz: int | None = None,
     ) -> VerifyResult:
         """The result of one answer: `verify(prediction, ground_truth)`, or by either pair of names.
+
+        Args:
+            audio, text, reference_audio, sample_rate_hz: for "tts", in place of all others, as of
+                `models.audition.Audition.verify`.
 
         Raises:
             UserError: when there is no answer, one is given twice, or something is no string, or of classification no
                 list of labels either; or only one of answer and reference is such a list.
         """
+        words = (hypothesis, reference, prediction, ground_truth, duration_s)
+        sound = (audio, text, reference_audio, sample_rate_hz)
+        if self.task in SPOKEN:
+            if audio is None or text is None or any(each is not None for each in words):
+                raise UserError(
+                    f"task {self.task!r}: give audio and text, with reference_audio and sample_rate_hz or not"
+                )
+            return self.verifier.verify(
+                audio=audio, text=text, reference_audio=reference_audio, sample_rate_hz=sample_rate_hz
+            )
+        if any(each is not None for each in sound):
+            raise UserError(f"task {self.task!r}: answers are texts; audio is verified by the task 'tts'")
         given = {"hypothesis": hypothesis, "prediction": prediction, "reference": reference}
         given |= {"ground_truth": ground_truth}
         given = {name: self._as_answer(name, value) for name, value in given.items() if value is not None}
@@ -102,13 +139,20 @@ class AudioVerifier:
             return tuple(sorted(self._as_answer(name, label) for label in value))
         raise UserError(f"{name}: got {value!r}; give a string")
 
-    def verify_batch(self, hypotheses: Sequence[str], references: Sequence[str]) -> list[VerifyResult]:
-        """A result for each pair, in their order.
+    def verify_batch(self, hypotheses: Sequence[Any], references: Sequence[str], **more: Any) -> list[VerifyResult]:
+        """A result for each pair, in their order; for "tts" pairs of audio and text.
+
+        Args:
+            more: for "tts" as of `models.audition.Audition.verify_batch`.
 
         Raises:
             ValueError: when there are not as many references as hypotheses.
             UserError: as `verify`.
         """
+        if self.task in SPOKEN:
+            return self.verifier.verify_batch(listed("audio", hypotheses), listed("texts", references), **more)
+        if more:
+            raise UserError(f"task {self.task!r} takes no {', '.join(more)}; that is for the task 'tts'")
         pairs = zip(listed("hypotheses", hypotheses), listed("references", references), strict=True)
         return [self.verify(hypothesis, reference) for hypothesis, reference in pairs]
 
@@ -122,7 +166,10 @@ def _one_of(name: str, value: Any, alias: str, other: Any) -> Any:
 __all__ = [
     "AudioVerifier",
     "Evidence",
+    "Heard",
     "LabelReward",
+    "SpeechReward",
+    "Spoken",
     "TranscriptReward",
     "UnsupervisedReward",
     "Verifier",

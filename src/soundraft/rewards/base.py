@@ -47,6 +47,10 @@ class Verifier(ABC):
     def verify_samples(self, hypotheses: Sequence[Any], evidence: Evidence) -> list[VerifyResult]:
         """A result for each sample of one clip, in their order; equal samples have equal results."""
 
+    def verify_all(self, hypotheses: Sequence[Sequence[Any]], evidence: Sequence[Evidence]) -> list[list[VerifyResult]]:
+        """`verify_samples` of many clips; a verifier that is faster with many at once has its own."""
+        return [self.verify_samples(drawn, each) for drawn, each in zip(hypotheses, evidence, strict=True)]
+
     def verify(self, *, hypothesis: Any, reference: Any = None, duration_s: float | None = None) -> VerifyResult:
         """The result of one answer."""
         return self.verify_samples([hypothesis], Evidence(reference, duration_s))[0]

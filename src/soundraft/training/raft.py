@@ -257,12 +257,13 @@ def sample_and_score(rollouts: Rollouts) -> list[Sample]:
 def _scored(rollouts: Rollouts, answers: Sequence[Sequence[Any]]) -> list[Sample]:
     model, target = rollouts.model, rollouts.target
     perturbed = [best_answers(model, copy, rollouts.decoding, title="perturbed") for copy in target.perturbed]
+    evidence = [
+        Evidence(target.clips.targets[clip], target.durations_s[clip], tuple(each[clip] for each in perturbed))
+        for clip in range(len(answers))
+    ]
+    scored_clips = rollouts.verifier.verify_all(answers, evidence)
     samples = []
-    for clip, drawn in enumerate(answers):
-        evidence = Evidence(
-            target.clips.targets[clip], target.durations_s[clip], tuple(each[clip] for each in perturbed)
-        )
-        results = rollouts.verifier.verify_samples(drawn, evidence)
+    for clip, (drawn, results) in enumerate(zip(answers, scored_clips, strict=True)):
         learnable = {answer: model.can_learn(answer) for answer in set(drawn)}
         for number, (answer, result) in enumerate(zip(drawn, results, strict=True)):
             scored = Sample(clip, number, answer, result.reward, result.parts, result.success, result.reason)
