@@ -1,6 +1,8 @@
 """Clips with several labels each: mixed tones, learned, improved by a cycle, predicted, measured and compared."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,14 @@ def declared(**output: Any) -> dict[str, Any]:
     return {**sounds.CONFIG, "output_features": [{"name": "tags", "type": "set", **output}]}
 
 
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """They are drawn in the first test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "_plot", lambda *_: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
     """Trained on a csv whose cells have labels with a bar between them."""
@@ -182,7 +192,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
         rows.append({"audio": f"{number:02d}.wav", "tags": "|".join(names) or "[]", "speaker": f"s{number % 12}"})
     table = sounds.write_csv(folder / "clips.csv", rows)
     given = declared(preprocessing={"separator": "|"})
-    return table, soundraft.fit(given, table, output_dir=folder / "run")
+    with without_pictures():
+        return table, soundraft.fit(given, table, output_dir=folder / "run")
 
 
 def test_a_declared_run_of_type_set_is_used_like_any_other(run: tuple[Path, RunResult], tmp_path: Path) -> None:
@@ -196,7 +207,8 @@ def test_a_declared_run_of_type_set_is_used_like_any_other(run: tuple[Path, RunR
     found = soundraft.evaluate(result.folder, table, split="all", output_dir=tmp_path / "again")
     assert list(found.estimates()) == ["map", "auc_macro", "f1_micro", "f1_macro", "jaccard"]
     assert "majority class" in (tmp_path / "again" / "report.md").read_text()
-    again = soundraft.fit(declared(preprocessing={"separator": "|"}), table, output_dir=result.folder)
+    with without_pictures():
+        again = soundraft.fit(declared(preprocessing={"separator": "|"}), table, output_dir=result.folder)
     assert again.scores.value("map") == result.scores.value("map"), "a finished run is read again"
 
 
