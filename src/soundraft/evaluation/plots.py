@@ -162,7 +162,7 @@ def plot_error(path: Path, results: Sequence[Result], columns: Sequence[Column],
             axes.axhline(
                 error(metric, each.scores.value(metric.key)), color="#888888", linestyle="-.", label=each.label
             )
-    title = f"Test {metric.title if metric.best == 0 else 'error'} by cycle"
+    title = f"Test {'error' if metric.best == 1 else metric.title} by cycle"
     dress(axes, title, "cycle", metric.error, note="band: 95 % bootstrap interval")
     _save_curves(figure, axes, path)
 

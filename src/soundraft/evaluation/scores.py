@@ -1,5 +1,6 @@
 """The predictions of one model on a set of clips and what they are worth: one type for every task."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from soundraft.metrics import labels as label_metrics
 from soundraft.metrics import text as text_metrics
 from soundraft.metrics.labels import LabelScores
 from soundraft.metrics.resampling import Bootstrap, Comparison, compare, interval
+from soundraft.metrics.signal import mean_of_known
 from soundraft.runtime import UserError
 from soundraft.tables import shortened
 
@@ -59,6 +61,11 @@ class Metric:
         return f"{middle} {unit}", low, high
 
 
+def _of_signal(key: str, title: str, best: float, error: str, unit: str = "%") -> Metric:
+    """The mean of those clips for which it is defined."""
+    return Metric(key, title, key, mean_of_known, best, error, (f"{key}_known", key), unit=unit)
+
+
 WORDS, CHARACTERS, LABELS, SETS = "words", "characters", "labels", "sets"
 RAW = ("reference_raw", "prediction_raw")
 METRICS = {
@@ -75,6 +82,13 @@ METRICS = {
         Metric("f1_micro", "micro F1", SETS, label_metrics.f1_micro, 1, "1 − micro F1"),
         Metric("f1_macro", "macro F1", SETS, label_metrics.f1_macro, 1, "1 − macro F1"),
         Metric("jaccard", "Jaccard", SETS, label_metrics.jaccard, 1, "1 − Jaccard"),
+        _of_signal("si_sdri", "ΔSI-SDR", math.inf, "ΔSI-SDR (dB)", "dB"),
+        _of_signal("estoi", "ESTOI", 1, "1 − ESTOI"),
+        _of_signal("worse", "clips made worse", 0, "share of clips made worse"),
+        _of_signal("sdr", "SDR", math.inf, "SDR (dB)", "dB"),
+        _of_signal("stoi", "STOI", 1, "1 − STOI"),
+        _of_signal("pesq", "PESQ", math.inf, "PESQ", "MOS"),
+        _of_signal("dnsmos", "DNSMOS", math.inf, "DNSMOS", "MOS"),
     )
 }  # fmt: skip
 
