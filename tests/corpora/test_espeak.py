@@ -105,6 +105,15 @@ def test_a_word_is_its_own_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert Counter(clip.label for clip in digits if clip.split == "train") == dict.fromkeys(espeak.DIGITS, 4)
 
 
+def test_sentences_can_be_split_by_voice_too() -> None:
+    planned = espeak.plan(request("target", "voices", train=200, validation=40, test=40))
+    voices = {split: {str(clip.speaker) for clip in planned if clip.split == split} for split in SPLITS}
+    assert len(set.union(*voices.values())) == sum(map(len, voices.values())) == OPTIONS["voices"]["target"]
+    assert all(espeak.text_split(str(clip.text)) == clip.split for clip in planned)
+    usual = espeak.plan(request("target", train=200, validation=40, test=40))
+    assert {str(clip.speaker) for clip in usual if clip.split == "test"} & voices["train"]
+
+
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(CorpusError, match=r"config: .*'wrods'.*words"):
         espeak.plan(request("start", "wrods"))

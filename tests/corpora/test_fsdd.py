@@ -83,3 +83,16 @@ def test_single_digits_are_the_recordings_as_they_are(recordings: Path, tmp_path
     assert {clip.metadata["take"] for clip in fetched.clips if clip.split == "test"} == {5, 6}
     validation = Counter(clip.label for clip in fetched.clips if clip.split == "validation")
     assert set(validation.values()) == {2}  # of every digit as many
+
+
+def test_speakers_can_be_held_out(recordings: Path, tmp_path: Path) -> None:
+    asked = replace(request(recordings), config="speakers")
+    with pytest.raises(CorpusError, match="2 speakers; each split needs one of its own"):
+        fsdd.fetch(asked, tmp_path / "few")
+    for digit in range(10):
+        io.write_wav(recordings / f"{digit}_cy_5.wav", tone(0.1, RATE_HZ, 0.3, 500 + digit), RATE_HZ)
+    clips = fsdd.fetch(asked, tmp_path / "out").clips
+    speakers = {split: {clip.speaker for clip in clips if clip.split == split} for split in ("train", "test")}
+    speakers |= {"validation": {clip.speaker for clip in clips if clip.split == "validation"}}
+    assert [len(found) for found in speakers.values()] == [1, 1, 1]
+    assert set.union(*speakers.values()) == {"ann", "bob_x", "cy"}

@@ -90,6 +90,7 @@ CONFIGS = {
     "sentences": "digit strings and commands",
     "words": "single words, each its own label",
     "digits": "the same of zero to nine alone",
+    "voices": "digit strings and commands, by voice: none is in two splits",
 }
 WORDS = {"words": tuple(vocabulary()), "digits": DIGITS}
 PARTS = 16
@@ -119,14 +120,14 @@ def plan(request: Request) -> list[Clip]:
     role = _style_of(request)
     voices = role_voices(role, request.options["voices"][role])
     words = WORDS.get(config, ())
-    held = _split_voices(voices, request) if words else {}
+    held = _split_voices(voices, request) if words or config == "voices" else {}
     clips = []
     for split in SPLITS:
         count = request.clips[split]
         if count is None:
             raise CorpusError(f"{request.asked_as}clips.{split} is null: synthetic speech needs a number")
         for index in range(count):
-            clip = _draw(f"{split}/{index:05d}", split, voices, request)
+            clip = _draw(f"{split}/{index:05d}", split, held[split] if config == "voices" else voices, request)
             if words:  # in turn; each round of words starts one voice further, so that all pairs occur
                 word, voice = words[index % len(words)], held[split][(index + index // len(words)) % len(held[split])]
                 spoken = {"text": word, "label": word, "speaker": voice, "task": "classification"}
@@ -154,7 +155,7 @@ def _split_voices(voices: list[str], request: Request) -> dict[Split, list[str]]
     """The voices of each split: a tenth of them, and at least one, for test, as many for validation."""
     if len(voices) < len(SPLITS):
         raise CorpusError(
-            f"corpus.espeak.voices.{request.role}: {len(voices)} asked; words are split by voice: 3 or more are needed"
+            f"corpus.espeak.voices.{request.role}: {len(voices)} asked; clips are split by voice: 3 or more are needed"
         )
     count = max(1, round(len(voices) * HELD_OUT_SHARE))
     order = sorted(voices, key=lambda voice: runtime.derive_seed("espeak voices", request.seed, voice))
@@ -316,7 +317,7 @@ CORPUS = Corpus(
         licence="GPL-3.0 (the synthesiser)",
         size="as many clips as asked",
         languages="en",
-        splits="by text: no text of a test split is in a training split; config words, digits: by voice",
+        splits="by text: no text of a test split is in a training split; config words, digits: by voice; voices: both",
         columns={
             "text": "what is said",
             "label": "config words, digits: the word",

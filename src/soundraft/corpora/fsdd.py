@@ -20,7 +20,8 @@ from soundraft.corpora.espeak import DIGIT_STRING_LENGTHS, DIGITS
 from soundraft.manifest import SPLITS, Clip, Rejected, Split, audio_names
 from soundraft.parallel import BadClip, progress_over
 
-CONFIGS = {"strings": "recordings joined to strings of 3-6 digits", "digits": "each recording a clip with its label"}
+CONFIGS = {"strings": "recordings joined to strings of 3-6 digits", "digits": "each recording a clip with its label",
+           "speakers": "strings, by speaker: none is in two splits"}  # fmt: skip
 NAME_PATTERN = re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_(?P<take>\d+)\.wav", re.IGNORECASE)
 
 
@@ -33,7 +34,8 @@ def fetch(request: Request, out: Path) -> Fetched:
     config = check_config("fsdd", request, CONFIGS)
     folder = existing_path(request, "the folder that holds the recordings")
     recordings, rejected = _load(folder)
-    groups = _by_split(recordings, **request.options)
+    by_take = _by_split(recordings, **request.options)
+    groups = _by_speaker(recordings, request.seed) if config == "speakers" else by_take
     if config == "digits":
         return Fetched(_digits(groups, request), len(recordings), rejected, folder, {"config": config})
     clips = []
@@ -88,6 +90,23 @@ def _by_split(recordings: list[Recording], *, test_takes: int, validation_takes:
     return groups
 
 
+def _by_speaker(recordings: list[Recording], seed: int) -> Groups:
+    """A third of the speakers for test, a sixth for validation, each at least one."""
+    speakers = {str(clip.speaker) for clip, _ in recordings}
+    order = sorted(speakers, key=lambda speaker: runtime.derive_seed("fsdd speakers", seed, speaker))
+    if len(order) < len(SPLITS):
+        raise CorpusError(f"config speakers: {len(order)} speakers; each split needs one of its own")
+    test, validation = max(1, len(order) // 3), max(1, len(order) // 6)
+    splits: dict[str, Split] = dict.fromkeys(order, "train")
+    splits |= dict.fromkeys(order[: test + validation], "validation")
+    splits |= dict.fromkeys(order[:test], "test")
+    groups: Groups = {split: defaultdict(list) for split in SPLITS}
+    for clip, samples in recordings:
+        split = splits[str(clip.speaker)]
+        groups[split][str(clip.speaker)].append((clip.model_copy(update={"split": split}), samples))
+    return groups
+
+
 def _join(name: str, split: Split, group: dict[str, list[Recording]], seed: int, out: Path) -> Clip:
     rng = random.Random(runtime.derive_seed("fsdd", seed, name))
     speaker = rng.choice(sorted(group))
@@ -133,7 +152,7 @@ CORPUS = Corpus(
         licence="CC BY-SA 4.0",
         size="3,000 recordings, 8 kHz",
         languages="en",
-        splits="by take: the lowest takes are test, the next validation; the speakers are the same",
+        splits="by take: the lowest takes are test, the next validation; config speakers: by speaker",
         columns={
             "text": "the digits in words",
             "label": "config digits: the digit's word",
