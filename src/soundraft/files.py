@@ -89,6 +89,18 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         raise
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary neighbour, to be written in parts; it takes the path's place when that was done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path, f"{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _beside(path: Path, ending: str) -> Path:
     """A hidden name for what is not finished; where `path` has a long name, a short one: 255 bytes are the most."""
     name = path.name if len(os.fsencode(path.name)) <= 200 else content_of(os.fsencode(path.name))

@@ -4,8 +4,8 @@ import io
 import mmap
 import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +29,7 @@ SILENT_PEAK = 1e-4  # −80 dBFS, three steps of 16 bits
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's largest number, where a FLAC does not say how many
 _BLOCK_FRAMES = 1 << 20
 WHOLE_S = 600.0  # longer files are read in parts, where that is enough
+_WAV_BYTES = 4_000_000_000
 _MP3_SLACK = 2304  # samples: the first and the last frame of an MP3 may decode to nothing
 
 
@@ -311,8 +312,12 @@ def resample(samples: np.ndarray, source_hz: int, target_hz: int) -> np.ndarray:
 
 def wav_bytes(samples: np.ndarray, rate_hz: int) -> bytes:
     """A 16-bit mono WAV file of `[N]`. Rounds to nearest (soundfile's own conversion floors), clips at full scale."""
-    pcm = np.clip(np.rint(samples * PCM16_SCALE), -PCM16_SCALE, PCM16_SCALE - 1).astype("<i2")
-    return _wav(pcm, rate_hz, kind=1, channels=1)
+    return _wav(_pcm16(samples), rate_hz, kind=1, channels=1)
+
+
+def _pcm16(samples: np.ndarray) -> np.ndarray:
+    pcm: np.ndarray = np.clip(np.rint(samples * PCM16_SCALE), -PCM16_SCALE, PCM16_SCALE - 1).astype("<i2")
+    return pcm
 
 
 def float_wav_bytes(samples: np.ndarray, rate_hz: int) -> bytes:
@@ -329,6 +334,22 @@ def _wav(samples: np.ndarray, rate_hz: int, *, kind: int, channels: int) -> byte
         b"data", len(data),
     )  # fmt: skip
     return header + data
+
+
+def write_wav_parts(path: Path, parts: Iterable[np.ndarray], rate_hz: int, *, seconds: float) -> None:
+    """A 16-bit WAV file of `[n, C]` part by part, whole or not at all; rounded and clipped as by `wav_bytes`.
+
+    Args:
+        seconds: its length; RF64 takes the place of WAV where that has more than 4 GB.
+    """
+    with files.replacing(path) as temporary, ExitStack() as opened:
+        sound: soundfile.SoundFile | None = None
+        for part in parts:
+            if sound is None:
+                large = 2 * part.shape[1] * seconds * rate_hz > _WAV_BYTES
+                form = {"format": "RF64" if large else "WAV", "subtype": "PCM_16"}
+                sound = opened.enter_context(soundfile.SoundFile(temporary, "w", rate_hz, part.shape[1], **form))
+            sound.write(_pcm16(part))
 
 
 def write_wav(path: Path, samples: np.ndarray, rate_hz: int) -> None:
