@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export GOMP_SPINCOUNT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp classification words digits speakers test test-slow lint ui bench clean
+.PHONY: help setup repro exp classification enhancement words digits speakers test test-slow lint ui bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/' | expand -t 24
@@ -37,6 +37,17 @@ exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 
 classification: setup ## train classifiers of synthetic words, and of recorded digits and speakers (FSDD=FOLDER)
 	@$(MAKE) --no-print-directory -j 2 words $(if $(FSDD),digits speakers)
+
+enhancement: setup ## train and improve a speech enhancer, on synthetic speech, and on recorded digits (FSDD=FOLDER)
+	dvc exp run $(foreach change,$(ENHANCE),-S '$(change)')
+	$(if $(FSDD),rm -rf runs/enhanced_digits && soundraft train --task enhancement --dataset fsdd --path $(FSDD) \
+		--subset speakers --output runs/enhanced_digits --cycles 0)
+
+ENHANCE := task=enhancement corpus.target.config=voices corpus.target.clips.train=900 \
+	corpus.target.clips.validation=60 corpus.target.clips.test=120 corpus.espeak.voices.target=84 \
+	corpus.espeak.target.rate_wpm=[130,220] corpus.espeak.target.pitch=[25,85] corpus.espeak.target.noisy_share=0.0 \
+	train.cycles=2 train.rounds_per_cycle=2 train.samples_per_prompt=8 train.presentations_per_cycle=400 \
+	train.reward_threshold=0.0 train.keep_top_percent=100.0
 
 # the recordings of the Free Spoken Digit Dataset, if they are beside this folder
 FSDD ?= $(firstword $(wildcard ../shared/data/fsdd/recordings ../fsdd/recordings ../free-spoken-digit-dataset/recordings))

@@ -34,6 +34,7 @@ COMMANDS = {  # the module, and what the command does
     "visualize": ("look", "Draw the predictions of a classifier and its learning curves, as png, pdf or svg."),
     "benchmark": ("predict", "Measure a model: error rates with intervals, speed, memory."),
     "transcribe": ("predict", "Transcribe recordings of any length: text, JSON with times, or subtitles."),
+    "enhance": ("enhance", "Remove noise from recordings of any length, rate and number of channels."),
     "compare": ("look", "Compare two runs on the same test clips: difference, interval and p value."),
 }
 

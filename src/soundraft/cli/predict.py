@@ -183,7 +183,7 @@ def transcribe(given: argparse.Namespace) -> None:
 
     if given.output is None and given.format != "txt" and len(given.files) > 1:
         raise UserError(f"several files as {given.format} need --output FOLDER")
-    places = _places(given.files, given.output, given.format) if given.output else {}
+    written = places(given.files, given.output, given.format) if given.output else {}
     recognizer = models.load_recognizer(model_in(given.model), language=language_of(given) or None)
     decoder = _beam(recognizer, given.beam) if given.beam else None
     failed = 0
@@ -195,8 +195,8 @@ def transcribe(given: argparse.Namespace) -> None:
             continue
         text = WRITERS[given.format](found)
         if given.output:
-            files.write_text(places[file], text)
-            print(f"{places[file]}: {len(found)} segments")
+            files.write_text(written[file], text)
+            print(f"{written[file]}: {len(found)} segments")
         else:
             print(f"{file}:\n{text}" if len(given.files) > 1 else text, end="")
     if failed:
@@ -228,8 +228,8 @@ def _segments(recognizer: "Recognizer", decoder: "Decoder | None", subtitles: bo
         raise BadClip(str(error)) from error
 
 
-def _places(recordings: Sequence[Path], folder: Path, ending: str) -> dict[Path, Path]:
-    """The file that each transcript goes to: `talk.v2.wav` → `talk.v2.srt`.
+def places(recordings: Sequence[Path], folder: Path, ending: str) -> dict[Path, Path]:
+    """The file that what is made of each recording goes to: `talk.v2.wav` → `talk.v2.srt`.
 
     Raises:
         UserError: when two would go to one, or the folder is a file.
@@ -244,5 +244,5 @@ def _places(recordings: Sequence[Path], folder: Path, ending: str) -> dict[Path,
         stem = file.name[: len(file.name) - len(suffix)] or file.name
         other = owners.setdefault(folder / f"{stem}.{ending}", file)
         if other != file:
-            raise UserError(f"{other} and {file} would be written to one file: transcribe them apart")
+            raise UserError(f"{other} and {file} would be written to one file: do them apart")
     return {file: place for place, file in owners.items()}

@@ -92,7 +92,8 @@ def _train(given: argparse.Namespace) -> None:
     config = AudioRAFTConfig(
         output_dir=given.output, model_name=given.model, task=task, limit=given.limit or None, params=params
     )
-    unlabelled = not task_of(config.all_params()).needs_targets
+    task_given = task_of(config.all_params())
+    unlabelled = task_given.makes_targets or not task_given.needs_targets
     data = data_of(given, seed=params.get("corpus.seed"), unlabelled=unlabelled)
     trainer = AudioRAFTTrainer(config, say=show)
     run = trainer.open(data, given.validation, given.test, replay_dataset=given.replay)

@@ -49,6 +49,7 @@ def write(
     top: int,
     division: str = "",
     notes: Sequence[str] = (),
+    sections: Sequence[str] = (),
 ) -> None:
     """report.md, metrics.json, curves.csv, predictions.parquet, and of the last model confusions and worst clips.
 
@@ -58,6 +59,7 @@ def write(
         top: rows of the tables of confusions of words, of worst clips, and of a group where there are very many.
         division: how the clips came into their splits, in words.
         notes: more for the user.
+        sections: more of report.md, below the sentences.
     """
     last = last_trained(results).scores
     head = f"{_capital(last.target)}: {len(last):,} {split} clips, {len(last.labels)} labels"
@@ -69,6 +71,7 @@ def write(
         f"Division into splits: {division}." if division else "",
         table(results, columns, bootstrap),
         _bullets(sentences),
+        *sections,
         *(_label_sections(results, bootstrap, top) if last.labels else []),
         *(part for name in last.groups for part in _group_section(last, name, top)),
     ]
@@ -154,7 +157,8 @@ def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
         metric = scores.metrics[0]
         counts = scores.counts[metric.counts]
         name, rank = ("errors", metric.clip_error(counts)) if metric.clip_error else (metric.key, -metric.value(counts))
-        own, wanted = {name: abs(rank)}, list(range(len(scores)))
+        own = {name: rank if metric.clip_error else -rank + 0.0}  # + 0.0: no −0
+        wanted = list(range(len(scores)))
     places = sorted(wanted, key=lambda clip: (-rank[clip], scores.ids[clip]))[:top]
     columns = {"id": scores.ids} | ({} if scores.paths is None else {"path": scores.paths})
     answers = {"reference": scores.known, "prediction": scores.predictions}

@@ -20,7 +20,8 @@ ALGORITHMS = {
     "random": "a random one of K, no reward",
 }
 SVM, MAJORITY = "svm", "majority"
-BASELINES = {SVM: "statistics SVM", MAJORITY: "majority class"}
+NOISY, WIENER = "noisy", "wiener"
+BASELINES = {SVM: "statistics SVM", MAJORITY: "majority class", NOISY: "noisy input", WIENER: "Wiener filter"}
 _ORDER = (START, TRAINED, *ALGORITHMS, *BASELINES)
 
 

@@ -55,8 +55,7 @@ def sdr(*, reference: np.ndarray, estimate: np.ndarray) -> Quality:
 
 def stoi(*, reference: np.ndarray, estimate: np.ndarray, rate_hz: int, extended: bool = False) -> Quality:
     """Short-time objective intelligibility, about 0 to 1: Taal et al. 2011; `extended`: Jensen and Taal 2016."""
-    from pystoi import stoi as measured
-
+    measured = importlib.import_module("pystoi").stoi
     _check_alike(reference, estimate)
     silent = _silent(reference, estimate)
     if silent:

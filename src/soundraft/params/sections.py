@@ -19,6 +19,7 @@ from soundraft.params.base import (
     Text,
 )
 from soundraft.params.classification import Classification
+from soundraft.params.enhancement import Enhancement
 from soundraft.params.tasks import TASKS, known_task
 
 CorpusName = Literal[
@@ -73,8 +74,8 @@ class CorpusChoice(Section):
     limit: Natural = Field(description="At most so many clips per split, in place of `clips`; 0: no limit.")
     revision: str = Field(description="Commit, tag or branch of a hub repository; empty: the latest (see source.json).")
     config: str = Field(
-        description="Subset of the corpus: clean or other of librispeech, esc10 of esc50, words or digits of espeak, "
-        "digits of fsdd, the configuration of a hub dataset."
+        description="Subset of the corpus: clean or other of librispeech, esc10 of esc50, words, digits or voices of "
+        "espeak, digits or speakers of fsdd, the configuration of a hub dataset."
     )
     language: str = Field(description="Language code, for corpora in several: de of common_voice, en_us of fleurs.")
     columns: list[Pair] = Field(
@@ -497,6 +498,10 @@ class Params(Section):
     classification: Classification = Field(
         description="task: classification. What is predicted from what, by which network, and how it is trained."
     )
+    enhancement: Enhancement = Field(
+        description="task: enhancement. Noisy speech in, clean speech out: by which network, how it is trained, and "
+        "what RAFT rewards."
+    )
     train: Train
     reward: RewardParams
     evaluate: Evaluate
@@ -508,6 +513,8 @@ class Params(Section):
         if self.task == "classification":
             trainer = self.classification.trainer
             key, rate = "classification.trainer.cycle_learning_rate", trainer.cycle_learning_rate
+        if self.task == "enhancement":
+            key, rate = "enhancement.trainer.cycle_learning_rate", self.enhancement.trainer.cycle_learning_rate
         if floor > rate:
             raise ValueError(f"train.min_lr: got {floor:g}, which is above {key}: {rate:g}; lower it")
         return self
@@ -546,4 +553,12 @@ class Params(Section):
             )
         if self.task == "classification" and self.reward.kind == "unsupervised":
             raise ValueError("reward.kind: unsupervised scores transcripts; task: classification needs reference")
+        return self
+
+    @model_validator(mode="after")
+    def _enhancement_has_other_keys(self) -> "Params":
+        if self.task == "enhancement":
+            self.enhancement.check_with(self.train)
+            if self.reward.kind == "unsupervised":
+                raise ValueError("reward.kind: unsupervised scores transcripts; task: enhancement needs reference")
         return self

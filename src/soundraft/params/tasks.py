@@ -32,6 +32,11 @@ TASKS = {
         "soundraft.tasks.classification:Classification",
         "one corpus, corpus.target, and the section classification; corpus.start and model are not read",
     ),
+    "enhancement": TaskEntry(
+        "soundraft.tasks.enhancement:SpeechEnhancement",
+        "clean speech of corpus.target, mixed with noise, and the section enhancement; corpus.start and model are not "
+        "read",
+    ),
 }
 
 

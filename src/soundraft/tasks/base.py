@@ -20,6 +20,7 @@ from soundraft.evaluation.results import Column, ModelId
 from soundraft.evaluation.samples import Sound
 from soundraft.evaluation.scores import Scores
 from soundraft.manifest import Split, check_bad_fraction
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.models.base import Answer, Model
 from soundraft.params.sections import Params, Train
 from soundraft.params.tasks import TASKS
@@ -53,9 +54,9 @@ class Data:
         """The clips of a split with features, made once: all models of a run take the same."""
         if (corpus, split) not in self._loaded:
             clips = self.splits(corpus)[split]
-            self._loaded[corpus, split] = task.load(
-                clips, model, title=f"{corpus} {split}", sampled=(corpus, split) == ("target", "train")
-            )
+            sampled = (corpus, split) == ("target", "train")
+            title = f"{corpus} {split}"
+            self._loaded[corpus, split] = task.load(clips, model, title=title, split=split, sampled=sampled)
         return self._loaded[corpus, split]
 
     @property
@@ -76,6 +77,7 @@ class Task(ABC):
         train: how a cycle learns.
         rate: the key of its learning rate.
         needs_targets: whether training clips must have their target.
+        makes_targets: whether a target is made of a clip's audio, and no fact of it.
         perturbed: of the copies of training clips whose answers the verifier asks for.
     """
 
@@ -86,6 +88,7 @@ class Task(ABC):
     train: Train
     rate: ClassVar[str] = "train.learning_rate"
     needs_targets: bool = True
+    makes_targets: ClassVar[bool] = False
     perturbed: Sequence[AudioPerturbation] = ()
 
     def __init__(self, params: Params) -> None:
@@ -120,7 +123,7 @@ class Task(ABC):
 
     def reading(self) -> Reading:
         """What is read of each clip."""
-        return Reading(self.target if self.needs_targets else None)
+        return Reading(self.target if self.needs_targets and not self.makes_targets else None)
 
     def check(self, data: Data) -> list[str]:
         """See before anything is trained that the clips can be learned and measured; notes for the user.
@@ -234,13 +237,24 @@ class Task(ABC):
         """What the user should know of how clips are taken, such as how many are cut."""
         return []
 
+    def sections(
+        self, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split, bootstrap: Bootstrap
+    ) -> list[str]:
+        """More of the report on the clips of a split, in markdown.
+
+        Args:
+            models: the start model first; with their folders.
+        """
+        return []
+
     def load(
-        self, clips: Clips, model: Model, *, title: str, sampled: bool = False, targets: bool = True,
-        max_bad_fraction: float | None = None,
+        self, clips: Clips, model: Model, *, title: str, split: Split = "test", sampled: bool = False,
+        targets: bool = True, max_bad_fraction: float | None = None,
     ) -> Loaded:  # fmt: skip
         """Features of clips.
 
         Args:
+            split: whose clips they are, for tasks whose clips depend on it.
             sampled: whether a cycle samples them: then with the copies that the verifier asks for, and where training
                 reads no targets, also clips without one.
             targets: whether clips must have their target.

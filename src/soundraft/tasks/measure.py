@@ -54,7 +54,10 @@ def evaluate(
         return results, ""
     cycles = {which.cycle: files.read_json(place / "metrics.json") for which, place in models if which.chain == TRAINED}
     columns = task.columns_of(results[0].scores)
-    report.write(out, results, columns, bootstrap, split=split, top=options.table_rows, division=division, notes=notes)
+    report.write(
+        out, results, columns, bootstrap, split=split, top=options.table_rows, division=division, notes=notes,
+        sections=task.sections(data, models, split, bootstrap),
+    )  # fmt: skip
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, data.rejected))
     if sounds := task.sounds(data, models, split):
         samples.write(out / SOUNDS, sounds)

@@ -191,7 +191,8 @@ def evaluate(
 def _opened(opened: TrainedModel, data: Any, limit: int | None, seed: int, *, split: Split | None = None) -> Source:
     # a corpus by name is downloaded no further than the limit; of other data it counts the clips that are measured
     limit = limit if isinstance(data, str) and data in CORPORA else None
-    return open_clips(data, replace(opened.reading, target=opened.task.target), split=split, limit=limit, seed=seed)
+    target = None if opened.task.makes_targets else opened.task.target
+    return open_clips(data, replace(opened.reading, target=target), split=split, limit=limit, seed=seed)
 
 
 def _listed(opened: TrainedModel, data: Any, limit: int | None, seed: int, split: str | None) -> Source:

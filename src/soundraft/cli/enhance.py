@@ -1,0 +1,71 @@
+"""`soundraft enhance`: recordings without their noise."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soundraft.runtime import UserError
+
+if TYPE_CHECKING:
+    from soundraft.models.enhancer import Enhancer
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+    return value
+
+
+def enhance_options(options: argparse.ArgumentParser) -> None:
+    add = options.add_argument
+    add("files", nargs="+", type=Path, metavar="FILE", help="Recordings of any length: wav, flac, ogg, mp3, …")
+    add("--model", required=True, metavar="FOLDER", help="A run of `soundraft train --task enhancement`, or the folder "
+        "of a model.")  # fmt: skip
+    add("--output", required=True, type=Path, metavar="FOLDER", help="A 16-bit wav file per recording there, of "
+        "its rate and with its channels.")  # fmt: skip
+    add("--mix", type=share, default=1.0, metavar="SHARE", help="The share of the enhanced signal; the rest is the "
+        "recording as it was, which hides artefacts (default: 1).")  # fmt: skip
+
+
+def enhance(given: argparse.Namespace) -> None:
+    """Enhance each file; a bad one is reported with the reason, and the others are done."""
+    from soundraft.cli.predict import places
+    from soundraft.models.enhancer import load_enhancer
+    from soundraft.parallel import Failure, attempt
+    from soundraft.tasks.run import model_in
+
+    written = places(given.files, given.output, "wav")
+    _check_not_over_itself(written)
+    model = load_enhancer(Path(model_in(given.model)))
+    failed = 0
+    for file, place in written.items():
+        found = attempt(partial(_enhance, model, place, given.mix), file)
+        if isinstance(found, Failure):
+            failed += 1
+            print(f"{file}: {found.reason}", file=sys.stderr)
+        else:
+            print(f"{place}: {found:.1f} s")
+    if failed:
+        sys.exit(f"soundraft enhance: {failed} of {len(given.files)} files could not be enhanced")
+
+
+def _enhance(model: "Enhancer", place: Path, mix: float, file: Path) -> float:
+    """Write one file; its length in seconds. BadClip when it is not there, or no audio."""
+    from soundraft.audio import io
+    from soundraft.models.enhancer import enhance as enhanced
+
+    seconds, rate_hz = io.read_header(file)
+    io.write_wav_parts(place, enhanced(model, io.blocks(file), rate_hz, mix=mix), rate_hz, seconds=seconds)
+    return seconds
+
+
+def _check_not_over_itself(written: dict[Path, Path]) -> None:
+    for file, place in written.items():
+        if file.resolve() == place.resolve():
+            raise UserError(f"{file} would be written over itself: name another folder for --output")
