@@ -47,7 +47,7 @@ ENHANCE := task=enhancement corpus.target.config=voices corpus.target.clips.trai
 	corpus.target.clips.validation=60 corpus.target.clips.test=120 corpus.espeak.voices.target=84 \
 	corpus.espeak.target.rate_wpm=[130,220] corpus.espeak.target.pitch=[25,85] corpus.espeak.target.noisy_share=0.0 \
 	train.cycles=2 train.rounds_per_cycle=2 train.samples_per_prompt=8 train.presentations_per_cycle=400 \
-	train.reward_threshold=0.0 train.keep_top_percent=100.0
+	train.reward_threshold=0.0 train.keep_top_percent=100.0 enhancement.recognizer=checkpoints/recognizer
 
 # the recordings of the Free Spoken Digit Dataset, if they are beside this folder
 FSDD ?= $(firstword $(wildcard ../shared/data/fsdd/recordings ../fsdd/recordings ../free-spoken-digit-dataset/recordings))
