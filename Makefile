@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export GOMP_SPINCOUNT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp classification enhancement words digits speakers test test-slow lint ui bench clean
+.PHONY: help setup repro exp tts classification enhancement words digits speakers test test-slow lint ui bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/' | expand -t 24
@@ -34,6 +34,18 @@ repro: setup ## rebuild what has changed; ends with the table of results
 
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 	dvc exp run $(foreach change,$(S),-S $(change))
+
+# ten voices, clean recordings, and cycles that fit into a quarter of an hour on two cores
+TTS := task=tts corpus.start.clips.train=2400 corpus.start.clips.validation=40 corpus.start.clips.test=16 \
+	corpus.target.clips.train=128 corpus.target.clips.validation=60 corpus.target.clips.test=150 \
+	corpus.espeak.voices.start=10 corpus.espeak.start.rate_wpm=[140,180] corpus.espeak.start.pitch=[40,60] \
+	corpus.espeak.start.noisy_share=0.0 train.epochs=6 train.supervised.batch_size=8 \
+	train.supervised.learning_rate=0.0025 train.warmup_share=0.05 train.weight_decay=0.02 train.cycles=3 \
+	train.rounds_per_cycle=1 train.samples_per_prompt=8 train.temperature=0.9 train.learning_rate=0.0004 \
+	train.presentations_per_cycle=512 train.batch_size=8
+
+tts: setup ## text to speech: train a small model, improve it by RAFT, measure it (more: S='seed=1')
+	@$(MAKE) --no-print-directory exp S="$(TTS) $(S)"
 
 classification: setup ## train classifiers of synthetic words, and of recorded digits and speakers (FSDD=FOLDER)
 	@$(MAKE) --no-print-directory -j 2 words $(if $(FSDD),digits speakers)

@@ -27,11 +27,11 @@ EXTRA_READS = {"fetch": {leaf for leaf in LEAVES if leaf.startswith("corpus.")}}
 # read by the code of a stage, but not on the way that the stage takes through it
 START = {"model.checkpoint", "train.epochs"}
 PASSED_BY = {
-    "benchmark": START | {"seed", "reward.kind", "train.algorithm"},
-    "controls": START | {"train.algorithm", "train.reference_weight", "train.kl_weight"},
+    "benchmark": START | {"seed", "reward.kind", "train.algorithm", "evaluate.judge"},
+    "controls": START | {"train.algorithm", "train.reference_weight", "train.kl_weight", "evaluate.judge"},
     "evaluate": START,
-    "raft_train": START | {"classification.trainer.class_weights"},
-    "train": {"reward.kind"},
+    "raft_train": START | {"classification.trainer.class_weights", "evaluate.judge"},
+    "train": {"reward.kind", "evaluate.judge"},
 }
 
 

@@ -35,6 +35,7 @@ COMMANDS = {  # the module, and what the command does
     "benchmark": ("predict", "Measure a model: error rates with intervals, speed, memory."),
     "transcribe": ("predict", "Transcribe recordings of any length: text, JSON with times, or subtitles."),
     "enhance": ("enhance", "Remove noise from recordings of any length, rate and number of channels."),
+    "speak": ("speak", "Say texts with a model of task tts: a wav file, or a folder of them."),
     "compare": ("look", "Compare two runs on the same test clips: difference, interval and p value."),
 }
 

@@ -145,13 +145,18 @@ class Clips:
         return found
 
 
-def from_dataset(folder: Path, split: str) -> Clips:
+def from_dataset(folder: Path, split: str, *, codes: bool = False) -> Clips:
     """The clips of one split of a dataset that s5 built.
+
+    Args:
+        codes: whether its tokens are facts, too: `codes`, int16 `[T, K]`, where the tables hold them.
 
     Raises:
         UserError: when the split is damaged, or has no audio.
     """
-    rows = table.read_table(folder / split, OF_DATASET)
+    rows = table.read_table(folder / split, () if codes else OF_DATASET)
+    tokens = table.matrices(rows.column("codes")) if codes and "codes" in rows.column_names else []
+    rows = rows.select(OF_DATASET)
     waves, facts = rows.column("wav"), []
     if len(rows) and waves.null_count == len(rows):
         raise UserError(f"{folder / split} holds tokens without audio: build it with --wav-root")
@@ -161,6 +166,8 @@ def from_dataset(folder: Path, split: str) -> Clips:
             facts.append(present({**json.loads(metadata or "{}"), **row}))
         except (ValueError, TypeError) as error:
             raise UserError(f"{folder / split} is damaged: the metadata of clip {name} is no JSON object") from error
+    for own, matrix in zip(facts, tokens, strict=False):
+        own["codes"] = matrix
 
     def audio(index: int) -> bytes:
         wav = waves[int(index)].as_py() or {}
@@ -181,12 +188,14 @@ class Featurizer:
         depends: what `compute` depends on: its settings and the versions of its libraries.
         finish: features and the clip's facts → the features that the model takes.
         answer: features and the clip's facts → the target, where that is made of the audio, as the codes of speech are.
+        known: facts → features that they hold already, `None` where they hold none.
     """
 
     compute: Callable[[np.ndarray, int], torch.Tensor]
     depends: Mapping[str, Any]
     finish: Callable[[torch.Tensor, Facts], torch.Tensor] = lambda features, _: features
     answer: Callable[[torch.Tensor, Facts], Any] | None = None
+    known: Callable[[Facts], torch.Tensor | None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -231,7 +240,10 @@ def load(clips: Clips, featurizers: Sequence[Featurizer], *, target: Callable[[F
                     raise BadClip("no target")
                 audio = clips.audio(index)
                 content = content_of(audio)
-                computed = [cache.of(audio, content) for cache in caches]
+                computed = [
+                    cache.of(audio, content) if (known := featurizer.known(facts)) is None else known
+                    for featurizer, cache in zip(featurizers, caches, strict=True)
+                ]
                 if featurizers[0].answer is not None:
                     wanted = featurizers[0].answer(computed[0], facts)
                 features = [

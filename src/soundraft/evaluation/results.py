@@ -21,7 +21,16 @@ ALGORITHMS = {
 }
 SVM, MAJORITY = "svm", "majority"
 NOISY, WIENER = "noisy", "wiener"
-BASELINES = {SVM: "statistics SVM", MAJORITY: "majority class", NOISY: "noisy input", WIENER: "Wiener filter"}
+ORIGINAL, CODEC, BEST_OF = "original", "codec", "best_of"
+BASELINES = {
+    SVM: "statistics SVM",
+    MAJORITY: "majority class",
+    NOISY: "noisy input",
+    WIENER: "Wiener filter",
+    ORIGINAL: "recordings as they are",
+    CODEC: "recordings through the codec",
+    BEST_OF: "best of several without training",
+}
 _ORDER = (START, TRAINED, *ALGORITHMS, *BASELINES)
 
 
@@ -70,8 +79,8 @@ class Result:
     name: str = ""
 
     @classmethod
-    def baseline(cls, name: str, scores: Scores) -> "Result":
-        return cls(ModelId(name, name, 0), scores)
+    def baseline(cls, name: str, scores: Scores, others: Mapping[str, Scores] | None = None) -> "Result":
+        return cls(ModelId(name, name, 0), scores, others or {})
 
     @property
     def label(self) -> str:

@@ -21,10 +21,11 @@ from soundraft.params.base import (
 from soundraft.params.classification import Classification
 from soundraft.params.enhancement import Enhancement
 from soundraft.params.tasks import TASKS, known_task
+from soundraft.params.tts import Tts
 
 CorpusName = Literal[
-    "espeak", "fsdd", "librispeech", "common_voice", "fleurs", "voxceleb", "audioset", "speech_commands", "esc50",
-    "urbansound8k", "emodb", "minds14", "speech_massive", "folder", "jsonl", "hub", "python",
+    "espeak", "fsdd", "ljspeech", "librispeech", "common_voice", "fleurs", "voxceleb", "audioset", "speech_commands",
+    "esc50", "urbansound8k", "emodb", "minds14", "speech_massive", "folder", "jsonl", "hub", "python",
 ]  # fmt: skip
 Role = Literal["start", "target"]  # of the two corpora
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0, 24.0)
@@ -463,6 +464,10 @@ class RewardParams(Section):
 class Evaluate(Section):
     bootstrap_samples: Annotated[int, Field(ge=100)] = Field(description="Bootstrap resamples for the 95 % intervals.")
     table_rows: Count = Field(description="Rows in the tables of confusions and of worst clips.")
+    judge: str = Field(
+        description="For tts: one more recogniser that hears the test clips, a folder or hub id, such as a Whisper. "
+        "Empty: none."
+    )
 
 
 class Benchmark(Section):
@@ -502,6 +507,7 @@ class Params(Section):
         description="task: enhancement. Noisy speech in, clean speech out: by which network, how it is trained, and "
         "what RAFT rewards."
     )
+    tts: Tts = Field(description="task: tts. The model that speaks, and who hears it.")
     train: Train
     reward: RewardParams
     evaluate: Evaluate

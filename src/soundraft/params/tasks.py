@@ -37,6 +37,13 @@ TASKS = {
         "clean speech of corpus.target, mixed with noise, and the section enhancement; corpus.start and model are not "
         "read",
     ),
+    "tts": TaskEntry(
+        "soundraft.tasks.tts:Speaking",
+        "text to speech: a start model learns the recordings of corpus.start, RAFT has it speak the texts of "
+        "corpus.target; section tts",
+        corpora=("start", "target"),
+        needs_text=True,
+    ),
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
-from soundraft.evaluation.results import Column, ModelId
+from soundraft.evaluation.results import Column, ModelId, Result
 from soundraft.evaluation.samples import Sound
 from soundraft.evaluation.scores import Scores
 from soundraft.manifest import Split, check_bad_fraction
@@ -78,6 +78,7 @@ class Task(ABC):
         rate: the key of its learning rate.
         needs_targets: whether training clips must have their target.
         makes_targets: whether a target is made of a clip's audio, and no fact of it.
+        takes_codes: whether the tokens of a dataset are to be among the facts of its clips.
         perturbed: of the copies of training clips whose answers the verifier asks for.
     """
 
@@ -89,6 +90,7 @@ class Task(ABC):
     rate: ClassVar[str] = "train.learning_rate"
     needs_targets: bool = True
     makes_targets: ClassVar[bool] = False
+    takes_codes: ClassVar[bool] = False
     perturbed: Sequence[AudioPerturbation] = ()
 
     def __init__(self, params: Params) -> None:
@@ -216,6 +218,10 @@ class Task(ABC):
             model, like: the start model and its scores.
         """
         return {}
+
+    def findings(self, results: Sequence[Result], bootstrap: Bootstrap) -> list[str]:
+        """What else the report says of all models together, in sentences; the start model is the first result."""
+        return []
 
     def sound_of(self, model: Model, features: Any, answer: Any) -> tuple[np.ndarray, int] | None:
         """An answer that is audio: `[N]` and its rate in Hz, given its clip's features; `None` for all other answers.

@@ -32,7 +32,7 @@ def measure(task: Task, data: Data, models: Sequence[tuple[ModelId, Path]], spli
     start = task.load_model(models[0][1])
     tested = data.load(task, start, "target", split)
     found = task.baselines(data, tested, start, results[0].scores)
-    return results + [Result.baseline(name, scores) for name, scores in found.items()]
+    return results + [Result.baseline(name, scores, task.others(data, scores)) for name, scores in found.items()]
 
 
 def evaluate(
@@ -54,6 +54,7 @@ def evaluate(
         return results, ""
     cycles = {which.cycle: files.read_json(place / "metrics.json") for which, place in models if which.chain == TRAINED}
     columns = task.columns_of(results[0].scores)
+    notes = [*notes, *task.findings(results, bootstrap)]
     report.write(
         out, results, columns, bootstrap, split=split, top=options.table_rows, division=division, notes=notes,
         sections=task.sections(data, models, split, bootstrap),

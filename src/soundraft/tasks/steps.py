@@ -39,7 +39,7 @@ def dataset_of(task: Task, folder: Path, splits: Sequence[Split], *, for_start: 
     """
 
     def read(corpus: str) -> dict[Split, Clips]:
-        return {split: from_dataset(folder / corpus, split) for split in splits}
+        return {split: from_dataset(folder / corpus, split, codes=task.takes_codes) for split in splits}
 
     if "start" not in task.corpora:
         return Data(read("start" if for_start else "target"))
