@@ -35,7 +35,7 @@ repro: setup ## rebuild what has changed; ends with the table of results
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 	dvc exp run $(foreach change,$(S),-S $(change))
 
-# ten voices, clean recordings, and cycles that fit into a quarter of an hour on two cores
+# ten voices, clean recordings, and cycles of a size for two cores
 TTS := task=tts corpus.start.clips.train=2400 corpus.start.clips.validation=40 corpus.start.clips.test=16 \
 	corpus.target.clips.train=128 corpus.target.clips.validation=60 corpus.target.clips.test=150 \
 	corpus.espeak.voices.start=10 corpus.espeak.start.rate_wpm=[140,180] corpus.espeak.start.pitch=[40,60] \
