@@ -203,6 +203,7 @@ def splits(given: argparse.Namespace) -> None:
         result = f"{len(shared[kind]) or 'none'}{allowed}" if known else "nothing to compare: no clip has one"
         rows.append((kind, f"{known:,} of {len(fetched.clips):,}", result))
     print("\n".join(columns(rows, right={1})), end="\n\n")
+    crossing = _crossing(given) if given.mixing else 0
     print_each("rejected", fetched.rejected)
     print_each("unreadable", unreadable)
     for kind, leaks in bad.items():
@@ -214,11 +215,31 @@ def splits(given: argparse.Namespace) -> None:
         count = sum(map(len, bad.values()))
         print(f"{count:,} values in two splits, {len(unreadable):,} clips unreadable{hint}")
         sys.exit(1)
+    if crossing:
+        sys.exit(1)
     present = [split for split in SPLITS if any(clip.split == split for clip in fetched.clips)]
     if len(present) < 2:
         print(f"nothing to compare: of the splits there is {present[0] if present else 'none'}")
         sys.exit(1)
     print(f"the splits are apart. Next: soundraft datasets stats {given.corpus}")
+
+
+def _crossing(given: argparse.Namespace) -> int:
+    """How many kinds of noise, recordings of it and rooms are mixed into two splits; what there is, in a table."""
+    from soundraft.clips.mixing import inventory
+    from soundraft.params.options import params_given
+
+    options = params_given(given).enhancement
+    found = inventory(options.mixing, options.sample_rate_hz)
+    rows = [("mixed in", *SPLITS, "in two splits")]
+    for what, values in found.items():
+        counts = [_count(sum(split in each for each in values.values())) for split in SPLITS]
+        rows.append((what, *counts, str(len(checks.leaks(values)) or "none")))
+    print("\n".join(columns(rows, right=range(1, len(rows[0]) - 1))), end="\n\n")
+    crossing = [(what, leak) for what, values in found.items() for leak in checks.leaks(values).values()]
+    for what, leak in crossing:
+        print(f"{what} in {len(leak)} splits: " + ", ".join(f"{split}: {names[0]}" for split, names in leak.items()))
+    return len(crossing)
 
 
 def _print_leak(kind: Kind, value: str, leak: dict[Split, list[str]]) -> None:
@@ -312,6 +333,11 @@ def datasets_options(options: argparse.ArgumentParser) -> None:
     of["splits"].add_argument(
         "--allow", action="append", default=[], choices=get_args(Kind), help="may be shared by splits; again for more"
     )
+    of["splits"].add_argument(
+        "--mixing", action="store_true", help="also of the noise and the rooms that task: enhancement mixes in"
+    )
+    for key in ("noise_dir", "rir_dir"):
+        add_key(of["splits"], f"enhancement.mixing.{key}")
     of["stats"].add_argument("--plot", type=Path, metavar="FILE.png", help="draw it all")
     of["stats"].add_argument(
         "--top", type=positive, default=_LABELS_SHOWN, metavar="N", help="the N most frequent labels (20)"

@@ -1,4 +1,4 @@
-"""`soundraft train`: a start model and its cycles, or a classifier from a declaration, without the pipeline."""
+"""`soundraft train`: a start model and its cycles, or what a file declares, without the pipeline."""
 
 import argparse
 from pathlib import Path
@@ -32,8 +32,10 @@ _ONLY_DECLARED = ("target", "folds", "k", "extra")
 
 def train_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
-    add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"What to learn: {_SOURCE}, or a "
+    add("--dataset", metavar="NAME_OR_PATH", dest="corpus", help=f"What to learn: {_SOURCE}, or a "
         "table (csv, tsv, jsonl, parquet) with a column audio or audio_path.")  # fmt: skip
+    add("overrides", nargs="*", metavar="KEY=VALUE", help="With a configuration of an enhancer: its keys, or those of "
+        "params.yaml, such as trainer.max_epochs=50.")  # fmt: skip
     add("--output", type=Path, metavar="FOLDER", help="Of the run; one that was killed goes on there "
         "(default: runs/DATASET).")  # fmt: skip
     add("--validation", metavar="NAME_OR_PATH", help=f"Instead of the dataset's own validation clips: {_SOURCE}.")
@@ -48,8 +50,9 @@ def train_options(options: argparse.ArgumentParser) -> None:
     add_set(group)
     group.add_argument("--dry-run", action="store_true", help="Check everything, time one batch and one step, and show "
                        "the plan.")  # fmt: skip
-    group = options.add_argument_group("A classifier")
-    group.add_argument("--config", metavar="FILE.yaml", type=Path, help="Its declaration.")
+    group = options.add_argument_group("A classifier, or an enhancer")
+    group.add_argument("--config", metavar="FILE.yaml", type=Path, help="The declaration of a classifier, or the "
+                       "configuration of an enhancer, which names its data.")  # fmt: skip
     group.add_argument("--target", metavar="NAME", help="The column to predict, instead of the declared output.")
     group.add_argument("--folds", choices=("official", "speaker", "k"), help="Cross-validation by the column fold, by "
                        "speaker, or drawn (default: the declaration's).")  # fmt: skip
@@ -60,6 +63,13 @@ def train_options(options: argparse.ArgumentParser) -> None:
 
 
 def train(given: argparse.Namespace) -> None:
+    if given.config is not None and _is_configuration(given.config):
+        _train_configured(given)
+        return
+    if given.overrides:
+        raise UserError(f"{given.overrides[0]} goes with the --config of an enhancer; for a key of params.yaml: --set")
+    if given.corpus is None:
+        raise UserError(f"--dataset is missing: {_SOURCE}, or a table")
     given.output = given.output or Path("runs") / (Path(given.corpus).resolve().name.split(".")[0] or "run")
     if given.config is None:
         _refuse(given, _ONLY_DECLARED, "needs a declaration: --config FILE.yaml")
@@ -77,7 +87,7 @@ def _refuse(given: argparse.Namespace, names: tuple[str, ...], reason: str) -> N
     """Raise UserError when an option of the other way to train is given."""
     for name in names:
         if getattr(given, name) not in (None, False, []):
-            option = {"settings": "set"}.get(name, name.rsplit(".", 1)[-1]).replace("_", "-")
+            option = {"settings": "set", "corpus": "dataset"}.get(name, name.rsplit(".", 1)[-1]).replace("_", "-")
             raise UserError(f"--{option} {reason}")
 
 
@@ -135,6 +145,31 @@ def _train_declared(given: argparse.Namespace) -> None:
         output_dir=given.output, seed=given.seed or 0, say=show,
     )  # fmt: skip
     _show_result(result, given)
+
+
+def _is_configuration(path: Path) -> bool:
+    from soundraft.tasks.enhancement_config import is_configuration
+
+    return path.suffix in (".yaml", ".yml") and path.is_file() and is_configuration(path)
+
+
+def _train_configured(given: argparse.Namespace) -> None:
+    """Train an enhancer as a configuration describes it."""
+    from soundraft.clips.division import Sources
+    from soundraft.tasks.enhancement_config import read_configuration
+    from soundraft.tasks.run import check_is_place, open_run
+
+    named = ("corpus", "validation", "test", *_ONLY_RAFT, *_ONLY_DECLARED)
+    _refuse(given, named, "does not go with the configuration of an enhancer: give its keys as KEY=VALUE")
+    if given.task not in (None, "enhancement"):
+        raise UserError(f"--task {given.task}: the configuration is of the task enhancement")
+    configured = read_configuration(given.config, given.overrides)
+    params = configured.params(given.seed or 0)
+    given.output = given.output or Path("runs") / configured.name
+    check_is_place(given.output)
+    sources = Sources(*(configured.source(split) for split in ("train_ds", "validation_ds", "test_ds")))
+    run = open_run(params, sources, given.output, limit=given.limit or None, notes=configured.notes, say=show)
+    _show_result(run.train(), given)
 
 
 def _show_result(result: "RunResult", given: argparse.Namespace) -> None:
