@@ -1,6 +1,8 @@
 """Speech enhancement from clean speech to a report, with the steps that every task has."""
 
 import json
+import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,8 @@ from soundraft.tasks.enhancement import Remixing, SpeechEnhancement
 from soundraft.tracking import Tracker
 from soundraft.training.learner import examples_of
 from tests.conftest import tiny_recognizer
-from tests.tasks import speech
+from tests.pipeline.workshop import ROOT, with_keys
+from tests.tasks import sounds, speech
 
 
 def data() -> Data:
@@ -245,3 +248,21 @@ def test_the_sounds_of_a_report(trained: Path) -> None:
     drawn = [json.loads(line) for line in (trained / "01/samples/samples.jsonl").read_text().splitlines()]
     assert {each["role"] for each in drawn} == {"candidate"}
     assert {"reward", "sisdr", "estoi"} <= set(drawn[0]["numbers"])
+
+
+@pytest.mark.slow
+def test_the_stages_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    counts = {"train": (12, 0), "validation": (6, 100), "test": (8, 200)}
+    sounds.dataset(Path("data/dataset"), **{name: speech.clips(n, first=first) for name, (n, first) in counts.items()})
+    Path("params.yaml").write_text(with_keys((ROOT / "params.yaml").read_text(), speech.TOY))
+    files.write_json(Path("data/plan/01.json"), {"active": True})
+    for stage in ("train", "benchmark", "raft_train --cycle 1", "controls --cycle 1", "evaluate"):
+        script, *options = stage.split()
+        monkeypatch.setattr(sys, "argv", [f"{ROOT}/stages/{script}.py", *options])
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    numbers = files.read_json(Path("reports/evaluate/metrics.json"))
+    assert {"si_sdri_before", "si_sdri_after", "wiener_si_sdri", "estoi_after", "worse_after"} <= set(numbers)
+    report = Path("reports/evaluate/report.md").read_text()
+    assert "supervised on references" in report
+    assert "a random one of K" in report
