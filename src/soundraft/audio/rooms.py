@@ -61,7 +61,7 @@ def aligned(response: np.ndarray) -> np.ndarray:
 
 def _room(seed: int, rate_hz: int, rt60_s: tuple[float, float]) -> np.ndarray:
     """A box, a talker and a microphone at random places."""
-    import pyroomacoustics as pra  # type: ignore[import-untyped]
+    import pyroomacoustics as pra
 
     random = np.random.default_rng(seed)
     rt60 = random.uniform(*rt60_s)

@@ -102,7 +102,7 @@ def from_manifest(path: Path | str, options: PairOptions) -> Source:
 
 def from_cuts(path: Path | str, options: PairOptions) -> Source:
     """Cuts of lhotse with a custom field target_recording; relative paths in it count from the working folder."""
-    from lhotse import CutSet  # type: ignore[import-untyped]
+    from lhotse import CutSet
 
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")

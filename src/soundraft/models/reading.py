@@ -66,7 +66,7 @@ def _abbreviated(text: str) -> str:
 
 
 def _number(found: re.Match[str]) -> str:
-    from num2words import num2words  # type: ignore[import-untyped]
+    from num2words import num2words
 
     sign, whole, rest, ending = found.groups()
     digits = whole.replace(",", "")
