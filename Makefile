@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export GOMP_SPINCOUNT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp tts classification enhancement words digits speakers test test-slow lint ui bench clean
+.PHONY: help setup repro exp exps dag report tts classification enhancement words digits speakers test test-slow lint ui bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/' | expand -t 24
@@ -30,7 +30,7 @@ DVC_SAYS := "^$$|^Running stage |^> PYTHONPATH=|^Updating lock file |^Stage '.*'
 
 repro: setup ## rebuild what has changed; ends with the table of results
 	@dvc repro | { grep --line-buffered -vE $(DVC_SAYS) || true; }; exit $${PIPESTATUS[0]}
-	@echo && echo "the table is in reports/evaluate/report.md; next: make ui (curves), make exp S='train.cycles=6' (change a number)"
+	@echo && echo "open reports/index.html in a browser; next: make ui (curves), make exp S='train.cycles=6' (change a number)"
 
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 	dvc exp run $(foreach change,$(S),-S $(change))
@@ -46,6 +46,16 @@ TTS := task=tts corpus.start.clips.train=2400 corpus.start.clips.validation=40 c
 
 tts: setup ## text to speech: train a small model, improve it by RAFT, measure it (more: S='seed=1')
 	@$(MAKE) --no-print-directory exp S="$(TTS) $(S)"
+
+exps: setup ## list experiments: the params that differ, and the results
+	dvc exp show --no-pager --only-changed --hide-queued --drop '^(src|stages|data|models|reports|checkpoints|paramproducers|cycles.yaml|params.yaml|.gate)|_(low|high|relative_reduction|validation)$$|_(snapped|start)_'
+
+dag: setup ## list the stages: what each waits for, makes and does
+	@soundraft stages
+
+report: setup ## rebuild what has changed, then write the page with commit, versions and speed: reports/report.html
+	dvc repro report
+	soundraft report
 
 classification: setup ## train classifiers of synthetic words, and of recorded digits and speakers (FSDD=FOLDER)
 	@$(MAKE) --no-print-directory -j 2 words $(if $(FSDD),digits speakers)

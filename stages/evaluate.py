@@ -21,7 +21,7 @@ def main() -> None:
     params = load_params()
     task = task_of(params)
     data = steps.dataset_of(task, DATASET, ("train", "test"))
-    with stage_run("evaluate", params.leaves(), last=True) as tracker, files.building(OUT) as out:
+    with stage_run("evaluate", params.leaves()) as tracker, files.building(OUT) as out:
         models = model_folders(MODELS, params.train.algorithm)
         _, summary = measure.evaluate(task, data, models, out, tracker)
         left = ", ".join(sorted(path.name for path in out.iterdir()))

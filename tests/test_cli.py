@@ -10,6 +10,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+import yaml
 
 from soundraft import cli, packs
 from soundraft.dataset.build import build_dataset
@@ -199,3 +200,15 @@ def test_it_runs_as_a_module_with_an_exit_code() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("soundraft inspect: nowhere")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_stages_fit_a_screen(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    said = say("stages", Path(__file__).parents[1] / "dvc.yaml")
+    stages = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text())["stages"]
+    first = [line.split()[0] for line in said.splitlines() if line and not line.startswith(" ")]
+    assert list(stages) == [word for word in first if word in stages]
+    assert max(map(len, said.splitlines())) <= 100
+    whole = " ".join(said.split())
+    assert "raft_train s5_build_dataset, train, models/raft/NN One cycle" in whole
+    assert "evaluate" in said.split("report ", 1)[1]

@@ -66,7 +66,9 @@ def test_one_parent_with_curves_and_a_child_per_stage(repository: Path) -> None:
     with tracking.stage_run("evaluate", {"train.cycles": 2}, last=True) as tracker:
         for cycle in (0, 1, 2):
             tracker.missing_metrics({"raft/reward": -1.0}, step=cycle)
-        tracker.files(Path(".git/info"))
+        tracker.files(Path(".git/info"), "evaluate")
+        tracker.page(Path("dvc.yaml"))
+        tracker.describe("RAFT is better")
     client = MlflowClient(f"sqlite:///{repository / tracking.DATABASE}")
     found = runs(repository)
     parent = found["repro"]
@@ -80,6 +82,56 @@ def test_one_parent_with_curves_and_a_child_per_stage(repository: Path) -> None:
     curve = client.get_metric_history(parent.info.run_id, "raft/reward")  # type: ignore[attr-defined]
     assert sorted((point.step, round(point.value, 3)) for point in curve) == [(0, -1.0), (1, 0.1), (2, 0.2)]
     assert (repository / tracking.ARTIFACTS).is_dir()
+    assert parent.data.tags["mlflow.note.content"] == "RAFT is better"  # type: ignore[attr-defined]
+    attached = client.list_artifacts(parent.info.run_id)  # type: ignore[attr-defined]
+    assert [item.path for item in attached] == ["dvc.yaml", "evaluate"]
+
+
+def test_chains_share_the_first_charts(repository: Path) -> None:
+    """A run a chain below the pipeline's, each with the same metrics: MLflow draws them into one chart."""
+    with tracking.stage_run("evaluate", {}, last=True) as tracker:
+        for cycle in (0, 1):
+            tracker.chain("RAFT", {"wer": 0.5 - 0.1 * cycle, "reward": None}, step=cycle, own=True)
+            tracker.chain("greedy self-training", {"wer": 0.5}, step=cycle, own=False)
+    client = MlflowClient(f"sqlite:///{repository / tracking.DATABASE}")
+    found = runs(repository)
+    curves = {
+        name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "1_headline/wer")]  # type: ignore[attr-defined]
+        for name, run in found.items()
+    }
+    assert curves == {
+        "RAFT": [(0, 0.5), (1, 0.4)],
+        "greedy": [(0, 0.5), (1, 0.5)],
+        "repro": [(0, 0.5), (1, 0.4)],
+        "evaluate": [],
+    }
+    assert {run.info.status for run in found.values()} == {"FINISHED"}  # type: ignore[attr-defined]
+
+
+def test_a_copied_repository_keeps_its_artifacts_to_itself(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attach(name: str) -> None:
+        Path(name).write_text("content")
+        with tracking.stage_run("train", {}) as tracker:
+            tracker.file(Path(name))
+
+    attach("original.txt")
+    copy = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(repository, copy)
+    monkeypatch.chdir(copy)
+    attach("copied.txt")
+    attach("again.txt")
+    names = {path.name for path in (repository / tracking.ARTIFACTS).rglob("*.txt")}
+    assert names == {"original.txt"}
+    assert {path.name for path in (copy / tracking.ARTIFACTS).rglob("*.txt")} == {
+        "original.txt",
+        "copied.txt",
+        "again.txt",
+    }
+    client = MlflowClient(f"sqlite:///{copy / tracking.DATABASE}")
+    named = [each.name for each in client.search_experiments() if each.name.startswith(tracking.EXPERIMENT)]
+    assert len(named) == 2  # one for the original's runs, one for all of the copy's
 
 
 def test_a_failed_stage_is_marked(repository: Path) -> None:

@@ -12,11 +12,13 @@ from soundraft.params.tasks import TASKS
 PACKAGE = Path("src/soundraft")
 # they carry numbers that dvc.yaml lists itself, what the user sees, and the marker of an inactive cycle, never what is
 # made
+ASSETS = {".html", ".css", ".js"}  # of a page
 NOT_A_DEPENDENCY = {"params", "stage", "tracking"}
 
 
 def closure(script: Path, task: str) -> list[Path]:
-    """A script and the package's modules that it imports, directly or not, sorted; those without code are left out.
+    """A script and the package's modules that it imports, directly or not, sorted; those without code are left out, and
+    what the modules read beside them is in it.
 
     Of the tasks, which are imported by their names, the given one.
     """
@@ -29,7 +31,8 @@ def closure(script: Path, task: str) -> list[Path]:
             found.add(PACKAGE.parent / (TASKS[task].place.partition(":")[0].replace(".", "/") + ".py"))
         waiting.extend(found - seen)
         seen |= found
-    return sorted({script, *filter(_has_code, seen)})
+    beside = (path for module in seen for path in module.parent.glob("*") if path.suffix in ASSETS)
+    return sorted({script, *filter(_has_code, seen), *beside})
 
 
 def named(path: Path) -> set[str]:

@@ -24,6 +24,7 @@ from soundraft import distributed, runtime
 EXPERIMENT = "soundraft"
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
+HEADLINE = "1_headline"  # MLflow sorts charts by name
 _TAG = "soundraft."
 _PARENT = "mlflow.parentRunId"
 
@@ -37,8 +38,21 @@ class Tracker:
     def missing_metrics(self, values: Mapping[str, float | None], *, step: int) -> None:
         """Metrics, with full names, of a stage that DVC took from its cache; those that the run has are skipped."""
 
-    def files(self, folder: Path) -> None:
-        """Attach a folder's files to the pipeline's run."""
+    def files(self, folder: Path, name: str) -> None:
+        """Attach a folder's files to the pipeline's run, under this name."""
+
+    def page(self, path: Path) -> None:
+        """Attach a page to the pipeline's run, before everything else."""
+
+    def describe(self, text: str) -> None:
+        """The description of the pipeline's run, in markdown."""
+
+    def chain(self, name: str, values: Mapping[str, float | None], *, step: int, own: bool) -> None:
+        """Numbers of one chain of models by cycle, as `1_headline/<key>`: the first charts of MLflow.
+
+        Each chain is a run of its own below the pipeline's, so that one chart has a line for each; the pipeline's run
+        has those of its `own` cycles.
+        """
 
     def file(self, path: Path) -> None:
         """Attach one file to the stage's run."""
@@ -68,6 +82,7 @@ class MlflowTracker(Tracker):
         self.prefix = stage.split()[0]  # "raft 03" → raft: one curve over the cycles
         self.alive = True
         self.child = self.parent = ""
+        self.chains: dict[str, str] = {}
 
     def call(self, action: Callable[[], object]) -> None:
         if not self.alive:
@@ -103,7 +118,8 @@ class MlflowTracker(Tracker):
         self.child = _create(self.client, self.experiment, self.stage, psutil.Process(), tags)
 
     def finish(self, status: str, *, pipeline: bool) -> None:
-        self.client.set_terminated(self.child, status)
+        for run in (self.child, *self.chains.values()):
+            self.client.set_terminated(run, status)
         if pipeline:
             self.client.set_terminated(self.parent, status)
 
@@ -123,8 +139,27 @@ class MlflowTracker(Tracker):
 
         self.call(log)
 
-    def files(self, folder: Path) -> None:
-        self.call(lambda: self.client.log_artifacts(self.parent, str(folder), folder.name))
+    def files(self, folder: Path, name: str) -> None:
+        self.call(lambda: self.client.log_artifacts(self.parent, str(folder), name))
+
+    def page(self, path: Path) -> None:
+        self.call(lambda: self.client.log_artifact(self.parent, str(path)))
+
+    def describe(self, text: str) -> None:
+        self.call(lambda: self.client.set_tag(self.parent, "mlflow.note.content", text))
+
+    def chain(self, name: str, values: Mapping[str, float | None], *, step: int, own: bool) -> None:
+        named = {f"{HEADLINE}/{key}": value for key, value in values.items()}
+
+        def log() -> None:
+            if name not in self.chains:
+                self.chains[name] = _create(
+                    self.client, self.experiment, name, psutil.Process(), {_PARENT: self.parent}
+                )
+            for run in (self.chains[name], *([self.parent] if own else [])):
+                self._log(run, named, step)
+
+        self.call(log)
 
     def file(self, path: Path) -> None:
         self.call(lambda: self.client.log_artifact(self.child, str(path)))
@@ -138,12 +173,17 @@ class MlflowTracker(Tracker):
 
 
 def _experiment(client: Any, root: Path) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
+    """Of a repository that was copied with its database, one of its own: artifacts do not go to the original."""
+    location = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / ARTIFACTS).as_uri()
+    name = EXPERIMENT
+    found = client.get_experiment_by_name(name)
+    if found is not None and location not in (None, found.artifact_location):
+        name = f"{EXPERIMENT} in {root.name}, {hashlib.sha256(str(location).encode()).hexdigest()[:6]}"
+        found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    location = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / ARTIFACTS).as_uri()
     training = {"mlflow.experimentKind": "custom_model_development"}  # the page shows curves, not traces
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=training))
+    return str(client.create_experiment(name, artifact_location=location, tags=training))
 
 
 def _close_orphans(client: Any, experiment: str) -> None:

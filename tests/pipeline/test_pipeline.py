@@ -24,6 +24,7 @@ def test_every_stage_ran_and_left_what_it_promises(shop: Workshop) -> None:
     assert {name.split("@")[0] for name in ran} == {
         "check", "imports", "fetch", "s1_normalize", "s2_encodec", "s3_sidecar_init", "s4_sidecar_add", "audit",
         "s5_build_dataset", "train", "benchmark", "plan", "raft_train", "controls", "evaluate",
+        "report",
     }  # fmt: skip
     folder = shop.folder
     assert datasets.load_from_disk(str(folder / "data/dataset/target"))["test"].num_rows == 4
@@ -43,8 +44,8 @@ def test_every_stage_ran_and_left_what_it_promises(shop: Workshop) -> None:
         assert label in table
     assert json.loads((folder / "reports/evaluate/metrics.json").read_text())["cycles"] == 1
     assert {path.name for path in (folder / "reports/evaluate").iterdir()} == {
-        "confusions.csv", "curves.csv", "error.png", "metrics.json", "predictions.parquet", "quarantine.jsonl",
-        "report.md", "reward.png", "worst_clips.csv",
+        "clips.jsonl", "confusions.csv", "curves.csv", "error.png", "metrics.json", "models.json",
+        "predictions.parquet", "quarantine.jsonl", "report.md", "reward.png", "samples", "worst_clips.csv",
     }  # fmt: skip
 
 

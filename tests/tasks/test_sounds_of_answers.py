@@ -1,5 +1,6 @@
 """A task whose answers are audio has them kept: the samples of a cycle, and what it makes of the test clips."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas
 import pytest
 
 from soundraft import cli
+from soundraft.audio import io
 from soundraft.evaluation import samples
 from soundraft.evaluation.samples import Sample, Sound
 from soundraft.params.tasks import TASKS
@@ -24,10 +26,9 @@ class SpeakingSpeakers(nearest_mean.SpeakerRecognition):
     def sound_of(self, model: Any, features: Any, answer: Any) -> tuple[np.ndarray, int]:
         return sounds.wave("low", speaker=answer, noise=0.0), sounds.RATE_HZ
 
-    def sounds(self, data: Any, models: Any, split: Any) -> list[Sound]:
-        clip = data.target[split].ids[0]
-        return [
-            Sound(Sample(clip, "prediction", str(which), which.cycle), sounds.wave("high"), sounds.RATE_HZ)
+    def sounds(self, data: Any, models: Any, split: Any, chosen: Any) -> list[Sound]:
+        return super().sounds(data, models, split, chosen) + [
+            Sound(Sample(chosen[0], "prediction", str(which), which.cycle), sounds.wave("high"), sounds.RATE_HZ)
             for which, _ in models
         ]
 
@@ -53,4 +54,12 @@ def test_answers_that_are_audio_are_kept(run: Path) -> None:
     assert [sample.numbers["reward"] for sample in kept] == list(chosen["reward"])
     assert len({sample.path for sample in kept}) == len({sample.text for sample in kept})
     shown = samples.read(run / SOUNDS)
+    heard = [sample for sample in shown if sample.role == "input"]
+    rows = [json.loads(line) for line in (run / "clips.jsonl").read_text().splitlines()]
+    assert {sample.id for sample in heard} == {row["id"] for row in rows if row["shown"]}
+    decoded, rate_hz = io.read(run / SOUNDS / heard[0].path)
+    given, given_hz = io.read(next((run.parent / "clips").glob(f"{Path(heard[0].id).stem}.wav")))
+    assert rate_hz == given_hz
+    np.testing.assert_allclose(decoded, given, atol=0.5 / io.PCM16_SCALE)
+    shown = [sample for sample in shown if sample.role == "prediction"]
     assert [(sample.model, sample.cycle) for sample in shown] == [("start 0", 0), ("raft 1", 1)]

@@ -1,4 +1,4 @@
-"""`soundraft inspect`, `compare` and `visualize`: what a dataset contains, and what a run has reached."""
+"""`soundraft inspect`, `report`, `compare` and `visualize`: what a dataset contains, and what a run has reached."""
 
 import argparse
 from pathlib import Path
@@ -194,6 +194,25 @@ _WHICH = (
     "A run of `soundraft train`, what `soundraft evaluate --output` wrote, a repository with reports/evaluate, or a "
     "predictions.parquet."
 )
+
+
+def report_options(options: argparse.ArgumentParser) -> None:
+    add = options.add_argument
+    add("run", type=Path, nargs="?", default=Path(), metavar="RUN", help="Folder of a run (default: the pipeline's).")
+    add("--against", type=Path, metavar="RUN", help="Compare its last model with that of another run.")
+    add("--output", type=Path, metavar="FILE.html", help="The page (default: index.html in the run's folder).")
+
+
+def report(given: argparse.Namespace) -> None:
+    """The page of a run."""
+    from soundraft.evaluation.page import build
+    from soundraft.tasks.page import run_at
+
+    run = run_at(given.run)
+    against = None if given.against is None else run_at(given.against)
+    out = given.output or (run.folder / "index.html" if run.folder == given.run else given.run / "reports/report.html")
+    build.write(out, run, against)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser, no server or network is needed")
 
 
 def compare_options(options: argparse.ArgumentParser) -> None:

@@ -1,17 +1,31 @@
 """From the results of a run to its report: a table, sentences that compare, and files for every detail."""
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from soundraft import files
+from soundraft.clips.base import Facts, Loaded
 from soundraft.evaluation.predictions import write_results
-from soundraft.evaluation.results import MAJORITY, TRAINED, Column, Result, curves, last_trained, shown, summary
+from soundraft.evaluation.results import (
+    MAJORITY,
+    START,
+    TRAINED,
+    Column,
+    ModelId,
+    Result,
+    curves,
+    last_trained,
+    shown,
+    summary,
+)  # fmt: skip
 from soundraft.evaluation.scores import CHARACTERS, METRICS, Scores
 from soundraft.metrics.labels import LabelScores, confusion_counts, every_label, row_entropy
 from soundraft.metrics.resampling import Bootstrap
@@ -34,6 +48,9 @@ FURTHER_SET_COLUMNS = (
     Column("ece", "ECE", lambda scores: scores.label_scores.ece, "{:.3f}"),
     FURTHER_LABEL_COLUMNS[-1],
 )
+CLIPS_NAME = "clips.jsonl"
+CHOSEN = 6  # clips for each reason
+_LONGEST_FACT = 100
 _GROUPS_SHOWN = 40
 _WORST_HEADS = {"id": "clip", "reference": "reference", "prediction": "prediction", "confidence": "its probability",
                 "reference_probability": "that of the reference"}  # fmt: skip
@@ -133,12 +150,21 @@ def _bullets(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def track(tracker: Tracker, results: Sequence[Result], columns: Sequence[Column]) -> None:
-    """The numbers of each model that curves.csv has, by cycle."""
+def track(
+    tracker: Tracker, results: Sequence[Result], columns: Sequence[Column], rewards: Mapping[ModelId, float | None]
+) -> None:
+    """The numbers of each model that curves.csv has, by cycle; first of all headline and mean reward of each chain."""
     for result in results:
-        name = "raft" if result.model.of_run else result.model.chain
-        shown = [column for column in columns if column is columns[0] or "curve" in column.entries]
-        tracker.metrics({f"{name}/{column.key}": column.number(result) for column in shown}, step=result.model.cycle)
+        model, head = result.model, columns[0]
+        name = "raft" if model.of_run else model.chain
+        shown = [column for column in columns if column is head or "curve" in column.entries]
+        tracker.metrics({f"{name}/{column.key}": column.number(result) for column in shown}, step=model.cycle)
+        headline = {head.key: head.number(result), "reward": rewards.get(model)}
+        chains = [each for each in results if each.model.chain == model.chain or model.chain == START]
+        names = {each.label.removeprefix("control: "): each.model for each in chains if not each.model.is_baseline}
+        for chain, each in names.items():
+            if each.chain != START:  # every chain begins with the start model
+                tracker.chain(chain, headline, step=model.cycle, own=each.chain == TRAINED)
 
 
 def table(results: Sequence[Result], columns: Sequence[Column], bootstrap: Bootstrap) -> str:
@@ -165,6 +191,55 @@ def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
     columns |= {name: ["; ".join(each) for each in own] if scores.sets else own for name, own in answers.items()}
     columns |= {name: values.tolist() for name, values in own.items()}
     return [{name: values[clip] for name, values in columns.items()} for clip in places]
+
+
+def chosen_clips(results: Sequence[Result], seed: int) -> dict[str, list[str]]:
+    """The clips that a report shows, by id, each with why: worst, best, most improved, newly broken, random."""
+    first, last = results[0].scores, last_trained(results).scores
+    errors, gain = last.clip_errors, first.clip_errors - last.clip_errors
+    length = [len(reference) for reference in last.known]
+
+    def ranked(rank: Sequence[float] | np.ndarray, wanted: np.ndarray) -> list[int]:
+        return sorted(np.flatnonzero(wanted).tolist(), key=lambda clip: (-rank[clip], last.ids[clip]))[:CHOSEN]
+
+    everyone = np.ones(len(last), bool)
+    places = {
+        "worst": ranked(errors, everyone),
+        "best": ranked(length, errors == errors.min()),
+        "most improved": ranked(gain, gain > 0),
+        "newly broken": ranked(-gain, gain < 0),
+        "random": random.Random(seed).sample(range(len(last)), min(CHOSEN, len(last))),
+    }
+    why: dict[str, list[str]] = {}
+    for reason, clips in places.items():
+        for clip in clips:
+            why.setdefault(last.ids[clip], []).append(reason)
+    return why
+
+
+def write_clips(folder: Path, loaded: Loaded, chosen: Mapping[str, Sequence[str]]) -> None:
+    """clips.jsonl: of every measured clip its length in seconds, what is known of it, and why the report shows it."""
+    rows = zip(loaded.clips.ids, loaded.clips.facts, loaded.durations_s, strict=True)
+    files.write_jsonl(
+        folder / CLIPS_NAME,
+        (
+            {"id": name, "seconds": round(seconds, 3), "facts": _plain(facts), "shown": list(chosen.get(name, []))}
+            for name, facts, seconds in rows
+        ),
+    )
+
+
+def _plain(facts: Facts) -> dict[str, str | float]:
+    """Short texts and finite numbers, but for the transcript and the length."""
+    found: dict[str, str | float] = {}
+    for name, value in facts.items():
+        if name in ("text", "duration"):
+            continue
+        if isinstance(value, str) and len(value) <= _LONGEST_FACT:
+            found[name] = value
+        elif isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
+            found[name] = float(value)
+    return found
 
 
 def label_confusions(scores: Scores) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ BASELINES = {
     CODEC: "recordings through the codec",
     BEST_OF: "best of several without training",
 }
+MODELS_NAME = "models.json"
 _ORDER = (START, TRAINED, *ALGORITHMS, *BASELINES)
 
 
@@ -195,6 +196,33 @@ def summary(results: Sequence[Result], columns: Sequence[Column], bootstrap: Boo
         chain = result.model.chain
         numbers |= {f"{chain}_{column.key}": column.number(result) for column in columns if chain in column.entries}
     return numbers
+
+
+def described(results: Sequence[Result], columns: Sequence[Column], bootstrap: Bootstrap) -> dict[str, Any]:
+    """models.json: every model with the numbers of every column; where a metric has one, with its interval."""
+    columns = [column for column in columns if column.scores(results[0]) is not None]
+    rows = [
+        vars(each.model)
+        | {"label": each.label, "in_words": each.in_words, "shown": each in shown(results)}
+        | {"cells": {column.key: _cell(column, each, bootstrap) for column in columns}}
+        for each in results
+    ]
+    heads = [
+        {"key": column.key, "title": column.title.partition(" [")[0], "of": column.of,
+         "metric": column.value if isinstance(column.value, str) else ""}
+        for column in columns
+    ]  # fmt: skip
+    target = results[0].scores.target
+    return {"metric": results[0].scores.metrics[0].key, "target": target, "columns": heads, "models": rows}
+
+
+def _cell(column: Column, result: Result, bootstrap: Bootstrap) -> dict[str, Any]:
+    number, scores = column.number(result), column.scores(result)
+    cell: dict[str, Any] = {"value": None if number is None else float(number), "shown": column.cell(result, bootstrap)}
+    if isinstance(column.value, str) and scores is not None:
+        estimate = scores.estimate(column.value, bootstrap)
+        cell |= {"low": estimate.low, "high": estimate.high}
+    return cell
 
 
 def error(metric: Metric, value: float) -> float:

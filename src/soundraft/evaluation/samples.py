@@ -15,10 +15,12 @@ import numpy as np
 import soundfile
 
 from soundraft import files
+from soundraft.audio import io as audio_io
 from soundraft.audio.io import PCM16_SCALE
 from soundraft.runtime import UserError
 
 NAME, AUDIO = "samples.jsonl", "audio"
+LONGEST_S, HIGHEST_RATE_HZ = 20.0, 24000  # of what is kept of a clip
 Role = Literal["reference", "input", "prediction", "candidate"]
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "id": (str,), "role": (str,), "model": (str,), "cycle": (int,), "path": (str,), "text": (str,),
@@ -61,6 +63,20 @@ class Sound:
     sample: Sample
     audio: np.ndarray
     rate_hz: int
+
+
+def of_clip(name: str, role: Role, data: bytes) -> Sound:
+    """The sound of a clip from the bytes of its file: mono, its first 20 s.
+
+    Raises:
+        BadClip: as `audio.io.parse`.
+    """
+    found, rate_hz = audio_io.parse(data)
+    longer = len(found) > LONGEST_S * rate_hz
+    mono = audio_io.to_mono(found[: int(LONGEST_S * rate_hz)])
+    kept_hz = min(rate_hz, HIGHEST_RATE_HZ)
+    reason = f"the first {LONGEST_S:g} s" if longer else ""
+    return Sound(Sample(name, role, reason=reason), audio_io.resample(mono, rate_hz, kept_hz), kept_hz)
 
 
 def write(folder: Path, sounds: Iterable[Sound]) -> list[Sample]:

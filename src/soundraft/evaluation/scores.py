@@ -231,6 +231,19 @@ class Scores:
         """Whether each prediction is the reference, bool `[N]`."""
         return np.array([one == other for one, other in zip(self.known, self.predictions, strict=True)])
 
+    @property
+    def clip_errors(self) -> np.ndarray:
+        """How wrong each prediction is, the higher the worse, `[N]`: 1 less the probability of the right label, the
+        number of wrong words, or what the headline metric says of the clip alone.
+        """
+        if self.labels:
+            return 1 - self.probability_of(self.known)
+        metric = self.metrics[0]
+        counts = self.counts[metric.counts]
+        if metric.clip_error:
+            return metric.clip_error(counts)
+        return -metric.value(counts) if metric.higher_is_better else metric.value(counts)
+
     @cached_property
     def label_scores(self) -> LabelScores:
         """All that is measured of a classifier; UserError as `known`."""

@@ -17,7 +17,7 @@ import numpy as np
 from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
 from soundraft.evaluation.results import Column, ModelId, Result
-from soundraft.evaluation.samples import Sound
+from soundraft.evaluation.samples import Role, Sound, of_clip
 from soundraft.evaluation.scores import Scores
 from soundraft.manifest import Split, check_bad_fraction
 from soundraft.metrics.resampling import Bootstrap
@@ -80,6 +80,7 @@ class Task(ABC):
         makes_targets: whether a target is made of a clip's audio, and no fact of it.
         takes_codes: whether the tokens of a dataset are to be among the facts of its clips.
         perturbed: of the copies of training clips whose answers the verifier asks for.
+        clips_are: what the audio of a clip is to a model: its input, or the reference of what it makes.
     """
 
     metrics: Sequence[str]
@@ -92,6 +93,7 @@ class Task(ABC):
     makes_targets: ClassVar[bool] = False
     takes_codes: ClassVar[bool] = False
     perturbed: Sequence[AudioPerturbation] = ()
+    clips_are: ClassVar[Role] = "input"
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -230,14 +232,18 @@ class Task(ABC):
         """
         return None
 
-    def sounds(self, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split) -> list[Sound]:
-        """For the report page, where answers are audio: of a few clips of the split the reference, the input, and what
-        the models answer.
+    def sounds(
+        self, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split, chosen: Sequence[str]
+    ) -> list[Sound]:
+        """For the report page: the audio of the chosen clips of a split; where answers are audio, also those.
 
         Args:
             models: the start model first; with their folders.
+            chosen: ids of clips that the page shows.
         """
-        return []
+        clips = data.target[split]
+        places = {name: place for place, name in enumerate(clips.ids)}
+        return [of_clip(name, self.clips_are, clips.audio(places[name])) for name in chosen]
 
     def notes(self, model: Model, *parts: Loaded) -> list[str]:
         """What the user should know of how clips are taken, such as how many are cut."""

@@ -8,7 +8,7 @@ from soundraft import distributed, files, runtime
 from soundraft.clips.base import Clips
 from soundraft.evaluation import label_plots, plots, report, samples
 from soundraft.evaluation.benchmark import Speed, measure_speed
-from soundraft.evaluation.results import TRAINED, Column, ModelId, Result, last_trained
+from soundraft.evaluation.results import MODELS_NAME, TRAINED, Column, ModelId, Result, described, last_trained
 from soundraft.evaluation.scores import METRICS
 from soundraft.manifest import QUARANTINE_NAME, Split
 from soundraft.metrics.resampling import Bootstrap
@@ -60,13 +60,20 @@ def evaluate(
         sections=task.sections(data, models, split, bootstrap),
     )  # fmt: skip
     files.write_jsonl(out / QUARANTINE_NAME, map(vars, data.rejected))
-    if sounds := task.sounds(data, models, split):
-        samples.write(out / SOUNDS, sounds)
+    chosen = report.chosen_clips(results, task.params.seed)
+    tested = data.load(task, task.load_model(models[0][1]), "target", split)
+    report.write_clips(out, tested, chosen)
+    samples.write(out / SOUNDS, task.sounds(data, models, split, list(chosen)))
+    about = {"task": task.params.task, "split": split, "algorithm": task.train.algorithm, "seed": task.params.seed}
+    about |= {"bootstrap_samples": bootstrap.samples, "division": division, "notes": list(notes)}
+    files.write_json(out / MODELS_NAME, about | described(results, columns, bootstrap))
     missing = _plot(results, columns, bootstrap, models[0][1], cycles, out)
-    report.track(tracker, results, columns)
+    rewards = {which: files.read_json(place / "metrics.json").get("reward_mean") for which, place in models}
+    report.track(tracker, results, columns, rewards)
+    tracker.describe("\n".join(f"- {sentence}" for sentence in report.verdicts(results, bootstrap)))
     for number, numbers in cycles.items():
         tracker.missing_metrics({f"raft/{key}": value for key, value in numbers.items()}, step=number)
-    tracker.files(out)
+    tracker.files(out, "evaluate")
     head = (out / "report.md").read_text(encoding="utf-8").partition("## ")[0].strip()
     return results, "\n\n".join([head, *(f"note: {note}" for note in missing)])
 

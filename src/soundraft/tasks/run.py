@@ -5,6 +5,7 @@ start/                  the start model
 cycles/NN/              each cycle's model, rollouts.parquet, metrics.json
 splits.csv              id, split, target and a hash of the audio of every clip
 predictions.parquet     of every model on the clips that are measured
+corpus.json             what each split consists of
 metrics.json            flat numbers of the last model
 report.md               for the user: every model beside the baselines, curves and errors in files beside it
 quarantine.jsonl        clips that could not be used, with the reason
@@ -26,6 +27,7 @@ from soundraft.clips.base import Clips, Reading
 from soundraft.clips.division import Divided, Sources, divide, shared_audio
 from soundraft.clips.opening import open_clips
 from soundraft.evaluation import report
+from soundraft.evaluation.page import corpus
 from soundraft.evaluation.predictions import answers_table
 from soundraft.evaluation.results import START_MODEL, TRAINED, ModelId, Result, last_trained, shown
 from soundraft.evaluation.scores import METRICS, Estimate, Scores
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     import pandas
 
 RECORD, VERSION = "run.json", 2
-SPLITS_NAME = "splits.csv"
+SPLITS_NAME, CORPUS_NAME = "splits.csv", "corpus.json"
 Tell = Callable[[str], None]
 _MAY_DIFFER = ("notes", "versions", "params.train.cycles")  # a run may be made longer, or read again with fewer cycles
 _PACKAGES = ("soundraft", "torch", "numpy", "scikit-learn", "soxr", "transformers")
@@ -170,6 +172,8 @@ class Run:
         rejected = [*self.divided.rejected, *self.data.rejected]
         if distributed.is_main():
             files.write_jsonl(self.folder / QUARANTINE_NAME, map(vars, rejected))
+            corpora = {"target": self.data.target, "start": self.data.start}
+            files.write_json(self.folder / CORPUS_NAME, corpus.describe(corpora, self.task.target))
         bootstrap = Bootstrap(self.task.params.evaluate.bootstrap_samples, self.task.params.seed)
         first, last = (results[0].scores, last_trained(results).scores) if results else (None, None)
         monitor = self.task.ranked(first.known if first else [])[0]

@@ -1,0 +1,70 @@
+"""What each split of a corpus consists of, and what splits share."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from soundraft.clips.base import Clips
+from soundraft.manifest import SPLITS
+
+BINS = 24
+
+
+def describe(corpora: Mapping[str, Mapping[str, Clips]], target: str) -> dict[str, Any]:
+    """By corpus: a row for each split, histograms of the lengths, and what two splits have in common.
+
+    Args:
+        target: the fact that a model answers.
+    """
+    return {name: _corpus(splits, target) for name, splits in corpora.items() if splits}
+
+
+def _corpus(splits: Mapping[str, Clips], target: str) -> dict[str, Any]:
+    names = [name for name in SPLITS if name in splits]
+    known = _words(splits["train"]) if "train" in splits else Counter()
+    seconds = {name: [float(f["duration"]) for f in splits[name].facts if f.get("duration")] for name in names}
+    every = [value for values in seconds.values() for value in values]
+    edges = np.linspace(min(every), max(every) + 1e-6, BINS + 1) if every else np.array([])
+    return {
+        "splits": [_split(name, splits[name], known, target) for name in names],
+        "edges": [round(float(edge), 4) for edge in edges],
+        "lengths": [[name, np.histogram(values, edges)[0].tolist()] for name, values in seconds.items() if values],
+        "shared": _shared(splits, names),
+    }
+
+
+def _split(name: str, clips: Clips, known: Counter[str], target: str) -> dict[str, Any]:
+    words, durations = _words(clips), [facts.get("duration") for facts in clips.facts]
+    complete = bool(durations) and None not in durations
+    unknown = sum(count for word, count in words.items() if word not in known)
+    answers = {str(facts[target]) for facts in clips.facts if facts.get(target) not in (None, "")}
+    return {
+        "split": name,
+        "clips": len(clips),
+        "hours": sum(map(float, durations)) / 3600 if complete else None,
+        "speakers": len({facts["speaker"] for facts in clips.facts if facts.get("speaker")}),
+        "words": words.total(),
+        "vocabulary": len(words),
+        "unknown_share": unknown / words.total() if words and name != "train" else None,
+        "answers": len(answers),
+    }
+
+
+def _words(clips: Clips) -> Counter[str]:
+    return Counter(word for facts in clips.facts for word in str(facts.get("text") or "").lower().split())
+
+
+def _shared(splits: Mapping[str, Clips], names: list[str]) -> list[dict[str, Any]]:
+    """Of each two splits how many ids, speakers and texts both have."""
+    rows = []
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            row: dict[str, Any] = {"splits": f"{one} and {other}"}
+            row["clips"] = len({*splits[one].ids} & {*splits[other].ids})
+            for fact in ("speaker", "text"):
+                sets = [{str(f[fact]) for f in splits[each].facts if f.get(fact)} for each in (one, other)]
+                row[fact] = len(sets[0] & sets[1]) if all(sets) else None
+            rows.append(row)
+    return rows

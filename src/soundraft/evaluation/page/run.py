@@ -1,0 +1,143 @@
+"""What a run has left in its folders, read for its page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from soundraft import files
+from soundraft.evaluation import samples
+from soundraft.evaluation.predictions import read_model
+from soundraft.evaluation.report import CLIPS_NAME
+from soundraft.evaluation.results import MODELS_NAME, START, TRAINED, ModelId
+from soundraft.evaluation.samples import Sample
+from soundraft.evaluation.scores import METRICS, Metric, Scores
+from soundraft.metrics.resampling import Bootstrap
+from soundraft.runtime import UserError
+
+SAMPLES = "samples"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One model of models.json."""
+
+    id: ModelId
+    label: str
+    in_words: str
+    shown: bool
+    cells: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """Its label, and of the run's own cycles which one."""
+        return f"{self.label}, cycle {self.id.cycle}" if self.id.chain == TRAINED else self.label
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run keeps what its page shows.
+
+    Attributes:
+        folder: with models.json, clips.jsonl, predictions.parquet.
+        cycles: the folder of each cycle, by its number.
+        title: how the page names it.
+        facts: what else is known of it, by name, in the order of the page.
+        commands: that make it again.
+        params: value of this run and the usual one, by key, where they differ.
+        corpus: rows of `corpus.describe`.
+        audit: folders' names and the numbers of their audits.
+        speed: numbers of this machine.
+    """
+
+    folder: Path
+    cycles: Mapping[int, Path]
+    title: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+    params: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    audit: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    speed: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """models.json.
+
+        Raises:
+            UserError: when there is none.
+        """
+        path = self.folder / MODELS_NAME
+        if not path.is_file():
+            raise UserError(
+                f"no {path}: a run that was measured has one; `soundraft train` with its data measures anew"
+            )
+        found: dict[str, Any] = files.read_json(path)
+        return found
+
+    @cached_property
+    def models(self) -> list[Model]:
+        return [
+            Model(ModelId(row["chain"], row["algorithm"], row["cycle"]), row["label"], row["in_words"], row["shown"],
+                  row["cells"])
+            for row in self.about["models"]
+        ]  # fmt: skip
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[self.about["metric"]]
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        return Bootstrap(self.about["bootstrap_samples"], self.about["seed"])
+
+    @property
+    def start(self) -> Model:
+        return self.models[0]
+
+    @property
+    def last(self) -> Model:
+        return max((each for each in self.models if each.id.of_run), key=lambda each: each.id.cycle)
+
+    @property
+    def controls(self) -> list[Model]:
+        """The last cycle of each control."""
+        return [each for each in self.models if each.shown and not each.id.of_run and not each.id.is_baseline]
+
+    @property
+    def compared(self) -> list[Model]:
+        """The models whose answers stand beside each other: start, last, the last of each control."""
+        return [*dict.fromkeys((self.start, self.last)), *self.controls]
+
+    @cached_property
+    def _scores(self) -> dict[ModelId, Scores]:
+        return {}
+
+    def scores(self, model: Model) -> Scores:
+        """Its answers on the measured clips."""
+        if model.id not in self._scores:
+            algorithm = None if model.id.chain in (START, TRAINED) else model.id.algorithm
+            path = self.folder / "predictions.parquet"
+            self._scores[model.id] = read_model(path, algorithm=algorithm, cycle=model.id.cycle)[1]
+        return self._scores[model.id]
+
+    @cached_property
+    def clips(self) -> list[dict[str, Any]]:
+        """The rows of clips.jsonl."""
+        path = self.folder / CLIPS_NAME
+        if not path.is_file():
+            raise UserError(f"no {path}: a run that was measured has one")
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    @cached_property
+    def samples(self) -> list[tuple[Path, Sample]]:
+        """The sounds of its clips and of its cycles, with the folder that each one's path counts from."""
+        folders = [self.folder / SAMPLES, *(place / SAMPLES for place in self.cycles.values())]
+        return [(folder, sample) for folder in folders for sample in samples.read(folder)]
+
+
+def cycles_in(chain: Path) -> dict[int, Path]:
+    """The folders of the cycles that were trained: one that is not active has left no metrics."""
+    return {int(path.parent.name): path.parent for path in sorted(chain.glob("[0-9][0-9]/metrics.json"))}
