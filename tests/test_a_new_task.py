@@ -39,7 +39,8 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sounds.dataset(tmp_path / "data/dataset", **parts)
     (tmp_path / "params.yaml").write_text(with_keys((ROOT / "params.yaml").read_text(), NUMBERS))
     files.write_json(tmp_path / "data/plan/01.json", {"active": True})
-    for stage in ("train", "raft_train --cycle 1", "controls --cycle 1", "benchmark", "evaluate"):
+    (tmp_path / "reports/audit").mkdir(parents=True)
+    for stage in ("train", "raft_train --cycle 1", "controls --cycle 1", "benchmark", "evaluate", "report"):
         script, *options = stage.split()
         monkeypatch.setattr(sys, "argv", [f"{ROOT}/stages/{script}.py", *options])
         runpy.run_path(sys.argv[0], run_name="__main__")
@@ -49,6 +50,10 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert before != after  # a cycle trains
     assert files.read_json(tmp_path / "reports/evaluate/metrics.json")["accuracy_before"] > 0.6  # of three speakers
     assert "RAFT" in (tmp_path / "reports/evaluate/report.md").read_text()
+    page = (tmp_path / "reports/index.html").read_text()
+    assert "RAFT: <span" in page  # the verdict
+    assert page.count("<article") >= 6
+    assert "What is taken for what" in page
     rollouts = pandas.read_parquet(tmp_path / "models/raft/01/rollouts.parquet")
     assert set(rollouts["text"]) <= set(sounds.SPEAKERS)
     assert {0.0, 1.0} >= set(rollouts["reward"])
@@ -71,5 +76,7 @@ def test_command_line_and_python(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert set(answers["speaker_predictions"]) == set(sounds.SPEAKERS)
     cli.main(["benchmark", "--model", "runs/one", "--dataset", str(folder)])
     cli.main(["compare", "runs/one", "runs/one", "--cycle-b", "0"])
+    cli.main(["report", "runs/one", "--against", "runs/one"])
+    assert "Against one" in (tmp_path / "runs/one/index.html").read_text()
     assert len(soundraft.predict("runs/one/start", str(folder))) == 63
     assert task_class("speaker") is nearest_mean.SpeakerRecognition

@@ -218,11 +218,12 @@ def described(results: Sequence[Result], columns: Sequence[Column], bootstrap: B
 
 def _cell(column: Column, result: Result, bootstrap: Bootstrap) -> dict[str, Any]:
     number, scores = column.number(result), column.scores(result)
-    cell: dict[str, Any] = {"value": None if number is None else float(number), "shown": column.cell(result, bootstrap)}
+    cell: dict[str, Any] = {"value": number}
     if isinstance(column.value, str) and scores is not None:
         estimate = scores.estimate(column.value, bootstrap)
         cell |= {"low": estimate.low, "high": estimate.high}
-    return cell
+    known = {key: float(value) for key, value in cell.items() if value is not None and math.isfinite(value)}
+    return {"value": None, **known, "shown": column.cell(result, bootstrap)}
 
 
 def error(metric: Metric, value: float) -> float:

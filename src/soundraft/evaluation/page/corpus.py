@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from soundraft.clips.base import Clips
-from soundraft.manifest import SPLITS
+from soundraft.manifest import SPLITS, Split
 
 BINS = 24
 
 
-def describe(corpora: Mapping[str, Mapping[str, Clips]], target: str) -> dict[str, Any]:
+def describe(corpora: Mapping[Any, Mapping[Split, Clips]], target: str) -> dict[str, Any]:
     """By corpus: a row for each split, histograms of the lengths, and what two splits have in common.
 
     Args:
@@ -21,7 +21,7 @@ def describe(corpora: Mapping[str, Mapping[str, Clips]], target: str) -> dict[st
     return {name: _corpus(splits, target) for name, splits in corpora.items() if splits}
 
 
-def _corpus(splits: Mapping[str, Clips], target: str) -> dict[str, Any]:
+def _corpus(splits: Mapping[Split, Clips], target: str) -> dict[str, Any]:
     names = [name for name in SPLITS if name in splits]
     known = _words(splits["train"]) if "train" in splits else Counter()
     seconds = {name: [float(f["duration"]) for f in splits[name].facts if f.get("duration")] for name in names}
@@ -36,14 +36,14 @@ def _corpus(splits: Mapping[str, Clips], target: str) -> dict[str, Any]:
 
 
 def _split(name: str, clips: Clips, known: Counter[str], target: str) -> dict[str, Any]:
-    words, durations = _words(clips), [facts.get("duration") for facts in clips.facts]
-    complete = bool(durations) and None not in durations
+    words, durations = _words(clips), [float(f["duration"]) for f in clips.facts if f.get("duration")]
+    complete = bool(durations) and len(durations) == len(clips)
     unknown = sum(count for word, count in words.items() if word not in known)
     answers = {str(facts[target]) for facts in clips.facts if facts.get(target) not in (None, "")}
     return {
         "split": name,
         "clips": len(clips),
-        "hours": sum(map(float, durations)) / 3600 if complete else None,
+        "hours": sum(durations) / 3600 if complete else None,
         "speakers": len({facts["speaker"] for facts in clips.facts if facts.get("speaker")}),
         "words": words.total(),
         "vocabulary": len(words),
@@ -56,7 +56,7 @@ def _words(clips: Clips) -> Counter[str]:
     return Counter(word for facts in clips.facts for word in str(facts.get("text") or "").lower().split())
 
 
-def _shared(splits: Mapping[str, Clips], names: list[str]) -> list[dict[str, Any]]:
+def _shared(splits: Mapping[Split, Clips], names: list[Split]) -> list[dict[str, Any]]:
     """Of each two splits how many ids, speakers and texts both have."""
     rows = []
     for place, one in enumerate(names):

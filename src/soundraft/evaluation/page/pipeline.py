@@ -35,7 +35,7 @@ def of_pipeline(root: Path = Path(), *, here: bool = False) -> Run:
     cycles = cycles_in(root / CYCLES)
     weights = sorted(path for path in (cycles[max(cycles)] if cycles else root / "models/base").glob("*.safetensors"))
     facts["weights"] = files.content_hash(*weights)[:_SHOWN]
-    facts["test clips"] = files.content_hash(root / DATASET / "test.txt")[:_SHOWN]
+    facts["answers"] = files.content_hash(root / EVALUATED / "predictions.parquet")[:_SHOWN]
     corpora = {
         name: {split: from_dataset(root / DATASET / name, split) for split in SPLITS}
         for name in sorted(TASKS[params.task].corpora, reverse=True)
