@@ -129,7 +129,7 @@ def reads(name: str, *, passed_on: bool = True) -> set[str]:
     sections = set(type(PARAMS).model_fields)
     found = set()
     for path in {path for task in SHIPPED for path in closure(script(name), task)}:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text() if path.suffix == ".py" else "")):
             if isinstance(node, ast.Attribute):
                 words = dotted(node).split(".")
                 for place, word in enumerate(words):
