@@ -194,3 +194,24 @@ def test_labels_without_test_clips_and_a_single_one_are_said() -> None:
     text = label_report([Result(model("start"), labels(0.7, references=["joy"] * len(IDS)))])
     assert "No kappa: all references are 'joy'." in text
     assert cells(text, "## Further measures")[0][4:7] == ["–", "–", "–"]
+
+
+def test_clips_are_chosen_for_a_reason() -> None:
+    """Worst of the last model, right ones, those that it mends and those that it loses; random ones by the seed."""
+    first, last = labels(0.6, 50), labels(0.7, 1)
+    results = [Result(model("start"), first), Result(model("raft", 1), last)]
+    why = report.chosen_clips(results, seed=0)
+    at = {name: place for place, name in enumerate(first.ids)}
+
+    def of(reason: str) -> list[int]:
+        return [at[name] for name, reasons in why.items() if reason in reasons]
+
+    assert all(last.correct[of("most improved")] & ~first.correct[of("most improved")])
+    assert all(first.correct[of("newly broken")] & ~last.correct[of("newly broken")])
+    assert min(last.clip_errors[of("worst")]) >= sorted(last.clip_errors)[-report.CHOSEN]
+    assert len(of("random")) == len(of("worst")) == report.CHOSEN
+    assert of("random") != [at[name] for name, each in report.chosen_clips(results, seed=1).items() if "random" in each]
+    wrong = report.chosen_clips([text_result("start", 0, 10), text_result("raft", 1, 4)], seed=0)
+    assert sorted(name for name, reasons in wrong.items() if "worst" in reasons)[:4] == IDS[:4]
+    assert {name for name, reasons in wrong.items() if "most improved" in reasons} == set(IDS[4:10])
+    assert not any("newly broken" in reasons for reasons in wrong.values())

@@ -206,8 +206,8 @@ def chosen_clips(results: Sequence[Result], seed: int) -> dict[str, list[str]]:
     places = {
         "worst": ranked(errors, everyone),
         "best": ranked(length, errors == errors.min()),
-        "most improved": ranked(gain, gain > 0),
-        "newly broken": ranked(-gain, gain < 0),
+        "most improved": ranked(gain, (last.correct & ~first.correct) if last.labels else gain > 0),
+        "newly broken": ranked(-gain, (first.correct & ~last.correct) if last.labels else gain < 0),
         "random": random.Random(seed).sample(range(len(last)), min(CHOSEN, len(last))),
     }
     why: dict[str, list[str]] = {}
