@@ -197,7 +197,7 @@ def chosen_clips(results: Sequence[Result], seed: int) -> dict[str, list[str]]:
     """The clips that a report shows, by id, each with why: worst, best, most improved, newly broken, random."""
     first, last = results[0].scores, last_trained(results).scores
     errors, gain = last.clip_errors, first.clip_errors - last.clip_errors
-    length = [len(reference) for reference in last.known]
+    length = [len(str(reference)) for reference in last.known]
 
     def ranked(rank: Sequence[float] | np.ndarray, wanted: np.ndarray) -> list[int]:
         return sorted(np.flatnonzero(wanted).tolist(), key=lambda clip: (-rank[clip], last.ids[clip]))[:CHOSEN]

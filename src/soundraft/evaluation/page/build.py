@@ -248,7 +248,7 @@ def _clip_rows(run: Run, sounds: Sounds) -> list[dict[str, Any]]:
         ]
         rows.append({
             "id": row["id"], "why": row["shown"], "facts": row["facts"], "about": clips.shown_facts(row, names),
-            "seconds": row["seconds"], "players": players, "reference": first.known[place],
+            "seconds": row["seconds"], "players": players, "reference": _in_words(first.known[place]),
             "lines": [_answer(run, model, place) for model in run.compared],
             "before": float(errors[run.start.id][place]), "after": float(errors[run.last.id][place]),
         })  # fmt: skip
@@ -266,7 +266,7 @@ def _answer(run: Run, model: Model, place: int) -> dict[str, Any]:
     if scores.labels:
         order = np.argsort(-scores.probabilities[place], kind="stable")[:3]
         line["bars"] = [(scores.labels[n], float(scores.probabilities[place, n])) for n in order.tolist()]
-        line["text"] = answer
+        line["text"] = _in_words(answer)
     else:
         metric = scores.metrics[0]
         line["text"] = clips.aligned(reference, answer) if metric.clip_error else answer
@@ -371,7 +371,7 @@ def _words(run: Run) -> list[dict[str, Any]]:
 
 def _confusion(run: Run) -> dict[str, Any] | None:
     scores = run.scores(run.last)
-    if not scores.labels or len(scores.labels) > LABELS_SHOWN:
+    if not scores.labels or scores.sets or len(scores.labels) > LABELS_SHOWN:
         return None
     counts = confusion_counts(references=scores.known, predictions=scores.predictions, labels=scores.labels)
     rows = [(label, line.tolist(), max(int(line.sum()), 1)) for label, line in zip(scores.labels, counts, strict=True)]
@@ -411,7 +411,8 @@ def _against(run: Run, other: Run) -> dict[str, Any]:
     gain = found[1].scores.clip_errors - found[0].scores.clip_errors
     order = sorted(np.flatnonzero(gain).tolist(), key=lambda clip: (-abs(gain[clip]), found[0].scores.ids[clip]))
     differing = [
-        {"id": found[0].scores.ids[clip], "better": bool(gain[clip] > 0), "reference": found[0].scores.known[clip],
+        {"id": found[0].scores.ids[clip], "better": bool(gain[clip] > 0),
+         "reference": _in_words(found[0].scores.known[clip]),
          "answers": [_said(each.scores, clip) for each in found]}
         for clip in order[:20]
     ]  # fmt: skip
@@ -421,4 +422,10 @@ def _against(run: Run, other: Run) -> dict[str, Any]:
 
 def _said(scores: Scores, clip: int) -> Markup | str:
     align = not scores.labels and scores.metrics[0].clip_error
-    return clips.aligned(scores.known[clip], scores.predictions[clip]) if align else scores.predictions[clip]
+    answer = scores.predictions[clip]
+    return clips.aligned(scores.known[clip], answer) if align else _in_words(answer)
+
+
+def _in_words(answer: Any) -> str:
+    """An answer or a reference; of a set of labels each of them."""
+    return "; ".join(map(str, answer)) or "none" if isinstance(answer, tuple) else str(answer)
