@@ -168,6 +168,10 @@ def test_a_corpus_is_described_with_what_its_splits_share() -> None:
     found = corpus.describe({"target": {"train": one, "test": two}}, "text")["target"]
     assert [row["hours"] for row in found["splits"]] == [0.5, None]
     assert found["splits"][1]["unknown_share"] == 0.25  # dog
+    assert found["edges"][0] <= 900 < 1800 < found["edges"][-1] + 1e-6
+    assert found["lengths"] == [["train", [0] * 23 + [1]], ["test", [1] + [0] * 23]]
+    alike = corpus.describe({"target": {"train": one}}, "text")["target"]["edges"]
+    assert alike[0] < 1800 < alike[-1]
     assert found["shared"] == [{"splits": "train and test", "clips": 1, "speaker": 1, "text": 1}]
 
 

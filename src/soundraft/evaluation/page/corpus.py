@@ -26,10 +26,13 @@ def _corpus(splits: Mapping[Split, Clips], target: str) -> dict[str, Any]:
     known = _words(splits["train"]) if "train" in splits else Counter()
     seconds = {name: [float(f["duration"]) for f in splits[name].facts if f.get("duration")] for name in names}
     every = [value for values in seconds.values() for value in values]
-    edges = np.linspace(min(every), max(every) + 1e-6, BINS + 1) if every else np.array([])
+    low, high = (min(every), max(every)) if every else (0.0, 1.0)
+    if high - low <= 0.01 * high:  # clips of one length
+        low, high = 0.9 * low, 1.1 * high
+    edges = np.linspace(low, high, BINS + 1)
     return {
         "splits": [_split(name, splits[name], known, target) for name in names],
-        "edges": [round(float(edge), 4) for edge in edges],
+        "edges": edges.tolist(),
         "lengths": [[name, np.histogram(values, edges)[0].tolist()] for name, values in seconds.items() if values],
         "shared": _shared(splits, names),
     }
