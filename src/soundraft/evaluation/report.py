@@ -196,7 +196,9 @@ def worst(scores: Scores, *, top: int) -> list[dict[str, Any]]:
 def chosen_clips(results: Sequence[Result], seed: int) -> dict[str, list[str]]:
     """The clips that a report shows, by id, each with why: worst, best, most improved, newly broken, random."""
     first, last = results[0].scores, last_trained(results).scores
-    errors, gain = last.clip_errors, first.clip_errors - last.clip_errors
+    # of a clip that has no error, such as one that is not measured, nothing is known
+    before, errors = (np.nan_to_num(each.clip_errors, posinf=0.0, neginf=0.0) for each in (first, last))
+    gain = before - errors
     length = [len(str(reference)) for reference in last.known]
 
     def ranked(rank: Sequence[float] | np.ndarray, wanted: np.ndarray) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
 from soundraft.evaluation.results import Column, ModelId, Result
-from soundraft.evaluation.samples import Role, Sound, of_clip
+from soundraft.evaluation.samples import Role, Sound
 from soundraft.evaluation.scores import Scores
 from soundraft.manifest import Split, check_bad_fraction
 from soundraft.metrics.resampling import Bootstrap
@@ -232,18 +232,14 @@ class Task(ABC):
         """
         return None
 
-    def sounds(
-        self, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split, chosen: Sequence[str]
-    ) -> list[Sound]:
-        """For the report page: the audio of the chosen clips of a split; where answers are audio, also those.
+    def sounds(self, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split) -> list[Sound]:
+        """For the report page, where answers are audio: of a few clips of the split the reference, the input, and what
+        the models answer.
 
         Args:
             models: the start model first; with their folders.
-            chosen: ids of clips that the page shows.
         """
-        clips = data.target[split]
-        places = {name: place for place, name in enumerate(clips.ids)}
-        return [of_clip(name, self.clips_are, clips.audio(places[name])) for name in chosen]
+        return []
 
     def notes(self, model: Model, *parts: Loaded) -> list[str]:
         """What the user should know of how clips are taken, such as how many are cut."""

@@ -63,7 +63,7 @@ def evaluate(
     chosen = report.chosen_clips(results, task.params.seed)
     tested = data.load(task, task.load_model(models[0][1]), "target", split)
     report.write_clips(out, tested, chosen)
-    samples.write(out / SOUNDS, task.sounds(data, models, split, list(chosen)))
+    samples.write(out / SOUNDS, _sounds(task, data, models, split, list(chosen)))
     about = {"task": task.params.task, "split": split, "algorithm": task.train.algorithm, "seed": task.params.seed}
     about |= {"bootstrap_samples": bootstrap.samples, "division": division, "notes": list(notes)}
     files.write_json(out / MODELS_NAME, about | described(results, columns, bootstrap))
@@ -76,6 +76,19 @@ def evaluate(
     tracker.files(out, "evaluate")
     head = (out / "report.md").read_text(encoding="utf-8").partition("## ")[0].strip()
     return results, "\n\n".join([head, *(f"note: {note}" for note in missing)])
+
+
+def _sounds(
+    task: Task, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split, chosen: Sequence[str]
+) -> list[samples.Sound]:
+    """What the task has made of some clips, and the audio of the chosen ones."""
+    made = task.sounds(data, models, split)
+    clips, heard = data.target[split], {sound.sample.id for sound in made}
+    places = {name: place for place, name in enumerate(clips.ids)}
+    return [
+        *made,
+        *(samples.of_clip(name, task.clips_are, clips.audio(places[name])) for name in chosen if name not in heard),
+    ]
 
 
 def _plot(

@@ -236,18 +236,19 @@ def _clip_rows(run: Run, sounds: Sounds) -> list[dict[str, Any]]:
     heard = clips.by_clip((folder, sample) for folder, sample in run.samples if sample.role != "candidate")
     first = run.scores(run.start)
     places = {name: place for place, name in enumerate(first.ids)}
-    errors = {model.id: run.scores(model).clip_errors for model in (run.start, run.last)}
+    errors = {model.id: np.nan_to_num(run.scores(model).clip_errors) for model in (run.start, run.last)}
     named = {str(model.id): model.name for model in run.models}
     names = [name for name in ("speaker", "snr_db", "noise") if any(name in row["facts"] for row in run.clips)]
     rows = []
-    for row in (row for row in run.clips if row["shown"] and row["id"] in places):
+    for row in (row for row in run.clips if (row["shown"] or row["id"] in heard) and row["id"] in places):
         place = places[row["id"]]
         players = [
-            sounds.player(named.get(sample.model, sample.role), folder, sample)
+            sounds.player(sample.reason or named.get(sample.model, sample.model) or sample.role, folder, sample)
             for folder, sample in heard.get(row["id"], [])
         ]
         rows.append({
-            "id": row["id"], "why": row["shown"], "facts": row["facts"], "about": clips.shown_facts(row, names),
+            "id": row["id"], "why": row["shown"] or [HEARD],
+            "facts": row["facts"], "about": clips.shown_facts(row, names),
             "seconds": row["seconds"], "players": players, "reference": _in_words(first.known[place]),
             "lines": [_answer(run, model, place) for model in run.compared],
             "before": float(errors[run.start.id][place]), "after": float(errors[run.last.id][place]),
@@ -255,7 +256,8 @@ def _clip_rows(run: Run, sounds: Sounds) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (_KINDS.index(row["why"][0]), -row["after"], row["id"]))
 
 
-_KINDS = ("worst", "best", "most improved", "newly broken", "random")
+HEARD = "with sounds"  # of a clip that a task has chosen itself
+_KINDS = (HEARD, "worst", "best", "most improved", "newly broken", "random")
 
 
 def _answer(run: Run, model: Model, place: int) -> dict[str, Any]:
