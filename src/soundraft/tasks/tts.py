@@ -115,6 +115,7 @@ class Speaking(Task):
     reads = ("tts.", "encodec.checkpoint", "encodec.revision", "encodec.bandwidth_kbps")
     target = "text"
     takes_codes = True
+    clips_are = "reference"
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
