@@ -23,6 +23,7 @@ LEFT = {  # what must be there when a page has been followed
     "docs/corpora.md": ["my_corpus/manifest.jsonl", "corpus.png", "train.jsonl"],
     "docs/dataset.md": ["clip.png", "dataset/dataset_dict.json"],
     "docs/training.md": ["runs/python/cycles/01/model.safetensors"],
+    "docs/verifier.md": [],
 }
 NEEDS_NETWORK = ("push_to_hub",)
 
