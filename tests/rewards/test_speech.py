@@ -12,9 +12,9 @@ from soundraft import runtime
 from soundraft.audio import io
 from soundraft.corpora.espeak import Espeak
 from soundraft.models.listening import SHIPPED, hear, open_recognizer
-from soundraft.params import ParamsError, checked_section
-from soundraft.params.speech import USUAL, SpeechParams
-from soundraft.rewards import AudioVerifier
+from soundraft.params import ParamsError, checked_section, defaults
+from soundraft.params.speech import SpeechParams
+from soundraft.rewards import PUBLISHED_WEIGHTS, AudioVerifier
 from soundraft.rewards.base import Evidence, VerifyResult
 from soundraft.rewards.speech import Heard, SpeechReward, Spoken
 from soundraft.runtime import UserError
@@ -24,7 +24,8 @@ TEXT = "turn on the kitchen light"
 
 
 def options(**changes: object) -> SpeechParams:
-    return checked_section(SpeechParams, **USUAL | changes)
+    usual = defaults().tts.reward.model_dump() | {"weights": PUBLISHED_WEIGHTS}
+    return checked_section(SpeechParams, **usual | changes)
 
 
 def bursts(level: float = 0.07) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Of the verifier of spoken texts: how clear, clean and like the voice asked for speech has to be."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -64,21 +64,3 @@ class SpeechParams(Section):
         if not self.snr_weight + self.clipping_weight + self.crest_weight:
             raise ValueError("snr_weight, clipping_weight, crest_weight: one of them must be above 0")
         return self
-
-
-USUAL: dict[str, Any] = {
-    "combine": "product",
-    "weights": {"intelligibility": 0.4, "quality": 0.4, "consistency": 0.2},
-    "normalizer": "basic",
-    "likelihood_share": 0.5,
-    "cer_weight": 0.5,
-    "wer_threshold": 0.1,
-    "snr_weight": 0.6,
-    "clipping_weight": 0.2,
-    "crest_weight": 0.2,
-    "snr_db": [10.0, 40.0],
-    "clipped_share": 0.02,
-    "crest_db": [12.0, 22.0],
-    "silence_db": -60.0,
-    "similarity": [0.5, 0.85],
-}

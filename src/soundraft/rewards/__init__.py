@@ -10,7 +10,7 @@ from typing import Any
 
 from soundraft.params import checked_section, defaults
 from soundraft.params.sections import LabelParams, RewardParams
-from soundraft.params.speech import USUAL, SpeechParams
+from soundraft.params.speech import SpeechParams
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
 from soundraft.rewards.labels import LabelReward
 from soundraft.rewards.speech import Heard, SpeechReward, Spoken
@@ -45,12 +45,14 @@ def _tts(
 ) -> Any:
     from soundraft.models.audition import Audition
 
-    section = checked_section(SpeechParams, **USUAL | options)
+    usual = defaults().tts.reward.model_dump() | {"weights": PUBLISHED_WEIGHTS}
+    section = checked_section(SpeechParams, **usual | options)
     return Audition(section, recognizer=recognizer, codec=codec, language=language)
 
 
 TASKS: dict[str, Callable[..., Any]] = {"asr": _asr, "classification": _classification, "tts": _tts}
 SPOKEN = ("tts",)  # whose answers are audio
+PUBLISHED_WEIGHTS = {"intelligibility": 0.4, "quality": 0.4, "consistency": 0.2}  # a reference brings consistency in
 
 
 class AudioVerifier:
@@ -59,7 +61,7 @@ class AudioVerifier:
     Options are the keys of a section of params.yaml, which also holds their defaults. For "asr" it is `reward`, with
     `texts` for `kind="unsupervised"`, and `language` for Turkish and Azeri ("tr", "az"), where I is the capital of ı.
     For "classification" it is `reward.labels`, with `labels`, all that may occur, and `aliases`, other names of each.
-    For "tts" it is `params.speech.SpeechParams`, with `recognizer`, `codec` and `language` as of
+    For "tts" it is `tts.reward`, but with weight for consistency, and `recognizer`, `codec` and `language` as of
     `models.audition.Audition`: `AudioVerifier(task="tts").verify(audio="a.wav", text="turn on the light")`. This one
     opens a recogniser when it is first asked; `rewards.speech.SpeechReward` takes a recogniser's answers instead.
 
