@@ -55,6 +55,7 @@ ALIKE_DB = 1e-3  # the transform and its inverse change the last bits
 
 class SpeechEnhancement(Task):
     metrics = ("si_sdri", "estoi", "worse")
+    clips_are = "reference"
     columns = COLUMNS
     reads = ("enhancement.",)
     rate = "enhancement.trainer.cycle_learning_rate"

@@ -84,11 +84,12 @@ def _sounds(
     """What the task has made of some clips, and the audio of the chosen ones."""
     made = task.sounds(data, models, split)
     clips, heard = data.target[split], {sound.sample.id for sound in made}
-    places = {name: place for place, name in enumerate(clips.ids)}
-    return [
-        *made,
-        *(samples.of_clip(name, task.clips_are, clips.audio(places[name])) for name in chosen if name not in heard),
-    ]
+    places = [place for place, name in enumerate(clips.ids) if name in set(chosen) - heard]
+
+    def role(place: int) -> samples.Role:  # where targets are made of the clips, a clip that has one is an input
+        return "input" if task.makes_targets and clips.facts[place].get(task.target) else task.clips_are
+
+    return [*made, *(samples.of_clip(clips.ids[place], role(place), clips.audio(place)) for place in places)]
 
 
 def _plot(

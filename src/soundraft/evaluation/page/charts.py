@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 Show = Callable[[float], str]
 _WIDTH, _HEIGHT = 840, 350
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 260, 26, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 300, 26, 34
 _LABEL_GAP = 15  # between the names at the ends of lines
 
 
