@@ -93,6 +93,15 @@ def test_a_list_of_imports_follows_the_code_and_the_task(tmp_path: Path, monkeyp
     assert lists["fetch"][str(file)] == files.content_hash(file)
 
 
+def test_stages_of_a_task_depend_on_the_recognisers_that_it_hears_with() -> None:
+    weights = {Path(path) for path in TASKS["tts"].reads}
+    assert weights
+    assert all(path.is_file() for path in weights)
+    assert weights <= set(closure(Path("stages/evaluate.py"), "tts"))
+    assert weights.isdisjoint(closure(Path("stages/evaluate.py"), "asr"))
+    assert {str(path) for path in weights} <= set(STAGES["imports"]["deps"])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_params_are_there_and_listed_once(name: str) -> None:
     listed = body(name).get("params", [])

@@ -20,19 +20,20 @@ def closure(script: Path, task: str) -> list[Path]:
     """A script and the package's modules that it imports, directly or not, sorted; those without code are left out, and
     what the modules read beside them is in it.
 
-    Of the tasks, which are imported by their names, the given one.
+    Of the tasks, which are imported by their names, the given one, with the files that it reads.
     """
     seen: set[Path] = set()
-    waiting = [script]
+    waiting, read = [script], list[Path]()
     while waiting:
         path = waiting.pop()
         found = set(_imported(path))
         if path == PACKAGE / "tasks/base.py":
             found.add(PACKAGE.parent / (TASKS[task].place.partition(":")[0].replace(".", "/") + ".py"))
+            read = list(map(Path, TASKS[task].reads))
         waiting.extend(found - seen)
         seen |= found
     beside = (path for module in seen for path in module.parent.glob("*") if path.suffix in ASSETS)
-    return sorted({script, *filter(_has_code, seen), *beside})
+    return sorted({script, *filter(_has_code, seen), *beside, *read})
 
 
 def named(path: Path) -> set[str]:

@@ -13,14 +13,17 @@ class TaskEntry:
         about: a few words for the user.
         corpora: target, and start where the start model learns another corpus.
         needs_text: whether s5 rejects clips without text.
+        reads: files of this repository that its stages read beside their code and their data.
     """
 
     place: str
     about: str
     corpora: tuple[Literal["start", "target"], ...] = ("target",)
     needs_text: bool = False
+    reads: tuple[str, ...] = ()
 
 
+RECOGNIZER, JUDGE = (f"checkpoints/{name}/model.safetensors" for name in ("recognizer", "judge"))
 TASKS = {
     "asr": TaskEntry(
         "soundraft.tasks.asr:Recognition",
@@ -36,6 +39,7 @@ TASKS = {
         "soundraft.tasks.enhancement:SpeechEnhancement",
         "clean speech of corpus.target, mixed with noise, and the section enhancement; corpus.start and model are not "
         "read",
+        reads=(RECOGNIZER,),
     ),
     "tts": TaskEntry(
         "soundraft.tasks.tts:Speaking",
@@ -43,6 +47,7 @@ TASKS = {
         "corpus.target; section tts",
         corpora=("start", "target"),
         needs_text=True,
+        reads=(RECOGNIZER, JUDGE),
     ),
 }
 
