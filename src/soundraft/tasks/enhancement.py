@@ -25,7 +25,7 @@ from soundraft.evaluation.samples import Sample, Sound
 from soundraft.evaluation.scores import METRICS, Scores, score_texts
 from soundraft.manifest import Rejected, Split, check_bad_fraction
 from soundraft.metrics.resampling import Bootstrap
-from soundraft.metrics.signal import MEASURES, Quality, counts_of, si_sdr
+from soundraft.metrics.signal import LIMIT_DB, MEASURES, Quality, counts_of, si_sdr
 from soundraft.metrics.text import normalizer
 from soundraft.models.base import Model
 from soundraft.models.enhancer import Candidate, CandidateReader, Enhancer, build, is_enhancer, load_enhancer
@@ -211,7 +211,9 @@ class SpeechEnhancement(Task):
         def improvement() -> Validation:
             answers = best_answers(model, validation.utterances, self.params.decoding, title="validate")
             after = _si_sdr(validation.utterances.targets, answers)
-            gains = np.array([_gain(one, other) or 0.0 for one, other in zip(before, after, strict=True)])
+            # a silent answer has no SI-SDR, and is worth the least that there is
+            pairs = [(one.value, other.value) for one, other in zip(before, after, strict=True)]
+            gains = np.array([(-LIMIT_DB if new is None else new) - old for old, new in pairs if old is not None])
             error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
             return Validation(float(gains.mean()), float(error), -gains)
 
