@@ -1,14 +1,17 @@
-"""imports: the code that each stage runs → .gate/imports/STAGE.json, every file with its hash.
+"""imports: the code that each stage runs → .gate/imports/STAGE.json, every file with its hash; and numbers of the task.
 
 A stage depends on its own list instead of on files of code, so that a changed file starts the stages that run it, of
-the chosen task, and no other one.
+the chosen task, and no other one. Params that this task alone reads are in it, too.
 """
 
 from pathlib import Path
+from typing import Any
 
 from soundraft import files, stage
 from soundraft.imports import closure
 from soundraft.params import load_params
+from soundraft.params.sections import Params
+from soundraft.params.tasks import TASKS
 
 OUT = Path(".gate/imports")
 SCRIPTS = Path("stages")
@@ -16,13 +19,19 @@ BEFORE = ("check", "imports")  # the stages that no list is for
 
 
 def main() -> None:
-    task = load_params().task
+    params = load_params()
     scripts = [path for path in sorted(SCRIPTS.glob("*.py")) if path.stem not in BEFORE]
     with files.building(OUT) as out:
         for script in scripts:
-            hashes = {str(path): files.content_hash(path) for path in closure(script, task)}
-            files.write_json(out / f"{script.stem}.json", hashes)
+            found = {str(path): files.content_hash(path) for path in closure(script, params.task)}
+            files.write_json(out / f"{script.stem}.json", found | numbers(params, script.stem))
     print(f"imports: {len(scripts)} stages")
+
+
+def numbers(params: Params, name: str) -> dict[str, Any]:
+    """Of a stage those of the chosen task, by key."""
+    starts = tuple(f"{key}." for key in TASKS[params.task].numbers.get(name, ()))
+    return {leaf: value for leaf, value in params.leaves().items() if f"{leaf}.".startswith(starts)}
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ def test_a_list_of_imports_follows_the_code_and_the_task(tmp_path: Path, monkeyp
     assert {name for name, found in lists.items() if "src/soundraft/corpora/espeak.py" in found} == {"fetch"}
     assert {name for name, found in lists.items() if "src/soundraft/tasks/asr.py" in found} == {"train", "evaluate"}
     assert not any("src/soundraft/tasks/classification.py" in found for found in lists.values())
+    assert not any(key.startswith("tts.") for found in lists.values() for key in found)
     assert not any(
         path.split("/")[2].removesuffix(".py") in NOT_A_DEPENDENCY
         for found in lists.values()
@@ -102,9 +103,23 @@ def test_stages_of_a_task_depend_on_the_recognisers_that_it_hears_with() -> None
     assert {str(path) for path in weights} <= set(STAGES["imports"]["deps"])
 
 
+def of_tasks(name: str) -> set[str]:
+    """Keys and sections that the stage's list of imports has of some task."""
+    return {key for task in SHIPPED for key in TASKS[task].numbers.get(script(name).stem, ())}
+
+
+@pytest.mark.parametrize("task", SHIPPED)
+def test_numbers_of_a_task_are_those_of_stages_and_known_to_the_stage_that_lists_them(task: str) -> None:
+    known = STAGES["imports"]["params"]
+    assert set(TASKS[task].numbers) <= {script(name).stem for name in NAMES}
+    for key in {key for keys in TASKS[task].numbers.values() for key in keys}:
+        assert any(leaf == key or leaf.startswith(f"{key}.") for leaf in LEAVES), key
+        assert any(key == each or key.startswith(f"{each}.") for each in known), key
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_params_are_there_and_listed_once(name: str) -> None:
-    listed = body(name).get("params", [])
+    listed = [*body(name).get("params", []), *of_tasks(name)]
     found = [leaf for key in listed for leaf in LEAVES if leaf == key or leaf.startswith(f"{key}.")]
     assert all(any(leaf == key or leaf.startswith(f"{key}.") for leaf in LEAVES) for key in listed)
     assert len(found) == len(set(found))
@@ -114,13 +129,13 @@ def test_params_are_there_and_listed_once(name: str) -> None:
 def test_every_listed_section_is_read_by_the_stage(name: str) -> None:
     """Each listed key, or a part of it, occurs in the code that the stage runs."""
     read = EXTRA_READS.get(name, set()) | reads(name)
-    for key in body(name).get("params", []):
+    for key in [*body(name).get("params", []), *of_tasks(name)]:
         assert any(leaf == key or leaf.startswith(f"{key}.") or key.startswith(f"{leaf}.") for leaf in read), key
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_that_the_code_reads_is_listed(name: str) -> None:
-    listed = body(name).get("params", [])
+    listed = [*body(name).get("params", []), *of_tasks(name)]
     missing = {
         leaf
         for leaf in reads(name, passed_on=name == "raft_train") & LEAVES
@@ -167,7 +182,7 @@ def test_every_cycle_goes_on_from_the_one_before() -> None:
 
 
 def test_every_param_is_read_by_some_stage() -> None:
-    keys = {key for name in NAMES for key in body(name).get("params", [])}
+    keys = {key for name in NAMES for key in {*body(name).get("params", []), *of_tasks(name)}}
     unread = {leaf for leaf in LEAVES if not any(leaf == key or leaf.startswith(f"{key}.") for key in keys)}
     # of commands alone: how long recordings are cut, and how a doubtful text is decoded again
     assert all(leaf.startswith("decoding.") for leaf in unread), unread

@@ -1,6 +1,7 @@
 """The tasks by name: the one line that a new task adds to what is here. Imports nothing heavy."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -14,6 +15,7 @@ class TaskEntry:
         corpora: target, and start where the start model learns another corpus.
         needs_text: whether s5 rejects clips without text.
         reads: files of this repository that its stages read beside their code and their data.
+        numbers: by stage, keys and sections of the params that it reads beside those that dvc.yaml lists.
     """
 
     place: str
@@ -21,9 +23,24 @@ class TaskEntry:
     corpora: tuple[Literal["start", "target"], ...] = ("target",)
     needs_text: bool = False
     reads: tuple[str, ...] = ()
+    numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 RECOGNIZER, JUDGE = (f"checkpoints/{name}/model.safetensors" for name in ("recognizer", "judge"))
+SPEECH = ("tts", "encodec.checkpoint", "encodec.revision", "encodec.bandwidth_kbps")
+MIXTURES = ("corpus.seed", "enhancement.mixing", "enhancement.sample_rate_hz")
+NETWORK = tuple(
+    f"enhancement.{key}"
+    for key in (
+        "network", "fft_length", "hop_length", "width", "layers", "bidirectional", "mask_floor", "loss",
+        "trainer.epochs", "trainer.batch_size", "trainer.learning_rate", "trainer.warmup_share",
+        "trainer.final_lr_share", "trainer.weight_decay", "trainer.max_grad_norm", "trainer.early_stop",
+        "trainer.average_decay",
+    )
+)  # fmt: skip
+LEARNED_MASKS = tuple(
+    f"enhancement.{key}" for key in ("loss", "trainer.cycle_learning_rate", "candidates", "reward", "recognizer")
+)
 TASKS = {
     "asr": TaskEntry(
         "soundraft.tasks.asr:Recognition",
@@ -40,6 +57,20 @@ TASKS = {
         "clean speech of corpus.target, mixed with noise, and the section enhancement; corpus.start and model are not "
         "read",
         reads=(RECOGNIZER,),
+        numbers={
+            "train": MIXTURES + NETWORK,
+            "benchmark": (*MIXTURES, "enhancement.measures"),
+            "raft_train": MIXTURES + LEARNED_MASKS,
+            "controls": MIXTURES + LEARNED_MASKS,
+            "evaluate": (
+                *MIXTURES,
+                "enhancement.fft_length",
+                "enhancement.hop_length",
+                "enhancement.mask_floor",
+                "enhancement.recognizer",
+                "enhancement.measures",
+            ),
+        },
     ),
     "tts": TaskEntry(
         "soundraft.tasks.tts:Speaking",
@@ -48,6 +79,7 @@ TASKS = {
         corpora=("start", "target"),
         needs_text=True,
         reads=(RECOGNIZER, JUDGE),
+        numbers=dict.fromkeys(("train", "benchmark", "raft_train", "controls", "evaluate"), SPEECH),
     ),
 }
 
