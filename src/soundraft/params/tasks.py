@@ -27,6 +27,16 @@ class TaskEntry:
 
 
 RECOGNIZER, JUDGE = (f"checkpoints/{name}/model.safetensors" for name in ("recognizer", "judge"))
+LABELS = tuple(f"classification.{key}" for key in ("target", "output", "separator"))
+CLASSIFIER = tuple(
+    f"classification.{key}"
+    for key in (
+        "inputs", "channel", "audio_file_length_limit_in_s", "level_db", "features", "encoder", "augment",
+        "trainer.epochs", "trainer.batch_size", "trainer.learning_rate", "trainer.warmup_share",
+        "trainer.final_lr_share", "trainer.weight_decay", "trainer.max_grad_norm", "trainer.early_stop",
+        "trainer.average_decay", "trainer.class_weights", "trainer.sampling",
+    )
+)  # fmt: skip
 SPEECH = ("tts", "encodec.checkpoint", "encodec.revision", "encodec.bandwidth_kbps")
 MIXTURES = ("corpus.seed", "enhancement.mixing", "enhancement.sample_rate_hz")
 NETWORK = tuple(
@@ -51,6 +61,13 @@ TASKS = {
     "classification": TaskEntry(
         "soundraft.tasks.classification:Classification",
         "one corpus, corpus.target, and the section classification; corpus.start and model are not read",
+        numbers={
+            "train": LABELS + CLASSIFIER,
+            "benchmark": LABELS,
+            "raft_train": (*LABELS, "classification.trainer.cycle_learning_rate", "classification.augment"),
+            "controls": (*LABELS, "classification.trainer.cycle_learning_rate", "classification.augment"),
+            "evaluate": LABELS,
+        },
     ),
     "enhancement": TaskEntry(
         "soundraft.tasks.enhancement:SpeechEnhancement",
