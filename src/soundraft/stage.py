@@ -18,10 +18,10 @@ PLAN = Path("data/plan")
 MARKER_NAME = "inactive.json"
 # Seconds of each stage of the default experiment, of a cycle where there are several, on two idle cores (Intel Xeon).
 DEFAULT_TOOK_S = {
-    "fetch": 39, "s1_normalize": 8, "s2_encodec": 116, "s3_sidecar_init": 8, "s4_sidecar_add": 14, "audit": 8,
-    "s5_build_dataset": 15, "train": 406, "benchmark": 14, "raft_train": 24, "controls": 52, "evaluate": 46,
+    "fetch": 57, "s1_normalize": 12, "s2_encodec": 142, "s3_sidecar_init": 3, "s4_sidecar_add": 7, "audit": 8,
+    "s5_build_dataset": 10, "train": 372, "benchmark": 9, "raft_train": 24, "controls": 54, "evaluate": 40, "report": 5,
 }  # fmt: skip
-DVC_TOOK_S = 166  # for hashes and copies into its cache
+DVC_TOOK_S = 120  # for hashes and copies into its cache
 CHAINS = ("raft_train", "controls")
 _WORTH_SAYING_S = 20
 
