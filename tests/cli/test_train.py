@@ -76,7 +76,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 
 
 def test_options_are_checked_by_the_fields_of_params(capsys: pytest.CaptureFixture[str]) -> None:
-    for flag, value in (("--algorithm", "ppo"), ("--task", "tts"), ("--cycles", -1), ("--set", "x"), ("--fold", 0)):
+    for flag, value in (("--algorithm", "ppo"), ("--task", "sing"), ("--cycles", -1), ("--set", "x"), ("--fold", 0)):
         assert flag in soundraft(capsys, "train", "--dataset", "x", "--model", "y", flag, value, code=2)
 
 

@@ -12,6 +12,7 @@ from soundraft import runtime
 from soundraft.audio import io
 from soundraft.corpora.espeak import Espeak
 from soundraft.models.listening import SHIPPED, hear, open_recognizer
+from soundraft.parallel import map_fresh
 from soundraft.params import ParamsError, checked_section, defaults
 from soundraft.params.speech import SpeechParams
 from soundraft.rewards import PUBLISHED_WEIGHTS, AudioVerifier
@@ -124,12 +125,17 @@ SPOKEN = (
 
 
 @cache
+@cache
 def clips() -> tuple[list[np.ndarray], list[str]]:
     """At 24 kHz and as loud as s1 makes them."""
-    voice = Espeak()
-    spoken = [voice.speak(text, name, rate, 50).astype(np.float32) for text, name, rate in SPOKEN]
-    waves = [io.resample(wave, voice.sample_rate_hz, RATE_HZ) for wave in spoken]
+    (waves,) = map_fresh(speak, [SPOKEN], title="speak")  # espeak's breath noise follows from what it said before
     return [wave * np.float32(0.07 / wave.std()) for wave in waves], [text for text, _, _ in SPOKEN]
+
+
+def speak(rows: Sequence[tuple[str, str, int]]) -> list[np.ndarray]:
+    voice = Espeak()
+    spoken = [voice.speak(text, name, rate, 50).astype(np.float32) for text, name, rate in rows]
+    return [io.resample(wave, voice.sample_rate_hz, RATE_HZ) for wave in spoken]
 
 
 def noisy(wave: np.ndarray, snr_db: float) -> np.ndarray:

@@ -319,7 +319,7 @@ def test_data_that_cannot_be_used_costs_no_training(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"task": "tts"}, "tts"),
+        ({"task": "sing"}, "sing"),
         ({"params": {"train.tempratur": 1.0}}, "did you mean train.temperature"),
         ({"params": {"train.temperature": "x"}}, "train.temperature: got 'x'"),
         ({"num_cycles": -1}, "train.cycles: got -1"),

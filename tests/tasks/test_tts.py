@@ -214,7 +214,7 @@ def test_the_reward_is_of_what_is_heard_of_the_text_that_was_asked(run: Path, mo
     waves = [letters.wave_of(text, seed=n) for n, text in enumerate(texts)]
     waves.append(np.random.default_rng(0).standard_normal(8000).astype(np.float32))
     sounds = {each: io.resample(0.3 * wave, letters.RATE_HZ, 24000) for each, wave in zip(spoken, waves, strict=True)}
-    monkeypatch.setattr(task, "wave_of", sounds.__getitem__)
+    monkeypatch.setattr(task, "waves_of", lambda answers: [sounds[each] for each in answers])
     asked = Evidence(Speech(np.zeros((2, 9), np.int16), np.array([9], np.int16), text=texts[0]))
     found = task.verifier_alone().verify_samples(spoken, asked)
     understood = [each.parts["intelligibility"] for each in found]
