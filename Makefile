@@ -42,7 +42,8 @@ TTS := task=tts corpus.start.clips.train=2400 corpus.start.clips.validation=40 c
 	corpus.espeak.start.noisy_share=0.0 train.epochs=6 train.supervised.batch_size=8 \
 	train.supervised.learning_rate=0.0025 train.warmup_share=0.05 train.weight_decay=0.02 train.cycles=2 \
 	train.rounds_per_cycle=1 train.samples_per_prompt=8 train.temperature=0.9 train.learning_rate=0.0004 \
-	train.presentations_per_cycle=512 train.batch_size=8 tts.best_of=4 decoding.batch_clips=64
+	train.presentations_per_cycle=512 train.batch_size=8 tts.best_of=4 decoding.batch_clips=64 \
+	benchmark.clips=10 benchmark.repeats=1
 
 tts: setup ## text to speech: train a small model, improve it by RAFT, measure it (more: S='seed=1')
 	@$(MAKE) --no-print-directory exp S="$(TTS) $(S)"
