@@ -227,6 +227,27 @@ def test_the_reward_is_of_what_is_heard_of_the_text_that_was_asked(run: Path, mo
     assert task.describe_answer(spoken[0]) == texts[0]
 
 
+def test_each_voice_is_compared_with_the_recording_of_its_own_clip(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two voices say one text: sounds at two levels stand for them."""
+
+    class Levels:
+        def embed(self, wave: np.ndarray, rate_hz: int) -> np.ndarray:
+            return np.array([1.0, 0.0] if np.abs(wave).max() > 0.2 else [0.0, 1.0])
+
+    task = Speaker(run).task
+    loud, soft = (Speech(np.full((2, 9), n, np.int16), np.array([9], np.int16), text="one two six") for n in range(2))
+    wave = io.resample(letters.wave_of("one two six"), letters.RATE_HZ, 24000)
+    sounds = {each: wave / np.abs(wave).max() * peak for each, peak in ((loud, 0.5), (soft, 0.1))}
+    monkeypatch.setattr(task, "wave_of", sounds.__getitem__)
+    monkeypatch.setattr(task, "waves_of", lambda answers: [sounds[each] for each in answers])
+    verifier = task.verifier_alone()
+    weights = task.options.reward.weights.model_copy(update={"consistency": 0.2})
+    monkeypatch.setattr(verifier, "_encoder", Levels())
+    monkeypatch.setattr(verifier.reward, "options", task.options.reward.model_copy(update={"weights": weights}))
+    found = verifier.verify_all([[loud, soft], [loud, soft]], [Evidence(loud), Evidence(soft)])
+    assert [[each.parts["similarity"] for each in own] for own in found] == [[1.0, 0.0], [0.0, 1.0]]
+
+
 def test_another_codec_is_refused(run: Path, tmp_path: Path) -> None:
     config = files.read_json(run / "start/config.json")
     model = load_codec_lm(run / "start")

@@ -402,8 +402,8 @@ class Speaking(Task):
 
         chosen = []
         drawn = decode(model, clips, draw, self.params.decoding, title="best of several")
-        for answers, target, duration_s in zip(drawn, clips.targets, test.durations_s, strict=True):
-            found = verifier.verify_samples(answers, Evidence(target, duration_s))
+        evidence = [Evidence(*known) for known in zip(clips.targets, test.durations_s, strict=True)]
+        for answers, found in zip(drawn, verifier.verify_all(drawn, evidence), strict=True):
             rewards = [-1.0 if each.reward is None else each.reward for each in found]
             chosen.append(answers[int(np.argmax(rewards))])
         return chosen
@@ -461,34 +461,43 @@ class _Verifier(Verifier):
         self.task = task
         self.reward = SpeechReward(task.options.reward, language=task.language, hear=self._hear)
         self._encoder = VoiceEncoder() if task.options.reward.weights.consistency else None
-        self._recordings: dict[str, Speech] = {}
+        self._voice: tuple[np.ndarray | None, str] = (None, "no recording")  # of the clip's recording, else why not
 
     def verify_samples(self, hypotheses: Sequence[Any], evidence: Evidence) -> list[VerifyResult]:
         return self.verify_all([hypotheses], [evidence])[0]
 
     def verify_all(self, hypotheses: Sequence[Sequence[Any]], evidence: Sequence[Evidence]) -> list[list[VerifyResult]]:
-        self._recordings = {self.reward.normalize(each.reference.text): each.reference for each in evidence}
         texts = [replace(each, reference=each.reference.text) for each in evidence]
-        return self.reward.verify_all(hypotheses, texts)
+        if self._encoder is None:
+            return self.reward.verify_all(hypotheses, texts)
+        found = []  # clip by clip: several voices may say one text
+        for answers, text, each in zip(hypotheses, texts, evidence, strict=True):
+            recording = each.reference
+            self._voice = self._embedded(self.task.wave_of(recording)) if recording.frames else (None, "no recording")
+            found += self.reward.verify_all([answers], [text])
+        return found
 
     def _hear(self, answers: Sequence[Speech], texts: Sequence[str]) -> list[Sounding]:
         waves = self.task.waves_of(answers)
         heard = hear(self.task.recognizer, waves, RATE_HZ, texts)
         self.task.remember(answers, [each.transcript for each in heard])
-        return [
-            Sounding(wave, RATE_HZ, each, *self._similarity(wave, self._recordings[text]))
-            for wave, each, text in zip(waves, heard, texts, strict=True)
-        ]
+        return [Sounding(wave, RATE_HZ, each, *self._similarity(wave)) for wave, each in zip(waves, heard, strict=True)]
 
-    def _similarity(self, wave: np.ndarray, recording: Speech) -> tuple[float | None, str]:
+    def _similarity(self, wave: np.ndarray) -> tuple[float | None, str]:
         """To the voice of the recording, which has been through the codec, too; else why it cannot be compared."""
-        if self._encoder is None or not recording.frames:
-            return None, "no recording"
+        recorded, why = self._voice
+        if recorded is None:
+            return None, why
+        own, why = self._embedded(wave)
+        return (None, why) if own is None else (float(own @ recorded), "")
+
+    def _embedded(self, wave: np.ndarray) -> tuple[np.ndarray | None, str]:
+        """The voice of a wave, or why it is not known."""
+        assert self._encoder is not None
         try:
-            voices = [self._encoder.embed(each, RATE_HZ) for each in (wave, self.task.wave_of(recording))]
+            return self._encoder.embed(wave, RATE_HZ), ""
         except UserError as error:
             return None, str(error)
-        return float(voices[0] @ voices[1]), ""
 
 
 def _voice_of(facts: Facts) -> str:
