@@ -13,6 +13,8 @@ import jiwer
 import numpy as np
 from rapidfuzz import distance, process
 
+from soundraft.metrics import numbers
+
 Normalizer = Callable[[str], str]
 TURKIC = ("tr", "az", "turkish", "azerbaijani")  # İ is the capital of i there, and I that of ı
 
@@ -87,6 +89,12 @@ def _whisper_english(text: str, *, turkic: bool) -> str:
     return single_spaces(_whisper_rules("english", "English")(text))
 
 
+def _spoken_digits(text: str, *, turkic: bool) -> str:
+    """`_basic` with English numbers digit by digit, be they in digits or in words."""
+    plain = unicodedata.normalize("NFKC", text.translate(_TYPOGRAPHY))
+    return numbers.by_digit(_basic(numbers.symbols_in_words(plain), turkic=turkic))
+
+
 @functools.cache
 def _whisper_rules(module: str, name: str) -> Normalizer:
     rules: Normalizer = getattr(importlib.import_module(f"whisper_normalizer.{module}"), f"{name}TextNormalizer")()
@@ -98,6 +106,7 @@ _RULES: dict[str, Callable[..., str]] = {
     "basic": _basic,
     "whisper-english": _whisper_english,
     "whisper-multilingual": _whisper_multilingual,
+    "spoken-digits": _spoken_digits,
 }
 
 

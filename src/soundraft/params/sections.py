@@ -440,10 +440,11 @@ class RewardParams(Section):
         description="Reward of a sample: reference (from its transcript), unsupervised (from the samples of the clip "
         "and the texts of corpus.start; the transcripts of corpus.target are not read)."
     )
-    normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual"] = Field(
+    normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual", "spoken-digits"] = Field(
         description="Text normalisation before scoring, in the reward and in every metric; models learn such texts. "
         "none (spaces only), basic (lower case, no punctuation, any script), whisper-english (as Whisper's published "
-        "figures: digits, American spelling), whisper-multilingual (the same for other languages, without digits)."
+        "figures: digits, American spelling), whisper-multilingual (the same for other languages, without digits), "
+        "spoken-digits (basic, with English numbers digit by digit: 21, twenty-one and two one are equal)."
     )
     wer_threshold: Share = Field(
         description="A sample with at most this WER is solved (success rate); CER where words have no spaces."

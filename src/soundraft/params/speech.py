@@ -25,9 +25,9 @@ class SpeechParams(Section):
         description="Weights of the parts. For product a part with weight w keeps at least 1 − w / (w + "
         "intelligibility) of the reward."
     )
-    normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual"] = Field(
+    normalizer: Literal["none", "basic", "whisper-english", "whisper-multilingual", "spoken-digits"] = Field(
         description="Text normalisation before text and transcript are compared: none (spaces only), basic (lower "
-        "case, no punctuation), whisper-english, whisper-multilingual."
+        "case, no punctuation), whisper-english, whisper-multilingual, spoken-digits (numbers digit by digit)."
     )
     likelihood_share: Share = Field(
         description="Share of intelligibility that is the likelihood of the text per token, exp(log p / tokens); the "
