@@ -6,16 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from soundraft.audio import io
+from soundraft.clips.base import Clips, load
 from soundraft.clips.batches import Utterances
 from soundraft.clips.decoding import answer_log_probs, best_answers
 from soundraft.models.base import ModelError
 from soundraft.models.classifier import AudioClassifier, is_classifier, load_classifier
 from soundraft.models.networks import fit_side_input
-from soundraft.models.pretrained import PRETRAINED, WAVES
+from soundraft.models.pretrained import PRETRAINED, WAVES, Encoder
 from soundraft.params import defaults
 from soundraft.params.base import Section
 from soundraft.runtime import UserError
+from soundraft.tasks.classification import Classification
 from soundraft.training.learner import examples_of, fit
 from tests.conftest import tone
 from tests.models.classifiers import BINS, FEATURES, LABELS, SMALL, classifier, clips
@@ -227,7 +231,7 @@ def checkpoint(folder: Path, name: str, norm: str = "group") -> Path:
 
 
 def pretrained(folder: Path | str, name: str, limit_s: float = 0.9, **choice: Any) -> AudioClassifier:
-    own = {"model": str(folder), "trainable": choice.pop("trainable", False)}
+    own = {"model": str(folder), "trainable": choice.pop("trainable", False), **choice.pop("own", {})}
     choice = {"pooling": "mean"} | choice
     return classifier(name, labels=("low", "high"), own=own, place={"audio_file_length_limit_in_s": limit_s}, **choice)
 
@@ -267,14 +271,115 @@ def test_a_frozen_encoder_keeps_its_weights_and_a_tuned_one_does_not(
 
 @pytest.mark.parametrize("name", ["whisper", "ast"])
 def test_what_is_kept_of_a_window_fills_up_to_what_the_extractor_makes(name: str, tmp_path: Path) -> None:
-    model = pretrained(checkpoint(tmp_path, name), name)
+    model = pretrained(checkpoint(tmp_path, name), name, trainable=True)
     samples, front = tone(0.5, RATE_HZ), model.front
     whole = front.extractor(samples, sampling_rate=RATE_HZ, return_tensors="pt")  # type: ignore[attr-defined]
-    kept, reader = model.extract(samples), model.model.reader
+    kept, encoder = model.extract(samples), model.model.reader.states
     expected = whole["input_features"][0].T if name == "whisper" else whole["input_values"][0]
-    filled = reader._fill(kept, float(kept.min()) if name == "whisper" else reader.silence)
+    filled = encoder.filled(kept, float(kept.min()) if name == "whisper" else encoder.silence)
     assert len(kept) < len(filled)
     torch.testing.assert_close(filled, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_states_are_those_of_transformers_and_one_layer_can_be_chosen(name: str, tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, name)
+    model = pretrained(folder, name, trainable=True)
+    clip, encoder = model.extract(tone(0.4, RATE_HZ)), model.model.reader.states
+    (states,) = encoder.states([clip])
+    inputs = clip
+    if name == "whisper":  # an encoder that has no more positions than the clip fills
+        inputs, places = clip.T, encoder.model.embed_positions.weight.data[: len(clip) // 2]
+        encoder.model.embed_positions = torch.nn.Embedding.from_pretrained(places)
+        encoder.model.config.max_source_positions = len(places)
+    elif name == "ast":
+        inputs = encoder.filled(clip, encoder.silence)
+    with torch.no_grad():
+        theirs = encoder.model(inputs[None], output_hidden_states=True)
+    assert states.shape[1] == len(theirs.hidden_states) == encoder.layers
+    for layer, expected in enumerate([*theirs.hidden_states[:-1], theirs.last_hidden_state]):
+        if name == "ast":  # tokens: class, distillation, bands x times
+            expected = expected[:, 2:].reshape(1, 2, -1, 16).mean(1)
+        torch.testing.assert_close(states[:, layer], expected[0, : len(states)], atol=1e-5, rtol=1e-5)
+        mean, spread = states[:, layer].mean(0), states[:, layer].var(0, correction=0)
+        chosen = pretrained(folder, name, pooling="statistics", own={"layer": layer})
+        vector = chosen.model.reader([chosen.extract(tone(0.4, RATE_HZ))])
+        torch.testing.assert_close(vector[0], torch.cat([mean, (spread + 1e-6).sqrt()]).clamp(-5, 5), atol=1e-4, rtol=0)
+    with pytest.raises(ModelError, match=r"encoder\.layer: got 9"):
+        pretrained(folder, name, own={"layer": 9})
+
+
+def test_a_head_on_frozen_states_learns_its_mix_and_scales_by_the_training_clips(tmp_path: Path) -> None:
+    model = pretrained(checkpoint(tmp_path, "whisper"), "whisper", pooling="statistics")
+    data = waves(model)
+    model.fit_normalisation(data)
+    rows = torch.cat(data).numpy()
+    np.testing.assert_allclose(model.normalisation()[0].numpy(), rows.mean(0), atol=1e-6)
+    scored = (rows - rows.mean(0)) / rows.std(0)
+    expected = scored.reshape(4, 2, -1).mean(1)  # two layers, alike at first
+    np.testing.assert_allclose(model.model.reader(data).detach().numpy(), expected, atol=1e-3)
+    assert [clip.shape for clip in data] == [(1, 2 * 2 * 16)] * 4
+    fit(model, examples_of(data, ["low", "high"] * 2), start_settings(9, rate=1e-2), seed=0, title="head")
+    assert abs(float(model.model.reader.mix[0].detach())) > 1e-3
+
+
+def test_a_tuned_whisper_does_not_see_the_padding_of_its_batch(tmp_path: Path) -> None:
+    model = pretrained(checkpoint(tmp_path, "whisper"), "whisper", trainable=True, pooling="statistics")
+    data = waves(model)
+    model.fit_normalisation(data)
+    together = model.encode(data)
+    for index, clip in enumerate(data):
+        torch.testing.assert_close(together[index], model.encode([clip])[0], atol=1e-5, rtol=0)
+
+
+def test_states_are_computed_once_for_a_content_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[int] = []
+    states = Encoder.states
+    monkeypatch.setattr(Encoder, "states", lambda self, clips: (computed.append(len(clips)), states(self, clips))[1])
+    folder = checkpoint(tmp_path / "hub", "whisper")
+    audio = [io.float_wav_bytes(tone(0.3, RATE_HZ, frequency_hz=hz)[:, None], RATE_HZ) for hz in (200, 900)]
+
+    def features(prefix: str, **options: Any) -> list[torch.Tensor]:
+        model = pretrained(folder, "whisper", **options)
+        data = Clips([f"{prefix}/{n}" for n in range(2)], lambda place: audio[place], [{}, {}])
+        task = Classification(defaults())
+        return load(data, [task.featurizer(model)], target=lambda facts: "low", title="").utterances.features
+
+    first = features("here", pooling="statistics")
+    assert all(
+        torch.equal(one, other) for one, other in zip(first, features("elsewhere", pooling="statistics"), strict=True)
+    )
+    assert len(computed) == 2
+    features("here", pooling="statistics", own={"layer": 1})  # another layer needs nothing new
+    assert len(computed) == 2
+    features("here")
+    assert len(computed) == 4
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer_norm.bias"] += 1.0
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert not torch.equal(features("here", pooling="statistics")[0], first[0])
+    assert len(computed) == 6
+
+
+@pytest.mark.parametrize("name", ["whisper", "wav2vec2"])
+def test_a_checkpoint_in_half_precision_is_read_in_single(name: str, tmp_path: Path) -> None:
+    import transformers as hub
+
+    folder = checkpoint(tmp_path, name)
+    (hub.AutoModel.from_pretrained(folder).half()).save_pretrained(folder)
+    model = pretrained(folder, name, trainable=True)
+    assert {weights.dtype for weights in model.model.parameters()} == {torch.float32}
+    assert model.encode(waves(model)).isfinite().all()
+
+
+def test_a_classifier_of_before_the_layers_were_mixed_is_named(tmp_path: Path) -> None:
+    pretrained(checkpoint(tmp_path / "hub", "hubert"), "hubert").save(tmp_path / "old")
+    path = tmp_path / "old/config.json"
+    config = json.loads(path.read_text())
+    del config["encoder"]["layer"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="older version"):
+        load_classifier(tmp_path / "old")
 
 
 def test_pretrained_models_that_cannot_be_used_are_refused(tmp_path: Path) -> None:

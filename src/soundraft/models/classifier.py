@@ -31,13 +31,21 @@ from soundraft.models.networks import (
     SpectraReader,
     encode_row,
 )
-from soundraft.models.pretrained import PRETRAINED, HubClassifier, PretrainedFront, open_hub_classifier, open_pretrained
+from soundraft.models.pretrained import (
+    PRETRAINED,
+    FrozenFront,
+    HubClassifier,
+    PretrainedFront,
+    PretrainedReader,
+    open_hub_classifier,
+    open_pretrained,
+)
 from soundraft.params import checked_section, defaults
 from soundraft.params.base import Count, NotNegative, Section
 from soundraft.params.classification import Classification, EncoderChoice, EncoderParams, SpectraParams
 from soundraft.runtime import UserError
 
-Front = SpectraFront | PretrainedFront
+Front = SpectraFront | PretrainedFront | FrozenFront
 LOUDNESS_WINDOW_S = 0.25
 VERSION = 1
 WEIGHTS, PRETRAINED_FOLDER = "model.safetensors", "pretrained"
@@ -135,14 +143,15 @@ class AudioClassifier:
         return torch.cat([frames, columns.expand(len(frames), -1)], dim=1)
 
     def fit_normalisation(self, features: Sequence[torch.Tensor]) -> None:
-        """Learn from the training clips how features are normalised; a pretrained encoder has its own way."""
-        for reader in self._spectra_readers():
+        """Learn from the training clips how features, or the states of a pretrained encoder, are normalised."""
+        for reader in self._readers():
             reader.fit(self._split(features)[0])
 
     def normalisation(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation `[F]` of the training clips' features; 0 and 1 where a pretrained encoder has its own."""
-        for reader in self._spectra_readers():
-            return reader.mean.cpu(), reader.std.cpu()
+        if not isinstance(self.front, PretrainedFront):
+            for reader in self._readers():
+                return reader.mean.cpu(), reader.std.cpu()
         return torch.zeros(max(1, self.front.columns)), torch.ones(max(1, self.front.columns))
 
     def encode(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -186,7 +195,7 @@ class AudioClassifier:
         from safetensors.torch import save
 
         folder.mkdir(parents=True, exist_ok=True)
-        if isinstance(self.front, PretrainedFront):
+        if not isinstance(self.front, SpectraFront):
             self.front.save(folder / PRETRAINED_FOLDER)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         files.write_bytes(folder / WEIGHTS, save(weights))
@@ -207,8 +216,8 @@ class AudioClassifier:
         found: torch.Tensor = self.model(*self._split(features), **apart)
         return found
 
-    def _spectra_readers(self) -> list[SpectraReader]:
-        return [part for part in self.model.modules() if isinstance(part, SpectraReader)]
+    def _readers(self) -> list[SpectraReader | PretrainedReader]:
+        return [part for part in self.model.modules() if isinstance(part, SpectraReader | PretrainedReader)]
 
     def _split(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Features → those of the audio, and side columns `[B, S]`."""
@@ -342,6 +351,8 @@ def load_classifier(folder: Path) -> AudioClassifier:
         names = EncoderChoice.model_fields.keys() & given.keys()
         choice = checked_section(EncoderChoice, **{name: given.pop(name) for name in names})
         section: Any = EncoderParams.model_fields["pretrained" if choice.type in PRETRAINED else choice.type].annotation
+        if choice.type in PRETRAINED and "layer" not in given:
+            raise ModelError("it has no encoder.layer: an older version wrote it; train it again")
         knobs = checked_section(section, **given)
     except UserError as error:
         raise ModelError(f"{path}: {error}") from error
@@ -355,10 +366,10 @@ def load_hub_classifier(name: str, output: str = "category") -> AudioClassifier:
     """A classifier of transformers, by its folder or hub id, to be measured and asked; ModelError when it is none."""
     network, front = open_hub_classifier(name, sets=output == "set")
     labels, options = front.config.id2label, defaults().classification
-    window_s = network.reader.window_s
+    window_s = network.whole.window_s
     config = checked_section(
         Config, format=CLASSIFIER, version=VERSION, labels=[str(labels[index]) for index in sorted(labels)],
-        target=options.target, features=options.features, encoder={"type": network.reader.name, "model": name},
+        target=options.target, features=options.features, encoder={"type": network.whole.name, "model": name},
         channels=1, side=[], channel="average", length_limit_s=window_s if math.isfinite(window_s) else 0.0,
         level_db=None, temperature=1.0, output=output,
     )  # fmt: skip

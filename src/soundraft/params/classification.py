@@ -117,7 +117,14 @@ class TransformerParams(Section):
 class PretrainedParams(Section):
     model: str = Field(description="Hub id or local folder.")
     revision: Revision
-    trainable: bool = Field(description="Whether its weights are trained. Frozen is faster, and safer with few clips.")
+    layer: Natural | None = Field(
+        description="Which states are pooled: 0 (what the first layer takes) up to the number of layers (the last); "
+        "null: a learned mix of all, often better than the last layer alone."
+    )
+    trainable: bool = Field(
+        description="Whether its weights are trained. Frozen is safer with few clips, and much faster: the states of "
+        "each clip are computed once and kept in the cache."
+    )
 
 
 class EncoderChoice(Section):
@@ -130,7 +137,8 @@ class EncoderChoice(Section):
     )
     pooling: Literal["mixed", "statistics", "attention", "mean", "max"] = Field(
         description="From frames to one vector: statistics (mean, deviation and maximum, and statistics of the "
-        "features), attention, mean, max, mixed (the members take statistics, attention and max in turn)."
+        "features; of a pretrained encoder mean and deviation), attention, mean, max, mixed (the members take "
+        "statistics, attention and max in turn)."
     )
     num_fc_layers: Natural = Field(description="Fully connected layers before the output.")
     output_size: Size = Field(description="Width of the fully connected layers.")

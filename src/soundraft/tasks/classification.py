@@ -38,7 +38,7 @@ from soundraft.models.base import Answer, Model
 from soundraft.models.checkpoints import is_classifier
 from soundraft.models.classifier import AudioClassifier, SetClassifier, build, load_classifier, load_hub_classifier
 from soundraft.models.networks import SideInput, fit_side_input, is_number_or_missing
-from soundraft.models.pretrained import PRETRAINED, kind_of
+from soundraft.models.pretrained import PRETRAINED, FrozenFront, kind_of
 from soundraft.parallel import BadClip, progress_over
 from soundraft.params.sections import Params
 from soundraft.rewards.base import Verifier
@@ -346,8 +346,11 @@ class Classification(Task):
     def _augmenter(self, classifier: AudioClassifier, *, weights: dict[str, float] | None, seed: int) -> Augmenter:
         """What clips go through when this classifier learns them."""
         mean, std = classifier.normalisation()
+        options = self.options.augment
+        if isinstance(classifier.front, FrozenFront):  # its columns are no frequencies
+            options = options.model_copy(update={"frequency_masks": 0})
         return Augmenter(
-            self.options.augment, mean=mean, std=std, labels=classifier.labels, weights=weights,
+            options, mean=mean, std=std, labels=classifier.labels, weights=weights,
             bands=classifier.front.bands, decibels=classifier.front.decibels,
             seed=runtime.derive_seed(seed, "augment"),
         )  # fmt: skip

@@ -285,6 +285,7 @@ USED_BY = {  # features, or pretrained encoders
     **dict.fromkeys(("augment.frequency_masks", "augment.frequency_share"), (*FRAMED, *OF_ENCODERS)),
     "augment.warp": ("stft", "group_delay", *LEVELS, *OF_ENCODERS),
 }
+FROZEN, OF_FRAMES = "a frozen encoder", ("time_masks", "time_share", "time_shift", "speed")
 PAIRS = [("time_masks", "time_share"), ("frequency_masks", "frequency_share"), ("mixup", "mixup_probability")]
 NEEDS = {f"augment.{a}": f"augment.{b}" for pair in PAIRS for a, b in (pair, pair[::-1])}
 NEEDS |= {"augment.background_snr_db": "augment.background", "encoder.output_size": "encoder.num_fc_layers"}
@@ -439,7 +440,9 @@ def _declared(settings: _Settings) -> Declared:
     if kind not in PRETRAINED:
         features = options.features.model_copy(update={"num_fft_points": _fft_points(settings, options.features)})
         options = options.model_copy(update={"features": features})
-    _note_idle_keys(settings, options, kind if kind in PRETRAINED else options.features.type)
+    if kind in PRETRAINED:
+        kind = kind if options.encoder.pretrained.trainable else FROZEN
+    _note_idle_keys(settings, options, kind if kind in (FROZEN, *PRETRAINED) else options.features.type)
     limits = given.limits if given.limits and given.limits.model_fields_set else defaults().limits
     column, notes, dropped = audio.column or audio.name, settings.notes, settings.dropped
     return Declared(options, column, columns, split, limits.max_bad_fraction, notes, dropped, given.folds, given.k)
@@ -585,6 +588,11 @@ def _fft_points(settings: _Settings, features: SpectraParams) -> int:
     return points
 
 
+def _is_lost(key: str, options: Classification) -> bool:
+    """Whether an augmentation of frames meets one row of statistics."""
+    return options.encoder.pooling in ("statistics", "mixed") and key.removeprefix("augment.") in OF_FRAMES
+
+
 def _note_idle_keys(settings: _Settings, options: Classification, kind: str) -> None:
     values = options.leaves()
     for key, place in settings.places.items():
@@ -592,6 +600,8 @@ def _note_idle_keys(settings: _Settings, options: Classification, kind: str) -> 
             settings.notes.append(f"{place} changes nothing: {NEEDS[key].partition('.')[2]} is 0")
         elif values[key] and kind not in USED_BY.get(key, kind):
             settings.notes.append(f"{place} changes nothing: {', '.join(USED_BY[key])} use it, and {kind} does not")
+        elif values[key] and kind == FROZEN and _is_lost(key, options):
+            settings.notes.append(f"{place} changes nothing: statistics of a frozen encoder's states have no frames")
         elif key == "encoder.rnn.dropout" and options.encoder.rnn.num_layers == 1:
             settings.notes.append(f"{place} changes nothing: it is between recurrent layers, and there is one")
     if options.encoder.pooling == "mixed" and options.encoder.members == 1:
