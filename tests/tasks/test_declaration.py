@@ -96,6 +96,8 @@ FOUR = [5, 3, 3, 3]
          {"encoder.num_fc_layers": 2, "encoder.output_size": 48, "encoder.fc_dropout": 0.2}),
         ("audio: {encoder: {type: wav2vec2, pretrained_model_name_or_path: a/b, trainable: true}}",
          {"encoder.type": "wav2vec2", "encoder.pretrained.model": "a/b", "encoder.pretrained.trainable": True}),
+        ("audio: {encoder: {type: whisper, model: a/b, layer: 2}}",
+         {"encoder.type": "whisper", "encoder.pretrained.model": "a/b", "encoder.pretrained.layer": 2}),
         ("trainer: {early_stop: -1, sampling: balanced}", {"trainer.early_stop": 0, "trainer.sampling": "balanced"}),
         ("trainer: {optimizer: {type: adam, lr: 0.01}}", {"trainer.learning_rate": 0.01, "trainer.weight_decay": 0}),
         ("trainer: {gradient_clipping: {clipglobalnorm: 0.5, clipnorm: null}}", {"trainer.max_grad_norm": 0.5}),
@@ -203,6 +205,13 @@ def test_what_is_no_setting_of_the_network() -> None:
         ("augment: {time_masks: 2, frequency_masks: 1, mixup: 0.3, mixup_probability: 0.5, warp: 0.1}", []),
         ("{audio: {preprocessing: {type: mfcc}}, augment: {gain: 0.1, frequency_masks: 1}}", ["gain"]),
         ("{audio: {encoder: {type: hubert, model: a/b}}, augment: {warp: 0.1}}", ["warp"]),
+        (
+            "{audio: {encoder: {type: whisper, model: a/b}}, augment: {warp: 0.1, speed: 0.1, mixup: 0.2, "
+            "mixup_probability: 0.5}}",
+            ["warp", "speed"],
+        ),
+        ("{audio: {encoder: {type: whisper, model: a/b, reduce_output: attention}}, augment: {speed: 0.1}}", []),
+        ("{audio: {encoder: {type: whisper, model: a/b, trainable: true}}, augment: {warp: 0.1, speed: 0.1}}", []),
     ],
 )
 def test_keys_that_change_nothing_are_noted(text: str, idle: list[str]) -> None:
