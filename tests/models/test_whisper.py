@@ -256,3 +256,28 @@ def test_repeated_and_unlikely_texts_are_drawn_again(
     asked = scripted(monkeypatch, recognizer, texts, means)
     assert recognizer.best_with_fallback(torch.zeros(len(expected), 50, 16), FALLBACK) == expected
     assert asked == temperatures
+
+
+def test_a_shorter_window_is_that_of_a_model_built_so(tmp_path: Path) -> None:
+    """The states are those of a model whose positions are the first ones, and a saved model keeps the window."""
+    folder = checkpoint(tmp_path / "long", window_s=4)
+    whole, short = (models.load_recognizer(folder, language="en", window_s=window_s) for window_s in (None, 1))
+    assert (whole.window_s, short.window_s) == (4.0, 1.0)
+    inputs = short.extract(WAVES[0])
+    assert inputs.shape == (100, 80)
+    encoder = whole.model.get_encoder()
+    encoder.config.max_source_positions = 50
+    encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.embed_positions.weight[:50].detach())
+    with torch.inference_mode():
+        expected = encoder(inputs.T[None]).last_hidden_state
+    assert torch.equal(short.encode([inputs]), expected)
+
+    short.save(tmp_path / "short")
+    again = models.load_recognizer(tmp_path / "short")
+    assert again.window_s == 1.0
+    assert torch.equal(again.encode([again.extract(WAVES[0])]), expected)
+    assert again.model.generation_config.max_length == 24 // 4
+    with pytest.raises(ModelError, match="window"):
+        again.extract(np.zeros(16001, np.float32))
+    with pytest.raises(ModelError, match="30"):
+        models.load_recognizer(folder, language="en", window_s=30)

@@ -7,16 +7,19 @@ import torch
 from soundraft.models import checkpoints
 from soundraft.models.base import ModelError, Recognizer
 from soundraft.models.ctc import CTC_MODEL_TYPES, CTCAdapter
-from soundraft.models.whisper import WhisperAdapter
+from soundraft.models.whisper import WhisperAdapter, shorten
 
 ADAPTERS: dict[str, type] = {**dict.fromkeys(CTC_MODEL_TYPES, CTCAdapter), "whisper": WhisperAdapter}
 
 
-def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, language: str | None = None) -> Recognizer:
+def load_recognizer(
+    checkpoint: str | Path, *, revision: str | None = None, language: str | None = None, window_s: int | None = None
+) -> Recognizer:
     """A recogniser from a local folder (relative to the main repository) or a hub id, at a revision.
 
     Args:
         language: which one a multilingual Whisper shall transcribe; one of ours remembers it. CTC models have one.
+        window_s: of a Whisper, as `whisper.shorten` takes it; None: as the model has it.
 
     Raises:
         ModelError: when there is none, it cannot be loaded, or its parts do not fit together.
@@ -40,7 +43,13 @@ def load_recognizer(checkpoint: str | Path, *, revision: str | None = None, lang
         if not hasattr(processor, part):
             raise ModelError(f"{name} has no {part.replace('_', ' ')}: save the model's processor beside its weights")
     try:
-        return adapter(model, processor, language) if adapter is WhisperAdapter else adapter(model, processor)
+        if adapter is not WhisperAdapter:
+            if window_s is not None:
+                raise ModelError("model.window_s is for Whisper; a CTC model takes clips of any length: null")
+            return adapter(model, processor)
+        if window_s is not None:
+            shorten(model, processor.feature_extractor, window_s)
+        return adapter(model, processor, language)
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from error
 

@@ -185,6 +185,32 @@ class WhisperAdapter(Recognizer):
         return float(total / count) < options.logprob_threshold
 
 
+def shorten(model: Any, extractor: Any, window_s: int) -> None:
+    """Give a Whisper and its feature extractor a shorter window, whole seconds, which they keep when they are saved.
+
+    The encoder's positions are a fixed sinusoid, of which the first ones remain. Less silence behind a clip gives other
+    states, so transcripts may change, for better or worse.
+
+    Raises:
+        ModelError: for a window longer than the model's own.
+    """
+    own_s = extractor.chunk_length
+    if window_s > own_s:
+        raise ModelError(
+            f"model.window_s is {window_s}, but this model's window is {own_s} s: a shorter one is possible"
+        )
+    encoder = model.get_encoder()
+    positions = encoder.config.max_source_positions * window_s // own_s
+    kept = encoder.embed_positions.weight.data[:positions].clone()
+    encoder.embed_positions = torch.nn.Embedding.from_pretrained(kept)
+    model.config.max_source_positions = encoder.max_source_positions = positions
+    longest = model.generation_config.max_length or model.config.max_target_positions
+    model.generation_config.max_length = -(-longest * window_s // own_s)  # as many tokens a second as it may write
+    extractor.chunk_length = window_s
+    extractor.n_samples = window_s * extractor.sampling_rate
+    extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
+
+
 def compression_ratio(text: str) -> float:
     data = text.encode()
     return len(data) / len(zlib.compress(data))

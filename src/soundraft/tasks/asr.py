@@ -51,7 +51,7 @@ def columns_by(first: str, second: str) -> tuple[Column, ...]:
 class Recognition(Task):
     metrics = ("wer", "cer")
     columns = columns_by("wer", "cer")
-    reads = ("model.revision", "model.language", "limits.max_clip_s")
+    reads = ("model.revision", "model.language", "model.window_s", "limits.max_clip_s")
     target = "text"
 
     def __init__(self, params: Params) -> None:
@@ -130,7 +130,12 @@ class Recognition(Task):
 
     def open_model(self, name: str) -> Model:
         options = self.params.model
-        return models.load_recognizer(name, revision=options.revision or None, language=options.language or None)
+        return models.load_recognizer(
+            name,
+            revision=options.revision or None,
+            language=options.language or None,
+            window_s=options.window_s,
+        )
 
     def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer:
         rate_hz, longest_s = model.sample_rate_hz, self.params.limits.max_clip_s
