@@ -22,8 +22,8 @@ FALLBACK = defaults().decoding.fallback
 REAL = Path("../shared/models/whisper-tiny.en")
 
 
-def checkpoint(folder: Path, window_s: int = 1, language: str = "en") -> Path:
-    """A random Whisper with windows of so many seconds."""
+def checkpoint(folder: Path, window_s: int = 1, language: str = "en", times: int = 0) -> Path:
+    """A random Whisper with windows of so many seconds, and tokens for so many times."""
     from transformers import (
         GenerationConfig,
         WhisperConfig,
@@ -36,6 +36,7 @@ def checkpoint(folder: Path, window_s: int = 1, language: str = "en") -> Path:
 
     folder.mkdir()
     vocabulary = {token: index for index, token in enumerate([*bytes_to_unicode().values(), *SPECIAL])}
+    vocabulary |= {f"<|{index / 50:.2f}|>": len(vocabulary) + index for index in range(times)}
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = WhisperTokenizer(
@@ -281,3 +282,11 @@ def test_a_shorter_window_is_that_of_a_model_built_so(tmp_path: Path) -> None:
         again.extract(np.zeros(16001, np.float32))
     with pytest.raises(ModelError, match="30"):
         models.load_recognizer(folder, language="en", window_s=30)
+
+
+def test_no_times_are_drawn(tmp_path: Path) -> None:
+    """They are no text, and transformers takes one for the end of a segment."""
+    model = models.load_recognizer(checkpoint(tmp_path / "timed", times=200), language="en")
+    texts = model.sample(model.encode([model.extract(wave) for wave in WAVES]), 8, temperature=1.0, seeds=[0, 1, 2])
+    assert len({text for drawn in texts for text in drawn}) > 8
+    assert not any("<|" in text for drawn in texts for text in drawn)

@@ -136,14 +136,16 @@ class WhisperAdapter(Recognizer):
 
     def write(self, encoded: torch.Tensor, noise: SeededNoise | None = None) -> list[list[int]]:
         """The tokens of each row's text, without prompt and end; the likeliest, or drawn by the noise."""
-        from transformers import LogitsProcessorList
+        from transformers import LogitsProcessorList, SuppressTokensLogitsProcessor
         from transformers.modeling_outputs import BaseModelOutput
 
+        times = range(self.prompt[-1] + 1, self.model.config.vocab_size)  # a drawn one would begin another segment
+        silenced = [SuppressTokensLogitsProcessor(list(times), device=self.device)] if times else []
         with torch.inference_mode():
             rows = self.model.generate(
                 encoder_outputs=BaseModelOutput(encoded),
                 do_sample=False,
-                logits_processor=LogitsProcessorList([noise] if noise else []),
+                logits_processor=LogitsProcessorList([*silenced, *([noise] if noise else [])]),
             )
         special = set(self.tokenizer.all_special_ids)
         return [[token for token in row if token not in special] for row in rows.tolist()]
