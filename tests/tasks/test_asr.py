@@ -12,10 +12,12 @@ from safetensors.torch import load_file
 from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, files, models
 from soundraft.clips.base import Clips
 from soundraft.manifest import Split
+from soundraft.models.ctc import CTCAdapter
 from soundraft.rewards import Evidence, TranscriptReward, UnsupervisedReward
 from soundraft.runtime import BadClip, UserError
-from soundraft.tasks import steps
+from soundraft.tasks import steps, use
 from soundraft.tasks.base import Data
+from soundraft.tasks.use import benchmark, evaluate
 from soundraft.tracking import Tracker
 from tests.models import test_whisper
 from tests.tasks import letters
@@ -69,6 +71,29 @@ def test_a_model_that_writes_token_by_token_draws_fewer_samples_where_none_are_g
         assert (run.task.train.samples_per_prompt, run.task.train.rounds_per_cycle) == expected
         assert any("to suit the model" in note for note in run.notes) == (model == folder)
         assert run.record()["params"]["train.samples_per_prompt"] == expected[0]
+
+
+@pytest.mark.parametrize(("language", "given", "expected"), [
+    ("en", {}, "whisper-english"), ("de", {}, "whisper-multilingual"), ("en", {"reward.normalizer": "basic"}, "basic"),
+])  # fmt: skip
+def test_other_peoples_whisper_is_measured_with_its_own_normaliser(
+    tmp_path: Path, language: str, given: dict[str, str], expected: str
+) -> None:
+    folder = test_whisper.checkpoint(tmp_path / "whisper", window_s=3, language=language)
+    found = use.open_model(folder, {"model.language": language, **given})
+    assert found.task.params.reward.normalizer == expected
+    assert use.open_model(letters.checkpoint(), given).task.params.reward.normalizer == "basic"
+
+
+def test_errors_that_are_only_numbers_written_otherwise_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CTCAdapter, "best", lambda self, encoded: ["3, 5, 7."] * len(encoded.lengths))
+    samples = [replace(sample, text="three five seven") for sample in letters.samples(3)]
+    for found in (evaluate(letters.checkpoint(), samples), benchmark(letters.checkpoint(), samples).evaluation):
+        assert found.scores.value("wer") == 1
+        assert "WER is 0.0% with --normalizer spoken-digits" in found.notes[-1]
+    found = evaluate(letters.checkpoint(), samples, params={"reward.normalizer": "spoken-digits"})
+    assert found.scores.value("wer") == 0
+    assert not any("--normalizer" in note for note in found.notes)
 
 
 def test_the_verifier_is_the_one_of_the_params() -> None:

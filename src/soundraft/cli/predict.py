@@ -62,12 +62,14 @@ def evaluate(given: argparse.Namespace) -> None:
         given.model, data, split=split, columns=_columns(given, data), limit=given.limit or None,
         output_dir=given.output, params=_numbers(given), seed=seed,
     )  # fmt: skip
-    _print_notes(found.notes, found.rejected)
+    print_each("rejected", found.rejected)
     rates = [f"{METRICS[key].title} {estimate}" for key, estimate in found.estimates(seed).items()]
     if found.scores.labels:
         labels = found.scores.label_scores
         rates += [f"macro F1 {labels.macro.f1:.1%}", f"ECE {labels.ece:.3f}"]
     print(f"{found.task.target}, {len(found.scores):,} clips: {', '.join(rates)}")
+    for note in found.notes:
+        print(f"note: {note}")
     if given.output:
         print(f"{given.output}: report.md, metrics.json, predictions.parquet")
         print(f"next: soundraft compare {given.output} OTHER")

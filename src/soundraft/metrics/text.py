@@ -118,12 +118,21 @@ def normalized(text: str, kind: str, language: str = "") -> str:
         kind: one of `reward.normalizer`.
         language: of the text, as a code or name; decides about the letter I.
     """
-    turkic = language.replace("_", "-").split("-")[0].lower() in TURKIC
+    turkic = _main_part(language) in TURKIC
     seen: list[str] = []
     while text not in seen:
         seen.append(text)
         text = _RULES[kind](text, turkic=turkic)
     return min(seen[seen.index(text) :])  # rules that go in a circle have no last text
+
+
+def is_english(language: str) -> bool:
+    """Whether a language's code or name is that of English."""
+    return _main_part(language) in ("en", "english")
+
+
+def _main_part(language: str) -> str:
+    return language.replace("_", "-").split("-")[0].lower()
 
 
 def normalizer(kind: str, language: str = "") -> Normalizer:

@@ -62,7 +62,8 @@ class WhisperAdapter(Recognizer):
         super().__init__(model, processor)
         self.window_s = float(self.extractor.chunk_length)
         self.prompt = _set_prompt(model.generation_config, language)
-        self.lead = "" if getattr(model.generation_config, "language", None) in SPACELESS else " "
+        self.language: str = getattr(model.generation_config, "language", None) or "en"  # models of one know English
+        self.lead = "" if self.language in SPACELESS else " "
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
         """Mono `[N]` → log-mel `[T, F]` of one window, padded; ModelError when the clip is longer."""

@@ -16,10 +16,12 @@ from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
 from soundraft.clips.decoding import best_answers
 from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import METRICS, RAW, Scores, score_texts, snapped
-from soundraft.metrics.text import VocabularySnapper, are_unspaced, normalizer
+from soundraft.evaluation.spelling import spelling_hint
+from soundraft.metrics.text import VocabularySnapper, are_unspaced, is_english, normalizer
 from soundraft.models import checkpoints, ctc
 from soundraft.models.base import Model, Recognizer
 from soundraft.models.tuning import tuned
+from soundraft.models.whisper import WhisperAdapter
 from soundraft.params.sections import ALONE, GENERATING, Params, Train
 from soundraft.rewards import transcript_verifier
 from soundraft.rewards.base import Verifier
@@ -137,6 +139,12 @@ class Recognition(Task):
             window_s=options.window_s,
         )
 
+    def usual(self, model: Model) -> dict[str, Any]:
+        """Whisper's own text normalisation, by which its figures are published."""
+        if not isinstance(model, WhisperAdapter):
+            return {}
+        return {"reward.normalizer": "whisper-english" if is_english(model.language) else "whisper-multilingual"}
+
     def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer:
         rate_hz, longest_s = model.sample_rate_hz, self.params.limits.max_clip_s
 
@@ -173,6 +181,10 @@ class Recognition(Task):
         )
         raw = [str(facts.get("text") or "") for facts in loaded.clips.facts], texts
         return replace(scores, raw=dict(zip(RAW, raw, strict=True)))
+
+    def hints(self, scores: Scores) -> list[str]:
+        hint = spelling_hint(scores, self.ranked(scores.known)[0], self.params.reward.normalizer, self.language)
+        return [hint] if hint else []
 
     def ranked(self, targets: Sequence[str]) -> Sequence[str]:
         return sorted(self.metrics, key="cer".__ne__) if are_unspaced(targets) else self.metrics

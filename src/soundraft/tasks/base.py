@@ -162,6 +162,10 @@ class Task(ABC):
         """A model by its folder or hub id."""
         return self.load_model(Path(name))
 
+    def usual(self, model: Model) -> dict[str, Any]:
+        """By what other people's models of this kind are usually measured, by key, where the user gives nothing."""
+        return {}
+
     @abstractmethod
     def featurizer(self, model: Model, perturbation: AudioPerturbation | None = None) -> Featurizer: ...
 
@@ -243,6 +247,10 @@ class Task(ABC):
 
     def notes(self, model: Model, *parts: Loaded) -> list[str]:
         """What the user should know of how clips are taken, such as how many are cut."""
+        return []
+
+    def hints(self, scores: Scores) -> list[str]:
+        """Which errors are none of hearing, and what to do about them."""
         return []
 
     def sections(

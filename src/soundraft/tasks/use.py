@@ -115,7 +115,9 @@ def _without_run(name: str, params: Numbers) -> TrainedModel:
         found = task_class(task_name).recognizes(name)
         if found is not None:
             task = task_of(changed(defaults(), {**found, **params}))
-            return TrainedModel(task, task.open_model(name), task.reading())
+            model = task.open_model(name)
+            task = task_of(changed(defaults(), {**found, **task.usual(model), **params}))
+            return TrainedModel(task, model, task.reading())
     raise UserError(f"{name}: no task has such a model")
 
 
@@ -172,7 +174,7 @@ def evaluate(
     chosen, notes = _chosen(source, opened, split)
     loaded = task.load(chosen.limited(limit, seed).clips, opened.model, title=source.title)
     scores = task.score(opened.model, loaded, title="evaluate")
-    notes = [*source.notes, *notes, *task.notes(opened.model, loaded)]
+    notes = [*source.notes, *notes, *task.notes(opened.model, loaded), *task.hints(scores)]
     evaluation = Evaluation(task, scores, notes, [*source.rejected, *loaded.rejected, *source.dropped])
     if folder is not None:
         results = [Result(START_MODEL, scores, task.others(Data({}), scores), name="model")]
@@ -352,7 +354,8 @@ def benchmark(
     scores = task.score(opened.model, loaded, title="benchmark")
     speed, timed = measure.time_model(task, opened.model, loaded.clips)
     rejected = [*source.rejected, *loaded.rejected, *source.dropped]
+    evaluation = Evaluation(task, scores, [*source.notes, *task.hints(scores)], rejected)
     return Benchmark(
-        Evaluation(task, scores, source.notes, rejected), split, sum(loaded.durations_s), speed, timed,
+        evaluation, split, sum(loaded.durations_s), speed, timed,
         sum(weights.numel() for weights in opened.model.model.parameters()), str(runtime.device()),
     )  # fmt: skip
