@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from soundraft import cli, files
+from soundraft.audio import io
 from soundraft.cli.options import language_of
 from tests.conftest import soundraft
 from tests.tasks import letters
@@ -92,6 +93,21 @@ def test_benchmark_measures_quality_and_speed(data: Path, tmp_path: Path, capsys
     assert found["cer"] < found["wer"]
     assert found["batched_throughput"] == pytest.approx(1 / found["batched_real_time_factor"])
     assert found["latency_p50_s"] <= found["latency_p95_s"]
+
+
+def test_a_corpus_without_splits_of_its_own_is_measured_whole_up_to_the_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [letters.text_of(number) for number in range(8)]
+    for number, text in enumerate(texts):
+        io.write_wav(tmp_path / "wavs" / f"{number}.wav", letters.wave_of(text), letters.RATE_HZ)
+    lines = [f"{number}|{text}" for number, text in enumerate(texts)]
+    (tmp_path / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    argv = ("benchmark", "--model", letters.checkpoint(), "--dataset", "ljspeech", "--path", tmp_path)
+    for limit, expected in ((32, 8), (3, 3)):
+        soundraft(capsys, *argv, "--limit", limit, "--repeats", 1, "--output", tmp_path / "b.json")
+        found = json.loads((tmp_path / "b.json").read_text())
+        assert (found["split"], found["clips"]) == ("all", expected)
 
 
 def test_its_error_rate_is_that_of_the_run(run: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,7 +155,7 @@ def data_of(
     Args:
         seed: of what is drawn to make a corpus.
         unlabelled: as of `chosen`.
-        whole: else of a corpus of the registry that has test clips only these are read.
+        whole: else of a corpus of the registry that has test clips of its own only these are read.
     """
     from soundraft import corpora
     from soundraft.audio.io import AUDIO_SUFFIXES
@@ -172,7 +172,7 @@ def data_of(
     asked = {**vars(given), "seed": seed, "language": language}
     if not whole and name in corpora.CORPORA and given.split is None and name not in _ANY_SPLITS:
         tested = corpora.fetch_to_cache(name, request(argparse.Namespace(**asked | {"split": "test"}), name))
-        if tested.clips:
+        if tested.clips and not tested.drawn:
             return corpora.CorpusDataset(name, tested)
     fetched = chosen(argparse.Namespace(**asked), unlabelled=unlabelled)
     if not fetched.clips:

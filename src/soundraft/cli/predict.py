@@ -27,6 +27,7 @@ from soundraft.runtime import BadClip, UserError
 if TYPE_CHECKING:
     from soundraft.models import Recognizer
     from soundraft.models.longform import Segment
+    from soundraft.tasks.base import Task
 
     Decoder = Callable[[Any], list[str]]
 
@@ -67,7 +68,8 @@ def evaluate(given: argparse.Namespace) -> None:
     if found.scores.labels:
         labels = found.scores.label_scores
         rates += [f"macro F1 {labels.macro.f1:.1%}", f"ECE {labels.ece:.3f}"]
-    print(f"{found.task.target}, {len(found.scores):,} clips: {', '.join(rates)}")
+    normalizer = _normalizer(found.task)
+    print(f"{found.task.target}, {len(found.scores):,} clips: {', '.join(rates)}" + (normalizer and f"; {normalizer}"))
     for note in found.notes:
         print(f"note: {note}")
     if given.output:
@@ -118,6 +120,11 @@ def _numbers(given: argparse.Namespace) -> dict[str, Any]:
     return language | keys_given(given)
 
 
+def _normalizer(task: "Task") -> str:
+    """How texts were compared, in words; empty for tasks whose targets are no texts."""
+    return f"text normalisation {task.params.reward.normalizer}" if task.target == "text" else ""
+
+
 def _columns(given: argparse.Namespace, data: Any) -> dict[str, str]:
     """The columns that a table names differently; those of a corpus are part of it."""
     return columns_given(given) if isinstance(data, str) else {}
@@ -153,12 +160,13 @@ def benchmark(given: argparse.Namespace) -> None:
         given.model, data, columns=_columns(given, data), params=_numbers(given), limit=limit, seed=given.seed or 0
     )
     task, of = found.evaluation.task, "all clips" if found.split == "all" else f"{found.split} split"
-    normalizer = task.params.reward.normalizer if task.target == "text" else None
-    print(f"{given.model} on {given.corpus}, {of}" + (f", text normalisation {normalizer}\n" if normalizer else "\n"))
+    normalizer = _normalizer(task)
+    print(f"{given.model} on {given.corpus}, {of}" + (normalizer and f", {normalizer}") + "\n")
     print("\n".join(columns(found.rows())) + "\n")
     _print_notes(found.evaluation.notes, found.evaluation.rejected)
     if given.output is not None:
-        about = {"model": given.model, "dataset": given.corpus, "split": found.split, "normalizer": normalizer}
+        about = {"model": given.model, "dataset": given.corpus, "split": found.split}
+        about |= {"normalizer": task.params.reward.normalizer if normalizer else None}
         files.write_json(given.output, about | found.numbers())
         print(f"{given.output}: the numbers")
     model, name = shlex.quote(given.model), shlex.quote(given.corpus)
