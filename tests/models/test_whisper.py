@@ -262,7 +262,7 @@ def test_repeated_and_unlikely_texts_are_drawn_again(
 def test_a_shorter_window_is_that_of_a_model_built_so(tmp_path: Path) -> None:
     """The states are those of a model whose positions are the first ones, and a saved model keeps the window."""
     folder = checkpoint(tmp_path / "long", window_s=4)
-    whole, short = (models.load_recognizer(folder, language="en", window_s=window_s) for window_s in (None, 1))
+    whole, short = (models.load_recognizer(folder, language="en", window_s=window_s) for window_s in (0, 1))
     assert (whole.window_s, short.window_s) == (4.0, 1.0)
     inputs = short.extract(WAVES[0])
     assert inputs.shape == (100, 80)

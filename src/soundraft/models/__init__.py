@@ -13,13 +13,13 @@ ADAPTERS: dict[str, type] = {**dict.fromkeys(CTC_MODEL_TYPES, CTCAdapter), "whis
 
 
 def load_recognizer(
-    checkpoint: str | Path, *, revision: str | None = None, language: str | None = None, window_s: int | None = None
+    checkpoint: str | Path, *, revision: str | None = None, language: str | None = None, window_s: int = 0
 ) -> Recognizer:
     """A recogniser from a local folder (relative to the main repository) or a hub id, at a revision.
 
     Args:
         language: which one a multilingual Whisper shall transcribe; one of ours remembers it. CTC models have one.
-        window_s: of a Whisper, as `whisper.shorten` takes it; None: as the model has it.
+        window_s: of a Whisper, as `whisper.shorten` takes it; 0: as the model has it.
 
     Raises:
         ModelError: when there is none, it cannot be loaded, or its parts do not fit together.
@@ -44,10 +44,10 @@ def load_recognizer(
             raise ModelError(f"{name} has no {part.replace('_', ' ')}: save the model's processor beside its weights")
     try:
         if adapter is not WhisperAdapter:
-            if window_s is not None:
-                raise ModelError("model.window_s is for Whisper; a CTC model takes clips of any length: null")
+            if window_s:
+                raise ModelError("model.window_s is for Whisper; a CTC model takes clips of any length: 0")
             return adapter(model, processor)
-        if window_s is not None:
+        if window_s:
             shorten(model, processor.feature_extractor, window_s)
         return adapter(model, processor, language)
     except ModelError as error:

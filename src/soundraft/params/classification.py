@@ -164,7 +164,9 @@ class EncoderParams(EncoderChoice):
         return knobs
 
 
-class TrainerParams(Section):
+class Epochs(Section):
+    """Training by epochs, of classifiers and enhancers."""
+
     epochs: Count = Field(description="At most so many passes over the training clips.")
     batch_size: Count = Field(description="Clips per batch.")
     learning_rate: Positive = Field(description="Peak of the learning rate: linear warm-up, then half a cosine.")
@@ -172,12 +174,17 @@ class TrainerParams(Section):
     final_lr_share: Share = Field(description="The learning rate ends at this share of its peak.")
     weight_decay: NotNegative = Field(description="Weight decay of AdamW.")
     max_grad_norm: Positive = Field(description="Gradients are clipped to this norm.")
+    early_stop: Natural
+    average_decay: BelowOne = Field(
+        description="Decay of a moving average of the weights, which is then validated; 0: none."
+    )
+    cycle_learning_rate: Positive = Field(description="Peak learning rate of cycle 1, smaller than that of the start.")
+
+
+class TrainerParams(Epochs):
     early_stop: Natural = Field(
         description="Early stopping: training ends after so many epochs without a better validation; 0: never. Either "
         "way the last epoch is kept whose macro recall and loss are within a standard error of the best."
-    )
-    average_decay: BelowOne = Field(
-        description="Decay of a moving average of the weights, which is then validated; 0: none."
     )
     class_weights: Literal["none", "balanced", "sqrt"] = Field(
         description="Weight of each label in the loss: none, balanced (by inverse frequency), sqrt (its root)."
@@ -186,7 +193,6 @@ class TrainerParams(Section):
         description="How batches are drawn: shuffled (each clip once an epoch), balanced (each label, or set of "
         "labels, equally often)."
     )
-    cycle_learning_rate: Positive = Field(description="Peak learning rate of cycle 1, smaller than that of the start.")
 
 
 class AugmentParams(Section):

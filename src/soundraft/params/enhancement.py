@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from soundraft.params.base import BelowOne, Count, Natural, NotNegative, Positive, Section, Share
-from soundraft.params.classification import TrainerParams
+from soundraft.params.base import BelowOne, Count, Natural, NotNegative, Section
+from soundraft.params.classification import Epochs, TrainerParams
 from soundraft.params.mixing import Mixing
 from soundraft.runtime import UserError
 
@@ -35,21 +35,11 @@ class EnhancerLoss(Section):
     filter_taps: Count = Field(description="Length of the filter that the part sdr allows, samples; NeMo takes 512.")
 
 
-class EnhancerTrainer(Section):
+class EnhancerTrainer(Epochs):
     epochs: Natural = Field(description="At most so many passes over the training clips, each mixed with new noise.")
-    batch_size: Count = Field(description="Clips per batch.")
-    learning_rate: Positive = Field(description="Peak of the learning rate: linear warm-up, then half a cosine.")
-    warmup_share: Share = Field(description="Share of all steps that warm up.")
-    final_lr_share: Share = Field(description="The learning rate ends at this share of its peak.")
-    weight_decay: NotNegative = Field(description="Weight decay of AdamW.")
-    max_grad_norm: Positive = Field(description="Gradients are clipped to this norm.")
     early_stop: Natural = Field(
         description="Training ends after so many epochs without a better SI-SDR on validation; 0: never."
     )
-    average_decay: BelowOne = Field(
-        description="Decay of a moving average of the weights, which is then validated; 0: none."
-    )
-    cycle_learning_rate: Positive = Field(description="Peak learning rate of cycle 1, smaller than that of the start.")
 
     def of_epochs(self) -> TrainerParams:
         """As the training loop takes them; clips of speech have no labels to weigh or to balance."""

@@ -239,11 +239,9 @@ class Model(Section):
     )
     revision: Revision
     language: str = Field(description="Language code for a multilingual Whisper, such as en. Empty for other models.")
-    window_s: int | None = Field(
-        ge=1,
-        le=30,
-        description="Window of a Whisper, whole seconds; null: as it was trained, 30 s. Less makes clips that are "
-        "short so much faster to learn and to transcribe; leave some silence behind the longest one.",
+    window_s: Annotated[int, Field(ge=0, le=30)] = Field(
+        description="Window of a Whisper, whole seconds; 0: as it was trained, 30 s. Less makes clips that are short "
+        "so much faster to learn and to transcribe; leave some silence behind the longest one."
     )
     scratch: ScratchModel = Field(
         description="The network of scratch: like Parakeet, 1 M parameters, characters as tokens."
