@@ -208,7 +208,7 @@ def test_what_is_no_setting_of_the_network() -> None:
         (
             "{audio: {encoder: {type: whisper, model: a/b}}, augment: {warp: 0.1, speed: 0.1, mixup: 0.2, "
             "mixup_probability: 0.5}}",
-            ["warp", "speed"],
+            ["speed", "warp"],
         ),
         ("{audio: {encoder: {type: whisper, model: a/b, reduce_output: attention}}, augment: {speed: 0.1}}", []),
         ("{audio: {encoder: {type: whisper, model: a/b, trainable: true}}, augment: {warp: 0.1, speed: 0.1}}", []),
