@@ -361,6 +361,21 @@ def test_states_are_computed_once_for_a_content_and_weights(tmp_path: Path, monk
     assert len(computed) == 6
 
 
+def test_z_scores_of_statistics_take_two_clips_of_a_speaker(tmp_path: Path) -> None:
+    model = pretrained(checkpoint(tmp_path, "whisper"), "whisper", pooling="statistics")
+    data = waves(model)
+    scored = model.z_scored(data, ["ann", "ann", "bob", "ann"])
+    rows = torch.cat([data[place] for place in (0, 1, 3)]).double()
+    expected = ((rows - rows.mean(0)) / rows.std(0, correction=0)).float()
+    assert scored[2] is None
+    for place, row in zip((0, 1, 3), expected, strict=True):
+        torch.testing.assert_close(scored[place], row[None], atol=1e-3, rtol=0)
+    with pytest.raises(ModelError, match="normalize_by"):
+        place = {"audio_file_length_limit_in_s": 0.9, "normalize_by": "speaker"}
+        own = {"model": str(tmp_path), "trainable": True}
+        classifier("whisper", labels=("low", "high"), own=own, place=place)
+
+
 @pytest.mark.parametrize("name", ["whisper", "wav2vec2"])
 def test_a_checkpoint_in_half_precision_is_read_in_single(name: str, tmp_path: Path) -> None:
     import transformers as hub

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soxr
 
-from soundraft import files
+from soundraft import files, runtime
 from soundraft.audio import io
 from soundraft.audio.spectra import Spectra
 from soundraft.clips.base import Clips, Loaded
@@ -16,6 +16,7 @@ from soundraft.evaluation.results import MAJORITY, SVM
 from soundraft.evaluation.scores import Scores
 from soundraft.manifest import TooManyBad
 from soundraft.metrics.labels import codes, tempered
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.models.classifier import AudioClassifier, build
 from soundraft.rewards import Evidence
 from soundraft.runtime import CACHE_VARIABLE, UserError
@@ -264,3 +265,33 @@ def test_other_ways_to_say_a_label_reach_the_verifier() -> None:
     assert reward("lows", reward__labels__fuzzy_threshold=0.7) == 1
     with pytest.raises(UserError, match=r"aliases.*bass"):
         reward("low", reward__labels__aliases=["bass=deep"])
+
+
+def test_features_are_z_scored_by_speaker_and_the_report_says_so(tmp_path: Path) -> None:
+    facts = [dict(each) for each in TEST.facts]
+    del facts[0]["speaker"]
+    facts[1]["speaker"] = "alone"
+    strange = Clips(TEST.ids, TEST.audio, facts)
+    task = Classification(sounds.params(classification__normalize_by="speaker", limits__max_bad_fraction=0.2))
+    runtime.seed_torch(0)
+    model, raw = build(sounds.LABELS, task.options), untrained()
+    found, plain = task.load(strange, model, title="x"), task.load(strange, raw, title="x")  # type: ignore[arg-type]
+    features = dict(zip(found.clips.ids, found.utterances.features, strict=True))
+    for speaker in sounds.SPEAKERS:
+        own = [name for name, each in zip(strange.ids, facts, strict=True) if each.get("speaker") == speaker]
+        rows = {name: plain.utterances.features[plain.clips.ids.index(name)].numpy() for name in own}
+        every = np.concatenate(list(rows.values()))
+        for name in own:
+            expected = (rows[name] - every.mean(0)) / every.std(0)
+            np.testing.assert_allclose(features[name].numpy(), expected, atol=1e-3)
+    assert [(bad.id, bad.reason.split(",")[0]) for bad in found.rejected] == [(TEST.ids[0], "no speaker")]
+    assert "alone" in {each.get("speaker") for each in found.clips.facts}, "a clip of many frames has others beside it"
+    started = Started(tmp_path / "start", normalize_by="speaker")
+    assert started.score(TEST).value("accuracy") > 0.8
+    assert started.model.config.normalize_by == "speaker"
+    (sentence,) = started.task.findings([], Bootstrap(10, 0))
+    assert "without their labels" in sentence
+    assert Classification(sounds.params()).findings([], Bootstrap(10, 0)) == []
+    for changes in ({"features__type": "raw"}, {"target": "speaker"}):
+        with pytest.raises(UserError, match="normalize_by"):
+            Started(tmp_path / "no", normalize_by="speaker", **changes)

@@ -34,7 +34,7 @@ class FittedSVM:
     _pipeline: Any
     _sets: bool = False
 
-    def probabilities(self, clips: Iterable[np.ndarray]) -> np.ndarray:
+    def probabilities(self, clips: Iterable[np.ndarray], groups: Sequence[str] | None = None) -> np.ndarray:
         """[N, C]; the most likely label is the one that the SVM predicts, a label without training clips has 0.
 
         They are the softmax of the one-against-rest decision values, which rank the labels but are not calibrated:
@@ -44,7 +44,7 @@ class FittedSVM:
         Raises:
             UserError: when a clip is empty or not finite.
         """
-        found = statistics_of(clips, self.sample_rate_hz)
+        found = z_scored(statistics_of(clips, self.sample_rate_hz), groups)
         probabilities = np.zeros((len(found), len(self.labels)))
         if len(found):
             values = self._pipeline.decision_function(found)
@@ -58,13 +58,20 @@ class FittedSVM:
 
 
 def fit_svm(
-    train_clips: Iterable[np.ndarray], train_labels: Sequence[Any], *, labels: Sequence[str], sample_rate_hz: int
+    train_clips: Iterable[np.ndarray],
+    train_labels: Sequence[Any],
+    *,
+    labels: Sequence[str],
+    sample_rate_hz: int,
+    groups: Sequence[str] | None = None,
 ) -> FittedSVM:
     """Fit it to mono samples [N] of each clip; there are no random numbers, the same clips give the same SVM.
 
     Args:
         train_labels: of each clip its label, or its set of labels: then each label has an SVM of its own.
         labels: in the order of the probabilities' columns.
+        groups: of each clip the group, such as its speaker, by which statistics are z-scored first; so must be those
+            of the clips that are asked about.
 
     Raises:
         UserError: when there is no training clip, or one label only, or a clip that is empty or not finite.
@@ -75,7 +82,7 @@ def fit_svm(
     from sklearn.svm import SVC
 
     check_training(train_labels)
-    found = statistics_of(train_clips, sample_rate_hz)
+    found = z_scored(statistics_of(train_clips, sample_rate_hz), groups)
     if len(found) != len(train_labels):
         raise ValueError(f"{len(found)} training clips, but {len(train_labels)} labels")
     # break_ties: the prediction is the largest decision value, also where labels win as many of their pairs
@@ -101,6 +108,16 @@ def statistics_of(clips: Iterable[np.ndarray], sample_rate_hz: int) -> np.ndarra
             raise UserError(f"clip {place}: a sample is not a finite number")
         found.append(statistics(samples, sample_rate_hz))
     return np.stack(found) if found else np.zeros((0, COLUMNS))
+
+
+def z_scored(found: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
+    """Each column over the clips of a group."""
+    scored = found.copy()
+    for group in set(groups or ()):
+        places = [place for place, each in enumerate(groups or ()) if each == group]
+        spread = found[places].std(0)
+        scored[places] = (found[places] - found[places].mean(0)) / np.where(spread > 0, spread, 1.0)
+    return scored
 
 
 def statistics(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:

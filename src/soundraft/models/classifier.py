@@ -30,6 +30,7 @@ from soundraft.models.networks import (
     SpectraFront,
     SpectraReader,
     encode_row,
+    usable,
 )
 from soundraft.models.pretrained import (
     PRETRAINED,
@@ -64,6 +65,7 @@ class Config(Section):
         temperature: of calibration.
         output: category, one label a clip; set, any number of them.
         threshold: the calibrated probability from which a label is in the answer, for sets.
+        normalize_by: whose clips are z-scored together, before the model sees them (`z_scored`).
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -82,6 +84,7 @@ class Config(Section):
     temperature: Annotated[float, Field(ge=1e-6)]
     output: Literal["category", "set"] = "category"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    normalize_by: Literal["none", "speaker"] = "none"
 
     @field_validator("labels")
     @classmethod
@@ -141,6 +144,29 @@ class AudioClassifier:
             return features
         frames = features[:, None] if features.ndim == 1 else features
         return torch.cat([frames, columns.expand(len(frames), -1)], dim=1)
+
+    @property
+    def decibels(self) -> float:
+        """Of one unit of its features, where every column is the level of a band; else 0."""
+        return self.front.decibels if self.config.normalize_by == "none" else 0.0
+
+    def z_scored(self, features: Sequence[torch.Tensor], groups: Sequence[str]) -> list[torch.Tensor | None]:
+        """The columns of the audio z-scored over the rows of all clips of a group; `None` where that has one row."""
+        sides = [clip[:, clip.shape[1] - self.side_columns :] for clip in features]
+        audio = [clip[:, : clip.shape[1] - self.side_columns] for clip in features]
+        of_group: dict[str, list[int]] = {}
+        for place, group in enumerate(groups):
+            of_group.setdefault(group, []).append(place)
+        found: list[torch.Tensor | None] = [None] * len(features)
+        for places in of_group.values():
+            rows = torch.cat([audio[place] for place in places]).double()
+            if len(rows) < 2:
+                continue
+            centre, spread = rows.mean(0), usable(rows.std(0, correction=0))
+            for place in places:
+                scored = ((audio[place].double() - centre) / spread).float()
+                found[place] = torch.cat([scored, sides[place]], dim=1)
+        return found
 
     def fit_normalisation(self, features: Sequence[torch.Tensor]) -> None:
         """Learn from the training clips how features, or the states of a pretrained encoder, are normalised."""
@@ -203,7 +229,8 @@ class AudioClassifier:
 
     def _described(self) -> dict[str, Any]:
         """config.json."""
-        return self.config.model_dump(exclude={"output", "threshold"}) | {"temperature": self.temperature}
+        unsaid = {"normalize_by"} if self.config.normalize_by == "none" else set()
+        return self.config.model_dump(exclude={"output", "threshold"} | unsaid) | {"temperature": self.temperature}
 
     def _check_known(self, labels: Sequence[str]) -> None:
         unknown = [label for label in labels if label not in self._index]
@@ -334,6 +361,7 @@ def build(
         level_db=options.level_db,
         temperature=1.0,
         output=options.output,
+        normalize_by=options.normalize_by,
     )
     return _assembled(config, encoder, encoder.knobs)
 
@@ -395,6 +423,9 @@ def _assembled(config: Config, choice: EncoderChoice, knobs: Any, configuration:
     else:
         front = SpectraFront(Spectra(config.features), config.channels if config.channel == "all" else 1)
         readers = [SpectraReader(name, knobs, front, pooling=pooling) for pooling in poolings]
+    if config.normalize_by != "none" and (front.columns == 0 or isinstance(front, PretrainedFront)):
+        what = "raw samples" if front.columns == 0 else "an encoder that is trained"
+        raise ModelError(f"normalize_by: {config.normalize_by}: {what} cannot be z-scored; spectra and states can")
     sets = config.output == "set"
     networks = [
         ClassifierNetwork(reader, SideEncoder(config.side), choice, len(config.labels), sets=sets) for reader in readers

@@ -214,7 +214,7 @@ class PretrainedReader(Sized):
         if layer is not None and layer >= encoder.layers:
             raise ModelError(f"encoder.layer: got {layer}; {encoder.name} has 0 to {encoder.layers - 1}")
         self.name, self.states, self.trainable, self.layer = encoder.name, encoder, trainable, layer
-        self.encoder = encoder.model.requires_grad_(trainable)
+        self.encoder = encoder.model.requires_grad_(trainable).eval()
         self.kind = pooling
         parts = 2 if pooling == STATISTICS else 1
         self.mean: torch.Tensor
@@ -227,9 +227,13 @@ class PretrainedReader(Sized):
 
     def train(self, mode: bool = True) -> "PretrainedReader":
         """A frozen encoder stays as in inference."""
-        super().train(mode)
-        if not self.trainable:
-            self.encoder.eval()
+        if self.trainable:
+            super().train(mode)
+            return self
+        self.training = mode
+        for part in self.children():
+            if part is not self.encoder:
+                part.train(mode)
         return self
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -242,6 +242,11 @@ class Classification(Section):
         description="Loudness to which each clip is normalised, dBFS RMS of its loudest 250 ms; null: not normalised. "
         "The pipeline has normalised all clips to normalize.target_db before."
     )
+    normalize_by: Literal["none", "speaker"] = Field(
+        description="speaker: each column of the features, or of the states of a frozen encoder, is z-scored over all "
+        "clips of the same speaker in the same split. For new speakers, of each of whom it needs several unlabelled "
+        "clips, also to predict."
+    )
     features: SpectraParams = Field(description="Input of the network. Pretrained encoders compute their own features.")
     encoder: EncoderParams = Field(description="From features to labels.")
     trainer: TrainerParams = Field(description="How the classifier is trained.")

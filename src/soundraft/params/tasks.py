@@ -31,7 +31,8 @@ LABELS = tuple(f"classification.{key}" for key in ("target", "output", "separato
 CLASSIFIER = tuple(
     f"classification.{key}"
     for key in (
-        "inputs", "channel", "audio_file_length_limit_in_s", "level_db", "features", "encoder", "augment",
+        "inputs", "channel", "audio_file_length_limit_in_s", "level_db", "normalize_by", "features",
+        "encoder", "augment",
         "trainer.epochs", "trainer.batch_size", "trainer.learning_rate", "trainer.warmup_share",
         "trainer.final_lr_share", "trainer.weight_decay", "trainer.max_grad_norm", "trainer.early_stop",
         "trainer.average_decay", "trainer.class_weights", "trainer.sampling",
@@ -66,7 +67,7 @@ TASKS = {
             "benchmark": LABELS,
             "raft_train": (*LABELS, "classification.trainer.cycle_learning_rate", "classification.augment"),
             "controls": (*LABELS, "classification.trainer.cycle_learning_rate", "classification.augment"),
-            "evaluate": LABELS,
+            "evaluate": (*LABELS, "classification.normalize_by"),
         },
     ),
     "enhancement": TaskEntry(

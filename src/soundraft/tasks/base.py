@@ -19,7 +19,7 @@ from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
 from soundraft.evaluation.results import Column, ModelId, Result
 from soundraft.evaluation.samples import Role, Sound
 from soundraft.evaluation.scores import Scores
-from soundraft.manifest import Split, check_bad_fraction
+from soundraft.manifest import Rejected, Split, check_bad_fraction
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.models.base import Answer, Model
 from soundraft.params.sections import Params, Train
@@ -288,9 +288,12 @@ class Task(ABC):
         copies = self.perturbed if sampled else ()
         featurizers = [self.featurizer(model), *(self.featurizer(model, change) for change in copies)]
         loaded = load(clips, featurizers, target=wanted, title=title)
-        limit = self.params.limits.max_bad_fraction if max_bad_fraction is None else max_bad_fraction
-        check_bad_fraction(len(loaded.clips), loaded.rejected, limit if targets else 1.0)
+        self._check_bad(len(loaded.clips), loaded.rejected, targets, max_bad_fraction)
         return loaded if targets else replace(loaded, has_targets=False)
+
+    def _check_bad(self, usable: int, rejected: list[Rejected], targets: bool, max_bad_fraction: float | None) -> None:
+        limit = self.params.limits.max_bad_fraction if max_bad_fraction is None else max_bad_fraction
+        check_bad_fraction(usable, rejected, limit if targets else 1.0)
 
 
 def task_class(name: str) -> type[Task]:

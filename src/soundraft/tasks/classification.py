@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,9 +17,10 @@ from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, label_of, label_set_of
 from soundraft.clips.batches import Utterances
 from soundraft.clips.decoding import decode
-from soundraft.evaluation.results import MAJORITY, SVM, Column
+from soundraft.evaluation.results import MAJORITY, SVM, Column, Result
 from soundraft.evaluation.scores import METRICS, Scores, check_labels, check_training, majority, score_labels
 from soundraft.evaluation.svm import fit_svm
+from soundraft.manifest import Rejected
 from soundraft.metrics.labels import (
     codes,
     every_label,
@@ -75,6 +77,11 @@ SET_COLUMNS = (
 SET_METRICS = ("map", "auc_macro", "f1_micro", "f1_macro", "jaccard")
 EPOCH_DRAWS = 100  # of the standard error of an epoch's mAP
 CURVES = "learning_curves.csv"
+SPEAKER = "speaker"
+BY_SPEAKER = (
+    "Features are z-scored by speaker (normalize_by: speaker): of each test speaker all clips are used together, "
+    "without their labels."
+)
 
 
 class Classification(Task):
@@ -104,6 +111,7 @@ class Classification(Task):
             "classification.target": classifier.target,
             "classification.output": classifier.config.output,
             "classification.inputs": inputs,
+            "classification.normalize_by": classifier.config.normalize_by,
         }
 
     @classmethod
@@ -204,6 +212,8 @@ class Classification(Task):
         classifier = _classifier(model)
 
         def finish(features: torch.Tensor, facts: Facts) -> torch.Tensor:
+            if classifier.config.normalize_by == SPEAKER and not facts.get(SPEAKER):
+                raise BadClip("no speaker, and normalize_by: speaker needs one")
             return classifier.with_side(features, {item.name: facts.get(item.name) for item in classifier.side})
 
         versions = {"sample_rate_hz": classifier.sample_rate_hz, "soxr": soxr.__version__}
@@ -257,13 +267,18 @@ class Classification(Task):
             train.utterances.targets,
             labels=classifier.labels,
             sample_rate_hz=classifier.sample_rate_hz,
+            groups=_speakers(classifier, train.clips),
         )
-        probabilities = control.probabilities(self._samples(test.clips, classifier, "the SVM's test clips"))
+        tested = self._samples(test.clips, classifier, "the SVM's test clips")
+        probabilities = control.probabilities(tested, _speakers(classifier, test.clips))
         svm = score_labels(
             like.ids, probabilities, classifier.labels, target=self.target, references=like.references,
             sets=self.sets, paths=test.clips.paths, groups=test.clips.groups(but=self.target),
         )  # fmt: skip
         return {SVM: svm, MAJORITY: majority(train.utterances.targets, like)}
+
+    def findings(self, results: Sequence[Result], bootstrap: Bootstrap) -> list[str]:
+        return [BY_SPEAKER] if self.options.normalize_by == SPEAKER else []
 
     def notes(self, model: Model, *parts: Loaded) -> list[str]:
         """How many clips are longer than the classifier takes."""
@@ -276,6 +291,9 @@ class Classification(Task):
 
     def load(self, clips: Clips, model: Model, *, title: str, targets: bool = True, **options: Any) -> Loaded:
         loaded = super().load(clips, model, title=title, targets=targets, **options)
+        if _classifier(model).config.normalize_by == SPEAKER:
+            loaded = _by_speaker(_classifier(model), loaded)
+            self._check_bad(len(loaded.clips), loaded.rejected, targets, options.get("max_bad_fraction"))
         if targets:
             check_labels(_classifier(model).labels, loaded.utterances.targets, split=title)
         return loaded
@@ -284,6 +302,8 @@ class Classification(Task):
         options = self.options
         if self.target in {name for name, _ in _inputs(options.inputs)}:
             raise UserError(f"classification.inputs: {self.target} is the target")
+        if options.normalize_by == self.target:
+            raise UserError(f"classification.normalize_by: {self.target} is the target")
         return build(
             sorted(set(every_label(self._targets(train)))),
             options,
@@ -351,7 +371,7 @@ class Classification(Task):
             options = options.model_copy(update={"frequency_masks": 0})
         return Augmenter(
             options, mean=mean, std=std, labels=classifier.labels, weights=weights,
-            bands=classifier.front.bands, decibels=classifier.front.decibels,
+            bands=classifier.front.bands, decibels=classifier.decibels,
             seed=runtime.derive_seed(seed, "augment"),
         )  # fmt: skip
 
@@ -368,8 +388,36 @@ class Classification(Task):
             yield taken if taken.ndim == 1 else taken.mean(1)
 
 
+def _by_speaker(classifier: AudioClassifier, loaded: Loaded) -> Loaded:
+    """The same with features z-scored by speaker, without clips that have nobody beside them."""
+    speakers = [str(facts[SPEAKER]) for facts in loaded.clips.facts]
+    scored = [classifier.z_scored(each.features, speakers) for each in (loaded.utterances, *loaded.copies)]
+    alone = [place for place in range(len(speakers)) if any(clips[place] is None for clips in scored)]
+    kept = sorted(set(range(len(speakers))) - set(alone))
+
+    def with_features(given: Utterances, features: Sequence[torch.Tensor | None]) -> Utterances:
+        return Utterances(given.ids, given.targets, cast(list[torch.Tensor], features)).part(kept)
+
+    names, paths = loaded.clips.ids, loaded.clips.paths or loaded.clips.ids
+    reason = "the only clip of its speaker, and normalize_by: speaker takes two or more"
+    return replace(
+        loaded,
+        clips=loaded.clips.part(kept),
+        utterances=with_features(loaded.utterances, scored[0]),
+        copies=[with_features(given, each) for given, each in zip(loaded.copies, scored[1:], strict=True)],
+        durations_s=[loaded.durations_s[place] for place in kept],
+        rejected=[*loaded.rejected, *(Rejected(names[place], paths[place], reason) for place in alone)],
+    )
+
+
 def _classifier(model: Model) -> AudioClassifier:
     return cast(AudioClassifier, model)
+
+
+def _speakers(classifier: AudioClassifier, clips: Clips) -> list[str] | None:
+    """By whom clips are z-scored, if they are."""
+    wanted = classifier.config.normalize_by == SPEAKER
+    return [str(facts[SPEAKER]) for facts in clips.facts] if wanted else None
 
 
 def _inputs(inputs: Sequence[str]) -> list[tuple[str, str]]:

@@ -178,7 +178,7 @@ ENCODERS = {
 one_encoder = by_type(ENCODERS, lambda: defaults().classification.encoder.type)
 
 DROPPED = {"missing_value_strategy": "drop_row"}
-CLIP_KEYS = ("channel", "audio_file_length_limit_in_s", "level_db")
+CLIP_KEYS = ("channel", "audio_file_length_limit_in_s", "level_db", "normalize_by")
 AudioKeys = mapping(SpectraParams, base=mapping(Classification, *CLIP_KEYS, padding_value=float, in_memory=True))
 AudioKeys = mapping(base=AudioKeys, fill_value=None, computed_fill_value=None, **DROPPED)
 Preprocessing = mapping(base=AudioKeys, audio_feature=AudioKeys)  # the second is the older spelling

@@ -21,6 +21,7 @@ from soundraft.evaluation.predictions import write_predictions
 from soundraft.evaluation.results import START_MODEL, SVM
 from soundraft.evaluation.scores import Scores, check_labels, score_labels
 from soundraft.manifest import QUARANTINE_NAME, Rejected, Split, check_bad_fraction
+from soundraft.metrics.resampling import Bootstrap
 from soundraft.params import check_keywords
 from soundraft.runtime import UserError
 from soundraft.splits import FOLDS, folds_of
@@ -126,6 +127,7 @@ def cross_validate(
     more = None if extra is None else open_clips(extra, reading, seed=seed)
     trainings, notes = _divide(source, folds_of(source.clips, folds, target=task.target, k=k, seed=seed), more, task)
     tell = say or (lambda line: None)
+    notes += task.findings([], Bootstrap(task.params.evaluate.bootstrap_samples, seed))
     for note in dict.fromkeys([*declared.notes, *source.notes, *notes]):
         tell(f"note: {note}")
     tell(f"{task.target}: {len(source.clips):,} clips in {len(trainings)} folds by {_BY[folds]}")
