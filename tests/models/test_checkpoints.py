@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig
+from transformers import AutoModel, BertConfig
 
 from soundraft import models, runtime
 from soundraft.models.base import ModelError
-from soundraft.models.checkpoints import place_of
+from soundraft.models.checkpoints import config_of, load_model, place_of
 from soundraft.models.classifier import load_hub_classifier
 from soundraft.runtime import UserError
-from tests.conftest import tiny_recognizer
+from tests.conftest import tiny_recognizer, tone
 from tests.models import families, test_whisper
 from tests.models.classifiers import classifier
 from tests.models.test_classifier import checkpoint as encoder
@@ -107,6 +107,27 @@ def test_a_head_with_more_outputs_than_the_vocabulary_is_one(hub: Path, tmp_path
     weights = {name: value for name, value in model.state_dict().items() if "masked_spec_embed" not in name}
     model.save_pretrained(tmp_path / "model", state_dict=weights)
     assert models.load_recognizer(tmp_path / "model").can_learn("one")
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper"])
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_a_recogniser_in_half_precision_is_read_in_single(
+    hub: Path, tmp_path: Path, kind: str, precision: torch.dtype
+) -> None:
+    folder = tmp_path / kind
+    shutil.copytree(hub / kind, folder)
+    full = models.load_recognizer(folder, language="en")
+    full.model.to(precision).save_pretrained(folder)
+    assert json.loads((folder / "config.json").read_text())["dtype"] == str(precision).removeprefix("torch.")
+    found = models.load_recognizer(folder, language="en")
+    empty = load_model(AutoModel, str(folder), config_of(str(folder)), weights=False)
+    for model in (found.model, empty):
+        assert {weights.dtype for weights in model.parameters()} == {torch.float32}
+    clip = found.extract(tone(0.5, found.sample_rate_hz))
+    assert len(found.best(found.encode([clip]))) == 1
+    found.loss([clip], [["o"]])[0].losses.sum().backward()
+    found.save(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["dtype"] == "float32"
 
 
 def test_other_kinds_of_models_are_named(hub: Path, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from soundraft.models import checkpoints
 from soundraft.models.base import ModelError, Recognizer
 from soundraft.models.ctc import CTC_MODEL_TYPES, CTCAdapter
@@ -34,9 +32,7 @@ def load_recognizer(
             f"{name}: no adapter for model type {config.model_type!r}; there are: {', '.join(sorted(ADAPTERS))}"
         )
     loader = AutoModelForSpeechSeq2Seq if adapter is WhisperAdapter else AutoModelForCTC
-    with checkpoints.loading(name):
-        model, found = loader.from_pretrained(name, revision=revision, dtype=torch.float32, output_loading_info=True)
-    checkpoints.check_is_whole(name, config, found["missing_keys"])
+    model = checkpoints.load_model(loader, name, config, revision)
     with checkpoints.loading(name):
         processor = AutoProcessor.from_pretrained(name, revision=revision)
     for part in ("tokenizer", "feature_extractor"):

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from soundraft import runtime
 from soundraft.models.base import ModelError
 
 CONFIG = "config.json"
 CLASSIFIER = "soundraft-audio-classifier"  # the format of our own classifiers
+PRECISION = torch.float32
 RUN = "run.json"  # of a run's folder, which holds several models
 # learned with the model's own masks alone; checkpoints that were tuned without them lack it
 _NOT_NEEDED = ("masked_spec_embed",)
@@ -84,6 +87,25 @@ def loading(name: str) -> Iterator[None]:
         cause = str(error).strip().partition("\n")[0]  # what follows guesses at connections and tokens
         cause = cause or type(error).__name__
         raise ModelError(f"cannot load {name!r} (a local folder or a hub id): {cause}") from error
+
+
+def load_model(loader: Any, name: str, config: Any, revision: str | None = None, *, weights: bool = True) -> Any:
+    """A model in `PRECISION`, whatever that of its files is: features are float32, and so is all training.
+
+    Args:
+        loader: a class of transformers, such as `AutoModelForCTC`.
+        config: of the checkpoint.
+        weights: else random ones, in place of which others will be loaded.
+
+    Raises:
+        ModelError: when it cannot be loaded, or lacks weights.
+    """
+    with loading(name):
+        if not weights:
+            return loader.from_config(config, dtype=PRECISION)
+        model, found = loader.from_pretrained(name, revision=revision, dtype=PRECISION, output_loading_info=True)
+    check_is_whole(name, config, found["missing_keys"])
+    return model
 
 
 def check_is_whole(name: str, config: Any, missing: Collection[str]) -> None:

@@ -338,11 +338,7 @@ def _open(loader: Any, source: str, revision: str | None = None, *, random: bool
     kind = _kind(source, config)
     with checkpoints.loading(source):
         extractor = AutoFeatureExtractor.from_pretrained(source, revision=revision)
-        if random:
-            return kind, loader.from_config(config), extractor
-        # float32 whatever the files hold: features are
-        model, found = loader.from_pretrained(source, revision=revision, dtype=torch.float32, output_loading_info=True)
-    checkpoints.check_is_whole(source, config, found["missing_keys"])
+    model = checkpoints.load_model(loader, source, config, revision, weights=not random)
     return kind, model, extractor
 
 
