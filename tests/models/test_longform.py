@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundraft import models
-from soundraft.models.longform import WRITERS, Segment, clock, cut, speech, transcribe_file
+from soundraft.models.longform import WRITERS, Segment, clock, cut, lines_of, speech, transcribe_file
 from soundraft.params import defaults
 from tests.conftest import tiny_recognizer, tone
 from tests.models.families import hub_like
@@ -166,6 +166,48 @@ def test_adapters_take_what_is_longer_than_their_windows(tmp_path: Path) -> None
         assert segments[0] == Segment(0.0, end / rate_hz, alone)
 
 
+# Lines of subtitles.
+
+LINES = DECODING.long_audio.model_copy(update={"line_s": 4.0, "line_characters": 20})
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.floats(0.0, 1.5), st.floats(0.0, 0.9)), min_size=2, max_size=40))
+def test_lines_hold_every_word_in_its_time_and_are_short(drawn: list[tuple[int, float, float]]) -> None:
+    words, spans, now_s = [], [], 0.0
+    for letters, gap_s, length_s in drawn:
+        words.append("x" * letters)
+        spans.append((now_s + gap_s, now_s + gap_s + length_s))
+        now_s = spans[-1][1]
+    lines = lines_of(" ".join(words), spans, LINES, start_s=100.0, duration_s=now_s)
+    assert " ".join(line.text for line in lines) == " ".join(words)
+    first = 0
+    for line, following in itertools.zip_longest(lines, lines[1:]):
+        own = spans[first : first + len(line.text.split())]
+        first += len(own)
+        assert len(line.text) <= 20
+        assert line.start_s == pytest.approx(100 + own[0][0])
+        assert (
+            line.start_s
+            <= line.end_s
+            <= min(line.start_s + 4.0, following.start_s if following else 100 + now_s) + 1e-6
+        )
+        assert line.end_s >= 100 + min(own[-1][1], own[0][0] + 4.0) - 1e-6
+        assert all(then[0] - one[1] <= 1.0 for one, then in itertools.pairwise(own))
+
+
+def test_lines_are_as_few_as_can_be_and_of_similar_length() -> None:
+    words = ["word"] * 10  # 49 characters: three lines of 20
+    spans = [(place * 0.3, place * 0.3 + 0.3) for place in range(10)]
+    lines = lines_of(" ".join(words), spans, LINES, start_s=0.0, duration_s=3.0)
+    assert [len(line.text.split()) for line in lines] == [4, 4, 2]
+    lines = lines_of(" ".join(words[:6]), spans[:6], LINES, start_s=0.0, duration_s=1.8)
+    assert [len(line.text.split()) for line in lines] == [3, 3]
+    lines = lines_of("一二三四五六", spans[:6], LINES, start_s=0.0, duration_s=9.0)  # no spaces: of each character
+    assert [line.text for line in lines] == ["一二三四五六"]
+    (line,) = lines_of("a b", [(1.0, 1.1), (1.1, 1.2)], LINES, start_s=0.0, duration_s=9.0)
+    assert (line.start_s, line.end_s) == (1.0, 1.8)  # long enough to be read
+
+
 # Files.
 
 
@@ -194,6 +236,16 @@ def test_the_clock_is_that_of_datetime(milliseconds: int) -> None:
     hours, minutes, seconds, rest = (int(part) for part in re.split("[:,]", written))
     expected = datetime.timedelta(milliseconds=milliseconds)
     assert datetime.timedelta(hours=hours, minutes=minutes, seconds=seconds, milliseconds=rest) == expected
+
+
+def test_subtitles_for_the_web() -> None:
+    assert WRITERS["vtt"](SEGMENTS) == (
+        "WEBVTT\n"
+        "\n00:00:00.000 --> 00:00:01.500\none two\n"
+        "\n00:01:01.001 --> 01:02:04.000\ndrei – vier\n"
+        "\n01:02:04.000 --> 01:02:10.250\na --&gt; b\n"
+    )
+    assert WRITERS["vtt"]([]) == "WEBVTT\n"
 
 
 def test_text_and_json_hold_every_segment() -> None:

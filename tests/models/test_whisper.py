@@ -1,17 +1,22 @@
 """Whisper's path, on a tiny random checkpoint with a byte tokenizer; nothing is downloaded."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from soundraft import models
 from soundraft.audio import io
 from soundraft.corpora.espeak import Espeak
 from soundraft.models.base import ModelError
-from soundraft.models.whisper import Part, SeededNoise, WhisperAdapter
+from soundraft.models.longform import transcribe_file
+from soundraft.models.whisper import Part, SeededNoise, WhisperAdapter, entries
 from soundraft.params import defaults
 from tests.conftest import tone
 
@@ -290,3 +295,73 @@ def test_no_times_are_drawn(tmp_path: Path) -> None:
     texts = model.sample(model.encode([model.extract(wave) for wave in WAVES]), 8, temperature=1.0, seeds=[0, 1, 2])
     assert len({text for drawn in texts for text in drawn}) > 8
     assert not any("<|" in text for drawn in texts for text in drawn)
+
+
+# Times of words.
+
+
+def test_the_attention_is_that_of_transformers(tmp_path: Path) -> None:
+    recognizer = models.load_recognizer(checkpoint(tmp_path / "whisper"), language="en")
+    assert isinstance(recognizer, WhisperAdapter)
+    recognizer.model.eval()
+    hidden, tokens = recognizer.encode([recognizer.extract(WAVES[1])])[0], recognizer._text_tokens("turn on")
+    found = recognizer._attention(hidden, tokens).softmax(-1)
+    recognizer.model.set_attn_implementation("eager")
+    inputs = torch.tensor([[*recognizer.prompt, *tokens]])
+    with torch.inference_mode():
+        expected = recognizer.model(encoder_outputs=(hidden[None],), decoder_input_ids=inputs, output_attentions=True)
+    torch.testing.assert_close(found, expected.cross_attentions[-1][0])
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 9)), elements=st.floats(-3, 3)))
+def test_time_warping_finds_the_cheapest_path(costs: np.ndarray) -> None:
+    rows, columns = costs.shape
+    least = np.full((rows, columns), np.inf)
+    for row, column in np.ndindex(rows, columns):
+        before = [least[r, c] for r, c in ((row - 1, column), (row, column - 1), (row - 1, column - 1)) if r >= 0 <= c]
+        least[row, column] = costs[row, column] + min(before, default=0.0)
+    firsts, total = [*entries(costs), columns], 0.0
+    for row, (first, following) in enumerate(pairwise(firsts)):
+        # a path leaves a row above the next one's first column, or one before it
+        ends = [following - 1, following] if row < rows - 1 else [columns - 1]
+        total += min(costs[row, first : end + 1].sum() for end in ends if end >= first)
+    assert total == pytest.approx(least[-1, -1], abs=1e-9)
+
+
+def test_times_of_words_are_where_the_decoder_attends_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = models.load_recognizer(checkpoint(tmp_path / "whisper"), language="en")
+    assert isinstance(recognizer, WhisperAdapter)
+    text, frames = "ab é", 50  # bytes are tokens: a space, a, b, a space, and two of é
+    count = len(recognizer._text_tokens(text))
+    begins = [0, 8, 16, 23, 30, 36, 42]  # the last where the text ends
+
+    def attention(hidden: torch.Tensor, tokens: list[int]) -> torch.Tensor:
+        rows = torch.zeros(2, len(recognizer.prompt) - 1 + count + 1, frames)
+        for row, (start, end) in enumerate(pairwise([*begins, 45]), len(recognizer.prompt) - 1):
+            rows[:, row, start:end] = 9.0
+        return rows
+
+    monkeypatch.setattr(recognizer, "_attention", attention)
+    encoded = torch.zeros(2, frames, 16)
+    spans, none = recognizer.word_times(encoded, [text, ""], [0.9, 0.9])
+    assert none == []
+    assert spans == [pytest.approx((8 * 0.02, 23 * 0.02), abs=0.03), pytest.approx((30 * 0.02, 42 * 0.02), abs=0.03)]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no {REAL}: a real Whisper is not part of the repository")
+def test_subtitles_of_a_real_whisper_stand_while_they_are_said() -> None:
+    espeak, recognizer = Espeak(), models.load_recognizer(REAL)
+    pause, parts, wanted = np.zeros(2 * recognizer.sample_rate_hz, np.float32), [], []
+    for text in ("turn the light on in the kitchen", "we will meet again tomorrow morning", "the train leaves at noon"):
+        wave = io.resample(
+            espeak.speak(text, "en-us+adam", 150, 50).astype(np.float32),
+            espeak.sample_rate_hz, recognizer.sample_rate_hz,
+        )  # fmt: skip
+        sounding = np.flatnonzero(np.abs(wave) > 0.01 * np.abs(wave).max()) / recognizer.sample_rate_hz
+        begun_s = sum(map(len, [*parts, pause])) / recognizer.sample_rate_hz
+        wanted.append((begun_s + sounding[0], begun_s + sounding[-1]))
+        parts += [pause, wave]
+    segments = transcribe_file(recognizer, np.concatenate([*parts, pause]), defaults().decoding, subtitles=True)
+    assert [(segment.start_s, segment.end_s) for segment in segments] == [
+        pytest.approx(each, abs=0.3) for each in wanted
+    ]

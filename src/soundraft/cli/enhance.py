@@ -2,10 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soundraft import files
+from soundraft.cli.options import add_recordings, places, readable, recordings
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ def share(text: str) -> float:
 
 def enhance_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
-    add("files", nargs="+", type=Path, metavar="FILE", help="Recordings of any length: wav, flac, ogg, mp3, …")
+    add_recordings(options)
     add("--model", required=True, metavar="FOLDER", help="A run of `soundraft train --task enhancement`, or the folder "
         "of a model.")  # fmt: skip
     add("--output", required=True, type=Path, metavar="FOLDER", help="A 16-bit wav file per recording there, of "
@@ -35,24 +38,34 @@ def enhance_options(options: argparse.ArgumentParser) -> None:
 
 def enhance(given: argparse.Namespace) -> None:
     """Enhance each file; a bad one is reported with the reason, and the others are done."""
-    from soundraft.cli.predict import places
+    for folder in given.files:
+        if folder.is_dir():  # else the next call would enhance what this one makes
+            files.check_apart(folder, given.output)
+    named = recordings(given.files)
+    written = places(named, given.output, "wav")
+    _check_not_over_itself(written)
+    good = readable(named)
+    done = _enhance_all({file: written[file] for file in good}, given) if good else 0
+    if done < len(named):
+        sys.exit(f"soundraft enhance: {len(named) - done} of {len(named)} files could not be enhanced")
+
+
+def _enhance_all(written: Mapping[Path, Path], given: argparse.Namespace) -> int:
+    """How many were written."""
     from soundraft.models.enhancer import load_enhancer
     from soundraft.parallel import Failure, attempt
     from soundraft.tasks.run import model_in
 
-    written = places(given.files, given.output, "wav")
-    _check_not_over_itself(written)
     model = load_enhancer(Path(model_in(given.model)))
-    failed = 0
+    done = 0
     for file, place in written.items():
         found = attempt(partial(_enhance, model, place, given.mix), file)
         if isinstance(found, Failure):
-            failed += 1
             print(f"{file}: {found.reason}", file=sys.stderr)
         else:
+            done += 1
             print(f"{place}: {found:.1f} s")
-    if failed:
-        sys.exit(f"soundraft enhance: {failed} of {len(given.files)} files could not be enhanced")
+    return done
 
 
 def _enhance(model: "Enhancer", place: Path, mix: float, file: Path) -> float:

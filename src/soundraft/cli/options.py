@@ -2,11 +2,12 @@
 
 import argparse
 import shlex
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args
 
-from soundraft.manifest import MANIFEST_NAME, Rejected, no_clips, read_manifest
+from soundraft.manifest import MANIFEST_NAME, Rejected, find_clips, no_clips, read_manifest
 from soundraft.params.options import Options, add_key
 from soundraft.params.sections import Role
 from soundraft.runtime import UserError
@@ -43,6 +44,69 @@ def show(line: str) -> None:
 
     if distributed.is_main():
         print(line, flush=True)
+
+
+# Recordings by name, for commands that make a file of each.
+
+
+def add_recordings(options: argparse.ArgumentParser) -> None:
+    text = "Recordings of any length (wav, flac, ogg, mp3, …), or folders of them."
+    options.add_argument("files", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help=text)
+
+
+def recordings(named: Sequence[Path]) -> dict[Path, PurePath]:
+    """Each recording, and its name in the folder that takes what is made of it: of a folder's its path there.
+
+    Raises:
+        UserError: when a folder has none.
+    """
+    from soundraft.audio.io import AUDIO_SUFFIXES
+
+    found: dict[Path, PurePath] = {}
+    for place in named:
+        if not place.is_dir():
+            found[place] = PurePath(place.name)
+            continue
+        clips = find_clips(place, AUDIO_SUFFIXES)
+        if not clips:
+            raise UserError(f"{place}: no recordings in it ({', '.join(AUDIO_SUFFIXES)})")
+        found |= {place / clip.audio_path: PurePath(clip.audio_path) for clip in clips}
+    return found
+
+
+def places(recordings: Mapping[Path, PurePath], folder: Path, ending: str) -> dict[Path, Path]:
+    """The file that what is made of each recording goes to: `talk.v2.wav` → `talk.v2.srt`.
+
+    Raises:
+        UserError: when two would go to one, or the folder is a file.
+    """
+    from soundraft.audio.io import AUDIO_SUFFIXES
+
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file: name a folder")
+    owners: dict[Path, Path] = {}
+    for file, name in recordings.items():
+        suffix = next((each for each in AUDIO_SUFFIXES if name.name.lower().endswith(each)), "")
+        stem = name.name[: len(name.name) - len(suffix)] or name.name
+        other = owners.setdefault(folder / name.parent / f"{stem}.{ending}", file)
+        if other != file:
+            raise UserError(f"{other} and {file} would be written to one file: do them apart")
+    return {file: place for place, file in owners.items()}
+
+
+def readable(recordings: Iterable[Path]) -> list[Path]:
+    """Those that are audio by their header; the others are reported with the reason."""
+    from soundraft.audio import io
+    from soundraft.parallel import Failure, attempt
+
+    good = []
+    for file in recordings:
+        found = attempt(io.read_header, file)
+        if isinstance(found, Failure):
+            print(f"{file}: {found.reason}", file=sys.stderr)
+        else:
+            good.append(file)
+    return good
 
 
 # A corpus or recordings: the keys of `corpus.target`, under their own names in the parsed options.

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,15 @@ from soundraft import files
 from soundraft.cli.options import (
     OF_MODELS,
     add_corpus,
+    add_recordings,
     columns_given,
     data_of,
     language_of,
+    places,
     positive,
     print_each,
+    readable,
+    recordings,
     said,
 )
 from soundraft.manifest import Rejected
@@ -175,10 +179,10 @@ def benchmark(given: argparse.Namespace) -> None:
 
 def transcribe_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
-    add("files", nargs="+", type=Path, metavar="FILE", help="Recordings of any length: wav, flac, ogg, mp3, …")
+    add_recordings(options)
     add("--model", required=True, metavar="FOLDER_OR_ID", help="A local folder or a hub id.")
-    add("--format", choices=("txt", "json", "srt"), default="txt", help="A line per segment, segments with times, or "
-        "subtitles (default: txt).")  # fmt: skip
+    add("--format", choices=("txt", "json", "srt", "vtt"), default="txt", help="A line per segment, segments with "
+        "times, or subtitles (default: txt).")  # fmt: skip
     add("--output", type=Path, metavar="FOLDER", help="A file per recording there (default: to the screen).")
     add("--beam", type=positive, metavar="WIDTH", help="Beam search of this width, for CTC models (default: greedy).")
     add_key(options, "model.language", dest="language")
@@ -186,31 +190,39 @@ def transcribe_options(options: argparse.ArgumentParser) -> None:
 
 def transcribe(given: argparse.Namespace) -> None:
     """Transcribe each file; a bad one is reported with the reason, and the others are done."""
+    named = recordings(given.files)
+    if given.output is None and given.format != "txt" and len(named) > 1:
+        raise UserError(f"several files as {given.format} need --output FOLDER")
+    written = places(named, given.output, given.format) if given.output else {}
+    good = readable(named)
+    done = _transcribe(good, written, len(named), given) if good else 0  # the model takes seconds to load
+    if done < len(named):
+        sys.exit(f"soundraft transcribe: {len(named) - done} of {len(named)} files could not be transcribed")
+
+
+def _transcribe(good: Sequence[Path], written: Mapping[Path, Path], count: int, given: argparse.Namespace) -> int:
+    """How many of the `count` recordings have a transcript now."""
     from soundraft import models
-    from soundraft.models.longform import WRITERS
+    from soundraft.models.longform import SUBTITLES, WRITERS
     from soundraft.parallel import Failure, attempt
     from soundraft.tasks.run import model_in
 
-    if given.output is None and given.format != "txt" and len(given.files) > 1:
-        raise UserError(f"several files as {given.format} need --output FOLDER")
-    written = places(given.files, given.output, given.format) if given.output else {}
     recognizer = models.load_recognizer(model_in(given.model), language=language_of(given) or None)
     decoder = _beam(recognizer, given.beam) if given.beam else None
-    failed = 0
-    for file in given.files:
-        found = attempt(partial(_segments, recognizer, decoder, given.format == "srt"), file)
+    done = 0
+    for file in good:
+        found = attempt(partial(_segments, recognizer, decoder, given.format in SUBTITLES), file)
         if isinstance(found, Failure):
-            failed += 1
             print(f"{file}: {found.reason}", file=sys.stderr)
             continue
+        done += 1
         text = WRITERS[given.format](found)
         if given.output:
             files.write_text(written[file], text)
             print(f"{written[file]}: {len(found)} segments")
         else:
-            print(f"{file}:\n{text}" if len(given.files) > 1 else text, end="")
-    if failed:
-        sys.exit(f"soundraft transcribe: {failed} of {len(given.files)} files could not be transcribed")
+            print(f"{file}:\n{text}" if count > 1 else text, end="")
+    return done
 
 
 def _beam(recognizer: "Recognizer", width: int) -> "Decoder":
@@ -236,23 +248,3 @@ def _segments(recognizer: "Recognizer", decoder: "Decoder | None", subtitles: bo
         return transcribe_file(recognizer, samples, defaults().decoding, decoder, subtitles=subtitles)
     except ModelError as error:
         raise BadClip(str(error)) from error
-
-
-def places(recordings: Sequence[Path], folder: Path, ending: str) -> dict[Path, Path]:
-    """The file that what is made of each recording goes to: `talk.v2.wav` → `talk.v2.srt`.
-
-    Raises:
-        UserError: when two would go to one, or the folder is a file.
-    """
-    from soundraft.audio.io import AUDIO_SUFFIXES
-
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder} is a file: name a folder")
-    owners: dict[Path, Path] = {}
-    for file in recordings:
-        suffix = next((each for each in AUDIO_SUFFIXES if file.name.lower().endswith(each)), "")
-        stem = file.name[: len(file.name) - len(suffix)] or file.name
-        other = owners.setdefault(folder / f"{stem}.{ending}", file)
-        if other != file:
-            raise UserError(f"{other} and {file} would be written to one file: do them apart")
-    return {file: place for place, file in owners.items()}

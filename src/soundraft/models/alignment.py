@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-import torchaudio.functional
 
 from soundraft.audio import io
 from soundraft.corpora.espeak import WORD_BREAK
@@ -10,8 +9,6 @@ from soundraft.models.base import ModelError
 from soundraft.models.ctc import CTCAdapter
 from soundraft.models.reading import PAUSE, letters
 
-ONSET_S = 0.04  # a letter is known a little after it began
-TAIL_S = 0.12  # and the last one sounds on
 BREAK_S = 1 / 75  # of a break between words: a frame
 
 
@@ -30,7 +27,7 @@ def align(recognizer: CTCAdapter, wave: np.ndarray, rate_hz: int, text: str) -> 
     words = "".join(letters(text)[1:-1]).split(WORD_BREAK)
     features = recognizer.extract(io.resample(wave, rate_hz, recognizer.sample_rate_hz))
     frames = recognizer.encode([features])
-    log_probs = frames.log_probs[:, : int(frames.lengths[0])]
+    log_probs = frames.log_probs[0, : int(frames.lengths[0])]
     starts_s, end_s = _word_starts(recognizer, log_probs, words, len(wave) / rate_hz)
     units, begins = [PAUSE], [0.0]
     for place, (word, start_s) in enumerate(zip(words, starts_s, strict=True)):
@@ -44,19 +41,11 @@ def align(recognizer: CTCAdapter, wave: np.ndarray, rate_hz: int, text: str) -> 
 def _word_starts(
     recognizer: CTCAdapter, log_probs: torch.Tensor, words: list[str], duration_s: float
 ) -> tuple[list[float], float]:
-    """Where each word begins and where the last one ends, seconds, by log-probabilities `[1, T, V]`."""
+    """Where each word begins and where the last one ends, seconds, by log-probabilities `[T, V]`."""
     tokens = recognizer.spelling.tokens(" ".join(words))
     counts = [len(recognizer.spelling.tokens(word)) for word in words]
     if sum(counts) + len(words) - 1 != len(tokens):
         raise ModelError("letters are found by a recogniser whose tokens are letters")
-    try:
-        path, scores = torchaudio.functional.forced_align(
-            log_probs, torch.tensor([tokens], dtype=torch.int32), blank=recognizer.blank_id
-        )
-    except RuntimeError as error:  # fewer frames than letters
-        raise ModelError(f"{duration_s:.1f} s are too short for {' '.join(words)[:40]!r}") from error
-    spans = torchaudio.functional.merge_tokens(path[0], scores[0], blank=recognizer.blank_id)
-    frame_s = duration_s / log_probs.shape[1]
+    begins_s, ends_s = recognizer.spans(log_probs, tokens, duration_s)
     firsts = np.cumsum([0, *(count + 1 for count in counts[:-1])])
-    starts_s = [max(0.0, spans[first].start * frame_s - ONSET_S) for first in firsts]
-    return starts_s, min(duration_s, spans[-1].end * frame_s + TAIL_S)
+    return [begins_s[first] for first in firsts], ends_s[-1]

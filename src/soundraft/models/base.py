@@ -4,9 +4,9 @@ Letters in shapes: B clips of a batch, K answers of a clip, T frames, F features
 """
 
 from abc import abstractmethod
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ from soundraft.params.sections import Fallback
 from soundraft.runtime import UserError
 
 Answer = Hashable  # what a model gives for a clip, such as a text or a label
+Span = tuple[float, float]  # from, to, seconds
+BROKEN = "\N{REPLACEMENT CHARACTER}"  # what bytes that are no character are read as
 
 
 class ModelError(UserError):
@@ -129,9 +131,10 @@ class Recognizer(Model):
         """As `best`, but texts that look like hallucinations are decoded again: for unchecked recordings."""
         return self.best(encoded)
 
-    def word_ends(self, encoded: Any, texts: Sequence[str]) -> list[list[float]]:
-        """Where each word of a text ends, as a share of its clip; here as if every letter took the same time."""
-        return [spread(text) for text in texts]
+    @abstractmethod
+    def word_times(self, encoded: Any, texts: Sequence[str], durations_s: Sequence[float]) -> list[list[Span]]:
+        """Where each of `words_of` a text begins and ends in its clip."""
+        ...
 
     def save(self, folder: Path) -> None:
         """Write model and processor so that `AutoModelFor…` and `AutoProcessor` load them."""
@@ -159,11 +162,25 @@ def words_of(text: str) -> tuple[list[str], str]:
     return (words, " ") if len(words) > 1 else (list(text), "")
 
 
-def spread(text: str) -> list[float]:
-    """Where each word ends, as a share of the text's characters."""
-    words, between = words_of(text)
-    ends = list(accumulate(len(word) + len(between) for word in words))
-    return [end / ends[-1] for end in ends]
+def spans_of_words(text: str, read: Sequence[str], begins_s: Sequence[float], ends_s: Sequence[float]) -> list[Span]:
+    """The times of the words of a text from those of its tokens.
+
+    Args:
+        read: the text up to each token and with it.
+        begins_s, ends_s: of each token.
+    """
+    written = [_letters(part) for part in read]
+    begun = [count + part.endswith(BROKEN) for count, part in zip(written, read, strict=True)]
+    found, letters, last = [], 0, len(written) - 1
+    for word in words_of(text)[0]:
+        first = bisect_right(begun, letters)
+        letters += _letters(word)
+        found.append((begins_s[min(first, last)], ends_s[min(bisect_left(written, letters), last)]))
+    return found
+
+
+def _letters(text: str) -> int:
+    return len("".join(text.replace(BROKEN, "").split()))
 
 
 def describe_extractor(extractor: Any) -> dict[str, Any]:

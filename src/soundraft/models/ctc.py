@@ -23,13 +23,13 @@ from soundraft.models.base import (
     LogProbs,
     ModelError,
     Recognizer,
+    Span,
     alike,
     by_clip,
     length_mask,
     pad,
     rows_of_clips,
-    spread,
-    words_of,
+    spans_of_words,
 )
 from soundraft.models.checkpoints import CONFIG
 from soundraft.params.sections import ScratchModel
@@ -46,6 +46,8 @@ _OUTPUT_LENGTHS = {
 CTC_MODEL_TYPES = tuple(_OUTPUT_LENGTHS)
 
 ENOUGH_S = 1.0  # a clip this long is never too short
+ONSET_S = 0.04  # a letter is known a little after it began
+TAIL_S = 0.12  # and the last one sounds on
 
 
 @dataclass(frozen=True)
@@ -121,26 +123,37 @@ class CTCAdapter(Recognizer):
         clips = zip(encoded.log_probs.numpy(), encoded.lengths.tolist(), strict=True)
         return [self.spelling.text(search(log_probs[:length], **limits)[0][0]) for log_probs, length in clips]
 
-    def word_ends(self, encoded: Frames, texts: Sequence[str]) -> list[list[float]]:
-        """By the frames of the best path; where its words are not those of the text, by letters."""
+    def word_times(self, encoded: Frames, texts: Sequence[str], durations_s: Sequence[float]) -> list[list[Span]]:
+        """By the frames of the best path through the text; ModelError as `spans`."""
         found = []
-        for log_probs, frames, text in zip(encoded.log_probs, encoded.lengths.tolist(), texts, strict=True):
-            ends = self._word_ends(log_probs[:frames].argmax(1).tolist())
-            found.append([end / frames for end in ends] if len(ends) == len(words_of(text)[0]) else spread(text))
+        for log_probs, frames, text, duration_s in zip(
+            encoded.log_probs, encoded.lengths.tolist(), texts, durations_s, strict=True
+        ):
+            tokens = self.spelling.tokens(text)
+            read = [self.spelling.text(tuple(tokens[: count + 1])) for count in range(len(tokens))]
+            found.append(spans_of_words(text, read, *self.spans(log_probs[:frames], tokens, duration_s)))
         return found
 
-    def _word_ends(self, path: Sequence[int]) -> list[int]:
-        """The frame after which each word of a path `[T]`, or each character of one without spaces, is complete."""
-        new = [
-            place for place, token in enumerate(path) if token != self.blank_id and [token] != path[place - 1 : place]
-        ]
-        texts = [self.spelling.text(tuple(path[place] for place in new[: count + 1])) for count in range(len(new))]
-        spaced = bool(texts) and " " in texts[-1]
-        ends: dict[int, int] = {}
-        for place, text, before in zip(new, texts, ["", *texts], strict=False):
-            if text != before:
-                ends[len(text.split() if spaced else text)] = place + 1
-        return list(ends.values())
+    def spans(
+        self, log_probs: torch.Tensor, tokens: Sequence[int], duration_s: float
+    ) -> tuple[list[float], list[float]]:
+        """Where each token begins and ends, seconds, by the best path `[T, V]` through them (`forced_align`).
+
+        Raises:
+            ModelError: when there are fewer frames than tokens.
+        """
+        from torchaudio.functional import forced_align, merge_tokens
+
+        if not tokens:
+            return [], []
+        try:
+            path, scores = forced_align(log_probs[None], torch.tensor([tokens], dtype=torch.int32), blank=self.blank_id)
+        except RuntimeError as error:
+            raise ModelError(f"{duration_s:.1f} s are too short for {len(tokens)} tokens") from error
+        spans = merge_tokens(path[0], scores[0], blank=self.blank_id)
+        frame_s = duration_s / len(log_probs)
+        begins_s = [max(0.0, span.start * frame_s - ONSET_S) for span in spans]
+        return begins_s, [min(duration_s, span.end * frame_s + TAIL_S) for span in spans]
 
     def can_learn(self, answer: str) -> bool:
         return self.spelling.can_spell(answer)

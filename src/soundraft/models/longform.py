@@ -1,15 +1,19 @@
 """Recordings of any length: cut at quiet places into windows that a recogniser takes, and transcribed one by one."""
 
+import html
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from soundraft.models.base import Recognizer, words_of
+from soundraft.models.base import Recognizer, Span, words_of
 from soundraft.params.sections import Decoding, LongAudio
 
+PAUSE_S = 1.0  # no line of subtitles stays for a longer pause
+READABLE_S = 0.8  # the shortest line of subtitles, where nothing follows at once
 TYPICAL = 2 / 3  # of the longest clips that a model learned: what is longer than these is cut to a usual length
 
 
@@ -51,31 +55,66 @@ def transcribe_file(
         batch = windows[first : first + long.batch_windows]
         encoded = recognizer.encode([recognizer.extract(samples[start:end]) for start, end in batch])
         texts = decoder(encoded) if decoder else recognizer.best_with_fallback(encoded, options.fallback)
-        ends = recognizer.word_ends(encoded, texts) if subtitles else [[]] * len(batch)
-        for (start, end), text, shares in zip(batch, texts, ends, strict=True):
-            if text:
-                segment = Segment(start / rate_hz, end / rate_hz, text)
-                segments += lines_of(segment, shares, long) if subtitles else [segment]
+        if not subtitles:
+            segments += [
+                Segment(start / rate_hz, end / rate_hz, text)
+                for (start, end), text in zip(batch, texts, strict=True)
+                if text
+            ]
+            continue
+        durations_s = [(end - start) / rate_hz for start, end in batch]
+        times = recognizer.word_times(encoded, texts, durations_s)
+        for (start, end), duration_s, text, spans in zip(batch, durations_s, texts, times, strict=True):
+            if not text:
+                continue
+            voiced = speech(samples[start:end], rate_hz, long)
+            spans = [_voiced(span, voiced, rate_hz) for span in spans]
+            segments += lines_of(text, spans, long, start_s=start / rate_hz, duration_s=duration_s)
     return segments
 
 
-def lines_of(segment: Segment, ends: Sequence[float], options: LongAudio) -> list[Segment]:
-    """A segment cut between words into parts of at most `line_s` and `line_characters`.
+def lines_of(
+    text: str, spans: Sequence[Span], options: LongAudio, *, start_s: float, duration_s: float
+) -> list[Segment]:
+    """A text cut between words, and at pauses, into lines of at most `line_s` and `line_characters`, of similar length.
 
     Args:
-        ends: of each word, as a share of the segment.
+        spans: of each word, counted from `start_s`, where the clip begins that lasts `duration_s`.
     """
-    words, between = words_of(segment.text)
-    lines, first, began_s = [], 0, segment.start_s
-    times_s = [segment.start_s + share * (segment.end_s - segment.start_s) for share in ends]
-    for place in range(1, len(words) + 1):
-        text = between.join(words[first : place + 1])
-        if place == len(words):
-            lines.append(Segment(began_s, segment.end_s, text))
-        elif len(text) > options.line_characters or times_s[place] - began_s > options.line_s:
-            lines.append(Segment(began_s, times_s[place - 1], between.join(words[first:place])))
-            first, began_s = place, times_s[place - 1]
+    words, between = words_of(text)
+    pauses = [place for place in range(1, len(words)) if spans[place][0] - spans[place - 1][1] > PAUSE_S]
+    lines = []
+    for first, last in pairwise([0, *pauses, len(words)]):
+        cuts = _cuts(words[first:last], between, spans[first:last], options)
+        for start, end in pairwise(first + cut for cut in cuts):
+            begin_s = spans[start][0]
+            next_s = spans[end][0] if end < len(spans) else duration_s
+            end_s = min(max(spans[end - 1][1], begin_s + READABLE_S), next_s, begin_s + options.line_s)
+            lines.append(Segment(start_s + begin_s, start_s + end_s, between.join(words[start:end])))
     return lines
+
+
+def _cuts(words: Sequence[str], between: str, spans: Sequence[Span], options: LongAudio) -> list[int]:
+    """Where lines begin, and the end: as few as can be, and of these the ones whose longest is shortest."""
+
+    def within(characters: int) -> list[int]:
+        cuts = [0]
+        for place in range(1, len(words)):
+            text = between.join(words[cuts[-1] : place + 1])
+            if len(text) > characters or spans[place][1] - spans[cuts[-1]][0] > options.line_s:
+                cuts.append(place)
+        return [*cuts, len(words)]
+
+    fewest = within(options.line_characters)
+    least = len(between.join(words)) // (len(fewest) - 1)
+    return next((cuts for limit in range(least, options.line_characters) if len(cuts := within(limit)) == len(fewest)),
+                fewest)  # fmt: skip
+
+
+def _voiced(span: Span, voiced: Sequence[tuple[int, int]], rate_hz: int) -> Span:
+    """The longest part of a word's time that is no pause: attention wanders into the pauses beside a word."""
+    parts = [(max(span[0], start / rate_hz), min(span[1], end / rate_hz)) for start, end in voiced]
+    return max([*parts, span], key=lambda each: (each in parts and each[1] > each[0], each[1] - each[0]))
 
 
 def speech(samples: np.ndarray, rate_hz: int, options: LongAudio) -> list[tuple[int, int]]:
@@ -142,12 +181,22 @@ def to_srt(segments: Sequence[Segment]) -> str:
     )
 
 
-def clock(seconds: float) -> str:
+def to_vtt(segments: Sequence[Segment]) -> str:
+    """WebVTT: times as `hh:mm:ss.mmm`, a blank line before each; a text has no markup."""
+    return "WEBVTT\n" + "".join(
+        f"\n{clock(segment.start_s, '.')} --> {clock(segment.end_s, '.')}\n{html.escape(segment.text, quote=False)}\n"
+        for segment in segments
+    )
+
+
+def clock(seconds: float, point: str = ",") -> str:
     """`hh:mm:ss,mmm`, rounded to the millisecond; hours go on above 99."""
     minutes, rest = divmod(round(seconds * 1000), 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d},{rest % 1000:03d}"
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}{point}{rest % 1000:03d}"
 
 
 WRITERS: dict[str, Callable[[Sequence[Segment]], str]] = {
     "txt": lambda segments: "".join(f"{segment.text}\n" for segment in segments), "json": to_json, "srt": to_srt,
+    "vtt": to_vtt,
 }  # fmt: skip
+SUBTITLES = ("srt", "vtt")

@@ -8,13 +8,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from soundraft.models.base import LogProbs, ModelError, Recognizer, by_clip, rows_of_clips
+from soundraft.models.base import (
+    BROKEN,
+    LogProbs,
+    ModelError,
+    Recognizer,
+    Span,
+    by_clip,
+    rows_of_clips,
+    spans_of_words,
+)  # fmt: skip
 from soundraft.params.sections import Fallback
 from soundraft.runtime import derive_seed
 
 GENERATED_ROWS = 32
+MEDIAN_FRAMES = 7  # of the attention
 NO_TOKEN = -1  # fills up the rows of shorter texts
-BROKEN = "\N{REPLACEMENT CHARACTER}"  # what bytes that are no character are read as
 # written without spaces (openai/whisper `tokenizer.py`, `split_to_word_tokens`), so none stands in front either
 SPACELESS = ("zh", "ja", "th", "lo", "my", "yue")
 
@@ -151,6 +160,65 @@ class WhisperAdapter(Recognizer):
         special = set(self.tokenizer.all_special_ids)
         return [[token for token in row if token not in special] for row in rows.tolist()]
 
+    def word_times(self, encoded: torch.Tensor, texts: Sequence[str], durations_s: Sequence[float]) -> list[list[Span]]:
+        """By where the decoder attends to while it writes the text."""
+        found: list[list[Span]] = []
+        for hidden, text, duration_s in zip(encoded, texts, durations_s, strict=True):
+            tokens = self._text_tokens(text)[: self._most_tokens]
+            if not tokens:
+                found.append([])
+                continue
+            read = [self.tokenizer.decode(tokens[: count + 1]) for count in range(len(tokens))]
+            begins_s = self._begins_s(hidden, tokens, duration_s)
+            found.append(spans_of_words(text, read, begins_s[:-1], begins_s[1:]))
+        return found
+
+    def _begins_s(self, hidden: torch.Tensor, tokens: Sequence[int], duration_s: float) -> list[float]:
+        """Where each token begins, seconds, and then where the text ends.
+
+        As in openai/whisper (`timing.py`, `find_alignment`), after the cross-attention of the heads that are known to
+        follow the sound, else of those of the upper half of the decoder.
+        """
+        from scipy.ndimage import median_filter
+
+        frame_s = float(self.window_s or 0.0) / len(hidden)
+        frames = min(len(hidden), max(1, round(duration_s / frame_s)))
+        weights = self._attention(hidden, tokens)[:, len(self.prompt) - 1 :, :frames].softmax(-1)
+        std, mean = torch.std_mean(weights, dim=1, keepdim=True, correction=0)
+        standard = ((weights - mean) / std.clamp(min=1e-9)).numpy()
+        smooth = median_filter(standard, size=(1, 1, MEDIAN_FRAMES), mode="mirror")
+        return [float(frame * frame_s) for frame in entries(-smooth.mean(0))]
+
+    def _attention(self, hidden: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
+        """Logits of the cross-attention of some heads over the frames `[T, D]`: `[heads, prompt + tokens, T]`."""
+        layers = self.model.get_decoder().layers
+        count = layers[0].encoder_attn.num_heads
+        upper = [(layer, head) for layer in range(len(layers) // 2, len(layers)) for head in range(count)]
+        heads = getattr(self.model.generation_config, "alignment_heads", None) or upper
+        queries: dict[int, torch.Tensor] = {}
+        hooks = [
+            layers[layer].encoder_attn.q_proj.register_forward_hook(
+                lambda _, __, made, layer=layer: queries.__setitem__(layer, made)
+            )
+            for layer in {layer for layer, _ in heads}
+        ]
+        inputs = torch.tensor([[*self.prompt, *tokens]], device=self.device)
+        try:
+            with torch.inference_mode():
+                self.model(encoder_outputs=(hidden[None],), decoder_input_ids=inputs, use_cache=False)
+                found = [
+                    self._of_head(layers[layer].encoder_attn, head, queries[layer], hidden) for layer, head in heads
+                ]
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack(found).float().cpu()
+
+    @staticmethod
+    def _of_head(attention: Any, head: int, query: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        own = slice(head * attention.head_dim, (head + 1) * attention.head_dim)
+        return query[0, :, own] @ attention.k_proj(hidden)[:, own].T * attention.scaling
+
     def read(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
@@ -165,15 +233,18 @@ class WhisperAdapter(Recognizer):
             raise ModelError(obstacle)
         return [*tokens, self.tokenizer.eos_token_id]
 
+    @property
+    def _most_tokens(self) -> int:
+        return int(self.model.config.max_target_positions) - len(self.prompt)
+
     def _text_tokens(self, text: str) -> list[int]:
         stripped = text.strip()
         tokens: list[int] = self.tokenizer(self.lead + stripped, add_special_tokens=False).input_ids if stripped else []
         return tokens
 
     def _obstacle(self, text: str, tokens: Sequence[int]) -> str | None:
-        most = self.model.config.max_target_positions - len(self.prompt)
-        if len(tokens) > most:
-            return f"text of {len(tokens)} tokens; this model takes {most}: {text[:60]!r}"
+        if len(tokens) > self._most_tokens:
+            return f"text of {len(tokens)} tokens; this model takes {self._most_tokens}: {text[:60]!r}"
         if BROKEN in text:  # its tokens are not those that were drawn
             return f"text with {BROKEN}, which stands for bytes that are no character: {text[:60]!r}"
         return None
@@ -212,6 +283,27 @@ def shorten(model: Any, extractor: Any, window_s: int) -> None:
     extractor.chunk_length = window_s
     extractor.n_samples = window_s * extractor.sampling_rate
     extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
+
+
+def entries(costs: np.ndarray) -> list[int]:
+    """Where the cheapest path over `[R, C]`, from corner to corner by steps down, right or both, enters each row.
+
+    This is dynamic time warping. Along a row the least cost to a column is that of entering at some column before,
+    which differences of sums give for all columns at once.
+    """
+    sums = np.cumsum(costs, axis=1)
+    least = [sums[0]]
+    for row in range(1, len(costs)):
+        entered = np.minimum(least[-1], np.append(np.inf, least[-1][:-1]))
+        least.append(sums[row] + np.minimum.accumulate(entered - sums[row] + costs[row]))
+    found, column = [0] * len(costs), costs.shape[1] - 1
+    for row in range(len(costs) - 1, 0, -1):
+        above = np.append(np.inf, least[row - 1])  # at `column` the neighbour on the left of the one above
+        while column and least[row][column - 1] <= min(above[column], above[column + 1]):
+            column -= 1
+        found[row] = column
+        column -= bool(above[column] <= above[column + 1])
+    return found
 
 
 def compression_ratio(text: str) -> float:
