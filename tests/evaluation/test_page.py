@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy
+import torch
 
 from soundraft.audio import io
+from soundraft.dataset.tokens import TokenDataset
 from soundraft.evaluation.page import build, charts, clips, corpus
 from soundraft.evaluation.page.charts import Series
 from soundraft.evaluation.page.run import Run
@@ -161,7 +164,8 @@ def test_names_at_the_ends_of_lines_do_not_cover_each_other() -> None:
 
 def test_a_corpus_is_described_with_what_its_splits_share() -> None:
     def of(*facts: dict[str, object]) -> corpus.Clips:
-        return corpus.Clips([str(each["id"]) for each in facts], lambda _: b"", [dict(each) for each in facts])
+        heard = [str(each["speaker"] if "speaker" in each else each["id"]).encode() for each in facts]
+        return corpus.Clips([str(each["id"]) for each in facts], heard.__getitem__, [dict(each) for each in facts])
 
     one = of({"id": "a", "text": "the cat", "speaker": "x", "duration": 1800.0})
     two = of({"id": "b", "text": "the dog", "speaker": "x", "duration": 900.0}, {"id": "a", "text": "the cat"})
@@ -172,7 +176,17 @@ def test_a_corpus_is_described_with_what_its_splits_share() -> None:
     assert found["lengths"] == [["train", [0] * 23 + [1]], ["test", [1] + [0] * 23]]
     alike = corpus.describe({"target": {"train": one}}, "text")["target"]["edges"]
     assert alike[0] < 1800 < alike[-1]
-    assert found["shared"] == [{"splits": "train and test", "clips": 1, "speaker": 1, "text": 1}]
+    assert found["shared"] == [{"splits": "train and test", "clips": 1, "recordings": 1, "speaker": 1, "text": 1}]
+
+
+def test_the_use_of_a_codebook_is_its_entries_and_their_perplexity() -> None:
+    drawn = np.random.default_rng(0).geometric(0.1, 600).reshape(2, 300, 1)
+    codes = torch.from_numpy(np.concatenate([drawn, np.full_like(drawn, 7)], axis=2))  # [2, T, K]
+    first, second = corpus.codebook_use(TokenDataset(2, lambda place: {"codes": codes[place]}))  # type: ignore[arg-type, return-value]
+    counts = np.bincount(drawn.ravel())
+    assert (first["used"], second["used"]) == ((counts > 0).sum(), 1)
+    assert first["perplexity"] == pytest.approx(2 ** scipy.stats.entropy(counts, base=2))
+    assert second["perplexity"] == 1.0
 
 
 @pytest.fixture

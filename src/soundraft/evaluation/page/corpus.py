@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from soundraft.audio.ecdc import CODEBOOK_SIZE
 from soundraft.clips.base import Clips
+from soundraft.dataset.tokens import TokenDataset
 from soundraft.manifest import SPLITS, Split
 
 BINS = 24
@@ -60,14 +62,35 @@ def _words(clips: Clips) -> Counter[str]:
 
 
 def _shared(splits: Mapping[Split, Clips], names: list[Split]) -> list[dict[str, Any]]:
-    """Of each two splits how many ids, speakers and texts both have."""
+    """Of each two splits how many ids, recordings, speakers and texts both have."""
+    recordings = {name: {content for content in splits[name].contents() if content} for name in names}
     rows = []
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
             row: dict[str, Any] = {"splits": f"{one} and {other}"}
             row["clips"] = len({*splits[one].ids} & {*splits[other].ids})
+            row["recordings"] = len(recordings[one] & recordings[other])
             for fact in ("speaker", "text"):
                 sets = [{str(f[fact]) for f in splits[each].facts if f.get(fact)} for each in (one, other)]
                 row[fact] = len(sets[0] & sets[1]) if all(sets) else None
             rows.append(row)
     return rows
+
+
+def codebook_use(tokens: TokenDataset) -> list[dict[str, Any]]:
+    """A row for each codebook: how many of its entries occur, and the perplexity, 2 to the entropy in bits."""
+    counts = np.zeros((0, CODEBOOK_SIZE), np.int64)
+    for item in (tokens[index] for index in range(len(tokens))):
+        codes = item["codes"].numpy()  # [T, K]
+        counts = np.pad(counts, ((0, max(0, codes.shape[1] - len(counts))), (0, 0)))
+        for codebook, row in enumerate(codes.T):
+            counts[codebook] += np.bincount(row, minlength=CODEBOOK_SIZE)
+    return [
+        {"codebook": place + 1, "used": int((row > 0).sum()), "of": CODEBOOK_SIZE, "perplexity": _perplexity(row)}
+        for place, row in enumerate(counts)
+    ]
+
+
+def _perplexity(counts: np.ndarray) -> float:
+    shares = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -48,6 +48,7 @@ class Run:
         commands: that make it again.
         params: value of this run and the usual one, by key, where they differ.
         corpus: rows of `corpus.describe`.
+        codebooks: rows of `corpus.codebook_use` of the training clips, by corpus.
         audit: folders' names and the numbers of their audits.
         speed: numbers of this machine.
     """
@@ -59,6 +60,7 @@ class Run:
     commands: Sequence[str] = ()
     params: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     corpus: Mapping[str, Any] = field(default_factory=dict)
+    codebooks: Mapping[str, Any] = field(default_factory=dict)
     audit: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     speed: Mapping[str, float] = field(default_factory=dict)
 
