@@ -10,7 +10,7 @@ import pytest
 
 from soundraft.evaluation.compare import Candidate, compare, numbers, read_candidate, table
 from soundraft.evaluation.predictions import write_predictions, write_results
-from soundraft.evaluation.scores import Scores
+from soundraft.evaluation.scores import RAW, Scores, score_texts
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.runtime import UserError
 from tests.conftest import soundraft
@@ -53,6 +53,26 @@ def test_transcripts_are_compared_by_wer_with_the_edits(tmp_path: Path) -> None:
     assert lines[5].endswith("p = 0.002 (paired bootstrap over 120 clips, 999 samples).")
     same = compare(pair[0], pair[0], BOOTSTRAP).differences["wer"]
     assert (same.difference, same.p_value) == (0.0, 1.0)
+
+
+def test_transcripts_can_be_compared_by_another_text_normalisation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written_as = {"digits": ["3, 5, 7", "21"], "words": ["three five seven", "two one"]}
+    paths = {}
+    for name, hypotheses in written_as.items():
+        found = score_texts(ids=["a", "b"], references=written_as["words"], hypotheses=hypotheses, normalizer=str)
+        raw = dict(zip(RAW, (written_as["words"], hypotheses), strict=True))
+        paths[name] = tmp_path / f"{name}.parquet"
+        write_predictions(paths[name], replace(found, raw=raw))
+    pair = [str(paths[name]) for name in written_as]
+    for option, wer in (([], 1.0), (["--normalizer", "spoken-digits"], 0.0)):
+        soundraft(capsys, "compare", *pair, *option, "--json", tmp_path / "found.json")
+        assert json.loads((tmp_path / "found.json").read_text())["wer_a"] == wer
+
+    write_predictions(paths["words"], replace(found, raw={}))
+    with pytest.raises(UserError, match="reference_raw"):
+        read_candidate(paths["words"], normalize=str)
 
 
 def test_clips_are_paired_by_id_and_labels_by_name(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundraft import files, packs
 from soundraft.cli.options import count
-from soundraft.params.options import add_key, params_given
+from soundraft.params.options import add_key, keys_given, params_given
 from soundraft.runtime import UserError
 from soundraft.tables import columns
 
@@ -225,6 +225,7 @@ def compare_options(options: argparse.ArgumentParser) -> None:
             help=f"Which model of {name}, where it has several; 0 is its start model (default: the last).")  # fmt: skip
         add(f"--algorithm-{run}", metavar="NAME",
             help=f"The trained model of {name}, or a control, such as sft (default: the trained one).")  # fmt: skip
+    add_key(options, "reward.normalizer", default="that of the runs")
     add_key(options, "evaluate.bootstrap_samples", flag="--samples")
     add("--seed", type=count, default=0, metavar="N", help="Seed of the resampling (default: 0).")
     add("--json", type=Path, metavar="FILE.json", help="Write the numbers there as well.")
@@ -233,10 +234,13 @@ def compare_options(options: argparse.ArgumentParser) -> None:
 def compare(given: argparse.Namespace) -> None:
     from soundraft.evaluation import compare
     from soundraft.metrics.resampling import Bootstrap
+    from soundraft.metrics.text import normalizer
 
     runs = ((given.run_a, given.algorithm_a, given.cycle_a), (given.run_b, given.algorithm_b, given.cycle_b))
+    chosen = keys_given(given).get("reward.normalizer")
+    normalize = normalizer(chosen) if chosen else None
     first, second = (
-        compare.read_candidate(_found(run, PREDICTIONS), algorithm=algorithm, cycle=cycle)
+        compare.read_candidate(_found(run, PREDICTIONS), algorithm=algorithm, cycle=cycle, normalize=normalize)
         for run, algorithm, cycle in runs
     )
     compared = compare.compare(first, second, Bootstrap(params_given(given).evaluate.bootstrap_samples, given.seed))

@@ -5,8 +5,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from soundraft.evaluation.predictions import read_model
-from soundraft.evaluation.scores import METRICS, Metric, Scores
+from soundraft.evaluation.scores import METRICS, Metric, Scores, rescored
 from soundraft.metrics.resampling import Bootstrap, Comparison
+from soundraft.metrics.text import Normalizer
 from soundraft.runtime import UserError
 from soundraft.tables import markdown
 
@@ -30,14 +31,17 @@ class Compared:
     samples: int
 
 
-def read_candidate(path: Path, *, algorithm: str | None = None, cycle: int | None = None) -> Candidate:
+def read_candidate(
+    path: Path, *, algorithm: str | None = None, cycle: int | None = None, normalize: Normalizer | None = None
+) -> Candidate:
     """One model of the predictions that a run or an evaluation left.
 
     Args:
         algorithm, cycle: as of `predictions.read_model`.
+        normalize: the text normalisation; None: the one by which they were scored.
 
     Raises:
-        UserError: when the file has no such model, a clip twice, or clips without reference.
+        UserError: when the file has no such model, a clip twice, clips without reference, or no raw texts to normalise.
     """
     model, scores = read_model(path, algorithm=algorithm, cycle=cycle)
     name = str(model or "model")
@@ -46,6 +50,8 @@ def read_candidate(path: Path, *, algorithm: str | None = None, cycle: int | Non
     if twice:
         raise UserError(f"{path}: {name} has the clip {twice[0]} twice")
     try:
+        if normalize:
+            scores = rescored(scores, normalize)
         if not any(scores.known):
             raise UserError("all references are empty: there is nothing to compare")
     except UserError as error:
@@ -106,7 +112,7 @@ def _check_same_clips(first: Candidate, second: Candidate) -> None:
     if differing:
         name, one, other = differing[0]
         targets = [each.scores.target for each in (first, second)]
-        advice = "Do the runs have the same reward.normalizer?"
+        advice = "Runs of different reward.normalizer can be compared by --normalizer"
         if any(targets):
             advice = f"They predict {targets[0]} and {targets[1]}: the labels of both must be the same"
         raise UserError(

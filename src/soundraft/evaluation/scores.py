@@ -287,6 +287,19 @@ def score_texts(
     return Scores(list(ids), predicted, right, counts)
 
 
+def rescored(scores: Scores, normalizer: text_metrics.Normalizer) -> Scores:
+    """The same transcripts by another text normalisation.
+
+    Raises:
+        UserError: when it is not known how they were written.
+    """
+    if not scores.raw:
+        raise UserError(f"without {' and '.join(RAW)}: texts as they were written can be normalised anew, no others")
+    right, predicted = (scores.raw[name] for name in RAW)
+    found = score_texts(ids=scores.ids, references=right, hypotheses=predicted, normalizer=normalizer)
+    return replace(found, raw=scores.raw, paths=scores.paths, groups=scores.groups)
+
+
 def snapped(scores: Scores, snapper: text_metrics.VocabularySnapper) -> Scores:
     """The same clips with every output word replaced by the nearest vocabulary word."""
     hypotheses = list(map(snapper, scores.predictions))

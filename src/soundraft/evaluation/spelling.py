@@ -1,6 +1,6 @@
 """Errors that are only another way of writing the same words: numbers, case, punctuation, spelling."""
 
-from soundraft.evaluation.scores import METRICS, RAW, Scores, score_texts
+from soundraft.evaluation.scores import METRICS, Scores, rescored
 from soundraft.metrics.text import is_english, normalizer
 
 # what each text normalisation makes equal, and which are worth a try where another one was used
@@ -34,10 +34,7 @@ def spelling_hint(scores: Scores, key: str, used: str, language: str = "") -> st
     for other in _NEXT[used] if before else ():
         if other in _ENGLISH and language and not is_english(language):
             continue
-        again = score_texts(
-            ids=scores.ids, references=scores.raw[RAW[0]], hypotheses=scores.raw[RAW[1]],
-            normalizer=normalizer(other, language),
-        )  # fmt: skip
+        again = rescored(scores, normalizer(other, language))
         if again.value(key) <= lowest / 2:
             lowest, found = again.value(key), other
     if not found:
