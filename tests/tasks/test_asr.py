@@ -73,6 +73,19 @@ def test_a_model_that_writes_token_by_token_draws_fewer_samples_where_none_are_g
         assert run.record()["params"]["train.samples_per_prompt"] == expected[0]
 
 
+@pytest.mark.parametrize(("longest_s", "window_s", "noted"), [(2.4, 0, "window_s=7"), (11.5, 0, ""), (2.4, 7, "")])
+def test_a_window_that_suits_short_clips_is_named(tmp_path: Path, longest_s: float, window_s: int, noted: str) -> None:
+    folder = test_whisper.checkpoint(tmp_path / "whisper", window_s=30)
+    given = clips(range(2))
+    for facts, duration in zip(given.facts, (1.0, longest_s), strict=True):
+        facts["duration"] = duration
+    notes = task(model__checkpoint=str(folder), model__language="en", model__window_s=window_s).check(
+        Data({"train": given})
+    )
+    assert [note for note in notes if "window_s" in note] == [note for note in notes if noted and noted in note]
+    assert any("window_s" in note for note in notes) == bool(noted)
+
+
 @pytest.mark.parametrize(("language", "given", "expected"), [
     ("en", {}, "whisper-english"), ("de", {}, "whisper-multilingual"), ("en", {"reward.normalizer": "basic"}, "basic"),
 ])  # fmt: skip

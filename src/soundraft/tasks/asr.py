@@ -1,5 +1,6 @@
 """Speech recognition: audio in, text out; the reward is 1 − WER, or what can be checked without transcripts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,25 @@ from soundraft.runtime import BadClip, UserError
 from soundraft.tasks.base import Data, Task
 from soundraft.tracking import Tracker
 from soundraft.training.learner import FitReport, examples_of, fit
+
+SPARE_S = 4  # of silence behind the longest clip, without which a Whisper often repeats itself
+
+
+def _short_clips(model: Model, data: Data) -> list[str]:
+    """A note where all clips fill little of a Whisper's window."""
+    if not isinstance(model, WhisperAdapter):
+        return []
+    known = [facts.get("duration") for clips in data.target.values() for facts in clips.facts]
+    if not known or not all(known):
+        return []
+    longest_s = max(map(float, known))
+    window_s = math.ceil(longest_s) + SPARE_S
+    if 2 * window_s > model.window_s:
+        return []
+    return [
+        f"the longest clip lasts {longest_s:.1f} s of the model's window of {model.window_s:.0f} s: "
+        f"model.window_s={window_s} would take about {window_s / model.window_s:.0%} of the time"
+    ]
 
 
 def columns_by(first: str, second: str) -> tuple[Column, ...]:
@@ -88,7 +108,7 @@ class Recognition(Task):
             if name == "replay" or learns_transcripts(self.params.train):
                 raise UserError(f"{found}; reward.normalizer: basic may help")
             notes.append(f"{found}; such words always count as errors")
-        return notes
+        return notes + _short_clips(model, data)
 
     def start_model(self, data: Data, out: Path, tracker: Tracker) -> str:
         model = self.initial_model()
