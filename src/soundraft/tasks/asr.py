@@ -36,12 +36,12 @@ SPARE_S = 4  # of silence behind the longest clip, without which a Whisper often
 
 def _short_clips(model: Model, data: Data) -> list[str]:
     """A note where all clips fill little of a Whisper's window."""
-    if not isinstance(model, WhisperAdapter):
+    if not isinstance(model, WhisperAdapter) or model.window_s is None:
         return []
-    known = [facts.get("duration") for clips in data.target.values() for facts in clips.facts]
-    if not known or not all(known):
+    known = [float(facts.get("duration") or math.inf) for clips in data.target.values() for facts in clips.facts]
+    longest_s = max(known, default=math.inf)
+    if longest_s == math.inf:  # a length is not known
         return []
-    longest_s = max(map(float, known))
     window_s = math.ceil(longest_s) + SPARE_S
     if 2 * window_s > model.window_s:
         return []
