@@ -73,7 +73,7 @@ def test_a_model_that_writes_token_by_token_draws_fewer_samples_where_none_are_g
         assert run.record()["params"]["train.samples_per_prompt"] == expected[0]
 
 
-@pytest.mark.parametrize(("longest_s", "window_s", "noted"), [(2.4, 0, "window_s=7"), (11.5, 0, ""), (2.4, 7, "")])
+@pytest.mark.parametrize(("longest_s", "window_s", "noted"), [(2.4, 0, "window_s=15"), (6.5, 0, ""), (2.4, 15, "")])
 def test_a_window_that_suits_short_clips_is_named(tmp_path: Path, longest_s: float, window_s: int, noted: str) -> None:
     folder = test_whisper.checkpoint(tmp_path / "whisper", window_s=30)
     given = clips(range(2))

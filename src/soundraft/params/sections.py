@@ -241,7 +241,7 @@ class Model(Section):
     language: str = Field(description="Language code for a multilingual Whisper, such as en. Empty for other models.")
     window_s: Annotated[int, Field(ge=0, le=30)] = Field(
         description="Window of a Whisper, whole seconds; 0: as it was trained, 30 s. Less makes clips that are short "
-        "so much faster to learn and to transcribe; leave some silence behind the longest one."
+        "faster to learn and to transcribe; with less than a dozen seconds behind the longest clip it repeats itself."
     )
     scratch: ScratchModel = Field(
         description="The network of scratch: like Parakeet, 1 M parameters, characters as tokens."
