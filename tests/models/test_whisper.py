@@ -10,6 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from transformers import LogitsProcessorList
+from transformers.modeling_outputs import BaseModelOutput
 
 from soundraft import models
 from soundraft.audio import io
@@ -98,6 +100,33 @@ def test_one_run_of_the_encoder_serves_the_best_text_and_all_samples(
     with torch.inference_mode():
         tokens = recognizer.model.generate(input_features=torch.stack(features).transpose(1, 2))
     assert best == [text.strip() for text in recognizer.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+
+def test_it_writes_what_generate_of_transformers_writes(tmp_path: Path) -> None:
+    """The likeliest tokens, and those that the noise draws; with tokens that are never chosen, or not at first."""
+    found = models.load_recognizer(checkpoint(tmp_path / "whisper"), language="en")
+    assert isinstance(found, WhisperAdapter)
+    free = found.write(found.encode([found.extract(wave) for wave in WAVES]))
+    config = found.model.generation_config
+    config.suppress_tokens, config.begin_suppress_tokens = free[0][2:4], [free[1][0], found.tokenizer.eos_token_id]
+    found = WhisperAdapter(found.model, found.processor, "en")
+    encoded = found.encode([found.extract(wave) for wave in WAVES])
+    special = set(found.tokenizer.all_special_ids)
+    for seeds in (None, (1, 2, 3)):
+        own, theirs = (
+            SeededNoise([Part(clip, 1, seed) for clip, seed in enumerate(seeds)], 1.0, found.device) if seeds else None
+            for _ in range(2)
+        )
+        with torch.inference_mode():
+            rows = found.model.generate(
+                encoder_outputs=BaseModelOutput(encoded), do_sample=False,
+                logits_processor=LogitsProcessorList([theirs] if theirs else []),
+            )  # fmt: skip
+        expected = [[token for token in row if token not in special] for row in rows.tolist()]
+        written = found.write(encoded, own)
+        assert written == expected
+        assert written != free
+        assert max(map(len, written)) == 24  # max_length
 
 
 @pytest.mark.parametrize("count", [4, 40])

@@ -73,6 +73,13 @@ class WhisperAdapter(Recognizer):
         self.prompt = _set_prompt(model.generation_config, language)
         self.language: str = getattr(model.generation_config, "language", None) or "en"  # models of one know English
         self.lead = "" if self.language in SPACELESS else " "
+        config, most = model.generation_config, model.config.max_target_positions
+        # the prompt does not count (`WhisperGenerationMixin._set_max_new_tokens_and_length`)
+        self._longest = min(most, len(self.prompt) + (config.max_new_tokens or config.max_length or most))
+        times = range(self.prompt[-1] + 1, model.config.vocab_size)  # a drawn one would begin another segment
+        always = [*(config.suppress_tokens or ()), *times]
+        self._silenced = self._silence(always)
+        self._silenced_first = self._silence([*always, *(config.begin_suppress_tokens or ())])
 
     def extract(self, samples: np.ndarray) -> torch.Tensor:
         """Mono `[N]` → log-mel `[T, F]` of one window, padded; ModelError when the clip is longer."""
@@ -145,20 +152,28 @@ class WhisperAdapter(Recognizer):
         return (chosen * real).sum(1), real.sum(1)
 
     def write(self, encoded: torch.Tensor, noise: SeededNoise | None = None) -> list[list[int]]:
-        """The tokens of each row's text, without prompt and end; the likeliest, or drawn by the noise."""
-        from transformers import LogitsProcessorList, SuppressTokensLogitsProcessor
-        from transformers.modeling_outputs import BaseModelOutput
+        """The tokens of each row's text, without prompt and end; the likeliest, or drawn by the noise.
 
-        times = range(self.prompt[-1] + 1, self.model.config.vocab_size)  # a drawn one would begin another segment
-        silenced = [SuppressTokensLogitsProcessor(list(times), device=self.device)] if times else []
+        What `generate` of transformers does for one answer a row, without what it does beside it at each token: a third
+        less time.
+        """
+        end = self.tokenizer.eos_token_id
+        rows = next_tokens = torch.tensor([self.prompt], device=self.device).expand(len(encoded), -1)
+        ended, cache = torch.zeros(len(encoded), dtype=torch.bool, device=self.device), None
         with torch.inference_mode():
-            rows = self.model.generate(
-                encoder_outputs=BaseModelOutput(encoded),
-                do_sample=False,
-                logits_processor=LogitsProcessorList([*silenced, *([noise] if noise else [])]),
-            )
+            while rows.shape[1] < self._longest and not ended.all():
+                found = self.model(
+                    encoder_outputs=(encoded,), decoder_input_ids=next_tokens, past_key_values=cache, use_cache=True
+                )
+                scores = found.logits[:, -1].float() + (self._silenced if cache else self._silenced_first)
+                cache = found.past_key_values
+                chosen = (noise(rows, scores) if noise else scores).argmax(1).masked_fill(ended, end)
+                ended |= chosen == end
+                next_tokens = chosen[:, None]
+                rows = torch.cat([rows, next_tokens], dim=1)
         special = set(self.tokenizer.all_special_ids)
-        return [[token for token in row if token not in special] for row in rows.tolist()]
+        written = rows[:, len(self.prompt) :].tolist()
+        return [[token for token in row if token not in special] for row in written]
 
     def word_times(self, encoded: torch.Tensor, texts: Sequence[str], durations_s: Sequence[float]) -> list[list[Span]]:
         """By where the decoder attends to while it writes the text."""
@@ -221,6 +236,12 @@ class WhisperAdapter(Recognizer):
 
     def read(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+
+    def _silence(self, tokens: Sequence[int]) -> torch.Tensor:
+        """What is added to scores `[B, V]` so that these tokens are never chosen, `[V]`."""
+        found = torch.zeros(self.model.config.vocab_size, device=self.device)
+        found[list(tokens)] = -torch.inf
+        return found
 
     def _hidden(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         inputs = torch.stack(list(features)).transpose(1, 2)  # [B, F, T], the layout of Whisper's convolutions
