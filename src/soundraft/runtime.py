@@ -6,7 +6,7 @@ import importlib.util
 import os
 import resource
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -31,10 +31,13 @@ def is_machine_fault(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS
 
 
-def listed(name: str, values: Iterable[Any]) -> list[Any]:
-    """Several values that the user gives; UserError for one text, of which Python would take letter by letter."""
+def listed(name: str, values: Any) -> list[Any]:
+    """Several values that the user gives; UserError for one text, which Python would take letter by letter, and for
+    what is no list."""
     if isinstance(values, str):
         raise UserError(f"{name}: {values!r} is one text where several are meant; for this one give [{values!r}]")
+    if isinstance(values, Mapping) or not isinstance(values, Iterable):
+        raise UserError(f"{name}: got {values!r:.80}; give a list")
     return list(values)
 
 

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+import datasets
 import pytest
 
 from soundraft import cli, files
@@ -39,6 +40,21 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
     assert "train 30 (" in said
     assert "2 rounds, 48 presentations, 6 optimiser steps" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_on_disk_is_taken_as_a_folder_is(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {"audio": [str(data / f"{number:03d}.wav") for number in range(3)]}
+    saved = datasets.Dataset.from_dict(rows | {"text": [letters.text_of(number) for number in range(3)]})
+    saved.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict(test=saved).save_to_disk(tmp_path / "dict")
+    for name in ("one", "dict"):
+        evaluate = ("evaluate", "--model", run / "start", "--dataset", tmp_path / name)
+        assert "text, 3 clips: WER" in soundraft(capsys, *evaluate, "--split", "all")
+        soundraft(capsys, *evaluate, "--subset", "x", code="--subset is for corpora and folders")
+        predict = ("predict", "--model", run, "--dataset", tmp_path / name, "--output", tmp_path / "a.csv")
+        assert "3 clips" in soundraft(capsys, *predict)
 
 
 def test_a_run_is_continued_with_the_options_that_it_was_given(

@@ -226,6 +226,7 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         (None, "None"),
         ([], "no clips"),
         ([{"audio": "a.wav"}, 3], "int"),
+        ([None], "NoneType"),
         ({"audio": ["a.wav"]}, "dict"),
     ):
         with pytest.raises(UserError, match=message):

@@ -72,6 +72,7 @@ def test_confusions_count_substitutions_deletions_and_insertions() -> None:
         ("basic", "", "  Hello,  WORLD! ", "hello world"),
         ("basic", "", "don't 'quote' it", "don't quote it"),
         ("basic", "", "don’t ‘quote’ it", "don't quote it"),
+        ("basic", "", "don`t `quote' it", "don't quote it"),
         ("basic", "", "co\u00adoperate \ufeffnow", "cooperate now"),
         ("basic", "", "Grüße aus Köln – 10°", "grüsse aus köln 10"),
         ("basic", "", "привет, мир", "привет мир"),

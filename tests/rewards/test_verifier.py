@@ -55,6 +55,10 @@ def test_a_string_where_several_are_meant_is_refused() -> None:
             AudioVerifier(task="classification", **wrong)
     with pytest.raises(UserError, match="one text"):
         AudioVerifier(task="asr").verify_batch("one", "one")
+    for wrong in ({}, {"labels": 3}, {"labels": {"yes": 1}}, {"labels": ["yes"], "aliases": ["yeah"]},
+                  {"labels": ["yes"], "aliases": {"yes": 3}}, {"aliases": {"yes": ["yeah"]}}):  # fmt: skip
+        with pytest.raises(UserError, match=r"labels|aliases"):
+            AudioVerifier(task="classification", **wrong)
 
 
 def test_the_letter_i_of_turkish() -> None:

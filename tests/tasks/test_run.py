@@ -381,8 +381,8 @@ def test_keywords_of_another_type_and_data_that_is_none_are_named(run: RunResult
 @pytest.mark.parametrize(
     ("name", "text"),
     [("run.json", None), ("run.json", "{"), ("run.json", '{"version": 2}'), ("splits.csv", None),
-     ("splits.csv", "no,columns\n1,2\n"), ("splits.csv", "\udcff"), ("start/model.safetensors", "x"),
-     ("start/config.json", "{")],
+     ("splits.csv", ""), ("splits.csv", "no,columns\n1,2\n"), ("splits.csv", "\udcff"),
+     ("start/model.safetensors", "x"), ("start/config.json", "{")],
 )  # fmt: skip
 def test_a_damaged_run_is_refused_in_a_line(
     run: RunResult, table: Path, tmp_path: Path, name: str, text: str | None

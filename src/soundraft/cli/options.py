@@ -214,7 +214,8 @@ def said(given: argparse.Namespace, *, but: Collection[str] = (), also: Collecti
 def data_of(
     given: argparse.Namespace, *, seed: int | None = None, unlabelled: bool = False, whole: bool = True
 ) -> "CorpusDataset | str":
-    """What `--dataset` names: the path of a table or a recording, or a corpus with the options that say which part.
+    """What `--dataset` names: the path of a table, a recording or a dataset that s5 built or `save_to_disk` wrote, or a
+    corpus with the options that say which part.
 
     Args:
         seed: of what is drawn to make a corpus.
@@ -224,12 +225,16 @@ def data_of(
     from soundraft import corpora
     from soundraft.audio.io import AUDIO_SUFFIXES
     from soundraft.clips.opening import TABLES
+    from soundraft.dataset import table
 
     name = given.corpus
-    if name not in corpora.CORPORA and name.lower().endswith((*TABLES, *AUDIO_SUFFIXES)):
+    is_file, is_dataset = name.lower().endswith((*TABLES, *AUDIO_SUFFIXES)), table.is_saved(Path(name))
+    if name not in corpora.CORPORA and (is_file or is_dataset):
         for each in OPTIONS:
             if each not in ("seed", "columns", "limit") and getattr(given, each) is not None:
-                raise UserError(f"--{each} is for corpora and folders; {name} is a file")
+                raise UserError(
+                    f"--{each} is for corpora and folders; {name} is a {'dataset' if is_dataset else 'file'}"
+                )
         return str(name)
     takes = corpora.CORPORA[name].info.takes if name in corpora.CORPORA else ()
     language = given.language if "language" in takes else None  # else it is for the model alone

@@ -39,7 +39,7 @@ _MODEL = "A run of `soundraft train`, the folder of a model, or a hub id."
 _BENCHMARKED = 100  # clips
 _LIMIT = "At most so many clips in all; 0: all"
 _NUMBERS = ("reward.normalizer", "limits.max_bad_fraction")
-_DATA = "A table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, or a folder"
+_DATA = "A table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a corpus by name, a folder, or a dataset"
 
 
 def evaluate_options(options: argparse.ArgumentParser) -> None:

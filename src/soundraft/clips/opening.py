@@ -135,7 +135,7 @@ def _open(data: Any, reading: Reading, split: Split | None, limit: int | None, s
         return _of_samples(str(data), load_audio_dataset(str(data), split, limit, seed=seed), reading)
     if path.name.lower().endswith(TABLES):
         return _of_file(path, reading)
-    if any((path / name).is_file() for name in (table.DICT_NAME, table.STATE_NAME)):
+    if table.is_saved(path):
         return _of_saved(path, reading)
     if path.is_dir():
         folder = load_audio_dataset("folder", path=path, seed=seed, unlabelled=reading.target is None)
@@ -151,9 +151,9 @@ def _of_list(items: Sequence[Any], reading: Reading, *, title: str = "the list")
     if items and all(isinstance(each, AudioSample) for each in items):
         return _of_samples("samples in memory", items, reading)
     rows = [{"audio": str(each)} if isinstance(each, str | Path) else each for each in items]
-    odd = next((each for each in rows if not isinstance(each, Mapping)), None)
-    if odd is not None:
-        raise UserError(f"{title}: a {type(odd).__name__} in it is no clip: give paths, dicts or samples")
+    odd = [type(each).__name__ for each in rows if not isinstance(each, Mapping)]
+    if odd:
+        raise UserError(f"{title}: {odd[0]} in it is no clip: give paths, dicts or samples")
     return _of_rows(title, None, rows, Path(), reading)
 
 
@@ -514,5 +514,4 @@ def _bytes_of_array(array: Any, rate_hz: Any) -> bytes:
         samples = io.from_array(array)
     except ValueError as error:  # UserError too: the array of one clip, as a file, costs that clip alone
         raise BadClip(str(error)) from error
-    io.warn_if_silent(samples, "an array")
     return io.float_wav_bytes(samples, rate_hz)

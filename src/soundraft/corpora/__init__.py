@@ -52,7 +52,7 @@ CORPORA: dict[str, Corpus] = {
 def corpus_named(name: str) -> Corpus:
     """Look a corpus up; CorpusError names those that exist."""
     if name not in CORPORA:
-        close = difflib.get_close_matches(name, CORPORA, n=1)
+        close = difflib.get_close_matches(str(name), CORPORA, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise CorpusError(f"there is no corpus {name!r}; {hint}there are {', '.join(CORPORA)}")
     return CORPORA[name]

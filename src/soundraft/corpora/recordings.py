@@ -161,7 +161,7 @@ def find_recordings(path: Path, request: Request) -> Recordings:
         message = (
             f"no list of the recordings is there: neither {MANIFEST_NAME} (lines with audio_path and text) nor "
             f"{METADATA_NAMES[0]} (columns file_name and text), no other .csv, .tsv, .jsonl or .txt with such columns, "
-            "and no two folders named after labels"
+            "and no two folders named after labels (soundraft predict and transcribe take recordings alone)"
         )
         raise lists.SourceError(path.name or str(path), "no_list", message)
     return found

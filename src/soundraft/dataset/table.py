@@ -167,6 +167,11 @@ def write_dict(folder: Path, splits: Sequence[str]) -> None:
     files.write_text(folder / DICT_NAME, json.dumps({"splits": list(splits)}))
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether a folder has a dataset that s5 built, or `save_to_disk` wrote, or one split of it."""
+    return any((folder / name).is_file() for name in (DICT_NAME, STATE_NAME))
+
+
 def read_splits(folder: Path) -> list[str]:
     """The names of a dataset's splits; UserError when the folder is no dataset."""
     try:

@@ -52,7 +52,7 @@ def single_spaces(text: str) -> str:
 def _plain_typography(text: str, *, turkic: bool) -> str:
     """One apostrophe, no invisible characters, and İ (of Turkic texts also I) in lower case, which Unicode's own rules
     for all languages make "i̇"."""
-    if not text.isascii():
+    if "`" in text or not text.isascii():
         text = _DOTTED_I.sub("i", unicodedata.normalize("NFC", text.translate(_TYPOGRAPHY)))
     return text.replace("I", "ı") if turkic else text
 

@@ -32,8 +32,10 @@ def _asr(*, texts: Sequence[str] = (), language: str = "", **options: Any) -> Ve
 
 
 def _classification(
-    *, labels: Sequence[str], aliases: Mapping[str, Sequence[str]] | None = None, **options: Any
+    *, labels: Sequence[str] = (), aliases: Mapping[str, Sequence[str]] | None = None, **options: Any
 ) -> Verifier:
+    if not isinstance(aliases or {}, Mapping):
+        raise UserError(f"aliases: got {aliases!r:.80}; give the other names of each label, as {{'yes': ['yeah']}}")
     pairs = [f"{label}={alias}" for label, names in (aliases or {}).items() for alias in listed("aliases", names)]
     usual = defaults().reward.labels.model_dump()
     section = checked_section(LabelParams, **usual | {"aliases": pairs} | options)

@@ -92,7 +92,10 @@ def _of_run(root: Path, place: Path, params: Numbers) -> TrainedModel:
     task = task_of(changed(defaults(), {**record["params"], **params}))
     try:
         with (root / SPLITS_NAME).open(encoding="utf-8", newline="") as stream:
-            rows = [(row["id"], row["content"], row["split"], row["target"]) for row in csv.DictReader(stream)]
+            table = csv.DictReader(stream)
+            rows = [(row["id"], row["content"], row["split"], row["target"]) for row in table]
+        if not table.fieldnames:
+            raise ValueError("no header")
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise UserError(
             f"{root / SPLITS_NAME} is missing or damaged: training goes on in its folder and writes it anew"
