@@ -161,6 +161,9 @@ class Labelled:
             raise UserError(f"no clip has a {name}")
         return found
 
+    def contents(self) -> list[str | None]:
+        return [facts.get("content") for facts in self.facts]
+
     def part(self, indices: Sequence[int]) -> "Labelled":
         return Labelled([self.ids[index] for index in indices], [self.facts[index] for index in indices])
 
@@ -174,13 +177,28 @@ def labelled(count: int = 200, *, speakers: int = 8) -> Labelled:
 
 
 @pytest.mark.parametrize("rule", [SplitRule(), SplitRule("stratify"), SplitRule("group", column="speaker")])
-def test_a_rule_depends_on_ids_and_seed_alone(rule: SplitRule) -> None:
+def test_a_rule_depends_on_clips_and_seed_alone(rule: SplitRule) -> None:
     clips = labelled()
     drawn = draw(clips, rule, target="label", seed=1)
     assert drawn == draw(clips.part(range(199, -1, -1)), rule, target="label", seed=1)[::-1]
     assert drawn != draw(clips, rule, target="label", seed=2)
     if rule.kind == "group":
         assert all(len({drawn[n] for n in range(200) if n % 8 == speaker}) == 1 for speaker in range(8))
+
+
+@pytest.mark.parametrize("kind", ["random", "stratify", "group", "k", "speaker"])
+def test_the_same_clips_under_other_paths_are_divided_alike(kind: str) -> None:
+    here = labelled()
+    for n, facts in enumerate(here.facts):
+        facts["content"] = f"hash {n // 2 if n < 20 else n}"  # some files occur twice
+    there = Labelled([f"/elsewhere/{200 - n if n >= 20 else n:03d}.wav" for n in range(200)], here.facts)
+    if kind in ("k", "speaker"):
+        one, other = (folds_of(clips, kind, target="label", k=None, seed=0) for clips in (here, there))
+        assert one == other
+        assert one != folds_of(Labelled(here.ids, labelled().facts), kind, target="label", k=None, seed=0)
+    else:
+        rule = SplitRule(kind, column="speaker" if kind == "group" else None)
+        assert draw(here, rule, target="label", seed=0) == draw(there, rule, target="label", seed=0)
 
 
 def test_shares_and_labels_of_a_rule() -> None:

@@ -211,6 +211,8 @@ class Described(Protocol):
 
     def values(self, name: str) -> list[Any]: ...
 
+    def contents(self) -> list[str | None]: ...
+
     def part(self, indices: Sequence[int]) -> "Described": ...
 
 
@@ -234,15 +236,19 @@ class SplitRule:
         return f"drawn {how.get(self.kind, 'at random')}, {shares}"
 
 
-def draw(clips: Described, rule: SplitRule, *, target: str, seed: int, among: Sequence[Split] = SPLITS) -> list[Split]:
-    """A split for each clip as a rule asks; it depends on the ids and the seed, not on the order of the clips.
+def draw(
+    clips: Described, rule: SplitRule, *, target: str, seed: int, among: Sequence[Split] = SPLITS,
+    names: Sequence[str] | None = None,
+) -> list[Split]:  # fmt: skip
+    """A split for each clip as a rule asks; it depends on the audio and the seed, not on order and names of the clips.
 
     Args:
         among: the splits that are drawn; their shares are scaled up to 1.
+        names: `names_by_content` of the clips, where they are known.
     """
     shares = {split: share for split, share in zip(SPLITS, rule.probabilities, strict=True) if split in among}
     shares = {split: share / sum(shares.values()) for split, share in shares.items()}
-    order = _shuffled(clips.ids, seed)
+    order = _shuffled(names or names_by_content(clips), seed)
     if rule.kind == "group":
         splits = _deal_groups(_known(clips, str(rule.column)), order, shares)
     elif rule.kind == "stratify":
@@ -260,9 +266,24 @@ def draw(clips: Described, rule: SplitRule, *, target: str, seed: int, among: Se
     return splits
 
 
-def _shuffled(ids: Sequence[str], seed: int) -> list[int]:
-    """Places in an order that the ids and the seed decide."""
-    return sorted(range(len(ids)), key=lambda place: (runtime.derive_seed("split", seed, ids[place]), ids[place]))
+def names_by_content(clips: Described) -> list[str]:
+    """A name of each clip that stays when its file moves: the hash of its audio, and where files are alike a number by
+    their ids; the id where the audio cannot be read.
+    """
+    contents, places = clips.contents(), sorted(range(len(clips.ids)), key=lambda place: clips.ids[place])
+    seen: Counter[str] = Counter()
+    names = list(clips.ids)
+    for place in places:
+        content = contents[place]
+        if content is not None:
+            names[place] = f"{content} {seen[content]}"
+            seen[content] += 1
+    return names
+
+
+def _shuffled(names: Sequence[str], seed: int) -> list[int]:
+    """Places in an order that the names and the seed decide."""
+    return sorted(range(len(names)), key=lambda place: (runtime.derive_seed("split", seed, names[place]), names[place]))
 
 
 def _deal(order: Sequence[int], shares: Mapping[Split, float]) -> list[Split]:
@@ -325,29 +346,31 @@ def folds_of(clips: Described, kind: str, *, target: str, k: int | None, seed: i
         raise UserError(f"folds: got {kind!r}; there are {', '.join(FOLDS)}")
     if kind == "official" and k is not None:
         raise UserError("official folds are as many as the clips have: leave k out")
+    contents = names_by_content(clips)
     if kind == "k":
-        folds = _stratified(clips, target=target, k=5 if k is None else k, seed=seed)
+        folds = _stratified(clips, contents, target=target, k=5 if k is None else k, seed=seed)
     else:
         folds = _known(clips, "fold" if kind == "official" else "speaker")
         folds = folds if k is None else _joined(folds, k, seed)
     names = sorted(set(folds), key=_natural)
     if len(names) < 2:
         raise UserError(f"{len(names)} folds by {kind}: it takes two or more, to train and to test")
-    return {name: _fold(clips, [fold == name for fold in folds], target=target, seed=seed) for name in names}
+    return {name: _fold(clips, contents, [fold == name for fold in folds], target=target, seed=seed) for name in names}
 
 
-def _fold(clips: Described, tested: Sequence[bool], *, target: str, seed: int) -> list[Split]:
-    rest = clips.part([place for place, held_out in enumerate(tested) if not held_out])
+def _fold(clips: Described, contents: Sequence[str], tested: Sequence[bool], *, target: str, seed: int) -> list[Split]:
+    places = [place for place, held_out in enumerate(tested) if not held_out]
+    rest, names = clips.part(places), [contents[place] for place in places]
     rule = SplitRule("stratify", (1 - VALIDATION_SHARE, VALIDATION_SHARE, 0.0))
-    drawn = iter(draw(rest, rule, target=target, seed=seed, among=("train", "validation")))
+    drawn = iter(draw(rest, rule, target=target, seed=seed, among=("train", "validation"), names=names))
     return ["test" if held_out else next(drawn) for held_out in tested]
 
 
-def _stratified(clips: Described, *, target: str, k: int, seed: int) -> list[str]:
+def _stratified(clips: Described, contents: Sequence[str], *, target: str, k: int, seed: int) -> list[str]:
     if not 2 <= k <= len(clips.ids):
         raise UserError(f"k {k}: give 2 to {len(clips.ids)}, the number of clips")
     values = clips.values(target)
-    order = sorted(_shuffled(clips.ids, seed), key=lambda place: str(values[place]))
+    order = sorted(_shuffled(contents, seed), key=lambda place: str(values[place]))
     fold = {place: str(rank % k + 1) for rank, place in enumerate(order)}
     return [fold[place] for place in range(len(order))]
 

@@ -158,6 +158,9 @@ def test_learning_curves_mark_the_best_epoch() -> None:
     assert loss.lines[0].get_ydata().tolist() == [row["loss"] for row in HISTORY]
     assert (loss.lines[1].get_xdata()[0], validation.lines[1].get_xdata()[0]) == (8, 4)
     assert len(validation.lines) == 2, "the learning rate is not drawn"
+    for axes in learning_curves(HISTORY, kept=6).axes:
+        assert axes.lines[-1].get_xdata() == [6, 6], "the kept epoch"
+        assert "kept epoch, 6" in " ".join(text.get_text() for text in [*axes.texts, axes.title, *axes.figure.texts])
     (one,) = learning_curves([{"validation": 0.5}, {"validation": 0.7}]).axes
     assert one.get_ylabel() == "macro recall"
     two = learning_curves([{"train_loss": 2.0, "validation_loss": 3.0}, {"train_loss": 1.0}])

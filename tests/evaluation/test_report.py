@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from soundraft.evaluation import plots, report
 from soundraft.evaluation.predictions import read_model
 from soundraft.evaluation.report import verdicts
 from soundraft.evaluation.results import Result, summary
-from soundraft.evaluation.scores import score_texts
+from soundraft.evaluation.scores import score_labels, score_texts
+from soundraft.metrics.labels import trials_of, wilson
 from soundraft.metrics.text import normalizer
 from soundraft.params import defaults
 from soundraft.tasks.asr import columns_by
@@ -145,6 +147,44 @@ def test_better_is_what_the_interval_says(results: list[Result], place: int, wor
     sentence = verdicts(results, BOOTSTRAP)[place]
     assert all(part in sentence for part in words.split("|")), sentence
     assert "a random one" not in " ".join(verdicts(TEXT_RESULTS, BOOTSTRAP)), "a worse control is not worth a sentence"
+
+
+def test_no_sentence_calls_better_what_may_be_chance() -> None:
+    def result(name: str, frequent: int, rare: int) -> Result:
+        right = ["a"] * 100 + ["b"] * 10
+        said = ["a"] * frequent + ["b"] * (100 - frequent) + ["b"] * rare + ["a"] * (10 - rare)
+        sure = np.array([[0.9, 0.1] if each == "a" else [0.1, 0.9] for each in said])
+        scores = score_labels([str(n) for n in range(110)], sure, ["a", "b"], references=right)
+        return Result.baseline(name, scores) if name == "svm" else Result(model("start", 0), scores)
+
+    rarely, often = result("start", 88, 10), result("svm", 95, 3)  # 98 and 98 right, UAR 94 and 62.5 %
+    text = " ".join(verdicts([rarely, often], BOOTSTRAP))
+    assert "is not clearly better than the statistics SVM**: accuracy" in text
+    assert "In its favour speaks: UAR 94.0% against 62.5%" in text
+    for sentence in text.split(". "):
+        assert not (" is better" in sentence and "may be chance" in sentence), sentence
+
+
+@pytest.mark.parametrize("right", [0, 3, 299, 300])
+def test_intervals_of_labels_are_wilsons_and_never_empty(right: int) -> None:
+    said, labels = [0] * right + [1] * (300 - right), ["a", "b"]
+    scores = score_labels([str(n) for n in range(300)], np.eye(2)[said], labels, references=["a"] * 300)
+    theirs = binomtest(right, 300).proportion_ci(method="wilson")
+    for key in ("accuracy", "uar"):
+        found = scores.estimate(key, BOOTSTRAP)
+        assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+        assert found.high - found.low > 0.005
+
+
+def test_the_interval_of_uar_covers_as_often_as_it_says() -> None:
+    rng, recalls, sizes = np.random.default_rng(0), np.array([0.99, 0.9, 0.7]), [100, 60, 15]
+    covered = 0
+    for _ in range(400):
+        hits = rng.binomial(sizes, recalls)
+        counts = np.concatenate([hits, sizes]).astype(float)
+        low, high = wilson(float((hits / sizes).mean()), trials_of(counts, "uar"))
+        covered += low <= recalls.mean() <= high
+    assert 0.91 <= covered / 400 <= 0.98
 
 
 def test_where_words_have_no_spaces_cer_is_the_headline(tmp_path: Path) -> None:

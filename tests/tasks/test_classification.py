@@ -114,11 +114,13 @@ def test_bad_clips_are_counted_against_the_limit_and_kept_in_a_list(tmp_path: Pa
     audio = [TRAIN.audio(index) for index in range(27)]
     audio[4], audio[7] = b"broken", io.wav_bytes(sounds.wave("low")[:50], sounds.RATE_HZ)
     train = sounds.of(audio, TRAIN.facts)
-    with pytest.raises(TooManyBad, match=r"(?s)2 of 27 .*004"):
+    with pytest.raises(TooManyBad, match=r"(?s)2 of 39 .*004"):
         Started(tmp_path, train)
     found = Started(tmp_path / "more", train, limits__max_bad_fraction=0.1, trainer__epochs=1)
     lines = (found.folder / "quarantine.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["004", "007"]
+    few = sounds.of([b"broken", *(VALIDATION.audio(n) for n in range(1, 12))], VALIDATION.facts, prefix="v")
+    Started(tmp_path / "one", TRAIN, few, limits__max_bad_fraction=0.03, trainer__epochs=1)  # of all clips, not of 12
     rare = sounds.of([TRAIN.audio(0), TRAIN.audio(1), b"broken"],
                      [{"label": "high"}, {"label": "low"}, {"label": "rare"}])  # fmt: skip
     with pytest.raises(UserError, match=r"'rare'.*002: not readable"):

@@ -273,8 +273,9 @@ def visualize(given: argparse.Namespace) -> None:
     out = given.output or Path(f"{given.visualization}.png")
     plots.check_suffix(out)
     if given.visualization == "learning_curves":
-        history = label_plots.read_history(_found(given.source, LEARNING_CURVES))
-        plots.save_figure(label_plots.learning_curves(history), out)
+        found = _found(given.source, LEARNING_CURVES)
+        history = label_plots.read_history(found)
+        plots.save_figure(label_plots.learning_curves(history, label_plots.kept_epoch(found.parent)), out)
         print(f"{out}: {given.visualization} of {len(history)} epochs")
         return
     _, scores = read_model(_found(given.source, PREDICTIONS))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from soundraft import files
 from soundraft.evaluation.plots import (
     COLORS,
     NAME_WIDTH,
@@ -68,6 +69,12 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return []
     with path.open(encoding="utf-8", newline="") as stream:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def kept_epoch(folder: Path) -> int | None:
+    """Of the model in a folder that was trained by epochs, the one whose weights it has."""
+    path = folder / "metrics.json"
+    return files.read_json(path).get("best_epoch") if path.is_file() else None
 
 
 def confusion_matrix(scores: Scores) -> Any:
@@ -142,10 +149,11 @@ def _entropy_bars(axes: Any, bits: np.ndarray) -> None:
     axes.tick_params(axis="y", labelleft=False)
 
 
-def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
+def learning_curves(history: Sequence[Mapping[str, float]], kept: int | None = None) -> Any:
     """Losses on the left, measures of the validation clips on the right; the best epoch of each is marked.
 
     Args:
+        kept: the epoch whose weights were kept, which need not be the best of a curve.
         history: of each epoch `epoch`, losses (keys that have "loss" in them) and measures of the validation clips; a
             learning rate and seconds are not drawn.
     """
@@ -169,6 +177,9 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Any:
                 if len(own) == 1:
                     least = "least" if title == "Loss" else "best"
                     note = f"{least}: {values[best]:.3g} after epoch {epochs[best]:g}"
+        if kept is not None:
+            axes.axvline(kept, color="0.45", linewidth=1, linestyle="--", zorder=0)
+            note += f"; dashed: the kept epoch, {kept}"
         dress(axes, title, "epoch", names[own[0]] if len(own) == 1 else "", note=note)
         whole_numbers(axes.xaxis)
         if title == "Loss":

@@ -51,6 +51,7 @@ FURTHER_SET_COLUMNS = (
 CLIPS_NAME = "clips.jsonl"
 CHOSEN = 6  # clips for each reason
 _LONGEST_FACT = 100
+_OTHERWISE = {1: "In its favour speaks", 0: "Not told apart by", -1: "Against it speaks"}
 _GROUPS_SHOWN = 40
 _WORST_HEADS = {"id": "clip", "reference": "reference", "prediction": "prediction", "confidence": "its probability",
                 "reference_probability": "that of the reference"}  # fmt: skip
@@ -293,9 +294,11 @@ def _beside_start(start: Result, cycles: Sequence[Result], bootstrap: Bootstrap)
 
 def _compare(first: Result, second: Result, bootstrap: Bootstrap) -> tuple[int, str]:
     """1 when the first is better by the first metric and more than by chance, -1 when the second is, else 0; and
-    `accuracy 78.1% against 75.0%, +3.1 points [+0.2 to +6.0], p = 0.03 (the interval excludes 0: …); UAR …`.
+    `accuracy 78.1% against 75.0%, +3.1 points [+0.2 to +6.0], p = 0.03 (the interval excludes 0: …); UAR …`. Metrics
+    that say something else than the first one get a sentence of their own.
     """
-    parts, signs = [], []
+    parts: dict[int, list[str]] = {}
+    signs = []
     for metric in first.scores.metrics:
         one, other = (metric.show(each.scores.value(metric.key)) for each in (first, second))
         found = first.scores.difference(second.scores, metric.key, bootstrap)
@@ -304,8 +307,10 @@ def _compare(first: Result, second: Result, bootstrap: Bootstrap) -> tuple[int, 
         signs.append(sign if metric.higher_is_better else -sign)
         sure = "the interval excludes 0: more than chance" if sign else "the interval includes 0: it may be chance"
         difference = f"{middle} [{low} to {high}], p = {found.p_value:.2g} ({sure})"
-        parts.append(f"{metric.title} {one} against {other}, {difference}")
-    return signs[0], "; ".join(parts) + "."
+        parts.setdefault(signs[-1], []).append(f"{metric.title} {one} against {other}, {difference}")
+    texts = {sign: "; ".join(part) for sign, part in parts.items()}
+    others = [f" {_OTHERWISE[sign]}: {text}." for sign, text in texts.items() if sign != signs[0]]
+    return signs[0], "".join([f"{texts[signs[0]]}.", *others])
 
 
 def _hits(scores: Scores, k: int) -> float:
@@ -314,7 +319,8 @@ def _hits(scores: Scores, k: int) -> float:
 
 def _notes(scores: Scores) -> list[str]:
     found: LabelScores = scores.label_scores
-    notes = ["Intervals: 95 %, bootstrap over the clips; of differences the same clips are drawn for both models."]
+    kind = "bootstrap over the clips" if scores.sets else "Wilson's, of UAR with the variance of its recalls"
+    notes = [f"Intervals: 95 %, {kind}; of differences the bootstrap, the same clips drawn for both models."]
     if found.absent:
         notes.append(
             f"Labels without a test clip, {len(found.absent)}, are left out of {'mAP' if scores.sets else 'UAR'}, "

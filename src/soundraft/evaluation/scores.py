@@ -95,7 +95,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """With its 95 % bootstrap interval."""
+    """With its 95 % interval."""
 
     value: float
     low: float
@@ -176,10 +176,14 @@ class Scores:
         )
 
     def estimate(self, key: str, bootstrap: Bootstrap) -> Estimate:
-        """The same with its interval."""
-        metric, drawn = METRICS[key], self._drawn(key, bootstrap)
+        """The same with its interval: of a share of right labels Wilson's, which is not empty where all are right."""
+        metric, value = METRICS[key], self.value(key)
+        if metric.counts == LABELS:
+            trials = label_metrics.trials_of(self._of(key).sum(0), key)
+            return Estimate(value, *label_metrics.wilson(value, trials), metric)
+        drawn = self._drawn(key, bootstrap)
         tail = 0.025 if metric.higher_is_better else 1 - 0.975  # they differ in the last bit, as in earlier reports
-        return Estimate(self.value(key), *interval(drawn, tail=tail), metric)
+        return Estimate(value, *interval(drawn, tail=tail), metric)
 
     def difference(self, other: "Scores", key: str, bootstrap: Bootstrap) -> Comparison:
         """This metric less that of another model on the same clips in the same order, by the paired bootstrap."""

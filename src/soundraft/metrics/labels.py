@@ -8,6 +8,7 @@ says that it has none.
 Where a clip may have several labels, its answer is a sorted tuple of them, and each label a yes or no of its own.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,30 @@ HITS_AT = (3, 5)
 BINS = 15
 _LEAST_PROBABILITY = 1e-15  # a right label with probability 0 costs 34.5, not infinity
 _COLDEST, _HOTTEST = 0.01, 100.0
+
+
+def wilson(share: float, trials: float) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson 1927), which stays wider than 0 where all or none are right."""
+    z = 1.959964
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
+
+
+def trials_of(counts: np.ndarray, key: str) -> float:
+    """How many clips a share of right answers is worth: of accuracy all, of UAR as many as give its variance.
+
+    The variance of a mean of C recalls is Σ p(1 − p)/n / C²; where it is 0, that of equal recalls counts.
+
+    Args:
+        counts: `label_counts` of all clips summed.
+    """
+    hits, clips = np.split(counts.astype(np.float64), 2)
+    if key == "accuracy":
+        return float(clips.sum())
+    recalls, clips = hits[clips > 0] / clips[clips > 0], clips[clips > 0]
+    mean, variance = float(recalls.mean()), float((recalls * (1 - recalls) / clips).sum()) / len(clips) ** 2
+    return mean * (1 - mean) / variance if variance else len(clips) ** 2 / float((1 / clips).sum())
 
 
 @dataclass(frozen=True)

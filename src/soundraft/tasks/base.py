@@ -51,12 +51,21 @@ class Data:
         return self.target if corpus == "target" else self.start
 
     def load(self, task: "Task", model: Model, corpus: str, split: Split) -> Loaded:
-        """The clips of a split with features, made once: all models of a run take the same."""
+        """The clips of a split with features, made once: all models of a run take the same.
+
+        Raises:
+            UserError: when none of the split can be used, or more bad clips are found in all the splits loaded so far
+                than `limits.max_bad_fraction` allows of all clips.
+        """
         if (corpus, split) not in self._loaded:
             clips = self.splits(corpus)[split]
             sampled = (corpus, split) == ("target", "train")
             title = f"{corpus} {split}"
-            self._loaded[corpus, split] = task.load(clips, model, title=title, split=split, sampled=sampled)
+            self._loaded[corpus, split] = task.load(
+                clips, model, title=title, split=split, sampled=sampled, max_bad_fraction=1.0
+            )
+            every = sum(map(len, (*self.target.values(), *self.start.values())))
+            check_bad_fraction(every - len(self.rejected), self.rejected, task.params.limits.max_bad_fraction)
         return self._loaded[corpus, split]
 
     @property

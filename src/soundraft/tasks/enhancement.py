@@ -23,7 +23,7 @@ from soundraft.clips.pairs import check_pair
 from soundraft.evaluation.results import NOISY, WIENER, Column, ModelId
 from soundraft.evaluation.samples import Sample, Sound
 from soundraft.evaluation.scores import METRICS, Scores, score_texts
-from soundraft.manifest import Rejected, Split, check_bad_fraction
+from soundraft.manifest import Rejected, Split
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.signal import LIMIT_DB, MEASURES, Quality, counts_of, si_sdr
 from soundraft.metrics.text import normalizer
@@ -159,7 +159,7 @@ class SpeechEnhancement(Task):
         if not targets:
             return loaded
         mixed = self._mixed(loaded, split, title)
-        check_bad_fraction(len(mixed.clips), mixed.rejected, self.params.limits.max_bad_fraction)
+        self._check_bad(len(mixed.clips), mixed.rejected, targets, options.get("max_bad_fraction"))
         return mixed
 
     def score(self, model: Model, loaded: Loaded, *, title: str) -> Scores:

@@ -104,7 +104,8 @@ def _plot(
         return []
     history = label_plots.read_history(start / "learning_curves.csv")
     if history:
-        plots.save_figure(label_plots.learning_curves(history), out / "learning_curves.png")
+        curves = label_plots.learning_curves(history, label_plots.kept_epoch(start))
+        plots.save_figure(curves, out / "learning_curves.png")
     return sorted({label_plots.draw(name, out / f"{name}.png", last) for name in label_plots.pictures_of(last)} - {""})
 
 
