@@ -24,6 +24,10 @@ def test_texts_written_in_digits_or_in_words_compare() -> None:
         assert comparable(joined.capitalize() + ".") == comparable(text), joined
 
 
+def test_a_judge_that_hears_nothing() -> None:
+    assert comparable("") == comparable(" . ") == ""
+
+
 @pytest.mark.parametrize("other", ["set it to two", "set it to twenty", "set it to 12", "set the 21"])
 def test_other_words_stay_different(other: str) -> None:
     assert comparable(other) != comparable("set it to twenty one")

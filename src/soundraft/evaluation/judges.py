@@ -39,7 +39,7 @@ def comparable(text: str, language: str = "en") -> str:
 
 def _in_figures(words: Sequence[str]) -> list[str]:
     found: list[str] = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         found += _FIGURES.get(word, "") or [word]
         if word in _TENS and after not in _ONES[1:]:
             found.append("0")
