@@ -203,7 +203,11 @@ class Block(nn.Module):
         queries, keys, values = _turned(parts[0], turns), _turned(parts[1], turns), parts[2]
         if cache is not None:
             keys, values = cache.add(layer, keys, values)
-        heard = F.scaled_dot_product_attention(queries, keys, values, is_causal=cache is None)
+        if cache is None:
+            heard = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        else:  # of one step; on a CPU that function takes 1.4 to 1.7 × as long for it
+            weights = (queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5).softmax(dim=-1)
+            heard = weights @ values
         hidden = hidden + self.attention_out(heard.transpose(1, 2).flatten(2))
         return hidden + self.down(F.relu(self.up(self.norm(hidden))).square())
 
