@@ -11,6 +11,7 @@ import soundraft
 from soundraft import cli, files
 from soundraft.audio import io
 from soundraft.clips.base import from_dataset
+from soundraft.clips.batches import Utterances
 from soundraft.corpora import espeak
 from soundraft.corpora.espeak import WORD_BREAK
 from soundraft.evaluation import samples
@@ -24,7 +25,8 @@ from soundraft.params import changed, defaults
 from soundraft.rewards.base import Evidence
 from soundraft.runtime import UserError
 from soundraft.tasks.base import task_of
-from soundraft.tasks.speak import LIST_NAME, Speaker, read_lines
+from soundraft.tasks.lines import read_lines
+from soundraft.tasks.speak import LIST_NAME, Speaker
 from soundraft.tasks.tts import Speaking
 from tests.tasks import letters
 
@@ -49,6 +51,7 @@ SMALL = {
     "evaluate.bootstrap_samples": 100,
 }
 VOICES = ("ann", "bob")
+TEXTS = ({"text": "two two six"}, {"id": "b", "text": "nine zero", "voice": "bob"})  # without recordings
 
 
 def numbers() -> dict[str, object]:
@@ -74,7 +77,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one cycle, by the command line."""
     home = tmp_path_factory.mktemp("tts")
     folder = recordings(home / "clips", train=8, validation=1, test=2)
-    given = [f"{key}={json.dumps(value)}" for key, value in numbers().items() if key != "task"]
+    (home / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TEXTS))
+    given = [f"tts.texts={home / 'texts.jsonl'}", "tts.texts_per_cycle=2"]
+    given += [f"{key}={json.dumps(value)}" for key, value in numbers().items() if key != "task"]
     cli.main(["train", "--task", "tts", "--dataset", str(folder), "--output", str(home / "run"), "--cycles", "1",
               "--set", *given])  # fmt: skip
     return home / "run"
@@ -93,6 +98,9 @@ def test_a_run_trains_improves_and_measures(run: Path) -> None:
     assert rollouts.groupby("id").size().eq(2).all()
     best = rollouts.loc[rollouts.groupby("id")["reward"].idxmax()]
     assert set(rollouts[rollouts["selected"]].index) <= set(best.index)
+    beside = [name for name in rollouts["id"] if name.startswith("texts/")]
+    assert {name.split("/")[2] for name in beside} == {"1", "b"}
+    assert rollouts.loc[rollouts["id"].str.startswith("texts/"), "selected"].any()
     report = (run / "report.md").read_text()
     for line in ("recordings as they are", "recordings through the codec", "best of several without training"):
         assert line in report
@@ -112,7 +120,8 @@ def test_the_same_again(run: Path, tmp_path: Path) -> None:
     """Start and cycle are the same, bit for bit, from other code of the same run: Python's."""
     config = soundraft.AudioRAFTConfig(
         model_name=None, task="tts", num_cycles=1, output_dir=tmp_path / "again",
-        params={key: value for key, value in numbers().items() if key != "task"},
+        params={key: value for key, value in numbers().items() if key != "task"}
+        | {"tts.texts": str(run.parent / "texts.jsonl"), "tts.texts_per_cycle": 2},
     )  # fmt: skip
     soundraft.AudioRAFTTrainer(config).train(str(run.parent / "clips"))
     for place in ("start", "cycles/01"):
@@ -172,6 +181,31 @@ def test_lines_of_a_file(tmp_path: Path) -> None:
         rows.write_text(content)
         with pytest.raises(UserError, match=reason):
             read_lines(str(rows), "ann")
+
+
+def test_texts_without_recordings_are_drawn_anew_and_learned_by_no_control_of_recordings(
+    run: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "texts.txt"
+    place.write_text("one two\nsix, nine; 4!\n" + "zero " * 50)
+    model = load_codec_lm(run / "start")
+
+    def asked(seed: int, count: int) -> Utterances:
+        task = task_of(changed(defaults(), numbers() | {"tts.texts": str(place), "tts.texts_per_cycle": count}))
+        return task.prompts(model, seed)
+
+    everything = asked(0, 99)
+    assert sorted(each.text for each in everything.targets)[:2] == ["one two", "six nine four"]
+    assert len(everything) == 4  # the last line is said in two pieces
+    assert {model.voice_of(prompt) for seed in range(5) for prompt in asked(seed, 4).features} == set(VOICES)
+    assert len({tuple(each.text for each in asked(seed, 1).targets) for seed in range(20)}) == 4
+    assert not any(map(model.can_learn, everything.targets))
+    for content, reason in (("one\nquiz", "text 2: letters that were not learned: q"), ("☃", "text 1: .*SNOWMAN")):
+        place.write_text(content)
+        with pytest.raises(UserError, match=f"tts.texts: .*texts.txt, {reason}"):
+            asked(0, 2)
+    with pytest.raises(UserError, match=r"tts.texts: got 'texts.csv'; the file of texts is a .txt or a .jsonl file"):
+        changed(defaults(), {"tts.texts": "texts.csv"})
 
 
 def test_a_long_text_is_said_in_pieces(run: Path) -> None:

@@ -24,7 +24,8 @@ def speak_options(options: argparse.ArgumentParser) -> None:
 
 def speak(given: argparse.Namespace) -> None:
     from soundraft.audio import ecdc, io
-    from soundraft.tasks.speak import LIST_NAME, Line, Speaker, read_lines, speak_to_folder
+    from soundraft.tasks.lines import Line, read_lines
+    from soundraft.tasks.speak import LIST_NAME, Speaker, speak_to_folder
 
     lines = read_lines(given.text, given.voice)
     several = given.text.lower().endswith((".txt", ".jsonl"))

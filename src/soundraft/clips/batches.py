@@ -35,6 +35,9 @@ class Utterances:
         self.targets.append(target)
         self.features.append(features)
 
+    def __add__(self, others: "Utterances") -> "Utterances":
+        return Utterances(self.ids + others.ids, self.targets + others.targets, self.features + others.features)
+
     def part(self, indices: Sequence[int]) -> "Utterances":
         """These clips, in this order."""
         return Utterances(

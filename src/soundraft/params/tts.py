@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from soundraft.params.base import Count, Positive, Section, Text
 from soundraft.params.speech import SpeechParams
@@ -23,6 +23,12 @@ class Tts(Section):
     best_of: Annotated[int, Field(ge=2)] = Field(
         description="Utterances of a text of which the baseline “best of several” takes the one with the best reward."
     )
+    texts: str = Field(
+        description="File of texts without recordings, .txt (one a line) or .jsonl (rows with text, and voice where it "
+        "matters; else it is drawn), which cycles say and learn beside the texts of corpus.target. DVC does not watch "
+        "it. Empty: none."
+    )
+    texts_per_cycle: Count = Field(description="At most so many of them in a cycle, drawn anew for each.")
     recognizer: Text = Field(
         description="The recogniser that the reward hears with, and that the headline is measured by: a folder or a "
         "hub id; recognizer: the one of this repository."
@@ -32,6 +38,13 @@ class Tts(Section):
         "folder or a hub id; judge: the one of this repository. Empty: none."
     )
     reward: SpeechParams = Field(description="The reward of speech.")
+
+    @field_validator("texts")
+    @classmethod
+    def _texts_have_a_suffix(cls, value: str) -> str:
+        if value and not value.lower().endswith((".txt", ".jsonl")):
+            raise ValueError(f"got {value!r}; the file of texts is a .txt or a .jsonl file")
+        return value
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "Tts":

@@ -16,6 +16,7 @@ import numpy as np
 
 from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, load
+from soundraft.clips.batches import Utterances
 from soundraft.evaluation.results import Column, ModelId, Result
 from soundraft.evaluation.samples import Role, Sound
 from soundraft.evaluation.scores import Scores
@@ -209,6 +210,17 @@ class Task(ABC):
     def after_cycle(self, model: Model, validation: Loaded) -> None:
         """What is fitted to validation clips once the weights have changed, such as a temperature."""
         return
+
+    def prompts(self, model: Model, seed: int) -> Utterances:
+        """What a cycle samples beside the training clips; there is no answer to learn but the model's own.
+
+        Args:
+            seed: of this cycle.
+
+        Raises:
+            UserError: when the model cannot be asked so.
+        """
+        return Utterances([], [], [])
 
     def augment(self, model: Model, seed: int) -> Augment | None:
         """How clips are perturbed when a cycle learns them, beside the masks."""

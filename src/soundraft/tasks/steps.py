@@ -86,7 +86,9 @@ def cycle(
     if control:
         train = train.model_copy(update={"reference_weight": 0.0, "kl_weight": 0.0})
     loaded = data.load(task, model, "target", "train")
-    target = Target(loaded.utterances, loaded.durations_s, loaded.copies)
+    asked = task.prompts(model, runtime.derive_seed(seed, "prompts", number))
+    durations_s = loaded.durations_s + [0.0] * len(asked)
+    target = Target(loaded.utterances + asked, durations_s, loaded.copies)
     replay = _replay(task, data, model, train, number)
     validation = load_validation(task, data, model)
     verifier = task.verifier(data)

@@ -5,6 +5,7 @@ speak the texts of corpus.target. A clip's answer is speech (`models.codec_lm.Sp
 recording's own.
 """
 
+import random
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,7 @@ from soundraft.metrics.slips import slips
 from soundraft.metrics.text import normalizer
 from soundraft.models import reading
 from soundraft.models.alignment import align
-from soundraft.models.base import Model, Recognizer
+from soundraft.models.base import Model, ModelError, Recognizer
 from soundraft.models.codec_lm import (
     CodecLM,
     Config,
@@ -55,11 +56,13 @@ from soundraft.rewards.speech import SpeechReward
 from soundraft.rewards.speech import Spoken as Sounding
 from soundraft.runtime import BadClip, UserError
 from soundraft.tasks.base import NOT_READ, Data, Task
+from soundraft.tasks.lines import Line, read_lines
 from soundraft.tracking import Tracker
 from soundraft.training.learner import examples_of, fit
 
 KBPS_PER_CODEBOOK = ecdc.FRAMES_PER_S * ecdc.BITS_PER_CODE / 1000
 RATE_HZ = ecdc.SAMPLE_RATE_HZ
+TEXTS = "texts"  # what the ids of prompts begin with
 JUDGE, OTHER = "judge", "other"  # of `Task.others`: what other recognisers hear
 SPEAK_CLIPS = 64  # at once, when each is said once
 EXAMPLES = 4  # texts of each voice that are kept with the model
@@ -150,6 +153,9 @@ class Speaking(Task):
         return super().is_read(key) or key.startswith(NOT_READ)  # its start model is trained
 
     def check(self, data: Data) -> list[str]:
+        notes = []
+        if self._texts:
+            notes.append(f"{self.options.texts}: {len(self._texts)} texts without recordings")
         if self.options.units == "phones":
             for corpus in ("start", "target"):
                 for split, clips in data.splits(corpus).items():
@@ -159,7 +165,7 @@ class Speaking(Task):
                             f"{corpus} {split}: {lost} of {len(clips)} clips have no phones, as the corpus espeak has "
                             "them when it is made for task tts; tts.units: letters takes any recordings"
                         )
-        return []
+        return notes
 
     def start_model(self, data: Data, out: Path, tracker: Tracker) -> str:
         corpus = "start" if "train" in data.start else "target"
@@ -221,6 +227,19 @@ class Speaking(Task):
             "soxr": soxr.__version__,
         }
         return Featurizer(compute, depends, finish, answer, known)
+
+    def prompts(self, model: Model, seed: int) -> Utterances:
+        """Lines of `tts.texts`, each in its voice, or in one of the model's."""
+        speaker, rng, found = cast(CodecLM, model), random.Random(seed), Utterances([], [], [])
+        for line, text in rng.sample(self._texts, min(len(self._texts), self.options.texts_per_cycle)):
+            voice = line.voice or rng.choice(speaker.config.voices)
+            try:
+                prompt = speaker.prompt(reading.units(text, voice, speaker.config.script), voice)
+            except ModelError as error:
+                raise UserError(f"tts.texts: {self.options.texts}, text {line.id}: {error}") from error
+            asked = Speech(np.empty((0, 0), np.int16), np.empty(0, np.int16), text=self.normalize(text))
+            found.add(f"{TEXTS}/{len(found):05d}/{line.id}", asked, prompt)
+        return found
 
     def target_of(self, facts: Facts) -> str | None:
         text = facts.get("text")
@@ -419,6 +438,19 @@ class Speaking(Task):
 
     def _texts_of(self, ids: Sequence[str], texts: Sequence[str], heard: Sequence[str]) -> Scores:
         return score_texts(ids=ids, references=texts, hypotheses=heard, normalizer=self.normalize)
+
+    @cached_property
+    def _texts(self) -> list[tuple[Line, str]]:
+        """The lines of `tts.texts`, each with one of the pieces that it is spoken in."""
+        if not self.options.texts:
+            return []
+        found = []
+        for line in read_lines(self.options.texts, ""):
+            try:
+                found += [(line, piece) for piece in reading.pieces(reading.spoken(line.text))]
+            except ModelError as error:
+                raise UserError(f"tts.texts: {self.options.texts}, text {line.id}: {error}") from error
+        return found
 
     @cached_property
     def _codec_folder(self) -> Path:
