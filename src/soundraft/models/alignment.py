@@ -46,6 +46,9 @@ def _word_starts(
     counts = [len(recognizer.spelling.tokens(word)) for word in words]
     if sum(counts) + len(words) - 1 != len(tokens):
         raise ModelError("letters are found by a recogniser whose tokens are letters")
-    begins_s, ends_s = recognizer.spans(log_probs, tokens, duration_s)
+    try:
+        begins_s, ends_s = recognizer.spans(log_probs, tokens, duration_s)
+    except ModelError as error:
+        raise ModelError(f"{duration_s:.1f} s are too short for {' '.join(words)[:40]!r}") from error
     firsts = np.cumsum([0, *(count + 1 for count in counts[:-1])])
     return [begins_s[first] for first in firsts], ends_s[-1]
