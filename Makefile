@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export GOMP_SPINCOUNT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp exps dag report tts classification enhancement words digits speakers test test-slow lint ui bench clean
+.PHONY: help setup repro exp exps dag report tts classification enhancement words digits speakers test test-slow test-real lint ui bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/' | expand -t 24
@@ -88,6 +88,9 @@ test: setup ## all fast tests, 5 to 6 minutes on two cores, no network
 
 test-slow: setup ## slow tests: whole pipelines, killed and resumed
 	pytest -m slow
+
+test-real: setup ## tests on a real checkpoint: MODELS=FOLDER with whisper-tiny.en, DIGITS=FOLDER, LJSPEECH=FOLDER
+	OMP_NUM_THREADS=1 MODELS=$(MODELS) DIGITS=$(DIGITS) LJSPEECH=$(LJSPEECH) pytest -rs tests/real tests/models/test_whisper.py
 
 lint: setup ## ruff and mypy
 	ruff check .
