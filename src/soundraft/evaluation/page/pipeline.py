@@ -11,6 +11,7 @@ import yaml
 
 from soundraft import files, runtime
 from soundraft.clips.base import from_dataset
+from soundraft.dataset.table import read_table
 from soundraft.dataset.tokens import TokenDataset
 from soundraft.evaluation.page import corpus
 from soundraft.evaluation.page.run import Run, cycles_in
@@ -51,13 +52,17 @@ def of_pipeline(root: Path = Path(), *, here: bool = False) -> Run:
         commands=[*([f"git checkout {_git(root, 'rev-parse', 'HEAD')}"] if here else []), "make setup", "dvc repro"],
         params=_changed(root) if here else {},
         corpus=corpus.describe(corpora, files.read_json(root / EVALUATED / MODELS_NAME)["target"] or "text"),
-        codebooks={
-            str(name): corpus.codebook_use(TokenDataset.from_dataset(root / DATASET / name, "train"))
-            for name in corpora
-        },
+        codebooks={str(name): _codebooks(root / DATASET / name) for name in corpora},
         audit=audits,
         speed=files.read_json(measured) if here and measured.is_file() else {},
     )
+
+
+def _codebooks(dataset: Path) -> list[dict[str, Any]]:
+    """Of a dataset that holds its codes itself: the page is made of nothing else."""
+    if "codes" not in read_table(dataset / "train").column_names:
+        return []
+    return corpus.codebook_use(TokenDataset.from_dataset(dataset, "train"))
 
 
 def _audit(found: dict[str, Any]) -> dict[str, Any]:
