@@ -47,7 +47,9 @@ def test_training_shows_its_numbers_and_another_target_is_another_run(
     run, said = trained
     assert f"{files.read_json(run / 'metrics.json')['accuracy_after']:.1%}" in said
     assert "soundraft predict --model runs/clips" in said
-    say(*command(table, tmp_path / "other", "--seed", 3, "--target", "speaker", "--limit", 30))
+    words = command(table, tmp_path / "other", "--seed", 3, "--target", "speaker", "--limit", 30)
+    names = {"--output": "--output_directory", str(table): f"ludwig://{table}"}  # as Ludwig's users type them
+    say(*(names.get(str(word), word) for word in words))
     assert files.read_json(tmp_path / "other/start/config.json")["labels"] == sorted(sounds.SPEAKERS)
     assert len(pandas.read_csv(tmp_path / "other/splits.csv")) == 30
 

@@ -44,9 +44,10 @@ _DATA = "A table (csv, tsv, jsonl, parquet) with a column audio or audio_path, a
 
 def evaluate_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
-    add("--model", required=True, metavar="FOLDER_OR_ID", help=_MODEL)
+    add("--model", "--model_path", required=True, metavar="FOLDER_OR_ID", help=_MODEL)
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"{_DATA}.")
-    add("--output", type=Path, metavar="FOLDER", help="For report.md, metrics.json and predictions.parquet (default: "
+    add("--output", "--output_directory", type=Path, metavar="FOLDER", help="For report.md, metrics.json and "
+        "predictions.parquet (default: "
         "they are not written).")  # fmt: skip
     add_keys(options, *_NUMBERS)
     add_corpus(options, texts={
@@ -83,7 +84,7 @@ def evaluate(given: argparse.Namespace) -> None:
 
 def predict_options(options: argparse.ArgumentParser) -> None:
     add, out = options.add_argument, Path("predictions.parquet")
-    add("--model", required=True, metavar="FOLDER_OR_ID", help=_MODEL)
+    add("--model", "--model_path", required=True, metavar="FOLDER_OR_ID", help=_MODEL)
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help=f"{_DATA}, or a recording.")
     add("--output", type=Path, default=out, metavar="FILE", help=f"A .parquet or .csv file (default: {out}).")
     add_corpus(options, texts={"language": OF_MODELS})

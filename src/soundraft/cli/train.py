@@ -27,6 +27,7 @@ _RAFT = (
     "train.algorithm", "train.cycles", "train.samples_per_prompt", "train.learning_rate", "reward.wer_threshold",
 )  # fmt: skip
 _ONLY_RAFT = (*_RAFT, "model", "replay", "settings", "dry_run")
+LUDWIG = "ludwig://"  # in front of the name of a dataset there
 _ONLY_DECLARED = ("target", "folds", "k", "extra")
 
 
@@ -36,8 +37,8 @@ def train_options(options: argparse.ArgumentParser) -> None:
         "table (csv, tsv, jsonl, parquet) with a column audio or audio_path.")  # fmt: skip
     add("overrides", nargs="*", metavar="KEY=VALUE", help="With a configuration of an enhancer: its keys, or those of "
         "params.yaml, such as trainer.max_epochs=50.")  # fmt: skip
-    add("--output", type=Path, metavar="FOLDER", help="Of the run; one that was killed goes on there "
-        "(default: runs/DATASET).")  # fmt: skip
+    add("--output", "--output_directory", type=Path, metavar="FOLDER", help="Of the run; one that was killed goes on "
+        "there (default: runs/DATASET).")  # fmt: skip
     add("--validation", metavar="NAME_OR_PATH", help=f"Instead of the dataset's own validation clips: {_SOURCE}.")
     add("--test", metavar="NAME_OR_PATH", help=f"Instead of the dataset's own test clips: {_SOURCE}.")
     add_keys(options, "task", "seed")
@@ -63,6 +64,7 @@ def train_options(options: argparse.ArgumentParser) -> None:
 
 
 def train(given: argparse.Namespace) -> None:
+    given.corpus = given.corpus and given.corpus.removeprefix(LUDWIG)
     if given.config is not None and _is_configuration(given.config):
         _train_configured(given)
         return
