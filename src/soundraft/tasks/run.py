@@ -222,10 +222,15 @@ def check_is_place(folder: Path | None) -> None:
 
 
 def check_goes_on(folder: Path, record: Mapping[str, Any]) -> None:
-    """Raise UserError, with every difference, when the folder holds another run."""
+    """Raise UserError, with every difference, when the folder holds another run.
+
+    A key of params.yaml that did not exist yet had its usual value.
+    """
     if not (folder / RECORD).is_file():
         return
+    usual = {f"params.{key}": value for key, value in defaults().leaves().items()}
     before, now = _flat(read_record(folder)), _flat(dict(record))
+    before = {key: usual[key] for key in now.keys() & usual.keys()} | before
     different = [
         key
         for key in sorted(before.keys() | now.keys())
