@@ -152,3 +152,9 @@ def test_damaged_lists_are_refused_or_read_but_never_crash(tmp_path: Path) -> No
             continue
         assert all(re.match(rf"{name}:\d+$", finding.place) for finding in found.findings)
         write_manifest(tmp_path / "out", found.clips.values(), [])
+
+
+def test_a_list_of_ljspeechs_form_names_the_corpus_that_reads_it(tmp_path: Path) -> None:
+    for first in ("LJ1|Dr. A|Doctor A", "LJ1|the same|the same"):
+        with pytest.raises(SourceError, match="corpus ljspeech"):
+            read(tmp_path, f"{first}\nLJ2|two|two\n")

@@ -170,6 +170,10 @@ def _read_table(path: Path, data: bytes, audio_names: Collection[str]) -> Listin
         message = f"not readable: {error}; perhaps quotation marks do not pair up ({form})"
         raise SourceError(f"{path.name}:{error.line}", "quotes", message) from error
     columns = [name.strip() for name in header]
+    if delimiter == "|" and not {name.lower() for name in columns} & set(audio_names):
+        message = f"no column names the audio ({', '.join(sorted(audio_names))}); lines of id|text|normalised text, as "
+        message += "LJSpeech has them, are read by the corpus ljspeech, with this folder as its path"
+        raise SourceError(f"{path.name}:{first_line}", "missing_column", message)
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         message = f"column {', '.join(twice)} stands twice in the first line ({form})"
