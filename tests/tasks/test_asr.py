@@ -13,6 +13,7 @@ from soundraft import AudioRAFTConfig, AudioRAFTTrainer, AudioSample, files, mod
 from soundraft.clips.base import Clips
 from soundraft.manifest import Split
 from soundraft.models.ctc import CTCAdapter
+from soundraft.models.whisper import WhisperAdapter
 from soundraft.rewards import Evidence, TranscriptReward, UnsupervisedReward
 from soundraft.runtime import BadClip, UserError
 from soundraft.tasks import steps, use
@@ -96,6 +97,19 @@ def test_other_peoples_whisper_is_measured_with_its_own_normaliser(
     found = use.open_model(folder, {"model.language": language, **given})
     assert found.task.params.reward.normalizer == expected
     assert use.open_model(letters.checkpoint(), given).task.params.reward.normalizer == "basic"
+
+
+def test_a_whisper_is_measured_by_what_it_would_transcribe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedy, it repeats itself; drawn again, it does not."""
+    folder = test_whisper.checkpoint(tmp_path / "whisper", window_s=3)
+
+    def write(self: WhisperAdapter, encoded: Any, noise: object = None) -> list[list[int]]:
+        text = "one " * 60 if noise is None else "one"
+        return [self.tokenizer(text, add_special_tokens=False).input_ids] * len(encoded)
+
+    monkeypatch.setattr(WhisperAdapter, "write", write)
+    samples = [replace(sample, text="one") for sample in letters.samples(3)]
+    assert evaluate(folder, samples, params={"model.language": "en"}).scores.value("wer") == 0
 
 
 def test_errors_that_are_only_numbers_written_otherwise_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

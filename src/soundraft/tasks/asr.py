@@ -14,7 +14,7 @@ from soundraft import distributed, files, models
 from soundraft.audio import io
 from soundraft.audio.features import AudioPerturbation, perturbations
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
-from soundraft.clips.decoding import best_answers
+from soundraft.clips.decoding import decode
 from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import METRICS, RAW, Scores, score_texts, snapped
 from soundraft.evaluation.spelling import spelling_hint
@@ -193,7 +193,12 @@ class Recognition(Task):
             raise UserError(f"{where}: {error}; {hint}") from error
 
     def score(self, model: Model, loaded: Loaded, *, title: str) -> Scores:
-        texts = best_answers(model, loaded.utterances, self.params.decoding, title=title)
+        recognizer, decoding = cast(Recognizer, model), self.params.decoding
+
+        def transcribe(encoded: Any, _: Sequence[str]) -> list[str]:  # as `soundraft transcribe` does
+            return recognizer.best_with_fallback(encoded, decoding.fallback)
+
+        texts = decode(recognizer, loaded.utterances, transcribe, decoding, title=title)
         if not loaded.has_targets:
             return Scores(loaded.clips.ids, texts, paths=loaded.clips.paths)
         scores = score_texts(
