@@ -17,7 +17,7 @@ COUNTS = {"train": 18, "validation": 9, "test": 9}
 FOLDERS = ("raw", "normalized", "tokens", "sidecars", "dataset")
 STAGES = {
     "check", "imports", "fetch", "s1_normalize", "s2_encodec", "s3_sidecar_init", "s4_sidecar_add", "audit",
-    "s5_build_dataset", "train", "benchmark", "plan", "raft_train", "controls", "evaluate",
+    "s5_build_dataset", "train", "benchmark", "plan", "raft_train", "controls", "evaluate", "report",
 }  # fmt: skip
 
 
