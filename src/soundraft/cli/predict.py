@@ -49,13 +49,18 @@ def evaluate_options(options: argparse.ArgumentParser) -> None:
     add("--output", "--output_directory", type=Path, metavar="FOLDER", help="For report.md, metrics.json and "
         "predictions.parquet (default: "
         "they are not written).")  # fmt: skip
-    add_keys(options, *_NUMBERS)
+    _add_numbers(options)
     add_corpus(options, texts={
         "language": OF_MODELS, "limit": f"{_LIMIT} (default: all).",
         "split": "train, validation, test or all (default: test; without these, the clips that the model has not "
         "seen in training).",
         "seed": "Seed of what is drawn to make a corpus, and of the intervals.",
     })  # fmt: skip
+
+
+def _add_numbers(options: argparse.ArgumentParser) -> None:
+    add_key(options, _NUMBERS[0], default="that of the run, else the usual one of the model's family")
+    add_keys(options, *_NUMBERS[1:])
 
 
 def evaluate(given: argparse.Namespace) -> None:
@@ -147,7 +152,8 @@ def benchmark_options(options: argparse.ArgumentParser) -> None:
     add("--dataset", required=True, metavar="NAME_OR_PATH", dest="corpus", help="A corpus by name, a folder or a list "
         "of recordings; its test clips, where it has some.")  # fmt: skip
     add("--output", type=Path, metavar="FILE.json", help="Write the numbers there as well.")
-    add_keys(options, *_NUMBERS, "benchmark.repeats")
+    _add_numbers(options)
+    add_keys(options, "benchmark.repeats")
     add_key(options, "benchmark.clips", flag="--timed")
     add_corpus(options, texts={"language": OF_MODELS, "limit": f"{_LIMIT} (default: {_BENCHMARKED})."})
 

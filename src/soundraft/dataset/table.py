@@ -179,6 +179,8 @@ def read_splits(folder: Path) -> list[str]:
     except UserError as error:
         inside = sorted(path.parent.name for path in folder.glob(f"*/{DICT_NAME}"))
         hint = f"; name one of those inside: {', '.join(inside)}" if inside else ""
+        if (folder / STATE_NAME).is_file():
+            hint = "; it is one split alone: save a datasets.DatasetDict, such as DatasetDict(train=…), for a whole one"
         raise UserError(f"{folder} is no dataset of ours: no readable {DICT_NAME} in it{hint}") from error
     if not splits or not all(isinstance(name, str) and re.fullmatch(SPLIT_NAME, name) for name in splits):
         raise UserError(f"{folder / DICT_NAME} is damaged: splits is {splits!r:.80}; names are wanted")
