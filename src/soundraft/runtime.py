@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import os
 import resource
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,6 +47,13 @@ def shipped(name: str) -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "shipped" / name
     return installed if installed.exists() else package.parents[1] / name
+
+
+def command() -> str:
+    """This process's command as a user would type it again; empty where it is none of soundraft's, as in Python."""
+    program = Path(sys.argv[0])
+    ours = program.name == "soundraft" or program.parts[-2:] == ("soundraft", "__main__.py")
+    return shlex.join(["soundraft", *sys.argv[1:]]) if ours else ""
 
 
 def derive_seed(*parts: object) -> int:

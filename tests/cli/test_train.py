@@ -10,6 +10,7 @@ import pytest
 from soundraft import cli, files
 from soundraft.audio import io
 from soundraft.cli.options import language_of
+from soundraft.tasks.page import run_at
 from tests.conftest import soundraft
 from tests.tasks import letters
 
@@ -58,14 +59,16 @@ def test_a_dataset_on_disk_is_taken_as_a_folder_is(
 
 
 def test_a_run_is_continued_with_the_options_that_it_was_given(
-    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/soundraft", "train", "--dataset", "my recordings"])
     said = soundraft(capsys, *command(data, run))
     assert "raft 01: done before" in said
     assert f"soundraft predict --model {run}/cycles/01" in said
     params = files.read_json(run / "run.json")["params"]
     expected = {"cycles": 1, "samples_per_prompt": 8, "learning_rate": 2e-3, "presentations_per_cycle": 48}
     assert {name: params[f"train.{name}"] for name in expected} == expected
+    assert run_at(run).commands == ["soundraft train --dataset 'my recordings'"]
 
 
 @pytest.mark.parametrize(

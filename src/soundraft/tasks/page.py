@@ -43,6 +43,7 @@ def of_folder(folder: Path) -> Run:
         cycles_in(folder / "cycles"),
         folder.name,
         {name: value for name, value in facts.items() if value},
+        commands=[command] if (command := record.get("command")) else [],
         params=params,
         corpus=files.read_json(path) if path.is_file() else {},
     )

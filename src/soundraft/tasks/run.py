@@ -36,7 +36,7 @@ from soundraft.metrics.resampling import Bootstrap, Comparison
 from soundraft.models.base import Model
 from soundraft.params import ParamsError, by_key, changed, check_keywords, defaults
 from soundraft.params.sections import ALONE, Params
-from soundraft.runtime import UserError
+from soundraft.runtime import UserError, command
 from soundraft.splits import SplitRule
 from soundraft.tasks import measure, steps
 from soundraft.tasks.base import Data, Task, task_class, task_of
@@ -49,7 +49,12 @@ if TYPE_CHECKING:
 RECORD, VERSION = "run.json", 2
 SPLITS_NAME, CORPUS_NAME = "splits.csv", "corpus.json"
 Tell = Callable[[str], None]
-_MAY_DIFFER = ("notes", "versions", "params.train.cycles")  # a run may be made longer, or read again with fewer cycles
+_MAY_DIFFER = (
+    "notes",
+    "versions",
+    "command",
+    "params.train.cycles",
+)  # a run may be made longer, or read again with fewer cycles
 _PACKAGES = ("soundraft", "torch", "numpy", "scikit-learn", "soxr", "transformers")
 
 
@@ -118,6 +123,7 @@ class Run:
         task = self.task
         record = {
             "version": VERSION,
+            "command": command(),
             "task": task.params.task,
             "target": task.target,
             "model": task.params.model.checkpoint if task.is_read("model.revision") else "",
