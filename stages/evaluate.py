@@ -1,8 +1,10 @@
 """evaluate: every model on the test split → reports/evaluate/ (report.md, metrics.json, curves, predictions, errors).
 
-The only stage that touches the test split.
+The only stage that touches the test split. What is small and of interest beside the code (report, metrics, curves) is
+also in reports/results/, which git keeps.
 """
 
+import shutil
 from pathlib import Path
 
 from soundraft import files, stage
@@ -15,6 +17,8 @@ from soundraft.tracking import stage_run
 MODELS = Path("models")
 DATASET = Path("data/dataset")
 OUT = Path("reports/evaluate")
+RESULTS = Path("reports/results")
+COMMITTED = ("report.md", "metrics.json", "curves.csv")
 
 
 def main() -> None:
@@ -25,7 +29,10 @@ def main() -> None:
         models = model_folders(MODELS, params.train.algorithm)
         _, summary = measure.evaluate(task, data, models, out, tracker)
         left = ", ".join(sorted(path.name for path in out.iterdir()))
-    print(f"\n{summary}\n\nevaluate: {OUT}/ has {left}")
+    with files.building(RESULTS) as results:
+        for name in COMMITTED:
+            shutil.copyfile(OUT / name, results / name)
+    print(f"\n{summary}\n\nevaluate: {OUT}/ has {left}; git keeps {RESULTS}/")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_a_queue_of_two_workers(finished: Workshop, tmp_path: Path) -> None:
     shown = {row["Experiment"]: row for row in csv.DictReader(shop.run("dvc", "exp", "show", "--csv").splitlines())}
     assert shown["seed1"]["models/raft"] != shown["seed2"]["models/raft"]
     # all of them: so little is learned here that both seeds may be equally wrong
-    assert "reports/evaluate/metrics.json" in shop.run("dvc", "metrics", "diff", "--all", "seed1", "seed2")
+    assert "reports/results/metrics.json" in shop.run("dvc", "metrics", "diff", "--all", "seed1", "seed2")
 
 
 @pytest.mark.parametrize("command", [("dvc", "repro"), ("dvc", "exp", "run")])
