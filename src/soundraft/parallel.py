@@ -125,11 +125,12 @@ def _dask_client() -> Iterator[Any]:
 
 
 def map_fresh(function: Callable[[Item], Result], items: Sequence[Item], *, title: str) -> list[Result]:
-    """`function` of each item, each in an interpreter of its own that did nothing before.
+    """`function` of each item, each in a process of its own that has imported the function's module, and done no more.
 
     For native libraries whose hidden state would otherwise leak from one item into the next.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([getattr(function, "func", function).__module__])
     workers = min(runtime.jobs(), max(1, len(items)))
     with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
         return list(progress_over(pool.map(function, items), total=len(items), title=title, unit="part"))

@@ -30,7 +30,7 @@ TOY = {
 
 
 def with_keys(text: str, changes: Mapping[str, Any]) -> str:
-    """The YAML of a params file with these dotted keys changed."""
+    """The YAML of a params file with these dotted keys changed, an empty value as DVC writes it."""
     values = yaml.safe_load(text)
     for key, value in changes.items():
         *parents, leaf = key.split(".")
@@ -38,7 +38,7 @@ def with_keys(text: str, changes: Mapping[str, Any]) -> str:
         for parent in parents:
             section = section[parent]
         section[leaf] = value
-    return yaml.safe_dump(values, sort_keys=False)
+    return yaml.safe_dump(values, sort_keys=False).replace(": null\n", ":\n")
 
 
 class Workshop:
