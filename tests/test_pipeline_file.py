@@ -1,6 +1,7 @@
 """dvc.yaml is code: each stage depends on the code that it runs and lists the params that it reads, and no others."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -144,6 +145,17 @@ def test_every_number_that_the_code_reads_is_listed(name: str) -> None:
     assert missing - PASSED_BY.get(name, set()) == set()
 
 
+@functools.cache
+def code_of(name: str) -> frozenset[Path]:
+    return frozenset(path for task in SHIPPED for path in closure(script(name), task) if path.suffix == ".py")
+
+
+@functools.cache
+def chains(path: Path) -> frozenset[str]:
+    """Such as `params.train.epochs`, in a file."""
+    return frozenset(dotted(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute))
+
+
 def reads(name: str, *, passed_on: bool = True) -> set[str]:
     """Chains such as `params.train.epochs` in the code that a stage runs, from the section on.
 
@@ -152,15 +164,12 @@ def reads(name: str, *, passed_on: bool = True) -> set[str]:
     """
     sections = set(type(PARAMS).model_fields)
     found = set()
-    for path in {path for task in SHIPPED for path in closure(script(name), task)}:
-        for node in ast.walk(ast.parse(path.read_text() if path.suffix == ".py" else "")):
-            if isinstance(node, ast.Attribute):
-                words = dotted(node).split(".")
-                for place, word in enumerate(words):
-                    if word in sections and place and words[place - 1] == "params":
-                        found.add(".".join(words[place:]))
-                    if passed_on and word in PREFIXES:
-                        found |= {f"{prefix}.{'.'.join(words[place + 1 :])}" for prefix in PREFIXES.get(word, ())}
+    for words in (chain.split(".") for path in code_of(name) for chain in chains(path)):
+        for place, word in enumerate(words):
+            if word in sections and place and words[place - 1] == "params":
+                found.add(".".join(words[place:]))
+            if passed_on and word in PREFIXES:
+                found |= {f"{prefix}.{'.'.join(words[place + 1 :])}" for prefix in PREFIXES.get(word, ())}
     return {chain for chain in found if re.fullmatch(r"[a-z_0-9.]+", chain)}
 
 

@@ -4,6 +4,7 @@ The stage `imports` writes it down, so that DVC runs a stage again when code tha
 """
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,14 +40,23 @@ def closure(script: Path, task: str) -> list[Path]:
 def named(path: Path) -> set[str]:
     """The package's modules, with dots, that one file names in an import, wherever in the file it stands."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in inner if file_of(name)}
-            found |= modules if modules == inner else {node.module, *modules}
+    for module, names in _statements(path.read_text(encoding="utf-8")):
+        inner = {f"{module}.{name}" for name in names}
+        modules = {name for name in inner if file_of(name)}
+        found |= modules if names and modules == inner else {module, *modules}
     return {name for name in found if name.split(".")[0] == PACKAGE.name and file_of(name)}
+
+
+@functools.cache
+def _statements(code: str) -> list[tuple[str, frozenset[str]]]:
+    """The imports of a file: module, and what is taken from it; nothing, where it is imported as a whole."""
+    found: list[tuple[str, frozenset[str]]] = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, frozenset()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append((node.module, frozenset(alias.name for alias in node.names)))
+    return found
 
 
 def file_of(module: str) -> Path | None:
