@@ -113,14 +113,16 @@ def test_a_sample_depends_on_its_own_seed_and_on_nothing_else_of_its_batch() -> 
             assert 0 <= answer.codes.min() <= answer.codes.max() < CODES
 
 
-def test_samples_follow_the_likelihood() -> None:
+@pytest.mark.parametrize("noise", [0, 2])
+def test_samples_follow_the_likelihood(noise: int) -> None:
     """What is drawn often is what the loss calls likely: of one frame, all outcomes are counted."""
-    model = tiny(books=1, code_count=3)
+    model = tiny(books=1, code_count=3, noise=noise)
     prompt = model.prompt(["a"], "ann")
     drawn = model.sample([prompt], 1000, temperature=1.0, seeds=[0])[0]
+    assert {answer.noise for answer in drawn} == {noise}  # it learns its samples as it drew them
     short = [answer for answer in drawn if answer.frames == 1]
     for code in range(3):
-        answer = Speech(np.array([[code]], np.int16), np.array([1], np.int16))
+        answer = Speech(np.array([[code]], np.int16), np.array([1], np.int16), noise)
         expected = float(model.loss([prompt], [[answer]])[0].log_probs[0].detach().exp())
         count = sum(int(each.codes[0, 0]) == code for each in short)
         assert count / 1000 == pytest.approx(expected, abs=4 * (expected / 1000) ** 0.5)
@@ -206,6 +208,8 @@ def test_a_saved_model_is_the_same_and_a_damaged_one_is_named(tmp_path: Path) ->
     with pytest.raises(ModelError, match="letters that were not learned: x z"):
         again.prompt(["a", "z", "x"], "ann")
     config = files.read_json(tmp_path / "config.json")
+    files.write_json(tmp_path / "config.json", {key: value for key, value in config.items() if key != "noise"})
+    assert load_codec_lm(tmp_path).config.noise == 0  # of before it was written
     files.write_json(tmp_path / "config.json", config | {"hidden_size": 64})
     with pytest.raises(ModelError, match="is damaged"):
         load_codec_lm(tmp_path)

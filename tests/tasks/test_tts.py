@@ -10,7 +10,7 @@ import pytest
 import soundraft
 from soundraft import cli, files
 from soundraft.audio import io
-from soundraft.clips.base import from_dataset
+from soundraft.clips.base import Clips, from_dataset
 from soundraft.clips.batches import Utterances
 from soundraft.corpora import espeak
 from soundraft.corpora.espeak import WORD_BREAK
@@ -319,6 +319,17 @@ def test_codes_of_a_dataset_are_taken_as_they_are(tmp_path: Path) -> None:
     assert np.array_equal(target.codes, codes[:, :3].T)
     assert target.durations.tolist() == [3, 6, 11]
     assert loaded.utterances.features[0].tolist() == [0, *(1 + sorted("|0n").index(each) for each in "|0n")]
+
+
+@pytest.mark.parametrize(("snr_db", "noise"), [((12.0, 3.0), 2), ((3.0, 20.0), 1), ((3.0, None), 0)])
+def test_it_speaks_with_the_least_noise_that_it_has_learned(snr_db: tuple[float | None, ...], noise: int) -> None:
+    """A model of noisy recordings alone does not know what no noise is: it must not be asked for it."""
+    facts = [
+        {"text": "one two", "speaker": "ann"} | ({} if each is None else {"snr_db": each}) for each in snr_db
+    ]  # fmt: skip
+    task = task_of(changed(defaults(), numbers()))
+    assert isinstance(task, Speaking)
+    assert task._build(Clips(["a", "b"], lambda place: b"", facts)).config.noise == noise
 
 
 # Where the letters of recordings are.

@@ -65,7 +65,7 @@ class Speech(Hashable):
     Attributes:
         codes: int16 `[K, T]`.
         durations: int16 `[P]`, frames of each phone, at least 1; their sum is T.
-        noise: which of `NOISES` a recording has; what the model says has none.
+        noise: which of `NOISES` a recording has, or the model was asked for.
         text: what a recording says; of what the model says it is the prompt's.
     """
 
@@ -136,6 +136,7 @@ class Config:
         codec: of whose codes it is: `checkpoint`, `revision` and a hash of its weights.
         temperature: of the codes when it speaks.
         examples: of each voice the units of a few texts that it has learned, for what the voice sounds like.
+        noise: which of `NOISES` it speaks with: the least that it has learned.
     """
 
     codebooks: int
@@ -149,6 +150,7 @@ class Config:
     temperature: float = 0.8
     code_count: int = 1024
     examples: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    noise: int = 0
 
     # what `models.tuning` asks of a network of transformers
     is_encoder_decoder: ClassVar[bool] = False
@@ -462,7 +464,7 @@ class Sampler:
         """`[B, S]`"""
         now = torch.minimum(place, self.phones[alive] - 1)
         around = [self.padded[alive, now + offset - CONTEXT[0]] for offset in CONTEXT]
-        rest = [since.clamp(max=LONGEST), self.voices[alive], torch.zeros_like(place)]
+        rest = [since.clamp(max=LONGEST), self.voices[alive], torch.full_like(place, self.config.noise)]
         return torch.cat([before, torch.stack([*around, *rest], dim=1)], dim=1)
 
     def _codes(self, hidden: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
@@ -478,7 +480,7 @@ class Sampler:
         frames = len(spoken)
         even = torch.stack([codes[book : book + frames, book] for book in range(self.config.codebooks)])
         durations = torch.bincount(spoken, minlength=int(self.phones[row]))
-        return Speech(even.numpy().astype(np.int16), durations.numpy().astype(np.int16))
+        return Speech(even.numpy().astype(np.int16), durations.numpy().astype(np.int16), self.config.noise)
 
 
 def is_codec_lm(folder: Path) -> bool:
@@ -497,7 +499,7 @@ def load_codec_lm(folder: Path) -> CodecLM:
     if not is_codec_lm(folder):
         raise ModelError(f"{folder} holds no model that speaks: no {CONFIG} of ours")
     try:
-        found = files.read_json(folder / CONFIG)
+        found = {"noise": 0} | files.read_json(folder / CONFIG)  # earlier ones do not say it
         known = {each.name: found[each.name] for each in fields(Config)}
         config = Config(**known | {"units": tuple(found["units"]), "voices": tuple(found["voices"])})
         network = Network(config)

@@ -369,6 +369,7 @@ class Speaking(Task):
                     script="espeak" if options.units == "phones" else "letters",
                     codec=self._codec_identity,
                     temperature=options.temperature,
+                    noise=min(noise_of(facts.get("snr_db")) for facts in train.facts),
                 )
             )
         )
