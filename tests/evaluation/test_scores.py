@@ -113,3 +113,8 @@ def test_columns_of_other_lengths_are_refused(about: dict[str, list[str]]) -> No
         labels(0.5, **about)
     with pytest.raises(ValueError, match=r"\[2, 3\]"):
         score_labels(["a", "b"], np.zeros((2, 3)), ["a", "b"])
+
+
+def test_no_minus_zero_is_shown() -> None:
+    assert METRICS["si_sdri"].show(-0.04) == "0.0 dB"
+    assert METRICS["si_sdri"].show(-0.06) == "-0.1 dB"

@@ -81,6 +81,44 @@ def test_a_clip_does_not_depend_on_the_others_of_its_batch(network: str, bidirec
     np.testing.assert_allclose(alone.logits, beside.logits, atol=2e-3)  # float16
 
 
+def test_bands_read_a_few_frames_ahead() -> None:
+    model = build("sub_band").model.eval()
+    features = torch.randn(1, 30, model.bands * model.read, generator=torch.Generator().manual_seed(0))
+    changed = features.clone()
+    changed[:, 20:] += 1.0
+    with torch.no_grad():
+        one, other = (model(each, torch.tensor([30])) for each in (features, changed))
+    first = int((one != other).any(-1)[0].nonzero()[0])
+    assert first == 20 - model.ahead
+
+
+def test_a_step_learns_a_part_of_the_bands_and_sees_all() -> None:
+    model = build("sub_band").model
+    features = torch.randn(2, 9, model.bands * model.read, generator=torch.Generator().manual_seed(0))
+    features.requires_grad_()
+    logits = model.train()(features, torch.tensor([9, 9]))
+    logits.sum().backward()
+    assert features.grad is not None
+    learned = features.grad.reshape(2, 9, model.bands, model.read).abs().sum((1, 3)) > 0
+    assert int(learned.sum()) == round(2 * model.bands * model.learned)
+    torch.testing.assert_close(logits, model.eval()(features, torch.tensor([9, 9])))
+
+
+def test_a_model_saved_before_bands_read_ahead_answers_as_it_did(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = build("sub_band")
+    model.model.frames_ahead.zero_()
+    model.model.eval()
+    model.save(tmp_path)
+    weights = load_file(tmp_path / enhancer.WEIGHTS)
+    del weights["frames_ahead"]
+    save_file(weights, tmp_path / enhancer.WEIGHTS)
+    mixture = torch.from_numpy(noisy(1)[0])
+    (before,), (after,) = (each.encode([mixture]) for each in (model, load_enhancer(tmp_path)))
+    np.testing.assert_array_equal(before.logits, after.logits)
+
+
 def test_training_on_clean_speech_improves(tmp_path: Path) -> None:
     model = build("recurrent")
     before = improvement_db(model, range(100, 104))

@@ -20,6 +20,7 @@ TOY: dict[str, Any] = {
     "enhancement.fft_length": 256,
     "enhancement.hop_length": 128,
     "enhancement.width": 16,
+    "enhancement.mixing.speed_probability": 0.0,
     "enhancement.layers": 1,
     "enhancement.trainer.epochs": 3,
     "enhancement.trainer.batch_size": 4,

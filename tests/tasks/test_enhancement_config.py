@@ -140,7 +140,10 @@ def test_noise_and_rooms_make_pairs_of_clean_speech(tmp_path: Path) -> None:
     found = read(tmp_path, place, "model.train_ds.noise_snr=[0,5]", "model.train_ds.rir_enabled=true")
     mixing = found.params(0).enhancement.mixing
     assert (mixing.noise_dir, mixing.snr_db, mixing.noise_probability) == (str(tmp_path), [0.0, 5.0], 0.5)
-    assert mixing.room_probability == 0.5
+    assert (mixing.room_probability, mixing.speed_probability) == (0.5, 0.0)
+    assert (
+        read(tmp_path, place, "enhancement.mixing.speed_probability=0.3").params(0).enhancement.mixing.speed_probability
+    )
 
 
 @pytest.mark.parametrize(

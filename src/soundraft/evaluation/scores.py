@@ -52,7 +52,8 @@ class Metric:
         return self.best > 0
 
     def show(self, value: float, *, digits: int = 1) -> str:
-        return f"{value:.{digits}%}" if self.unit == "%" else f"{value:.{digits}f} {self.unit}"
+        """Never as −0."""
+        return f"{value:z.{digits}%}" if self.unit == "%" else f"{value:z.{digits}f} {self.unit}"
 
     def show_difference(self, found: Comparison, *, digits: int = 1) -> tuple[str, str, str]:
         """Difference and ends of its interval; shares as points (hundredths)."""

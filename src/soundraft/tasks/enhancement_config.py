@@ -151,7 +151,8 @@ class Configured:
 
     def params(self, seed: int) -> Params:
         """Of a run without cycles, where `values` ask for none."""
-        return changed(defaults(), {"task": "enhancement", "seed": seed, "train.cycles": 0, **self.values})
+        plain = {"train.cycles": 0, "enhancement.mixing.speed_probability": 0.0}
+        return changed(defaults(), {"task": "enhancement", "seed": seed, **plain, **self.values})
 
     def source(self, split: str) -> Source | None:
         """The clips of `train_ds`, `validation_ds` or `test_ds`, `None` where it is not given."""
