@@ -61,10 +61,10 @@ report: setup ## rebuild what has changed, then write the page with commit, vers
 classification: setup ## train classifiers of synthetic words, and of recorded digits and speakers (FSDD=FOLDER)
 	@$(MAKE) --no-print-directory -j 2 words $(if $(FSDD),digits speakers)
 
-enhancement: setup ## train and improve a speech enhancer, on synthetic speech, and on recorded digits (FSDD=FOLDER)
+enhancement: setup ## train and improve a speech enhancer on synthetic speech, and measure it on digits (FSDD=FOLDER)
 	dvc exp run $(foreach change,$(ENHANCE),-S '$(change)')
-	$(if $(FSDD),rm -rf runs/enhanced_digits && soundraft train --task enhancement --dataset fsdd --path $(FSDD) \
-		--subset speakers --output runs/enhanced_digits --cycles 0)
+	$(if $(FSDD),rm -rf runs/enhanced_digits && soundraft evaluate --model models/base --dataset fsdd --path $(FSDD) --subset speakers \
+		--output runs/enhanced_digits)
 
 ENHANCE := task=enhancement corpus.target.config=voices corpus.target.clips.train=900 \
 	corpus.target.clips.validation=60 corpus.target.clips.test=120 corpus.espeak.voices.target=84 \
