@@ -35,15 +35,15 @@ repro: setup ## rebuild what has changed; ends with the table of results
 exp: setup ## run an experiment: make exp S='train.cycles=6 seed=1'
 	dvc exp run $(foreach change,$(S),-S $(change))
 
-# ten voices, clean recordings, and cycles of a size for two cores
-TTS := task=tts corpus.start.clips.train=2400 corpus.start.clips.validation=40 corpus.start.clips.test=16 \
-	corpus.target.clips.train=128 corpus.target.clips.validation=60 corpus.target.clips.test=150 \
-	corpus.espeak.voices.start=10 corpus.espeak.start.rate_wpm=[140,180] corpus.espeak.start.pitch=[40,60] \
-	corpus.espeak.start.noisy_share=0.0 train.epochs=6 train.supervised.batch_size=8 \
+# ten voices that speak slowly and fast, clean recordings, and cycles of a size for two cores
+TTS := task=tts corpus.start.clips.train=1500 corpus.start.clips.validation=32 corpus.start.clips.test=8 \
+	corpus.target.clips.train=192 corpus.target.clips.validation=100 corpus.target.clips.test=150 \
+	corpus.espeak.voices.start=10 corpus.espeak.start.rate_wpm=[140,230] corpus.espeak.start.pitch=[40,60] \
+	corpus.espeak.start.noisy_share=0.0 train.epochs=5 train.supervised.batch_size=8 \
 	train.supervised.learning_rate=0.0025 train.warmup_share=0.05 train.weight_decay=0.02 train.cycles=2 \
-	train.rounds_per_cycle=1 train.samples_per_prompt=8 train.temperature=0.9 train.learning_rate=0.0004 \
-	train.presentations_per_cycle=512 train.batch_size=8 tts.best_of=4 decoding.batch_clips=64 \
-	benchmark.clips=10 benchmark.repeats=1
+	train.rounds_per_cycle=1 train.samples_per_prompt=8 train.temperature=0.9 train.keep_top_percent=100.0 \
+	train.learning_rate=0.001 train.presentations_per_cycle=512 train.replay_fraction=0.0 train.batch_size=8 \
+	tts.best_of=4 decoding.batch_clips=64 benchmark.clips=10 benchmark.repeats=1
 
 tts: setup ## text to speech: train a small model, improve it by RAFT, measure it (more: S='seed=1')
 	@$(MAKE) --no-print-directory exp S="$(TTS) $(S)"
