@@ -17,7 +17,7 @@ from soundraft.clips.mixing import Mixed, Mixer, by_kind, inventory
 from soundraft.files import content_of
 from soundraft.manifest import SPLITS, Split
 from soundraft.params import ParamsError, checked_section
-from soundraft.params.mixing import Codec, Mixing, NoiseKind, NoiseKinds, RoomCounts
+from soundraft.params.enhancement import Codec, Mixing, NoiseKind, NoiseKinds, RoomCounts
 from soundraft.runtime import CACHE_VARIABLE, BadClip, UserError
 
 RATE_HZ = 8000

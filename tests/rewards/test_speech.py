@@ -14,7 +14,7 @@ from soundraft.corpora.espeak import Espeak
 from soundraft.models.listening import SHIPPED, hear, open_recognizer
 from soundraft.parallel import map_fresh
 from soundraft.params import ParamsError, checked_section, defaults
-from soundraft.params.speech import SpeechParams
+from soundraft.params.tts import SpeechParams
 from soundraft.rewards import PUBLISHED_WEIGHTS, AudioVerifier
 from soundraft.rewards.base import Evidence, VerifyResult
 from soundraft.rewards.speech import Heard, SpeechReward, Spoken

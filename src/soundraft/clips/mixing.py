@@ -23,7 +23,7 @@ from soundraft.audio import channel, io, noise, rooms
 from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.corpora.lists import SPLIT_SPELLINGS
 from soundraft.manifest import SPLITS, Split
-from soundraft.params.mixing import Mixing
+from soundraft.params.enhancement import Mixing
 from soundraft.runtime import BadClip, UserError
 from soundraft.splits import Key, group_splits
 

@@ -13,7 +13,7 @@ from soundraft.audio.ecdc import SAMPLE_RATE_HZ
 from soundraft.models.base import Recognizer
 from soundraft.models.listening import hear, open_recognizer
 from soundraft.models.voices import VoiceEncoder, similarities
-from soundraft.params.speech import SpeechParams
+from soundraft.params.tts import SpeechParams
 from soundraft.rewards.base import Evidence, VerifyResult
 from soundraft.rewards.speech import SpeechReward, Spoken
 from soundraft.runtime import UserError

@@ -10,7 +10,7 @@ from typing import Any
 
 from soundraft.params import checked_section, defaults
 from soundraft.params.sections import LabelParams, RewardParams
-from soundraft.params.speech import SpeechParams
+from soundraft.params.tts import SpeechParams
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
 from soundraft.rewards.labels import LabelReward
 from soundraft.rewards.speech import Heard, SpeechReward, Spoken

@@ -13,7 +13,7 @@ import numpy as np
 
 from soundraft.metrics import quality
 from soundraft.metrics import text as metric
-from soundraft.params.speech import SpeechParams
+from soundraft.params.tts import SpeechParams
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
 
 CREST_SLACK_DB = 12.0  # so far outside its range the crest factor is worth nothing
