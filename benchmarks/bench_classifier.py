@@ -13,8 +13,7 @@ import torch
 from timing import compare, report
 
 from soundraft import runtime
-from soundraft.clips.batches import Utterances, shuffled_batches
-from soundraft.clips.decoding import best_answers
+from soundraft.clips.batches import Utterances, best_answers, shuffled_batches
 from soundraft.models.classifier import build
 from soundraft.parallel import progress
 from soundraft.params import defaults

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from soundraft import stage
 from soundraft.evaluation.page import build
-from soundraft.evaluation.page.pipeline import AUDITED, CYCLES, DATASET, EVALUATED, of_pipeline
+from soundraft.evaluation.page.run import AUDITED, CYCLES, DATASET, EVALUATED, of_pipeline
 from soundraft.params import load_params
 from soundraft.tracking import stage_run
 

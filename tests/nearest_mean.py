@@ -12,7 +12,7 @@ from soundraft import files
 from soundraft.audio import io
 from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Facts, Featurizer, Loaded, label_of
-from soundraft.clips.decoding import decode
+from soundraft.clips.batches import decode
 from soundraft.evaluation.results import Column
 from soundraft.evaluation.scores import Scores, majority, score_labels
 from soundraft.models.base import LogProbs, by_clip, rows_of_clips

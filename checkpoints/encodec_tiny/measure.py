@@ -21,8 +21,7 @@ from transformers import EncodecModel
 from soundraft import files, models, stage
 from soundraft.audio import codec, io
 from soundraft.audio.ecdc import SAMPLE_RATE_HZ
-from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import best_answers
+from soundraft.clips.batches import Utterances, best_answers
 from soundraft.evaluation.scores import score_texts
 from soundraft.manifest import MANIFEST_NAME, read_manifest
 from soundraft.metrics.resampling import Bootstrap

@@ -10,8 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from soundraft.audio import io
 from soundraft.clips.base import Clips, load
-from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import answer_log_probs, best_answers
+from soundraft.clips.batches import Utterances, answer_log_probs, best_answers
 from soundraft.models.base import ModelError
 from soundraft.models.classifier import AudioClassifier, is_classifier, load_classifier
 from soundraft.models.networks import fit_side_input

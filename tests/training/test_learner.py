@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundraft.clips.decoding import best_answers
+from soundraft.clips.batches import best_answers
 from soundraft.params import defaults
 from soundraft.runtime import seed_torch
 from soundraft.training.learner import (

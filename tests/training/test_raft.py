@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import answer_log_probs, best_answers
+from soundraft.clips.batches import Utterances, answer_log_probs, best_answers
 from soundraft.metrics import text as metric
 from soundraft.models.ctc import CTCAdapter
 from soundraft.params import defaults

@@ -34,9 +34,9 @@ COMMANDS = {  # the module, and what the command does
     "visualize": ("look", "Draw the predictions of a classifier and its learning curves, as png, pdf or svg."),
     "benchmark": ("predict", "Measure a model: error rates with intervals, speed, memory."),
     "transcribe": ("predict", "Transcribe recordings of any length: text, JSON with times, or subtitles."),
-    "enhance": ("enhance", "Remove noise from recordings of any length, rate and number of channels."),
-    "speak": ("speak", "Say texts with a model of task tts: a wav file, or a folder of them."),
-    "stages": ("pipeline", "List the stages of the pipeline: what each waits for, makes and does."),
+    "enhance": ("predict", "Remove noise from recordings of any length, rate and number of channels."),
+    "speak": ("predict", "Say texts with a model of task tts: a wav file, or a folder of them."),
+    "stages": ("look", "List the stages of the pipeline: what each waits for, makes and does."),
     "report": ("look", "Write the page of a run: one file with its curves, clips and errors."),
     "compare": ("look", "Compare two runs on the same test clips: difference, interval and p value."),
 }

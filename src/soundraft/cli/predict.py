@@ -1,4 +1,4 @@
-"""`soundraft evaluate`, `predict`, `benchmark` and `transcribe`: what a trained model is worth, and what it answers."""
+"""`soundraft evaluate`, `predict`, `benchmark`, `transcribe`, `enhance`, `speak`: a trained model, measured or used."""
 
 import argparse
 import shlex
@@ -14,6 +14,7 @@ from soundraft.cli.options import (
     add_corpus,
     add_recordings,
     columns_given,
+    count,
     data_of,
     language_of,
     places,
@@ -255,3 +256,115 @@ def _segments(recognizer: "Recognizer", decoder: "Decoder | None", subtitles: bo
         return transcribe_file(recognizer, samples, defaults().decoding, decoder, subtitles=subtitles)
     except ModelError as error:
         raise BadClip(str(error)) from error
+
+
+if TYPE_CHECKING:
+    from soundraft.models.enhancer import Enhancer
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+    return value
+
+
+def enhance_options(options: argparse.ArgumentParser) -> None:
+    add = options.add_argument
+    add_recordings(options)
+    add("--model", required=True, metavar="FOLDER", help="A run of `soundraft train --task enhancement`, or the folder "
+        "of a model.")  # fmt: skip
+    add("--output", required=True, type=Path, metavar="FOLDER", help="A 16-bit wav file per recording there, of "
+        "its rate and with its channels.")  # fmt: skip
+    add("--mix", type=share, default=1.0, metavar="SHARE", help="The share of the enhanced signal; the rest is the "
+        "recording as it was, which hides artefacts (default: 1).")  # fmt: skip
+
+
+def enhance(given: argparse.Namespace) -> None:
+    """Enhance each file; a bad one is reported with the reason, and the others are done."""
+    for folder in given.files:
+        if folder.is_dir():  # else the next call would enhance what this one makes
+            files.check_apart(folder, given.output)
+    named = recordings(given.files)
+    written = places(named, given.output, "wav")
+    _check_not_over_itself(written)
+    good = readable(named)
+    done = _enhance_all({file: written[file] for file in good}, given) if good else 0
+    if done < len(named):
+        sys.exit(f"soundraft enhance: {len(named) - done} of {len(named)} files could not be enhanced")
+
+
+def _enhance_all(written: Mapping[Path, Path], given: argparse.Namespace) -> int:
+    """How many were written."""
+    from soundraft.models.enhancer import load_enhancer
+    from soundraft.parallel import Failure, attempt
+    from soundraft.tasks.run import model_in
+
+    model = load_enhancer(Path(model_in(given.model)))
+    done = 0
+    for file, place in written.items():
+        found = attempt(partial(_enhance, model, place, given.mix), file)
+        if isinstance(found, Failure):
+            print(f"{file}: {found.reason}", file=sys.stderr)
+        else:
+            done += 1
+            print(f"{place}: {found:.1f} s")
+    return done
+
+
+def _enhance(model: "Enhancer", place: Path, mix: float, file: Path) -> float:
+    """Write one file; its length in seconds. BadClip when it is not there, or no audio."""
+    from soundraft.audio import io
+    from soundraft.models.enhancer import enhance as enhanced
+
+    seconds, rate_hz = io.read_header(file)
+    io.write_wav_parts(place, enhanced(model, io.blocks(file), rate_hz, mix=mix), rate_hz, seconds=seconds)
+    return seconds
+
+
+def _check_not_over_itself(written: dict[Path, Path]) -> None:
+    for file, place in written.items():
+        if file.resolve() == place.resolve():
+            raise UserError(f"{file} would be written over itself: name another folder for --output")
+
+
+def speak_options(options: argparse.ArgumentParser) -> None:
+    add = options.add_argument
+    add("text", metavar="TEXT", help="What to say; or a .txt file with a text a line; or a .jsonl file of rows with "
+        "text, and id and voice where they differ.")  # fmt: skip
+    add("--model", required=True, metavar="FOLDER", help="A run of task tts, or the folder of a model.")
+    add("--voice", default="", help="A voice that the model has learned, such as en+f3; or a "
+        "recording of 2 s or more: then the voice most like it (needs the package resemblyzer).")  # fmt: skip
+    add("--best-of", type=positive, default=1, metavar="N", help="Say it so many times, and take what the recogniser "
+        "understands best (default: 1).")  # fmt: skip
+    add("--seed", type=count, default=0, help="Another seed says it otherwise (default: 0).")
+    add("-o", "--output", type=Path, required=True, metavar="OUT", help="A .wav file for a text, a folder for a file "
+        "of texts; what is in it already is not said again.")  # fmt: skip
+
+
+def speak(given: argparse.Namespace) -> None:
+    from soundraft.audio import ecdc, io
+    from soundraft.tasks.lines import Line, read_lines
+    from soundraft.tasks.speak import LIST_NAME, Speaker, speak_to_folder
+
+    lines = read_lines(given.text, given.voice)
+    several = given.text.lower().endswith((".txt", ".jsonl"))
+    if not several and given.output.suffix.lower() != ".wav":
+        raise UserError(f"--output: a text becomes a .wav file, not {given.output}")
+    if several and given.output.suffix:
+        raise UserError(f"--output: a file of texts becomes a folder of .wav files, not {given.output}")
+    speaker = Speaker(given.model)
+    if several:
+        made = speak_to_folder(speaker, lines, given.output, best_of=given.best_of, seed=given.seed, say=print)
+        print(f"{given.output}: {len(made)} files, {sum(row.seconds for row in made):.0f} s; {LIST_NAME} lists them")
+        return
+    (line,) = lines
+    line = Line(line.id, line.text, speaker.voice(line.voice))
+    ((wave, heard),) = speaker.speak([line], best_of=given.best_of, seed=given.seed)
+    files.check_can_write(given.output)
+    io.write_wav(given.output, wave, ecdc.SAMPLE_RATE_HZ)
+    understood = f"; the recogniser hears: {heard}" if given.best_of > 1 else ""
+    print(f"{given.output}: {len(wave) / ecdc.SAMPLE_RATE_HZ:.1f} s in the voice {line.voice}{understood}")

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from filelock import FileLock
 
 from soundraft import files, runtime
-from soundraft.corpora import custom, espeak, fsdd, hub, ljspeech, originals, recordings
+from soundraft.corpora import custom, espeak, fsdd, hub, originals, recordings
 from soundraft.corpora.base import (
     SOURCE_NAME,
     AudioDataset,
@@ -37,7 +37,7 @@ from soundraft.params import defaults
 CORPORA: dict[str, Corpus] = {
     "espeak": espeak.CORPUS,
     "fsdd": fsdd.CORPUS,
-    "ljspeech": ljspeech.CORPUS,
+    "ljspeech": originals.LJSPEECH,
     **{
         name: Corpus(corpus.info, partial(originals.fetch, corpus, ORIGINALS.get(name)))
         for name, corpus in HUB_CORPORA.items()

@@ -1,7 +1,11 @@
-"""ESC-50, UrbanSound8K and EmoDB as their authors publish them: a folder or an archive of it.
+"""ESC-50, UrbanSound8K, EmoDB and LJSpeech as their authors publish them: a folder, of the first three also an archive.
 
 Their tables have the columns of the hub's copies, so what a row means stands in `catalog.py` alone. EmoDB has no table:
 in `wav/03a01Wa.wav` characters 1–2 are the speaker, 3–5 the sentence, 6 the emotion in German, the last one the take.
+
+LJSpeech 1.1 (keithito.com/LJ-Speech-Dataset) is `metadata.csv` of lines `id|text|normalised text`, and
+`wavs/ID.wav`; any folder of this form will do. The text is the normalised one, in which numbers are words. It is one
+speaker's, and has no splits: they are drawn.
 """
 
 import re
@@ -16,11 +20,11 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from soundraft import files
 from soundraft.audio.io import AUDIO_SUFFIXES
 from soundraft.corpora import archive, hub
-from soundraft.corpora.base import CorpusError, Fetched, Request
+from soundraft.corpora.base import Corpus, CorpusError, CorpusInfo, Fetched, Request, existing_path
 from soundraft.corpora.hub import Columns, HubCorpus
 from soundraft.corpora.lists import Finding, read_listing, to_clips
 from soundraft.corpora.recordings import Recordings, open_recordings
-from soundraft.manifest import audio_names
+from soundraft.manifest import Clip, audio_names
 from soundraft.parallel import BadClip
 from soundraft.splits import fold_split
 
@@ -174,3 +178,47 @@ def _rows(original: Original, root: Path) -> tuple[dict[str, dict[str, Any]], li
     folder = "wav/" if (root / "wav").is_dir() else ""
     names = [f"{folder}{name}" for name in audio_names(root / folder, [".wav"])]
     return {name: {"file": name} for name in names}, ["emotion", "gender", "age"], []
+
+
+LIST_NAME, AUDIO = "metadata.csv", "wavs"
+
+
+def _ljspeech(request: Request, _out: Path) -> Fetched:
+    """The listed recordings, where they are; CorpusError when the folder has no list."""
+    folder = existing_path(request, f"the folder that holds {LIST_NAME} and {AUDIO}/")
+    path = folder / LIST_NAME
+    if not path.is_file():
+        raise request.error("path", f"{folder} has no {LIST_NAME}")
+    clips: dict[str, Clip] = {}
+    seen: set[str] = set()
+    findings: list[Finding] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        place, fields = f"{LIST_NAME}:{number}", line.split("|")
+        name, text = fields[0].strip(), fields[-1].strip()
+        if len(fields) not in (2, 3) or not name or not text:
+            findings.append(Finding(place, "no_text", "a line is id|text|normalised text", name))
+        elif name in seen:
+            findings.append(Finding(place, "duplicate_id", "duplicate id: an earlier line has it", name))
+        else:
+            seen.add(name)
+            clips[place] = Clip(id=name, audio_path=f"{AUDIO}/{name}.wav", text=text)
+    if not clips:
+        raise CorpusError(f"{path}: no line is id|text|normalised text")
+    return open_recordings(Recordings(folder, f"{LIST_NAME} of LJSpeech's form", clips, findings), request)
+
+
+LJSPEECH = Corpus(
+    CorpusInfo(
+        source="your folder of LJSpeech 1.1 (keithito.com/LJ-Speech-Dataset), or one like it",
+        task="asr, tts",
+        about="Passages read from books by one speaker; metadata.csv of id|text|normalised text.",
+        licence="public domain",
+        size="13,100 recordings, 24 hours, 22.05 kHz",
+        languages="en",
+        splits="drawn: it has none",
+        columns={"text": "the normalised text, numbers in words"},
+        takes=frozenset({"path"}),
+        needs=frozenset({"path"}),
+    ),
+    _ljspeech,
+)

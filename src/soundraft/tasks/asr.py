@@ -14,10 +14,9 @@ from soundraft import distributed, files, models
 from soundraft.audio import io
 from soundraft.audio.features import AudioPerturbation, perturbations
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
-from soundraft.clips.decoding import decode
+from soundraft.clips.batches import decode
 from soundraft.evaluation.results import Column
-from soundraft.evaluation.scores import METRICS, RAW, Scores, score_texts, snapped
-from soundraft.evaluation.spelling import spelling_hint
+from soundraft.evaluation.scores import METRICS, RAW, Scores, rescored, score_texts, snapped
 from soundraft.metrics.text import VocabularySnapper, are_unspaced, is_english, normalizer
 from soundraft.models import checkpoints, ctc
 from soundraft.models.base import Model, Recognizer
@@ -32,6 +31,21 @@ from soundraft.tracking import Tracker
 from soundraft.training.learner import FitReport, examples_of, fit
 
 SPARE_S = 12  # behind the longest clip: with 6 s Whisper tiny.en repeated itself in 10 of 120 clips, with 11 s in one
+# what each text normalisation makes equal, and which are worth a try where another one was used
+_MADE_EQUAL = {
+    "basic": "upper and lower case and punctuation",
+    "spoken-digits": "numbers, which one side has in digits and the other in words",
+    "whisper-english": "spelling, contractions and fillers",
+    "whisper-multilingual": "punctuation and words in brackets",
+}
+_NEXT = {
+    "none": ("basic", "spoken-digits", "whisper-english"),
+    "basic": ("spoken-digits", "whisper-english"),
+    "whisper-english": ("spoken-digits",),
+    "whisper-multilingual": ("spoken-digits",),
+    "spoken-digits": ("whisper-english",),
+}
+_ENGLISH = ("spoken-digits", "whisper-english")
 
 
 def _short_clips(model: Model, data: Data) -> list[str]:
@@ -251,3 +265,28 @@ class Recognition(Task):
 def learns_transcripts(train: Train) -> bool:
     """Whether the transcripts of the training clips go into the loss."""
     return train.algorithm == "sft" or train.reference_weight > 0
+
+
+def spelling_hint(scores: Scores, key: str, used: str, language: str = "") -> str:
+    """Which text normalisation takes away at least half of an error rate, and its rate with it; empty where none does.
+
+    Args:
+        scores: of transcripts, with their raw texts.
+        key: of the error rate.
+        used: the text normalisation by which they were scored.
+        language: of the texts, empty where it is not known.
+    """
+    metric, found = METRICS[key], ""
+    lowest = before = scores.value(key)
+    for other in _NEXT[used] if before else ():
+        if other in _ENGLISH and language and not is_english(language):
+            continue
+        again = rescored(scores, normalizer(other, language))
+        if again.value(key) <= lowest / 2:
+            lowest, found = again.value(key), other
+    if not found:
+        return ""
+    return (
+        f"most errors are {_MADE_EQUAL[found]}: {metric.title} is {metric.show(lowest)} with --normalizer {found} "
+        f"(reward.normalizer), {metric.show(before)} with {used}"
+    )

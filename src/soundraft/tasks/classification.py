@@ -15,8 +15,7 @@ from soundraft import distributed, files, runtime
 from soundraft.audio import io
 from soundraft.audio.features import AudioPerturbation
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded, Reading, label_of, label_set_of
-from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import decode
+from soundraft.clips.batches import Utterances, decode
 from soundraft.evaluation.results import MAJORITY, SVM, Column, Result
 from soundraft.evaluation.scores import METRICS, Scores, check_labels, check_training, majority, score_labels
 from soundraft.evaluation.svm import fit_svm

@@ -15,8 +15,7 @@ from soundraft.audio import io
 from soundraft.audio.features import AudioPerturbation
 from soundraft.audio.waveform import CleanSpeech, Waveform
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
-from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import best_answers
+from soundraft.clips.batches import Utterances, best_answers
 from soundraft.clips.mixing import Mixer
 from soundraft.clips.opening import TARGET
 from soundraft.clips.pairs import check_pair

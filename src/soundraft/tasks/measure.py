@@ -1,21 +1,70 @@
 """The steps of a run that measure models, whatever the task: evaluate and benchmark."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from soundraft import distributed, files, runtime
-from soundraft.clips.base import Clips
+from soundraft.audio import io
+from soundraft.clips.base import Clips, Featurizer
+from soundraft.clips.batches import batch_clips
 from soundraft.evaluation import label_plots, plots, report, samples
-from soundraft.evaluation.benchmark import Speed, measure_speed
 from soundraft.evaluation.results import MODELS_NAME, TRAINED, Column, ModelId, Result, described, last_trained
 from soundraft.evaluation.scores import METRICS
 from soundraft.manifest import QUARANTINE_NAME, Split
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.models.base import Model
+from soundraft.parallel import progress_over
+from soundraft.params.sections import Decoding
 from soundraft.tasks.base import Data, Task
 from soundraft.tasks.steps import SOUNDS, load_validation, measured_corpora, validate
 from soundraft.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians over the repeats.
+
+    Attributes:
+        latency_p50_s, latency_p95_s: seconds from file to answer for one clip alone.
+        real_time_factor: seconds of work per second of audio, one clip at a time.
+        batched_real_time_factor: the same in batches of `batch_clips`, as many as training and evaluation take at once.
+    """
+
+    latency_p50_s: float
+    latency_p95_s: float
+    real_time_factor: float
+    batched_real_time_factor: float
+    batch_clips: int
+
+
+def measure_speed(
+    model: Model, featurizer: Featurizer, clips: Clips, decoding: Decoding, *, warmup: int, repeats: int
+) -> Speed:
+    """Time a model; `warmup` passes run before the clock starts."""
+    model.model.eval()
+    files = [clips.audio(index) for index in range(len(clips))]
+    audio_s = sum(io.duration_s(file) for file in files)
+
+    def seconds(indices: Sequence[int]) -> float:
+        began = time.perf_counter()
+        features = [featurizer.finish(featurizer.compute(*io.parse(files[n])), clips.facts[n]) for n in indices]
+        model.best(model.encode(features))
+        return time.perf_counter() - began
+
+    size, runs = batch_clips(model, decoding), []
+    batches = [range(start, min(start + size, len(files))) for start in range(0, len(files), size)]
+    for number in progress_over(range(warmup + repeats), total=warmup + repeats, title="benchmark", unit="pass"):
+        alone = np.array([seconds([index]) for index in range(len(files))])
+        together = sum(seconds(batch) for batch in batches)
+        if number >= warmup:
+            runs.append((*np.quantile(alone, (0.5, 0.95)), alone.sum() / audio_s, together / audio_s))
+    p50, p95, factor, batched_factor = np.median(runs, axis=0).tolist()
+    return Speed(p50, p95, factor, batched_factor, size)
 
 
 def measure(task: Task, data: Data, models: Sequence[tuple[ModelId, Path]], split: Split) -> list[Result]:

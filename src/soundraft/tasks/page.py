@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from soundraft import files
-from soundraft.evaluation.page.pipeline import EVALUATED, of_pipeline
-from soundraft.evaluation.page.run import Run, cycles_in
+from soundraft.evaluation.page.run import EVALUATED, Run, cycles_in, of_pipeline
 from soundraft.evaluation.results import MODELS_NAME
 from soundraft.params import defaults
 from soundraft.runtime import UserError

@@ -10,8 +10,7 @@ import torch
 from soundraft import runtime
 from soundraft.audio import io
 from soundraft.clips.base import Clips, Loaded
-from soundraft.clips.batches import length_batches
-from soundraft.clips.decoding import batch_clips, best_answers
+from soundraft.clips.batches import batch_clips, best_answers, length_batches
 from soundraft.models.base import Model
 from soundraft.models.tuning import tuned
 from soundraft.parallel import progress

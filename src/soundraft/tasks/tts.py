@@ -23,8 +23,7 @@ from soundraft.audio.decoding import decode_batch
 from soundraft.audio.features import AudioPerturbation
 from soundraft.audio.tokenize import checkpoint_folder
 from soundraft.clips.base import Clips, Facts, Featurizer, Loaded
-from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import decode
+from soundraft.clips.batches import Utterances, decode
 from soundraft.corpora.espeak import PHONE_STARTS, PHONES
 from soundraft.evaluation.judges import judge
 from soundraft.evaluation.results import BEST_OF, CODEC, ORIGINAL, Column, ModelId, Result, last_trained

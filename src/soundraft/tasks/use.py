@@ -11,7 +11,6 @@ from soundraft.clips.base import Clips, Reading
 from soundraft.clips.opening import Source, open_clips
 from soundraft.corpora import CORPORA
 from soundraft.evaluation import report
-from soundraft.evaluation.benchmark import Speed
 from soundraft.evaluation.predictions import answers_table
 from soundraft.evaluation.results import MAJORITY, START_MODEL, Result
 from soundraft.evaluation.scores import METRICS, Estimate, Scores, majority
@@ -23,6 +22,7 @@ from soundraft.params.tasks import TASKS
 from soundraft.runtime import UserError
 from soundraft.tasks import measure
 from soundraft.tasks.base import Data, Task, task_class, task_of
+from soundraft.tasks.measure import Speed
 from soundraft.tasks.run import RECORD, SPLITS_NAME, RunResult, free_folder, model_in, read_record
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from soundraft import distributed, files, runtime
-from soundraft.clips.batches import Utterances, shuffled_batches
-from soundraft.clips.decoding import best_answers, decode
+from soundraft.clips.batches import Utterances, best_answers, decode, shuffled_batches
 from soundraft.models.base import Answer, Model
 from soundraft.parallel import progress
 from soundraft.params.sections import Decoding, Train

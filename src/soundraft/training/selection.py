@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from soundraft import runtime
-from soundraft.clips.batches import Utterances
-from soundraft.clips.decoding import answer_log_probs
+from soundraft.clips.batches import Utterances, answer_log_probs
 from soundraft.models.base import Answer, Model
 from soundraft.params.sections import Decoding, Train
 from soundraft.training.learner import Example

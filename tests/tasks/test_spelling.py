@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from soundraft.evaluation.scores import RAW, Scores, score_texts
-from soundraft.evaluation.spelling import spelling_hint
 from soundraft.metrics.text import normalizer
+from soundraft.tasks.asr import spelling_hint
 
 
 def scored(kind: str, *pairs: tuple[str, str]) -> Scores:

@@ -5,10 +5,10 @@ from typing import Any
 import soundfile
 
 from soundraft.clips.base import Clips
-from soundraft.clips.decoding import batch_clips
-from soundraft.evaluation.benchmark import measure_speed
+from soundraft.clips.batches import batch_clips
 from soundraft.params import defaults
 from soundraft.tasks.asr import Recognition
+from soundraft.tasks.measure import measure_speed
 from tests.conftest import tiny_recognizer, tone
 
 
