@@ -18,8 +18,9 @@ import torch
 from timing import compare, report
 
 from soundraft import models
-from soundraft.clips.batches import batch_clips, length_batches
+from soundraft.clips.batches import batch_clips
 from soundraft.models import ctc
+from soundraft.models.base import length_batches
 from soundraft.models.ctc import CTCAdapter, Spelling
 from soundraft.params import defaults
 from soundraft.runtime import seed_torch

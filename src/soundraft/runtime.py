@@ -6,6 +6,7 @@ import importlib.util
 import os
 import resource
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -151,6 +152,12 @@ def main_root(start: Path | None = None) -> Path:
         if (folder / "dvc.yaml").is_file():
             return folder
     return here
+
+
+def git(*arguments: str, folder: Path | None = None) -> str:
+    """What git prints, empty where it fails."""
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def check_tracked(path: Path) -> None:

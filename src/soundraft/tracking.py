@@ -9,7 +9,6 @@ import importlib.metadata
 import os
 import platform
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -220,12 +219,12 @@ def _pipeline_run(client: Any, experiment: str, params: Mapping[str, Any]) -> st
         return str(found[0].info.run_id)
     from mlflow.entities import Param
 
-    sha = _git("rev-parse", "HEAD")
+    sha = runtime.git("rev-parse", "HEAD")
     name = os.environ.get("DVC_EXP_NAME") or f"repro {sha[:7]}"
     tags = {
         f"{_TAG}kind": "pipeline",
         "git.sha": sha,
-        "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "git.dirty": str(bool(runtime.git("status", "--porcelain"))).lower(),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.lock": hashlib.sha256(Path("dvc.lock").read_bytes()).hexdigest()[:16] if Path("dvc.lock").exists() else "",
     }
@@ -258,8 +257,3 @@ def _pipeline_process() -> psutil.Process:
         if any(Path(word).name == "dvc" for word in process.cmdline()[:3]):
             return process
     return here
-
-
-def _git(*arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else ""

@@ -10,7 +10,8 @@ import torch
 
 from soundraft.audio import io
 from soundraft.clips.base import Clips, Featurizer, Loaded, from_dataset, label_of, load
-from soundraft.clips.batches import length_batches, shuffled_batches
+from soundraft.clips.batches import shuffled_batches
+from soundraft.models.base import length_batches
 from soundraft.parallel import BadClip
 from soundraft.runtime import UserError
 from tests.conftest import tone

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from soundraft import distributed, runtime
-from soundraft.models.base import Answer, Model
+from soundraft.models.base import Answer, Model, length_batches
 from soundraft.parallel import progress_over
 from soundraft.params.sections import Decoding
 
@@ -48,12 +48,6 @@ class Utterances:
             [self.targets[index] for index in indices],
             [self.features[index] for index in indices],
         )
-
-
-def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Indices in batches of similar length, for inference: sorted, so that padding costs little."""
-    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def shuffled_batches(lengths: Sequence[int], batch_size: int, *, seed: int) -> list[list[int]]:

@@ -9,7 +9,9 @@ speaker's. With `config: digits` each recording is a clip, its label and text th
 import random
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +36,7 @@ def fetch(request: Request, out: Path) -> Fetched:
     config = check_config("fsdd", request, CONFIGS)
     folder = existing_path(request, "the folder that holds the recordings")
     recordings, rejected = _load(folder)
-    by_take = _by_split(recordings, **request.options)
+    by_take = _by_take(recordings, **request.options)
     groups = _by_speaker(recordings, request.seed) if config == "speakers" else by_take
     if config == "digits":
         return Fetched(_digits(groups, request), len(recordings), rejected, folder, {"config": config})
@@ -78,16 +80,9 @@ def _load(folder: Path) -> tuple[list[Recording], list[Rejected]]:
     return good, rejected
 
 
-def _by_split(recordings: list[Recording], *, test_takes: int, validation_takes: int) -> Groups:
+def _by_take(recordings: list[Recording], *, test_takes: int, validation_takes: int) -> Groups:
     takes = sorted({clip.metadata["take"] for clip, _ in recordings})
-    splits: dict[int, Split] = dict.fromkeys(takes, "train")
-    splits |= dict.fromkeys(takes[: test_takes + validation_takes], "validation")
-    splits |= dict.fromkeys(takes[:test_takes], "test")
-    groups: Groups = {split: defaultdict(list) for split in SPLITS}
-    for clip, samples in recordings:
-        split = splits[clip.metadata["take"]]
-        groups[split][str(clip.speaker)].append((clip.model_copy(update={"split": split}), samples))
-    return groups
+    return _grouped(recordings, "take", takes, test_takes, validation_takes)
 
 
 def _by_speaker(recordings: list[Recording], seed: int) -> Groups:
@@ -96,14 +91,19 @@ def _by_speaker(recordings: list[Recording], seed: int) -> Groups:
     order = sorted(speakers, key=lambda speaker: runtime.derive_seed("fsdd speakers", seed, speaker))
     if len(order) < len(SPLITS):
         raise CorpusError(f"config speakers: {len(order)} speakers; each split needs one of its own")
-    test, validation = max(1, len(order) // 3), max(1, len(order) // 6)
-    splits: dict[str, Split] = dict.fromkeys(order, "train")
+    return _grouped(recordings, "speaker", order, max(1, len(order) // 3), max(1, len(order) // 6))
+
+
+def _grouped(recordings: list[Recording], by: str, order: Sequence[Any], test: int, validation: int) -> Groups:
+    """The first takes or speakers of the order are test, the next ones validation."""
+    splits: dict[Any, Split] = dict.fromkeys(order, "train")
     splits |= dict.fromkeys(order[: test + validation], "validation")
     splits |= dict.fromkeys(order[:test], "test")
     groups: Groups = {split: defaultdict(list) for split in SPLITS}
     for clip, samples in recordings:
-        split = splits[str(clip.speaker)]
-        groups[split][str(clip.speaker)].append((clip.model_copy(update={"split": split}), samples))
+        speaker = str(clip.speaker)
+        split = splits[speaker if by == "speaker" else clip.metadata[by]]
+        groups[split][speaker].append((clip.model_copy(update={"split": split}), samples))
     return groups
 
 

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundraft.evaluation.scores import Scores, score_texts
+from soundraft.metrics.numbers import ONES, TEENS, TENS
 from soundraft.metrics.text import normalized
 from soundraft.models.base import Recognizer
 from soundraft.models.listening import transcribe
 
 _DIGIT = re.compile(r"\d", re.ASCII)
-_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_FIGURES = {word: str(number) for number, word in enumerate((*_ONES, *_TEENS))}
-_FIGURES |= {word: str(number) for number, word in enumerate(_TENS, start=2)}  # the first figure
-_KEPT = {str(number): f"q{word}q" for number, word in enumerate(_ONES)}  # no number for Whisper's rules
+_FIGURES = {word: str(number) for number, word in enumerate((*ONES, *TEENS))}
+_FIGURES |= {word: str(number) for number, word in enumerate(TENS, start=2)}  # the first figure
+_KEPT = {str(number): f"q{word}q" for number, word in enumerate(ONES)}  # no number for Whisper's rules
 _FIGURE_OF = {kept: figure for figure, kept in _KEPT.items()}
 
 
@@ -41,7 +39,7 @@ def _in_figures(words: Sequence[str]) -> list[str]:
     found: list[str] = []
     for word, after in zip(words, [*words, ""][1:], strict=True):
         found += _FIGURES.get(word, "") or [word]
-        if word in _TENS and after not in _ONES[1:]:
+        if word in TENS and after not in ONES[1:]:
             found.append("0")
     return found
 

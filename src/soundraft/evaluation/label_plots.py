@@ -82,7 +82,7 @@ def confusion_matrix(scores: Scores) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     labels, ticks = scores.labels, np.arange(len(scores.labels) + 1) - 0.5
-    counts = metric.confusion_counts(references=scores.known, predictions=scores.predictions, labels=labels)
+    counts = scores.confusions
     support = counts.sum(1, keepdims=True)
     shares = np.where(support > 0, counts / np.maximum(support, 1), np.nan)
     small = len(labels) <= _NUMBERS_UP_TO

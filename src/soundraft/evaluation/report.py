@@ -27,7 +27,7 @@ from soundraft.evaluation.results import (
     summary,
 )  # fmt: skip
 from soundraft.evaluation.scores import CHARACTERS, METRICS, Scores
-from soundraft.metrics.labels import LabelScores, confusion_counts, every_label, row_entropy
+from soundraft.metrics.labels import LabelScores, every_label, row_entropy
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.text import confusions
 from soundraft.tables import markdown
@@ -247,7 +247,7 @@ def _plain(facts: Facts) -> dict[str, str | float]:
 
 def label_confusions(scores: Scores) -> list[dict[str, Any]]:
     """Pairs of labels that were taken for each other, the most frequent first."""
-    counts = _confusion_counts(scores)
+    counts = scores.confusions
     np.fill_diagonal(counts, 0)
     pairs = [
         {"reference": scores.labels[i], "prediction": scores.labels[j], "clips": int(counts[i, j])}
@@ -303,9 +303,8 @@ def _compare(first: Result, second: Result, bootstrap: Bootstrap) -> tuple[int, 
         one, other = (metric.show(each.scores.value(metric.key)) for each in (first, second))
         found = first.scores.difference(second.scores, metric.key, bootstrap)
         middle, low, high = metric.show_difference(found)
-        sign = (found.low > 0) - (found.high < 0)
-        signs.append(sign if metric.higher_is_better else -sign)
-        sure = "the interval excludes 0: more than chance" if sign else "the interval includes 0: it may be chance"
+        signs.append(metric.sign(found))
+        sure = "the interval excludes 0: more than chance" if signs[-1] else "the interval includes 0: it may be chance"
         difference = f"{middle} [{low} to {high}], p = {found.p_value:.2g} ({sure})"
         parts.setdefault(signs[-1], []).append(f"{metric.title} {one} against {other}, {difference}")
     texts = {sign: "; ".join(part) for sign, part in parts.items()}
@@ -330,7 +329,7 @@ def _notes(scores: Scores) -> list[str]:
 
 
 def _classes_table(scores: Scores) -> str:
-    counts = _confusion_counts(scores)
+    counts = scores.confusions
     entropies = row_entropy(counts).tolist()
     np.fill_diagonal(counts, 0)
     rows = []
@@ -390,10 +389,6 @@ def _rows_table(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> 
         )
 
     return markdown(list(heads.values()), [[cell(key, row[key]) for key in heads] for row in rows])
-
-
-def _confusion_counts(scores: Scores) -> np.ndarray:
-    return confusion_counts(references=scores.known, predictions=scores.predictions, labels=scores.labels)
 
 
 def _number(value: float | None, form: str = "{:.3f}") -> str:

@@ -55,6 +55,11 @@ class Metric:
         """Never as −0."""
         return f"{value:z.{digits}%}" if self.unit == "%" else f"{value:z.{digits}f} {self.unit}"
 
+    def sign(self, found: Comparison) -> int:
+        """1 when the first is better by more than chance, −1 when the second is, else 0."""
+        sign = (found.low > 0) - (found.high < 0)
+        return sign if self.higher_is_better else -sign
+
     def show_difference(self, found: Comparison, *, digits: int = 1) -> tuple[str, str, str]:
         """Difference and ends of its interval; shares as points (hundredths)."""
         scale, unit = (100, "points") if self.unit == "%" else (1, self.unit)
@@ -235,6 +240,11 @@ class Scores:
     def correct(self) -> np.ndarray:
         """Whether each prediction is the reference, bool `[N]`."""
         return np.array([one == other for one, other in zip(self.known, self.predictions, strict=True)])
+
+    @property
+    def confusions(self) -> np.ndarray:
+        """Clips by reference and prediction, of a classifier, `[C, C]`; each time an array of its own."""
+        return label_metrics.confusion_counts(references=self.known, predictions=self.predictions, labels=self.labels)
 
     @property
     def clip_errors(self) -> np.ndarray:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
-             "eleventh", "twelfth", *(f"{word}th" for word in _TEENS[3:]))  # fmt: skip
-_PLURALS = tuple(f"{word}es" if word == "six" else f"{word}s" for word in _ONES)
-_LAST_DIGIT = {"": _ONES, "th": _ORDINALS, "s": _PLURALS}  # by the ending of the number
+             "eleventh", "twelfth", *(f"{word}th" for word in TEENS[3:]))  # fmt: skip
+_PLURALS = tuple(f"{word}es" if word == "six" else f"{word}s" for word in ONES)
+_LAST_DIGIT = {"": ONES, "th": _ORDINALS, "s": _PLURALS}  # by the ending of the number
 
 _MOST_DIGITS = 15  # of a numeral that a scale may multiply
 _OH = ("oh", "o")  # zero beside another number
@@ -43,11 +43,11 @@ class _Number(NamedTuple):
         return not self.ending and self.digits[0] != "0"
 
 
-_TENTHS, _TENTIES = ([f"{word[:-1]}{ending}" for word in _TENS] for ending in ("ieth", "ies"))
-_NUMBERS = {word: _Number(str(number)) for number, word in enumerate((*_ONES, *_TEENS))}
+_TENTHS, _TENTIES = ([f"{word[:-1]}{ending}" for word in TENS] for ending in ("ieth", "ies"))
+_NUMBERS = {word: _Number(str(number)) for number, word in enumerate((*ONES, *TEENS))}
 _NUMBERS |= {word: _Number(str(number), "th") for number, word in enumerate(_ORDINALS)}
-_NUMBERS |= {word: _Number(str(number), "s") for number, word in enumerate((*_PLURALS, *(f"{n}s" for n in _TEENS)))}
-for _words, _ending in ((_TENS, ""), (_TENTHS, "th"), (_TENTIES, "s")):
+_NUMBERS |= {word: _Number(str(number), "s") for number, word in enumerate((*_PLURALS, *(f"{n}s" for n in TEENS)))}
+for _words, _ending in ((TENS, ""), (_TENTHS, "th"), (_TENTIES, "s")):
     _NUMBERS |= {word: _Number(f"{number}0", _ending) for number, word in enumerate(_words, start=2)}
 _SCALES = {f"{name}{ending}": (10**zeros, ending) for ending in ("", "th", "s")
            for name, zeros in zip(_SCALE_NAMES.split("|"), (2, 3, 6, 9, 12), strict=True)}  # fmt: skip
@@ -121,7 +121,7 @@ def _read(words: Sequence[str]) -> list[str]:
             decimal = words[place] == "point"  # then digits follow: in 3.5 million there is no five million
             found.append(words[place])
         else:
-            found += [_ONES[int(digit)] for digit in number.digits[:-1]]
+            found += [ONES[int(digit)] for digit in number.digits[:-1]]
             found.append(_LAST_DIGIT[number.ending][int(number.digits[-1])])
         place = end
     return found
@@ -130,7 +130,7 @@ def _read(words: Sequence[str]) -> list[str]:
 def _simple(words: Sequence[str], place: int) -> tuple[_Number | None, int]:
     """A numeral, or a number below a hundred in words, if one begins here; and the place after it."""
     number, unit = _number_in(words[place]), _NUMBERS.get(words[place + 1])
-    if number and words[place] in _TENS and unit and 0 < unit.value < 10:
+    if number and words[place] in TENS and unit and 0 < unit.value < 10:
         return _Number(str(number.value + unit.value), unit.ending), place + 2
     return number, place + 1
 

@@ -220,3 +220,9 @@ def by_clip(rows: LogProbs, answers: Sequence[Sequence[Any]]) -> list[LogProbs]:
     counts = [len(group) for group in answers]
     columns = (column.split(counts) for column in (rows.log_probs, rows.tokens, rows.possible))
     return [LogProbs(*parts) for parts in zip(*columns, strict=True)]
+
+
+def length_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Indices in batches of similar length, for inference: sorted, so that padding costs little."""
+    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -9,7 +9,7 @@ import torch
 
 from soundraft import models, runtime
 from soundraft.audio import io
-from soundraft.models.base import LogProbs, ModelError, Recognizer
+from soundraft.models.base import LogProbs, ModelError, Recognizer, length_batches
 from soundraft.rewards.speech import Heard
 
 # recognisers of this repository, for synthetic speech alone: see checkpoints/recognizer/README.md
@@ -39,7 +39,9 @@ def hear(recognizer: Recognizer, waves: Sequence[np.ndarray], rate_hz: int, text
             features[index] = _features(recognizer, wave, rate_hz)
         except ModelError as error:
             found[index] = Heard("", None, tokens=max(1, len(text)), reason=str(error))
-    for batch in _batches(features, recognizer):
+    places, size = list(features), BATCH if recognizer.device.type == "cpu" else BATCH_GPU
+    for order in length_batches([len(each) for each in features.values()], size):
+        batch = [places[place] for place in order]
         some = [features[index] for index in batch]
         found |= zip(batch, _heard(recognizer, some, [texts[index] for index in batch]), strict=True)
     return [found[index] for index in range(len(waves))]
@@ -54,12 +56,6 @@ def _features(recognizer: Recognizer, wave: np.ndarray, rate_hz: int) -> torch.T
     if not len(wave):
         raise ModelError("no samples")
     return recognizer.extract(io.resample(np.ascontiguousarray(wave, np.float32), rate_hz, recognizer.sample_rate_hz))
-
-
-def _batches(features: dict[int, torch.Tensor], recognizer: Recognizer) -> list[list[int]]:
-    order = sorted(features, key=lambda index: (len(features[index]), index))
-    size = BATCH if recognizer.device.type == "cpu" else BATCH_GPU
-    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _heard(recognizer: Recognizer, features: Sequence[torch.Tensor], texts: Sequence[str]) -> list[Heard]:

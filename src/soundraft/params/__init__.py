@@ -2,7 +2,7 @@
 
 import difflib
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,12 @@ class ParamsError(UserError):
     """params.yaml cannot be used; the message lists every problem."""
 
 
+def problems_in(source: object, problems: Sequence[str]) -> ParamsError:
+    """The error that names every problem of a file, each on a line."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return ParamsError("\n".join([f"{count} in {source}", *(f"  {line}" for line in problems)]))
+
+
 def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -> Params:
     """Read and validate params.yaml.
 
@@ -49,8 +55,7 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
     if listed_cycles is not None and isinstance(cycles, int) and cycles > listed_cycles:
         problems.append(f"train.cycles: got {cycles}; cycles.yaml lists {listed_cycles} cycles: add more there")
     if params is None or problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ParamsError("\n".join([f"{count} in {path}", *(f"  {line}" for line in problems)]))
+        raise problems_in(path, problems)
     return params
 
 
@@ -174,12 +179,13 @@ def _keys() -> frozenset[str]:
 
 
 def _nearest(key: str) -> str:
-    if key in RENAMED:
-        return f"; renamed to {RENAMED[key]}"
-    name = key.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(key, sorted(_keys()), n=1, cutoff=0.75) or [
-        other
-        for other in sorted(_keys())
-        if difflib.SequenceMatcher(None, other.rsplit(".", 1)[-1], name).ratio() > 0.75
+    return f"; renamed to {RENAMED[key]}" if key in RENAMED else nearest(key, _keys())
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The known key that is likely meant, by all of it or by its last part; else nothing."""
+    name, names = key.rsplit(".", 1)[-1], sorted(known)
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.75) or [
+        other for other in names if difflib.SequenceMatcher(None, other.rsplit(".", 1)[-1], name).ratio() > 0.75
     ]
     return f"; did you mean {close[0]}?" if close else ""

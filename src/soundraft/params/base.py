@@ -90,6 +90,16 @@ def _range(field: FieldInfo) -> str:
     return f"{text[0].upper()}{text[1:]}." if limit else ""
 
 
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of a tree of dicts by their keys with dots."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
 def _leaves(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any]]:
     for name in type(section).model_fields:
         value = getattr(section, name)

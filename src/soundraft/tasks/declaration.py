@@ -33,7 +33,7 @@ from soundraft.audio import spectra
 from soundraft.audio.spectra import MAX_BANDS, Spectra
 from soundraft.clips.base import Reading
 from soundraft.models.pretrained import PRETRAINED
-from soundraft.params import ParamsError, changed, defaults, explain
+from soundraft.params import ParamsError, changed, defaults, explain, problems_in
 from soundraft.params import classification as sections
 from soundraft.params.base import Share
 from soundraft.params.classification import Classification, Size, SpectraParams, TrainerParams
@@ -352,8 +352,7 @@ def read_declaration(source: Path | str | Mapping[str, Any], *, target: str | No
     except ValidationError as error:
         problems = [problem(item) for item in error.errors()]
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ParamsError("\n".join([f"{count} in {title}", *(f"  {line}" for line in problems)]))
+        raise problems_in(title, problems)
     return declared
 
 

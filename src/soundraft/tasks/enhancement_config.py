@@ -16,7 +16,6 @@ with the reason, or listed in a note where it concerns the machine and not the r
 nothing is imported by it. What is left out has the value that NeMo gives it, else that of params.yaml.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from soundraft import files
 from soundraft.clips.blend import read_tree
 from soundraft.clips.opening import TARGET, Source
 from soundraft.clips.pairs import CLEAN_KEY, NOISY_KEY, PairOptions, from_cuts, from_manifest, from_shar, from_tree
-from soundraft.params import ParamsError, changed, defaults, explain
+from soundraft.params import ParamsError, changed, defaults, explain, nearest, problems_in
 from soundraft.params.options import FIELDS
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
@@ -186,8 +185,7 @@ def read_configuration(source: Path | str | Mapping[str, Any], overrides: Sequen
     reader = _Reader(flat)
     reader.read()
     if reader.problems:
-        count = "1 problem" if len(reader.problems) == 1 else f"{len(reader.problems)} problems"
-        raise ParamsError("\n".join([f"{count} in {title}", *(f"  {line}" for line in reader.problems)]))
+        raise problems_in(title, reader.problems)
     sections = {split: reader.below(f"model.{split}") for split in SPLITS}
     name = str(reader.flat.get("name") or "enhancement")
     return Configured(name, {**reader.values, **ours}, sections, reader.notes)
@@ -277,13 +275,13 @@ class _Reader:
                 if value != only or isinstance(value, bool) != isinstance(only, bool):
                     self.refuse(key, f"got {value!r}; allowed: {only!r}: {reason}")
             elif key.endswith("._target_") and value not in TARGETS:
-                self.refuse(key, f"got {value!r}{_nearest(str(value), TARGETS)}; it is looked up in a table")
+                self.refuse(key, f"got {value!r}{nearest(str(value), TARGETS)}; it is looked up in a table")
             elif key in READ or FREE.fullmatch(key):
                 continue
             elif any(key.startswith(start) for start in OF_THE_MACHINE):
                 idle.append(key)
             else:
-                self.refuse(key, f"unknown key{_nearest(key, READ | set(ONE_VALUE))}")
+                self.refuse(key, f"unknown key{nearest(key, READ | set(ONE_VALUE))}")
         if idle:
             self.notes.append(f"of the machine or of logging, and not read: {', '.join(idle)}")
 
@@ -435,15 +433,6 @@ def _begins(key: str, start: str) -> bool:
 def _floor(level_db: float) -> float:
     """A mask's least value."""
     return 10 ** (level_db / 20)
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    last = name.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75) or [
-        other for other in sorted(known)
-        if difflib.SequenceMatcher(None, other.rsplit(".", 1)[-1], last).ratio() > 0.75
-    ]  # fmt: skip
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _source(split: str, section: Mapping[str, Any]) -> Source:

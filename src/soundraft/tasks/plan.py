@@ -10,8 +10,8 @@ import torch
 from soundraft import runtime
 from soundraft.audio import io
 from soundraft.clips.base import Clips, Loaded
-from soundraft.clips.batches import batch_clips, best_answers, length_batches
-from soundraft.models.base import Model
+from soundraft.clips.batches import batch_clips, best_answers
+from soundraft.models.base import Model, length_batches
 from soundraft.models.tuning import tuned
 from soundraft.parallel import progress
 from soundraft.params.sections import Train

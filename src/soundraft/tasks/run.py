@@ -35,6 +35,7 @@ from soundraft.manifest import QUARANTINE_NAME, Rejected, Split
 from soundraft.metrics.resampling import Bootstrap, Comparison
 from soundraft.models.base import Model
 from soundraft.params import ParamsError, by_key, changed, check_keywords, defaults
+from soundraft.params.base import flat
 from soundraft.params.sections import ALONE, Params
 from soundraft.runtime import UserError, command
 from soundraft.splits import SplitRule
@@ -62,12 +63,12 @@ class Run:
     """One run: its task, its clips, and the folder where it goes on.
 
     Args:
-        about: what else tells this run from another one, such as the declaration.
+        reading: what is read of each clip.
         say: takes a line for the user now and then.
     """
 
     def __init__(
-        self, task: Task, divided: Divided, data: Data, folder: Path | None, about: Mapping[str, Any], say: Tell
+        self, task: Task, divided: Divided, data: Data, folder: Path | None, reading: Reading, say: Tell
     ) -> None:
         self.task, self.divided, self.data = task, divided, data
         self._scratch = None
@@ -75,7 +76,7 @@ class Run:
             self._scratch = tempfile.TemporaryDirectory()
             folder = Path(self._scratch.name)
         self.folder = folder
-        self.about, self.say = about, say
+        self.reading, self.say = reading, say
         self.notes = [*divided.notes, *task.check(self.data)]
         self.contents = {
             corpus: {split: clips.contents() for split, clips in self.data.splits(corpus).items()}
@@ -127,7 +128,7 @@ class Run:
             "task": task.params.task,
             "target": task.target,
             "model": task.params.model.checkpoint if task.is_read("model.revision") else "",
-            **self.about,
+            "reading": self.reading.record(),
             "data": {
                 "title": self.divided.title,
                 "division": self.division,
@@ -235,7 +236,7 @@ def check_goes_on(folder: Path, record: Mapping[str, Any]) -> None:
     if not (folder / RECORD).is_file():
         return
     usual = {f"params.{key}": value for key, value in defaults().leaves().items()}
-    before, now = _flat(read_record(folder)), _flat(dict(record))
+    before, now = flat(read_record(folder)), flat(dict(record))
     before = {key: usual[key] for key in now.keys() & usual.keys()} | before
     different = [
         key
@@ -271,15 +272,6 @@ def read_record(folder: Path) -> dict[str, Any]:
         if not isinstance(value, dict) or (key == "reading" and {*value, "several"} != names):
             raise UserError(f"{path} is damaged: {key} is not as it was written")
     return record
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    found: dict[str, Any] = {}
-    for key, inner in value.items():
-        found |= _flat(inner, f"{prefix}.{key}" if prefix else key)
-    return found
 
 
 def _brief(value: Any) -> str:
@@ -368,7 +360,6 @@ def open_run(
     rule: SplitRule | None = None,
     limit: int | None = None,
     split_seed: int | None = None,
-    about: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     say: Tell | None = None,
 ) -> Run:
@@ -376,8 +367,8 @@ def open_run(
 
     Args:
         folder: `None` keeps nothing once the result is gone.
-        reading, rule, about, notes: of a declaration: what is read of each clip, how clips are divided, what `run.json`
-            has beside, and what the user should know.
+        reading, rule, notes: of a declaration: what is read of each clip, how clips are divided, and what the user
+            should know.
         split_seed: of drawn splits; `None`: `corpus.seed`.
         say: takes a line for the user now and then.
 
@@ -393,8 +384,7 @@ def open_run(
     if divided.language and not params.model.language and task.is_read("model.language"):
         task = task_of(changed(params, {"model.language": divided.language}))
         divided.notes.append(f"model.language: {divided.language}, the language of {divided.title}")
-    kept = {"reading": chosen.record(), **(about or {})}
-    return Run(task, divided, data, folder, kept, say or (lambda line: None))
+    return Run(task, divided, data, folder, chosen, say or (lambda line: None))
 
 
 def _replay(task: Task, source: Any, limit: int | None, seed: int, divided: Divided) -> dict[Split, Clips]:

@@ -21,7 +21,6 @@ from soundraft.evaluation.page.clips import Sounds
 from soundraft.evaluation.page.run import Model, Run
 from soundraft.evaluation.results import MAJORITY, START, TRAINED
 from soundraft.evaluation.scores import METRICS, Metric, Scores
-from soundraft.metrics.labels import confusion_counts
 from soundraft.metrics.resampling import Comparison
 from soundraft.metrics.text import confusions
 
@@ -30,7 +29,6 @@ CHAINS = (TRAINED, "sft", "self_training", "random", START)  # the order of colo
 REWARD_BINS = 24
 GROUPS_MOST, NUMBER_PARTS = 24, 5
 WORDS_SHOWN, LABELS_SHOWN, CANDIDATE_CLIPS = 30, 40, 8
-REASONS = {"kept": "learned"}
 
 
 def write(path: Path, run: Run, against: Run | None = None) -> None:
@@ -75,12 +73,6 @@ def p_text(value: float) -> str:
     return "p < .001" if value < 0.001 else f"p = {value:.3f}".replace("0.", ".", 1)
 
 
-def _sign(metric: Metric, found: Comparison) -> int:
-    """1 when the first is better by more than chance, −1 when the second is, else 0."""
-    sign = (found.low > 0) - (found.high < 0)
-    return sign if metric.higher_is_better else -sign
-
-
 def _difference(run: Run, first: Model, second: Model) -> Comparison:
     return run.scores(first).difference(run.scores(second), run.metric.key, run.bootstrap)
 
@@ -100,8 +92,8 @@ def _verdict(run: Run) -> dict[str, Any]:
     said = []
     for control in run.controls:
         beside = _difference(run, last, control)
-        said.append((words[_sign(metric, beside)], control.label.removeprefix("control: "), p_text(beside.p_value)))
-    better = _sign(metric, found)
+        said.append((words[metric.sign(beside)], control.label.removeprefix("control: "), p_text(beside.p_value)))
+    better = metric.sign(found)
     return numbers | {"name": last.label, "p": p_text(found.p_value), "better": better, "said": said}
 
 
@@ -160,7 +152,7 @@ def _table(run: Run) -> dict[str, Any]:
 
 def _shown(metric: Metric, found: Comparison) -> dict[str, Any]:
     middle, low, high = metric.show_difference(found)
-    return {"text": middle, "interval": f"{low} to {high}", "p": p_text(found.p_value), "sign": _sign(metric, found)}
+    return {"text": middle, "interval": f"{low} to {high}", "p": p_text(found.p_value), "sign": metric.sign(found)}
 
 
 def _rollouts(folder: Path) -> dict[str, list[Any]] | None:
@@ -232,7 +224,6 @@ def _entropy(counts: Counter[Any]) -> float:
 
 def _clip_rows(run: Run, sounds: Sounds) -> list[dict[str, Any]]:
     """The chosen clips, with what each model says of them and how they sound."""
-    {row["id"]: row for row in run.clips}
     heard = clips.by_clip((folder, sample) for folder, sample in run.samples if sample.role != "candidate")
     first = run.scores(run.start)
     places = {name: place for place, name in enumerate(first.ids)}
@@ -375,8 +366,8 @@ def _confusion(run: Run) -> dict[str, Any] | None:
     scores = run.scores(run.last)
     if not scores.labels or scores.sets or len(scores.labels) > LABELS_SHOWN:
         return None
-    counts = confusion_counts(references=scores.known, predictions=scores.predictions, labels=scores.labels)
-    rows = [(label, line.tolist(), max(int(line.sum()), 1)) for label, line in zip(scores.labels, counts, strict=True)]
+    lines = zip(scores.labels, scores.confusions, strict=True)
+    rows = [(label, line.tolist(), max(int(line.sum()), 1)) for label, line in lines]
     return {"labels": scores.labels, "rows": rows}
 
 

@@ -39,7 +39,6 @@ class Bar:
     name: str
     note: str
     points: Sequence[tuple[float, float, float]]
-    find: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,10 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
 
 
-def lines(series: Sequence[Series], *, show: Show, x_title: str, y_title: str, from_zero: bool = False) -> Markup:
+def lines(series: Sequence[Series], *, show: Show, x_title: str, y_title: str) -> Markup:
     """Lines over x with their intervals as bands; names stand at the ends, in the order of the values there."""
     values = [value for each in series for value in (*each.y, *each.low, *each.high)]
-    steps = ticks(min(values + [0.0] * from_zero), max(values))
+    steps = ticks(min(values), max(values))
     x_values = sorted({value for each in series for value in each.x})
     y = _Axis(steps[0], steps[-1], _HEIGHT - _BOTTOM, _TOP, steps)
     x = _Axis(x_values[0], x_values[-1] if len(x_values) > 1 else x_values[0] + 1, _LEFT, _WIDTH - _RIGHT, x_values)

@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +26,7 @@ from soundraft.evaluation.scores import METRICS, Metric, Scores
 from soundraft.manifest import SPLITS
 from soundraft.metrics.resampling import Bootstrap
 from soundraft.params import load_params
+from soundraft.params.base import flat
 from soundraft.params.tasks import TASKS
 from soundraft.runtime import UserError
 
@@ -187,7 +187,11 @@ def of_pipeline(root: Path = Path(), *, here: bool = False) -> Run:
         cycles,
         f"{params.task}, {params.train.algorithm}",
         facts | (_machine(root) if here else {}),
-        commands=[*([f"git checkout {_git(root, 'rev-parse', 'HEAD')}"] if here else []), "make setup", "dvc repro"],
+        commands=[
+            *([f"git checkout {runtime.git('rev-parse', 'HEAD', folder=root)}"] if here else []),
+            "make setup",
+            "dvc repro",
+        ],
         params=_changed(root) if here else {},
         corpus=corpus.describe(corpora, files.read_json(root / EVALUATED / MODELS_NAME)["target"] or "text"),
         codebooks={str(name): _codebooks(root / DATASET / name) for name in corpora},
@@ -211,9 +215,9 @@ def _audit(found: dict[str, Any]) -> dict[str, Any]:
 def _machine(root: Path) -> dict[str, str]:
     lock = root / "dvc.lock"
     names = ("soundraft", "torch", "transformers")
-    changed = " and uncommitted changes" if _git(root, "status", "--porcelain") else ""
+    changed = " and uncommitted changes" if runtime.git("status", "--porcelain", folder=root) else ""
     return {
-        "commit": _git(root, "rev-parse", "--short=12", "HEAD") + changed,
+        "commit": runtime.git("rev-parse", "--short=12", "HEAD", folder=root) + changed,
         "dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:_SHOWN] if lock.is_file() else "",
         "device": runtime.device_name(),
         "python": platform.python_version(),
@@ -223,20 +227,6 @@ def _machine(root: Path) -> dict[str, str]:
 
 def _changed(root: Path) -> dict[str, tuple[Any, Any]]:
     """Params that differ from those of the last commit."""
-    committed = _git(root, "show", "HEAD:./params.yaml")
-    usual, now = (_flat(values) for values in (yaml.safe_load(committed) or {}, files.read_yaml(root / "params.yaml")))
+    committed = runtime.git("show", "HEAD:./params.yaml", folder=root)
+    usual, now = (flat(values) for values in (yaml.safe_load(committed) or {}, files.read_yaml(root / "params.yaml")))
     return {key: (now.get(key), usual.get(key)) for key in sorted({*now, *usual}) if now.get(key) != usual.get(key)}
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {prefix: values}
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
