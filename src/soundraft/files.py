@@ -153,6 +153,26 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     write_text(path, stream.getvalue())
 
 
+def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    write_bytes(path, buffer.getvalue().to_pybytes())
+
+
+def read_parquet(path: Path) -> Any:
+    """A `pyarrow.Table`; UserError when the file is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a parquet file: {error}") from error
+
+
 @contextmanager
 def building(directory: Path) -> Iterator[Path]:
     """Build a directory beside its place and move it there when complete.

@@ -9,8 +9,8 @@ import pytest
 
 from soundraft import cli, files
 from soundraft.audio import io
+from soundraft.cli.look import run_at
 from soundraft.cli.options import language_of
-from soundraft.tasks.page import run_at
 from tests.conftest import soundraft
 from tests.tasks import letters
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from soundraft.dataset.tokens import Item, TokenDataset
+    from soundraft.evaluation.page.run import Run
 
 
 def inspect_options(options: argparse.ArgumentParser) -> None:
@@ -209,13 +210,58 @@ def report_options(options: argparse.ArgumentParser) -> None:
 def report(given: argparse.Namespace) -> None:
     """The page of a run."""
     from soundraft.evaluation.page import build
-    from soundraft.tasks.page import run_at
 
     run = run_at(given.run)
     against = None if given.against is None else run_at(given.against)
     out = given.output or (run.folder / "index.html" if run.folder == given.run else given.run / "reports/report.html")
     build.write(out, run, against)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser, no server or network is needed")
+
+
+def run_at(place: Path) -> "Run":
+    """The run in a folder, the pipeline with what is known of this machine.
+
+    Raises:
+        UserError: when nothing there was measured.
+    """
+    from soundraft.evaluation.page.run import EVALUATED, Run, of_pipeline
+    from soundraft.evaluation.results import MODELS_NAME
+    from soundraft.tasks.run import RECORD
+
+    if (place / RECORD).is_file():
+        return _of_folder(place)
+    if (place / EVALUATED / MODELS_NAME).is_file():
+        return of_pipeline(place, here=True)
+    if (place / MODELS_NAME).is_file():
+        return Run(place, {}, place.name)
+    raise UserError(
+        f"{place}: no run ({RECORD}), no repository whose pipeline has evaluated ({EVALUATED}/{MODELS_NAME}), "
+        f"and no {MODELS_NAME}: `soundraft train` and `dvc repro` make them"
+    )
+
+
+def _of_folder(folder: Path) -> "Run":
+    """A run without the pipeline."""
+    from soundraft.evaluation.page.run import Run, cycles_in
+    from soundraft.params import defaults
+    from soundraft.tasks.run import CORPUS_NAME, read_record
+
+    record = read_record(folder)
+    usual = defaults().leaves()
+    facts = {"task": record["task"], "data": record["data"]["title"], "division": record["data"]["division"]}
+    facts |= {"model": record["model"]} | {name: str(value) for name, value in record["versions"].items()}
+    facts["seed"] = str(record["params"].get("seed", ""))
+    params = {key: (value, usual[key]) for key, value in record["params"].items() if value != usual.get(key, value)}
+    path = folder / CORPUS_NAME
+    return Run(
+        folder,
+        cycles_in(folder / "cycles"),
+        folder.name,
+        {name: value for name, value in facts.items() if value},
+        commands=[command] if (command := record.get("command")) else [],
+        params=params,
+        corpus=files.read_json(path) if path.is_file() else {},
+    )
 
 
 def compare_options(options: argparse.ArgumentParser) -> None:

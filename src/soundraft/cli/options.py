@@ -3,9 +3,9 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from soundraft.manifest import MANIFEST_NAME, Rejected, find_clips, no_clips, read_manifest
 from soundraft.params.options import Options, add_key
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from soundraft.corpora import CorpusDataset, Fetched, Request
 
 SHOWN_ITEMS = 20
+Result = TypeVar("Result")
 
 
 def count(text: str) -> int:
@@ -94,19 +95,23 @@ def places(recordings: Mapping[Path, PurePath], folder: Path, ending: str) -> di
     return {file: place for place, file in owners.items()}
 
 
-def readable(recordings: Iterable[Path]) -> list[Path]:
-    """Those that are audio by their header; the others are reported with the reason."""
-    from soundraft.audio import io
+def attempted(function: Callable[[Path], Result], files: Iterable[Path]) -> Iterator[tuple[Path, Result]]:
+    """Each file with what a function makes of it; where it fails the file is reported with the reason."""
     from soundraft.parallel import Failure, attempt
 
-    good = []
-    for file in recordings:
-        found = attempt(io.read_header, file)
+    for file in files:
+        found = attempt(function, file)
         if isinstance(found, Failure):
             print(f"{file}: {found.reason}", file=sys.stderr)
         else:
-            good.append(file)
-    return good
+            yield file, found
+
+
+def readable(recordings: Iterable[Path]) -> list[Path]:
+    """Those that are audio by their header; the others are reported with the reason."""
+    from soundraft.audio import io
+
+    return [file for file, _ in attempted(io.read_header, recordings)]
 
 
 # A corpus or recordings: the keys of `corpus.target`, under their own names in the parsed options.

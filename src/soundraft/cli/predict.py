@@ -13,6 +13,7 @@ from soundraft.cli.options import (
     OF_MODELS,
     add_corpus,
     add_recordings,
+    attempted,
     columns_given,
     count,
     data_of,
@@ -212,17 +213,12 @@ def _transcribe(good: Sequence[Path], written: Mapping[Path, Path], count: int, 
     """How many of the `count` recordings have a transcript now."""
     from soundraft import models
     from soundraft.models.longform import SUBTITLES, WRITERS
-    from soundraft.parallel import Failure, attempt
     from soundraft.tasks.run import model_in
 
     recognizer = models.load_recognizer(model_in(given.model), language=language_of(given) or None)
     decoder = _beam(recognizer, given.beam) if given.beam else None
     done = 0
-    for file in good:
-        found = attempt(partial(_segments, recognizer, decoder, given.format in SUBTITLES), file)
-        if isinstance(found, Failure):
-            print(f"{file}: {found.reason}", file=sys.stderr)
-            continue
+    for file, found in attempted(partial(_segments, recognizer, decoder, given.format in SUBTITLES), good):
         done += 1
         text = WRITERS[given.format](found)
         if given.output:
@@ -292,36 +288,31 @@ def enhance(given: argparse.Namespace) -> None:
     written = places(named, given.output, "wav")
     _check_not_over_itself(written)
     good = readable(named)
-    done = _enhance_all({file: written[file] for file in good}, given) if good else 0
+    done = _enhance_all(good, written, given) if good else 0
     if done < len(named):
         sys.exit(f"soundraft enhance: {len(named) - done} of {len(named)} files could not be enhanced")
 
 
-def _enhance_all(written: Mapping[Path, Path], given: argparse.Namespace) -> int:
+def _enhance_all(good: Sequence[Path], written: Mapping[Path, Path], given: argparse.Namespace) -> int:
     """How many were written."""
     from soundraft.models.enhancer import load_enhancer
-    from soundraft.parallel import Failure, attempt
     from soundraft.tasks.run import model_in
 
     model = load_enhancer(Path(model_in(given.model)))
     done = 0
-    for file, place in written.items():
-        found = attempt(partial(_enhance, model, place, given.mix), file)
-        if isinstance(found, Failure):
-            print(f"{file}: {found.reason}", file=sys.stderr)
-        else:
-            done += 1
-            print(f"{place}: {found:.1f} s")
+    for file, seconds in attempted(partial(_enhance, model, written, given.mix), good):
+        done += 1
+        print(f"{written[file]}: {seconds:.1f} s")
     return done
 
 
-def _enhance(model: "Enhancer", place: Path, mix: float, file: Path) -> float:
+def _enhance(model: "Enhancer", written: Mapping[Path, Path], mix: float, file: Path) -> float:
     """Write one file; its length in seconds. BadClip when it is not there, or no audio."""
     from soundraft.audio import io
     from soundraft.models.enhancer import enhance as enhanced
 
     seconds, rate_hz = io.read_header(file)
-    io.write_wav_parts(place, enhanced(model, io.blocks(file), rate_hz, mix=mix), rate_hz, seconds=seconds)
+    io.write_wav_parts(written[file], enhanced(model, io.blocks(file), rate_hz, mix=mix), rate_hz, seconds=seconds)
     return seconds
 
 

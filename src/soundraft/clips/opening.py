@@ -261,13 +261,7 @@ def _of_file(path: Path, reading: Reading) -> Source:
         listing = read_listing(path, audio_names={reading.audio.lower(), *AUDIO_NAMES})
         rows, bad = list(listing.rows.values()), rejections(listing.findings)
         return _of_rows(str(path), listing.columns, rows, path.parent, reading, bad)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        found = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a parquet file: {error}") from error
+    found = files.read_parquet(path)
     return _of_rows(str(path), found.column_names, found.to_pylist(), path.parent, reading)
 
 

@@ -29,7 +29,7 @@ _PREDICTION, _PROBABILITY, _EACH = "_predictions", "_probability", "_probabiliti
 
 def write_predictions(path: Path, scores: Scores) -> None:
     """The predictions of one model; UserError when a group has the name of another column."""
-    _write(path, columns_of(scores))
+    files.write_parquet(path, columns_of(scores))
 
 
 def write_results(path: Path, results: Sequence[Result]) -> None:
@@ -38,7 +38,7 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
         {name: [value] * len(result.scores) for name, value in vars(result.model).items()} | columns_of(result.scores)
         for result in results
     ]
-    _write(path, {name: [value for table in tables for value in table[name]] for name in tables[0]})
+    files.write_parquet(path, {name: [value for table in tables for value in table[name]] for name in tables[0]})
 
 
 def answers_table(scores: Scores) -> "pandas.DataFrame":
@@ -86,16 +86,11 @@ def read_model(path: Path, *, algorithm: str | None = None, cycle: int | None = 
     Raises:
         UserError: when the file is none of these, or has no such model, or a value that cannot be.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     if not path.is_file():
         raise UserError(f"there is no file {path}: evaluating or predicting writes predictions.parquet")
-    try:
-        found = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a parquet file: {error}") from error
+    found = files.read_parquet(path)
     if "chain" not in found.column_names:
         if algorithm is not None or cycle is not None:
             raise UserError(f"{path} has the predictions of one model: give neither an algorithm nor a cycle")
@@ -188,12 +183,3 @@ def _target(path: Path, names: Sequence[str]) -> str:
             f"<target>{_PREDICTION}, <target>{_PROBABILITY} and <target>{_EACH}<label>; it has {', '.join(names)}"
         )
     return targets[0]
-
-
-def _write(path: Path, columns: dict[str, list[Any]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), buffer, compression="zstd")
-    files.write_bytes(path, buffer.getvalue().to_pybytes())

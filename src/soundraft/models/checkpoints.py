@@ -49,12 +49,18 @@ def place_of(checkpoint: str | Path) -> str:
     return str(folder)
 
 
+def described(folder: Path) -> dict[str, Any]:
+    """What the config.json of a folder holds; nothing where there is none."""
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def is_classifier(folder: Path) -> bool:
     """Whether `AudioClassifier.save` wrote this folder."""
-    try:
-        return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("format") == CLASSIFIER
-    except (OSError, ValueError, AttributeError):
-        return False
+    return described(folder).get("format") == CLASSIFIER
 
 
 def config_of(name: str, revision: str | None = None) -> Any:
@@ -70,12 +76,8 @@ def config_of(name: str, revision: str | None = None) -> Any:
 def architectures(name: str) -> list[str]:
     """The classes of transformers that a folder's or a hub id's configuration names; of another folder none."""
     folder = Path(place_of(name))
-    if not folder.is_dir():
-        return config_of(name).architectures or []
-    try:
-        return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("architectures") or []
-    except (OSError, ValueError, AttributeError):
-        return []
+    found = described(folder).get("architectures") if folder.is_dir() else config_of(name).architectures
+    return found or []
 
 
 @contextmanager

@@ -277,9 +277,6 @@ def write(
     path: Path, samples: Sequence[Sample], clips: Utterances, *, text: Callable[[Any], Any] = lambda answer: answer
 ) -> None:
     """One row per sample: `id, sample, text, reward, <parts…>, success, selected, reason`; `text` is of an answer."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     parts = sorted({name for sample in samples for name in sample.parts})
     columns: dict[str, list[Any]] = {
         "id": [clips.ids[sample.clip] for sample in samples],
@@ -291,9 +288,7 @@ def write(
         "selected": [sample.kept for sample in samples],
         "reason": [sample.reason for sample in samples],
     }
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), buffer, compression="zstd")
-    files.write_bytes(path, buffer.getvalue().to_pybytes())
+    files.write_parquet(path, columns)
 
 
 def summarize(result: CycleResult) -> dict[str, Any]:
