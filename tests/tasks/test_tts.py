@@ -16,11 +16,10 @@ from soundraft.corpora import espeak
 from soundraft.corpora.espeak import WORD_BREAK
 from soundraft.evaluation import samples
 from soundraft.models import load_recognizer
-from soundraft.models.alignment import align
 from soundraft.models.base import ModelError
 from soundraft.models.codec_lm import Speech, load_codec_lm
 from soundraft.models.ctc import CTCAdapter
-from soundraft.models.reading import PAUSE
+from soundraft.models.reading import PAUSE, align
 from soundraft.params import changed, defaults
 from soundraft.rewards.base import Evidence
 from soundraft.runtime import UserError

@@ -17,9 +17,11 @@ from soundraft import corpora, files
 from soundraft.cli.options import (
     OPTIONS,
     add_corpus,
+    add_key,
     chosen,
     columns_given,
     option,
+    params_given,
     positive,
     print_each,
     request,
@@ -30,7 +32,6 @@ from soundraft.corpora.base import SOURCE_NAME, CorpusInfo
 from soundraft.corpora.checks import Kind
 from soundraft.manifest import MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Split, no_clips, read_manifest
 from soundraft.params import defaults
-from soundraft.params.options import add_key
 from soundraft.runtime import UserError
 from soundraft.tables import columns
 
@@ -227,7 +228,6 @@ def splits(given: argparse.Namespace) -> None:
 def _crossing(given: argparse.Namespace) -> int:
     """How many kinds of noise, recordings of it and rooms are mixed into two splits; what there is, in a table."""
     from soundraft.clips.mixing import inventory
-    from soundraft.params.options import params_given
 
     options = params_given(given).enhancement
     found = inventory(options.mixing, options.sample_rate_hz)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundraft import files, packs
-from soundraft.cli.options import count
-from soundraft.params.options import add_key, keys_given, params_given
+from soundraft.cli.options import add_key, count, keys_given, params_given
 from soundraft.runtime import UserError
 from soundraft.tables import columns
 

@@ -12,11 +12,14 @@ from soundraft import files
 from soundraft.cli.options import (
     OF_MODELS,
     add_corpus,
+    add_key,
+    add_keys,
     add_recordings,
     attempted,
     columns_given,
     count,
     data_of,
+    keys_given,
     language_of,
     places,
     positive,
@@ -27,7 +30,6 @@ from soundraft.cli.options import (
 )
 from soundraft.manifest import Rejected
 from soundraft.params import defaults
-from soundraft.params.options import add_key, add_keys, keys_given
 from soundraft.runtime import BadClip, UserError
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundraft.cli.options import positive
-from soundraft.params.options import add_key, add_keys, params_given
+from soundraft.cli.options import add_key, add_keys, params_given, positive
 from soundraft.runtime import UserError
 
 if TYPE_CHECKING:

@@ -8,13 +8,16 @@ from soundraft.cli.options import (
     OF_MODELS,
     OPTIONS,
     add_corpus,
+    add_key,
+    add_keys,
+    add_set,
     data_of,
+    keys_given,
     language_of,
     positive,
     print_each,
     show,
 )
-from soundraft.params.options import add_key, add_keys, add_set, keys_given
 from soundraft.params.sections import ALONE
 from soundraft.runtime import UserError
 

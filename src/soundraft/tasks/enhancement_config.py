@@ -30,7 +30,6 @@ from soundraft.clips.blend import read_tree
 from soundraft.clips.opening import TARGET, Source
 from soundraft.clips.pairs import CLEAN_KEY, NOISY_KEY, PairOptions, from_cuts, from_manifest, from_shar, from_tree
 from soundraft.params import ParamsError, changed, defaults, explain, nearest, problems_in
-from soundraft.params.options import FIELDS
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
 
@@ -181,7 +180,7 @@ def read_configuration(source: Path | str | Mapping[str, Any], overrides: Sequen
     flat, ours = _flat(given), dict[str, Any]()
     for word in overrides:
         key, value = _override(word)
-        (ours if key in FIELDS else flat)[key] = value
+        (ours if key in defaults().leaves() else flat)[key] = value
     reader = _Reader(flat)
     reader.read()
     if reader.problems:
@@ -338,7 +337,7 @@ class _Reader:
                 self.refuse("model.loss", "plain SDR is not here: scale_invariant or convolution_invariant: true")
         elif name and part is None:
             self.refuse("model.loss.ndim", f"got {ndim!r}; allowed: 3 (in time), 4 (spectra)")
-        weights = [key for key in FIELDS if key.startswith("enhancement.loss.weights.")]
+        weights = [key for key in defaults().leaves() if key.startswith("enhancement.loss.weights.")]
         self.values |= {key: float(key.endswith(f".{part}")) for key in weights}
 
     def _optimizer(self) -> None:

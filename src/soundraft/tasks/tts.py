@@ -34,7 +34,6 @@ from soundraft.metrics.resampling import Bootstrap
 from soundraft.metrics.slips import slips
 from soundraft.metrics.text import normalizer
 from soundraft.models import reading
-from soundraft.models.alignment import align
 from soundraft.models.base import Model, ModelError, Recognizer
 from soundraft.models.codec_lm import (
     CodecLM,
@@ -48,6 +47,7 @@ from soundraft.models.codec_lm import (
 )
 from soundraft.models.ctc import CTCAdapter
 from soundraft.models.listening import hear, open_recognizer, transcribe
+from soundraft.models.reading import align
 from soundraft.models.voices import VoiceEncoder
 from soundraft.params.sections import Params
 from soundraft.rewards.base import Evidence, Verifier, VerifyResult
