@@ -83,7 +83,7 @@ digits:
 speakers:
 	$(call CLASSIFY,runs/speakers) --dataset fsdd --path $(FSDD) --subset digits --target speaker
 
-test: setup ## all fast tests, 5 to 6 minutes on two cores, no network
+test: setup ## all fast tests, 5 minutes on two cores, no network
 	OMP_NUM_THREADS=1 pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-slow: setup ## slow tests: whole pipelines, killed and resumed
