@@ -68,6 +68,10 @@ def test_a_transcript_is_text_and_never_code(page: str) -> None:
     assert "<b>s1</b>" not in page
 
 
+def test_a_note_is_strong_where_the_report_is(page: str) -> None:
+    assert "a <b>strong</b> note &lt;i&gt;" in page
+
+
 def test_equal_runs_make_equal_bytes(texts: Run, page: str, tmp_path: Path) -> None:
     again = pages.run(tmp_path / "elsewhere", pages.text_results(), columns_by("wer", "cer"))
     assert build.render(again) == page
