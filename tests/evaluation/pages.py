@@ -43,7 +43,8 @@ def run(folder: Path, results: Sequence[Result], columns: Sequence[Column], **ab
     lengths = [1 + n / CLIPS for n in range(CLIPS)]
     report.write_clips(folder, Loaded(clips, Utterances([], [], []), [], lengths, []), chosen)
     write_results(folder / "predictions.parquet", results)
-    known = {"split": "test", "seed": BOOTSTRAP.seed, "bootstrap_samples": BOOTSTRAP.samples, "notes": ["a **strong** note <i>"]}
+    known = {"split": "test", "seed": BOOTSTRAP.seed, "bootstrap_samples": BOOTSTRAP.samples}
+    known |= {"notes": ["a **strong** note <i>"]}
     files.write_json(folder / MODELS_NAME, known | described(results, columns, BOOTSTRAP))
     samples.write(
         folder / "samples", [Sound(Sample(name, "input"), _tone(n), RATE_HZ) for n, name in enumerate(chosen)]
