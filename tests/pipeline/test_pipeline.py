@@ -42,6 +42,8 @@ def test_every_stage_ran_and_left_what_it_promises(shop: Workshop) -> None:
     table = (folder / "reports/evaluate/report.md").read_text()
     for label in ("start model", "RAFT", "supervised on references", "greedy self-training", "a random one of K"):
         assert label in table
+    for name in ("report.md", "metrics.json", "curves.csv"):
+        assert (folder / "reports/results" / name).read_bytes() == (folder / "reports/evaluate" / name).read_bytes()
     assert json.loads((folder / "reports/evaluate/metrics.json").read_text())["cycles"] == 1
     assert {path.name for path in (folder / "reports/evaluate").iterdir()} == {
         "clips.jsonl", "confusions.csv", "curves.csv", "error.png", "metrics.json", "models.json",

@@ -17,6 +17,11 @@ from soundraft.params.base import about, fields_of, is_section
 from soundraft.params.sections import Params, Role
 from soundraft.runtime import UserError
 
+if TYPE_CHECKING:
+    from soundraft.corpora import CorpusDataset, Fetched, Request
+
+SHOWN_ITEMS = 20
+Result = TypeVar("Result")
 FIELDS = {key: field for key, field in fields_of(Params) if not is_section(field)}
 Options = argparse._ActionsContainer  # a parser, or a group of its options
 
@@ -102,13 +107,6 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise argparse.ArgumentTypeError(f"{value!r} cannot be read as a value") from error
-
-
-if TYPE_CHECKING:
-    from soundraft.corpora import CorpusDataset, Fetched, Request
-
-SHOWN_ITEMS = 20
-Result = TypeVar("Result")
 
 
 def count(text: str) -> int:

@@ -34,6 +34,7 @@ from soundraft.runtime import BadClip, UserError
 
 if TYPE_CHECKING:
     from soundraft.models import Recognizer
+    from soundraft.models.enhancer import Enhancer
     from soundraft.models.longform import Segment
     from soundraft.tasks.base import Task
 
@@ -254,10 +255,6 @@ def _segments(recognizer: "Recognizer", decoder: "Decoder | None", subtitles: bo
         return transcribe_file(recognizer, samples, defaults().decoding, decoder, subtitles=subtitles)
     except ModelError as error:
         raise BadClip(str(error)) from error
-
-
-if TYPE_CHECKING:
-    from soundraft.models.enhancer import Enhancer
 
 
 def share(text: str) -> float:

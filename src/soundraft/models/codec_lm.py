@@ -29,6 +29,7 @@ from torch import nn
 
 from soundraft import files, runtime
 from soundraft.models.base import LogProbs, ModelError, by_clip
+from soundraft.models.checkpoints import described
 
 FORMAT = "soundraft-codec-lm"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -485,10 +486,7 @@ class Sampler:
 
 def is_codec_lm(folder: Path) -> bool:
     """Whether `CodecLM.save` wrote this folder."""
-    try:
-        return bool(files.read_json(folder / CONFIG).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError):
-        return False
+    return described(folder).get("format") == FORMAT
 
 
 def load_codec_lm(folder: Path) -> CodecLM:

@@ -9,7 +9,6 @@ learns a candidate by the distance of logits, which are what the network can rea
 
 import base64
 import functools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +25,7 @@ from soundraft import files, runtime
 from soundraft.audio import io
 from soundraft.audio.waveform import Waveform
 from soundraft.models.base import ModelError, pad
+from soundraft.models.checkpoints import described
 from soundraft.models.signal_losses import weighted
 from soundraft.params.base import Section
 from soundraft.params.enhancement import UNTRAINED, CandidateParams, Enhancement, EnhancerLoss, NetworkName
@@ -480,10 +480,7 @@ def build(options: Enhancement) -> Enhancer:
 
 def is_enhancer(folder: Path) -> bool:
     """Whether `Enhancer.save` wrote this folder."""
-    try:
-        return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("format") == FORMAT
-    except (OSError, ValueError, AttributeError):
-        return False
+    return described(folder).get("format") == FORMAT
 
 
 def load_enhancer(

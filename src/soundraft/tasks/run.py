@@ -50,12 +50,8 @@ if TYPE_CHECKING:
 RECORD, VERSION = "run.json", 2
 SPLITS_NAME, CORPUS_NAME = "splits.csv", "corpus.json"
 Tell = Callable[[str], None]
-_MAY_DIFFER = (
-    "notes",
-    "versions",
-    "command",
-    "params.train.cycles",
-)  # a run may be made longer, or read again with fewer cycles
+# a run may be made longer, or read again with fewer cycles
+_MAY_DIFFER = ("notes", "versions", "command", "params.train.cycles")
 _PACKAGES = ("soundraft", "torch", "numpy", "scikit-learn", "soxr", "transformers")
 
 
