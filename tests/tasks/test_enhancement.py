@@ -147,8 +147,15 @@ def test_pairs_bring_their_own_noise(trained: Path, tmp_path: Path, capsys: pyte
     assert isinstance(target, CleanSpeech)
     assert target.source is None
     np.testing.assert_allclose(target.samples, speech.wave(0), atol=1e-4)
-    cli.main(["evaluate", "--model", str(trained / "start"), "--dataset", str(tmp_path / "pairs.jsonl")])
-    assert "ΔSI-SDR" in capsys.readouterr().out
+    argv = ["--dataset", str(tmp_path / "pairs.jsonl"), "--output", str(tmp_path / "report")]
+    cli.main(["evaluate", "--model", str(trained / "start"), *argv])
+    said = capsys.readouterr().out
+    for way in ("the noisy input: ", "the Wiener filter: "):  # beside the model, on the same clips
+        assert way in said
+    numbers = files.read_json(tmp_path / "report" / "metrics.json")
+    assert numbers["noisy_si_sdr"] < numbers["si_sdr_before"]
+    assert numbers["wiener_si_sdri"] != numbers["si_sdri_before"]
+    assert "Wiener filter" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_bad_pairs_are_rejected_with_the_reason(trained: Path, tmp_path: Path) -> None:

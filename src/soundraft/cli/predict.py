@@ -79,12 +79,17 @@ def evaluate(given: argparse.Namespace) -> None:
         output_dir=given.output, params=_numbers(given), seed=seed,
     )  # fmt: skip
     print_each("rejected", found.rejected)
-    rates = [f"{METRICS[key].title} {estimate}" for key, estimate in found.estimates(seed).items()]
+    model, *beside = (
+        [f"{METRICS[key].title} {estimate}" for key, estimate in found.estimates(seed, of=result).items()]
+        for result in found.results
+    )
     if found.scores.labels:
         labels = found.scores.label_scores
-        rates += [f"macro F1 {labels.macro.f1:.1%}", f"ECE {labels.ece:.3f}"]
+        model += [f"macro F1 {labels.macro.f1:.1%}", f"ECE {labels.ece:.3f}"]
     normalizer = _normalizer(found.task)
-    print(f"{found.task.target}, {len(found.scores):,} clips: {', '.join(rates)}" + (normalizer and f"; {normalizer}"))
+    print(f"{found.task.target}, {len(found.scores):,} clips: {', '.join(model)}" + (normalizer and f"; {normalizer}"))
+    for result, rates in zip(found.results[1:], beside, strict=True):
+        print(f"{result.in_words}: {', '.join(rates)}")
     for note in found.notes:
         print(f"note: {note}")
     if given.output:

@@ -238,13 +238,17 @@ class Task(ABC):
         """A model's answers in other ways that `columns` shows, each by its name."""
         return {}
 
+    def untrained(self, test: Loaded) -> dict[str, Scores]:
+        """What ways that learn nothing score on the same clips, each by its name."""
+        return {}
+
     def baselines(self, data: Data, test: Loaded, model: Model, like: Scores) -> dict[str, Scores]:
         """What simpler ways score on the same clips, each by its name.
 
         Args:
             model, like: the start model and its scores.
         """
-        return {}
+        return self.untrained(test)
 
     def findings(self, results: Sequence[Result], bootstrap: Bootstrap) -> list[str]:
         """What else the report says of all models together, in sentences; the start model is the first result."""

@@ -172,7 +172,7 @@ class SpeechEnhancement(Task):
         more = (Column(key, METRICS[key].title, key, MEASURED[key]) for key in self.options.measures)
         return (*COLUMNS, *more)
 
-    def baselines(self, data: Data, test: Loaded, model: Model, like: Scores) -> dict[str, Scores]:
+    def untrained(self, test: Loaded) -> dict[str, Scores]:
         """The noisy input, and the Wiener filter."""
         filters = {NOISY: self._filter("identity"), WIENER: self._filter("wiener")}
         return {name: self.score(each, test, title=name) for name, each in filters.items()}

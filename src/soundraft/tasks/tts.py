@@ -281,14 +281,16 @@ class Speaking(Task):
             for name, recognizer in ((JUDGE, self._judge), (OTHER, self._other)) if recognizer is not None
         }  # fmt: skip
 
-    def baselines(self, data: Data, test: Loaded, model: Model, like: Scores) -> dict[str, Scores]:
-        """The recordings themselves, the codec alone, and the best of several utterances of the start model."""
+    def untrained(self, test: Loaded) -> dict[str, Scores]:
+        """The recordings themselves, and the codec alone."""
         originals = [io.decode(test.clips.audio(place), RATE_HZ) for place in range(len(test.clips))]
-        return {
-            ORIGINAL: self._heard(test, originals),
-            CODEC: self._heard(test, self.waves_of(test.utterances.targets)),
-            BEST_OF: self._heard(test, self.waves_of(self._best_of(data, test, model))),
-        }
+        codec = self.waves_of(test.utterances.targets)
+        return {ORIGINAL: self._heard(test, originals), CODEC: self._heard(test, codec)}
+
+    def baselines(self, data: Data, test: Loaded, model: Model, like: Scores) -> dict[str, Scores]:
+        """Those, and the best of several utterances of the start model."""
+        best = self.waves_of(self._best_of(data, test, model))
+        return {**self.untrained(test), BEST_OF: self._heard(test, best)}
 
     def findings(self, results: Sequence[Result], bootstrap: Bootstrap) -> list[str]:
         """What the rewarding recogniser gains and the second one does not is reward hacking."""

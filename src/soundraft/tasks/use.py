@@ -129,19 +129,25 @@ class Evaluation:
     """What `evaluate` returns.
 
     Attributes:
+        results: the model, and on the same clips ways that learn nothing, such as the Wiener filter.
         notes: which clips were measured, for the user.
         rejected: clips that could not be used, with the reason.
     """
 
     task: Task
-    scores: Scores
+    results: Sequence[Result]
     notes: list[str]
     rejected: list[Rejected]
 
-    def estimates(self, seed: int = 0) -> dict[str, Estimate]:
-        """The task's metrics with their intervals, the headline first."""
-        bootstrap = Bootstrap(self.task.params.evaluate.bootstrap_samples, seed)
-        return {key: self.scores.estimate(key, bootstrap) for key in self.task.ranked(self.scores.known)}
+    @property
+    def scores(self) -> Scores:
+        """Those of the model."""
+        return self.results[0].scores
+
+    def estimates(self, seed: int = 0, *, of: Result | None = None) -> dict[str, Estimate]:
+        """The task's metrics with their intervals, the headline first; of the model, or of another result."""
+        bootstrap, scores = Bootstrap(self.task.params.evaluate.bootstrap_samples, seed), (of or self.results[0]).scores
+        return {key: scores.estimate(key, bootstrap) for key in self.task.ranked(scores.known)}
 
 
 def evaluate(
@@ -178,12 +184,13 @@ def evaluate(
     loaded = task.load(chosen.limited(limit, seed).clips, opened.model, title=source.title)
     scores = task.score(opened.model, loaded, title="evaluate")
     notes = [*source.notes, *notes, *task.notes(opened.model, loaded), *task.hints(scores)]
-    evaluation = Evaluation(task, scores, notes, [*source.rejected, *loaded.rejected, *source.dropped])
+    beside = task.untrained(loaded)
+    if scores.labels and opened.train_targets:
+        beside[MAJORITY] = majority([task.target_of({task.target: label}) for label in opened.train_targets], scores)
+    results = [Result(START_MODEL, scores, task.others(Data({}), scores), name="model")]
+    results += [Result.baseline(name, each, task.others(Data({}), each)) for name, each in beside.items()]
+    evaluation = Evaluation(task, results, notes, [*source.rejected, *loaded.rejected, *source.dropped])
     if folder is not None:
-        results = [Result(START_MODEL, scores, task.others(Data({}), scores), name="model")]
-        if scores.labels and opened.train_targets:
-            learned = [task.target_of({task.target: target}) for target in opened.train_targets]
-            results.append(Result.baseline(MAJORITY, majority(learned, scores)))
         options = task.params.evaluate
         bootstrap = Bootstrap(options.bootstrap_samples, seed)
         with files.building(folder) as out:
@@ -357,7 +364,7 @@ def benchmark(
     scores = task.score(opened.model, loaded, title="benchmark")
     speed, timed = measure.time_model(task, opened.model, loaded.clips)
     rejected = [*source.rejected, *loaded.rejected, *source.dropped]
-    evaluation = Evaluation(task, scores, [*source.notes, *task.hints(scores)], rejected)
+    evaluation = Evaluation(task, [Result(START_MODEL, scores)], [*source.notes, *task.hints(scores)], rejected)
     return Benchmark(
         evaluation, split, sum(loaded.durations_s), speed, timed,
         sum(weights.numel() for weights in opened.model.model.parameters()), str(runtime.device()),
