@@ -77,8 +77,9 @@ def fill(folder: Path, out: str, clips: int) -> None:
         for split in ("train", "validation"):
             files.write_text(place / "start" / split / "data.arrow", split)
     if out == "data/plan":
-        for number in range(1, 13):
-            files.write_text(place / f"{number:02d}.json", "")
+        for chain in ("raft_train", "controls"):
+            for number in range(1, 13):
+                files.write_text(place / chain / f"{number:02d}.json", "")
 
 
 def run(folder: Path, *command: str) -> None:

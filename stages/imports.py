@@ -5,12 +5,10 @@ the chosen task, and no other one. Params that this task alone reads are in it, 
 """
 
 from pathlib import Path
-from typing import Any
 
 from soundraft import files, stage
 from soundraft.imports import closure
 from soundraft.params import load_params
-from soundraft.params.sections import Params
 from soundraft.params.tasks import TASKS
 
 OUT = Path(".gate/imports")
@@ -23,15 +21,10 @@ def main() -> None:
     scripts = [path for path in sorted(SCRIPTS.glob("*.py")) if path.stem not in BEFORE]
     with files.building(OUT) as out:
         for script in scripts:
+            numbers = params.leaves(*keys) if (keys := TASKS[params.task].numbers.get(script.stem)) else {}
             found = {str(path): files.content_hash(path) for path in closure(script, params.task)}
-            files.write_json(out / f"{script.stem}.json", found | numbers(params, script.stem))
+            files.write_json(out / f"{script.stem}.json", found | numbers)
     print(f"imports: {len(scripts)} stages")
-
-
-def numbers(params: Params, name: str) -> dict[str, Any]:
-    """Of a stage those of the chosen task, by key."""
-    starts = tuple(f"{key}." for key in TASKS[params.task].numbers.get(name, ()))
-    return {leaf: value for leaf, value in params.leaves().items() if f"{leaf}.".startswith(starts)}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"train": 36, "validation": 9, "test": 18}.items())}  # fmt: skip
     sounds.dataset(tmp_path / "data/dataset", **parts)
     (tmp_path / "params.yaml").write_text(with_keys((ROOT / "params.yaml").read_text(), NUMBERS))
-    files.write_json(tmp_path / "data/plan/01.json", {"active": True})
+    for chain in ("raft_train", "controls"):
+        files.write_json(tmp_path / f"data/plan/{chain}/01.json", {"active": True})
     (tmp_path / "reports/audit").mkdir(parents=True)
     for stage in ("train", "raft_train --cycle 1", "controls --cycle 1", "benchmark", "evaluate", "report"):
         script, *options = stage.split()

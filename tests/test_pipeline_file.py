@@ -4,6 +4,7 @@ import ast
 import functools
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,13 @@ from soundraft import files
 from soundraft.imports import NOT_A_DEPENDENCY, closure, file_of
 from soundraft.params import load_params
 from soundraft.params.tasks import TASKS
+from tests.pipeline.workshop import with_keys
 
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
 CYCLES = yaml.safe_load(Path("cycles.yaml").read_text())
-NAMES = sorted(set(STAGES) - {"check", "imports"})  # the first reads params.yaml as a whole, the second the task alone
+# the first reads params.yaml as a whole, the second the task alone; the third writes what cycles depend on
+NAMES = sorted(set(STAGES) - {"check", "imports", "plan"})
+PLAN = runpy.run_path("stages/plan.py", run_name="plan")
 SHIPPED = [name for name, entry in TASKS.items() if entry.place.startswith("soundraft.")]
 
 PARAMS = load_params()
@@ -44,10 +48,54 @@ def script(name: str) -> Path:
     return Path(next(word for word in body(name)["cmd"].split() if word.startswith("stages/")))
 
 
-@pytest.mark.parametrize("name", NAMES)
+def listed(name: str) -> list[str]:
+    """Keys and sections of the params that start a stage again, but those of a task."""
+    return [*body(name).get("params", []), *PLAN["NUMBERS"].get(name, ())]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "plan"])
 def test_every_stage_depends_on_the_code_that_its_script_imports(name: str) -> None:
-    assert f".gate/imports/{script(name).stem}.json" in body(name)["deps"]
+    by_plan = STAGES["plan"]["deps"] if name in PLAN["NUMBERS"] else []
+    assert f".gate/imports/{script(name).stem}.json" in [*body(name)["deps"], *by_plan]
     assert not [dep for dep in body(name)["deps"] if dep.startswith(("src/", "stages/"))]
+
+
+def test_what_the_plan_writes_down_is_known_to_its_stage() -> None:
+    known = STAGES["plan"]["params"]
+    assert {str(path) for path in PLAN["DATA"]} <= set(STAGES["plan"]["deps"])
+    for key in {"train.cycles", *(key for keys in PLAN["NUMBERS"].values() for key in keys)}:
+        assert any(key == each or key.startswith(f"{each}.") for each in known), key
+
+
+def test_a_change_starts_the_active_cycles_that_depend_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, root = Path("params.yaml").read_text(), Path.cwd()
+    (tmp_path / "cycles.yaml").symlink_to(root / "cycles.yaml")
+    script = str(root / "stages/plan.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [script])
+    inputs = [*map(str, PLAN["DATA"]), *(f".gate/imports/{chain}.json" for chain in PLAN["NUMBERS"])]
+
+    def plan(**values: object) -> dict[str, str]:
+        """Of each cycle's file the hash; of params all but these are as they are."""
+        Path("params.yaml").write_text(with_keys(text, {f"train.{key}": value for key, value in values.items()}))
+        runpy.run_path(script, run_name="__main__")
+        found = {path.relative_to("data/plan"): path for path in Path("data/plan").glob("*/*.json")}
+        return {str(name): files.content_hash(path) for name, path in found.items()}
+
+    def changed(one: dict[str, str], other: dict[str, str]) -> set[str]:
+        assert one.keys() == other.keys()
+        return {name for name in one if one[name] != other[name]}
+
+    for name in inputs:
+        files.write_text(Path(name), "before")
+    before = plan(cycles=2)
+    active = {f"{chain}/{cycle}.json" for chain in PLAN["NUMBERS"] for cycle in ("01", "02")}
+    assert changed(before, plan(cycles=4)) == {f"{chain}/{n}.json" for chain in PLAN["NUMBERS"] for n in ("03", "04")}
+    assert changed(before, plan(cycles=2, temperature=0.5)) == active
+    assert changed(before, plan(cycles=2, keep_top_percent=50.0)) == {"raft_train/01.json", "raft_train/02.json"}
+    assert changed(before, plan(cycles=2, epochs=1)) == set()  # of the start model alone
+    files.write_text(Path(inputs[0]), "after")
+    assert changed(before, plan(cycles=2)) == active
 
 
 @pytest.mark.parametrize("name", ["fetch", "s1_normalize", "s4_sidecar_add", "raft_train"])
@@ -120,9 +168,9 @@ def test_numbers_of_a_task_are_those_of_stages_and_known_to_the_stage_that_lists
 
 @pytest.mark.parametrize("name", NAMES)
 def test_params_are_there_and_listed_once(name: str) -> None:
-    listed = [*body(name).get("params", []), *of_tasks(name)]
-    found = [leaf for key in listed for leaf in LEAVES if leaf == key or leaf.startswith(f"{key}.")]
-    assert all(any(leaf == key or leaf.startswith(f"{key}.") for leaf in LEAVES) for key in listed)
+    keys = [*listed(name), *of_tasks(name)]
+    found = [leaf for key in keys for leaf in LEAVES if leaf == key or leaf.startswith(f"{key}.")]
+    assert all(any(leaf == key or leaf.startswith(f"{key}.") for leaf in LEAVES) for key in keys)
     assert len(found) == len(set(found))
 
 
@@ -130,17 +178,17 @@ def test_params_are_there_and_listed_once(name: str) -> None:
 def test_every_listed_section_is_read_by_the_stage(name: str) -> None:
     """Each listed key, or a part of it, occurs in the code that the stage runs."""
     read = EXTRA_READS.get(name, set()) | reads(name)
-    for key in [*body(name).get("params", []), *of_tasks(name)]:
+    for key in [*listed(name), *of_tasks(name)]:
         assert any(leaf == key or leaf.startswith(f"{key}.") or key.startswith(f"{leaf}.") for leaf in read), key
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_that_the_code_reads_is_listed(name: str) -> None:
-    listed = [*body(name).get("params", []), *of_tasks(name)]
+    keys = [*listed(name), *of_tasks(name)]
     missing = {
         leaf
         for leaf in reads(name, passed_on=name == "raft_train") & LEAVES
-        if not any(leaf == key or leaf.startswith(f"{key}.") for key in listed)
+        if not any(leaf == key or leaf.startswith(f"{key}.") for key in keys)
     }
     assert missing - PASSED_BY.get(name, set()) == set()
 
@@ -186,12 +234,13 @@ def test_every_cycle_goes_on_from_the_one_before() -> None:
     items = list(CYCLES["cycles"].values())
     numbers = [item["cycle"] for item in items]
     assert numbers == [f"{number:02d}" for number in range(1, 13)]
+    assert all(f"data/plan/{name}/${{item.cycle}}.json" in body(name)["deps"] for name in PLAN["NUMBERS"])
     for key, chain in (("previous", "models/raft"), ("previous_controls", "models/controls")):
         assert [item[key] for item in items] == ["models/base", *(f"{chain}/{number}" for number in numbers[:-1])]
 
 
 def test_every_param_is_read_by_some_stage() -> None:
-    keys = {key for name in NAMES for key in {*body(name).get("params", []), *of_tasks(name)}}
+    keys = {"train.cycles", *(key for name in NAMES for key in {*listed(name), *of_tasks(name)})}
     unread = {leaf for leaf in LEAVES if not any(leaf == key or leaf.startswith(f"{key}.") for key in keys)}
     # of commands alone: how long recordings are cut, and how a doubtful text is decoded again
     assert all(leaf.startswith("decoding.") for leaf in unread), unread

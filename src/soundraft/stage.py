@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from soundraft import cli, distributed, files, runtime
@@ -26,15 +26,8 @@ CHAINS = ("raft_train", "controls")
 _WORTH_SAYING_S = 20
 
 
-def write_plan(cycles: Sequence[str], active: int) -> None:
-    """One file a cycle, `data/plan/NN.json`, for DVC to see which cycles have changed."""
-    with files.building(PLAN) as out:
-        for cycle in cycles:
-            files.write_json(out / f"{cycle}.json", {"active": int(cycle) <= active})
-
-
-def is_active(cycle: int) -> bool:
-    path = PLAN / f"{cycle:02d}.json"
+def is_active(chain: str, cycle: int) -> bool:
+    path = PLAN / chain / f"{cycle:02d}.json"
     if not path.is_file():
         raise UserError(f"no {path}: `dvc repro plan` writes one for each cycle that cycles.yaml lists")
     return bool(files.read_json(path)["active"])
@@ -130,7 +123,7 @@ def run_cycle(main: Callable[[int], None], chain: Path, *needs: Path, help_text:
     cycle, name = options.parse_args().cycle, _name()
 
     def work() -> None:
-        if is_active(cycle):
+        if is_active(name, cycle):
             check_made(*needs, *([chain / f"{cycle - 1:02d}"] if cycle > 1 else []))
             announce(name)
             main(cycle)

@@ -263,7 +263,8 @@ def test_the_stages_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     counts = {"train": (12, 0), "validation": (6, 100), "test": (8, 200)}
     sounds.dataset(Path("data/dataset"), **{name: speech.clips(n, first=first) for name, (n, first) in counts.items()})
     Path("params.yaml").write_text(with_keys((ROOT / "params.yaml").read_text(), speech.TOY))
-    files.write_json(Path("data/plan/01.json"), {"active": True})
+    for chain in ("raft_train", "controls"):
+        files.write_json(Path(f"data/plan/{chain}/01.json"), {"active": True})
     for stage in ("train", "benchmark", "raft_train --cycle 1", "controls --cycle 1", "evaluate"):
         script, *options = stage.split()
         monkeypatch.setattr(sys, "argv", [f"{ROOT}/stages/{script}.py", *options])

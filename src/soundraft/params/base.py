@@ -44,9 +44,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
-    def leaves(self) -> dict[str, Any]:
-        """Leaf keys, with dots, and their values."""
-        return dict(_leaves(self, ""))
+    def leaves(self, *below: str) -> dict[str, Any]:
+        """Leaf keys, with dots, and their values; only those of these keys and sections, where some are given."""
+        starts = tuple(f"{key}." for key in below) or ("",)
+        return {leaf: value for leaf, value in _leaves(self, "") if f"{leaf}.".startswith(starts)}
 
 
 def fields_of(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

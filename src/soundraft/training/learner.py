@@ -93,9 +93,7 @@ class Learner:
         self.accumulation = options.gradient_accumulation_steps if isinstance(options, Train) else 1
         self.masking = options.masking if isinstance(options, Train) and model.takes_masking else None
         self.parameters = [parameter for parameter in model.model.parameters() if parameter.requires_grad]
-        self.optimizer: Any = torch.optim.AdamW(
-            self.parameters, lr=peak, weight_decay=options.weight_decay, fused=True
-        )
+        self.optimizer: Any = torch.optim.AdamW(self.parameters, lr=peak, weight_decay=options.weight_decay, fused=True)
         self.pieces = 1  # in how many a batch is computed
         self.losses: list[float] = []
         self.presentations = 0
