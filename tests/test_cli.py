@@ -210,5 +210,5 @@ def test_the_stages_fit_a_screen(say: Say, monkeypatch: pytest.MonkeyPatch) -> N
     assert list(stages) == [word for word in first if word in stages]
     assert max(map(len, said.splitlines())) <= 100
     whole = " ".join(said.split())
-    assert "raft_train s5_build_dataset, train, models/raft/NN One cycle" in whole
+    assert "raft_train train, plan models/raft/NN One cycle" in whole
     assert "evaluate" in said.split("report ", 1)[1]

@@ -29,13 +29,21 @@ def broken(tmp_path: Path, changes: dict[str, object]) -> str:
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     message = broken(
         tmp_path,
-        {"train.cycles": "x", "train.learning_rate": "1e-4", "train.temprature": 1.0, "limits.max_bad_fraction": 2.0},
+        {"train.cycles": "x", "train.learning_rate": "much", "train.temprature": 1.0, "limits.max_bad_fraction": 2.0},
     )
     assert message.startswith("4 problems")
     assert "train.cycles: got 'x'; allowed: valid integer" in message
-    assert "train.learning_rate: got '1e-4'; allowed: valid number (YAML reads 1e-4 as text: write 1.0e-4)" in message
+    assert "train.learning_rate: got 'much'; allowed: valid number" in message
     assert "train.temprature: unknown key; did you mean train.temperature?" in message
     assert "limits.max_bad_fraction: got 2.0; allowed: less than or equal to 1" in message
+
+
+def test_a_power_of_ten_is_a_number_as_for_dvc(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text, written = PARAMS.read_text(), "  min_lr: 1.0e-5\n"
+    assert text.count(written) == 1
+    path.write_text(text.replace(written, "  min_lr: 1e-5\n"))
+    assert load_params(path) == load_params(PARAMS)
 
 
 def test_too_many_cycles_and_a_missing_key_are_reported_with_the_rest(tmp_path: Path) -> None:

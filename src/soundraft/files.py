@@ -124,17 +124,23 @@ def read_json(path: Path) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds: 1e-3 is a number, as in YAML 1.2.
-
-    Raises:
-        UserError: when it cannot be read, is not YAML, or has a key twice in one mapping.
-    """
+    """What a YAML file holds; UserError when it cannot be read, and as `parse_yaml`."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
+        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """What a text in YAML says: 1e-3 is a number, as in YAML 1.2.
+
+    Raises:
+        UserError: naming the text, when it is not YAML, or has a key twice in one mapping.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -82,7 +82,7 @@ def test_a_run_is_continued_with_the_options_that_it_was_given(
         (("--validation", "nowhere"), "nowhere"),
         (("--model", "./nowhere"), "./nowhere"),
         (("--output", "/proc/x"), "/proc/x"),
-        (("--learning-rate", 1e-6, "--set", "min_lr=1.0e-5"), "above --learning-rate"),
+        (("--learning-rate", 1e-6, "--set", "min_lr=1e-5"), "above --learning-rate"),
         (("--task", "classification"), "encoders of audio are"),
     ],
 )

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from soundraft import files
 from soundraft.manifest import MANIFEST_NAME, Rejected, find_clips, no_clips, read_manifest
 from soundraft.params import by_key, changed, defaults, explain
 from soundraft.params.base import about, fields_of, is_section
@@ -104,9 +104,9 @@ def _setting(text: str) -> tuple[str, Any]:
     if not (key and sign and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE, such as train.rounds_per_cycle=4")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"{value!r} cannot be read as a value") from error
+        return key, files.parse_yaml(value, text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def count(text: str) -> int:

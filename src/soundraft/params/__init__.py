@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from soundraft import runtime
+from soundraft import files, runtime
 from soundraft.params.base import Count, Natural, Section, fields_of
 from soundraft.params.sections import Params
 from soundraft.runtime import UserError
@@ -42,13 +41,9 @@ def load_params(path: Path = PARAMS_PATH, *, listed_cycles: int | None = None) -
 
     Raises:
         ParamsError: naming every problem.
+        UserError: when it is no YAML.
     """
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParamsError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path} is not YAML: {error}") from error
+    given = files.read_yaml(path)
     params, problems = _validated(given)
     train = given.get("train") if isinstance(given, dict) else None
     cycles = train.get("cycles") if isinstance(train, dict) else None
@@ -156,10 +151,6 @@ def _likely_meant(given: Any, item: Any) -> str:
         return f" (a list: [{', '.join(pairs)}])"
     if item["type"] == "string_type" and isinstance(given, bool):
         return " (YAML reads yes, no, on and off as true and false: write them in quotation marks)"
-    if isinstance(given, str) and item["type"] == "float_type":
-        mantissa, _, exponent = given.strip().lower().partition("e")
-        digits = mantissa.lstrip("+-").isdecimal() and exponent.lstrip("+-").isdecimal()
-        return f" (YAML reads {given} as text: write {mantissa}.0e{exponent})" if digits else ""
     limits = item.get("ctx", {})
     if 1 in (limits.get("le"), limits.get("lt")) and 1 < float(given) <= 100:
         return f" (a share: for {float(given):g} % write {float(given) / 100:g})"

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from soundraft import files
@@ -194,8 +193,7 @@ def _override(word: str) -> tuple[str, Any]:
     key, sign, value = word.removeprefix("+").partition("=")
     if not (key and sign):
         raise ParamsError(f"{word!r} is not KEY=VALUE, such as trainer.max_epochs=50")
-    number = re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)  # 1e-3, which YAML 1.1 takes for text
-    return key, float(value) if number else yaml.safe_load(value)
+    return key, files.parse_yaml(value, word)
 
 
 def _flat(given: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

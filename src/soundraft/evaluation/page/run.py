@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from soundraft import files, runtime
 from soundraft.clips.base import from_dataset
 from soundraft.dataset.table import read_table
@@ -227,6 +225,6 @@ def _machine(root: Path) -> dict[str, str]:
 
 def _changed(root: Path) -> dict[str, tuple[Any, Any]]:
     """Params that differ from those of the last commit."""
-    committed = runtime.git("show", "HEAD:./params.yaml", folder=root)
-    usual, now = (flat(values) for values in (yaml.safe_load(committed) or {}, files.read_yaml(root / "params.yaml")))
+    committed = files.parse_yaml(runtime.git("show", "HEAD:./params.yaml", folder=root), "the committed params.yaml")
+    usual, now = flat(committed or {}), flat(files.read_yaml(root / "params.yaml"))
     return {key: (now.get(key), usual.get(key)) for key in sorted({*now, *usual}) if now.get(key) != usual.get(key)}
