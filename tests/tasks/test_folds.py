@@ -48,6 +48,29 @@ def test_official_folds(table: Path, tmp_path: Path) -> None:
         soundraft.predict(out, table)
 
 
+def test_killed_it_goes_on_with_the_folds_that_are_left(table: Path, tmp_path: Path) -> None:
+    def killed(line: str) -> None:
+        if line.startswith("fold 2: "):
+            raise KeyboardInterrupt
+
+    def validate(name: str, *, say: Any = None, config: Any = QUICK) -> Any:
+        return soundraft.cross_validate(config, table, folds="official", output_dir=tmp_path / name, say=say)
+
+    with pytest.raises(KeyboardInterrupt):
+        validate("killed", say=killed)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed/models").glob("*/*")}
+    assert {path.parent.name for path in before} == {"1", "2"}
+    other = QUICK | {"trainer": QUICK["trainer"] | {"epochs": 3}}
+    with pytest.raises(UserError, match="other numbers"):
+        validate("killed", config=other)
+    found, whole = validate("killed"), validate("whole")
+    assert all(path.stat().st_mtime_ns == made for path, made in before.items())  # not trained again
+    assert found.scores == whole.scores
+    assert (tmp_path / "killed/folds.md").read_text() == (tmp_path / "whole/folds.md").read_text()
+    with pytest.raises(UserError, match="not empty"):
+        validate("killed")
+
+
 def test_folds_of_the_declaration_and_extra_clips_in_each(table: Path, tmp_path: Path) -> None:
     declared = QUICK | {"folds": "k", "k": 2}
     more = sounds.write_csv(tmp_path / "more.csv", [

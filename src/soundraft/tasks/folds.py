@@ -1,9 +1,11 @@
 """Cross-validation: one training a fold, each clip answered by a model that was not trained on it.
 
 The folder: folds.md for the user, folds.json, predictions.parquet (of all folds together; the column `held_out` names
-the fold), and of each fold its model in models/FOLD.
+the fold), and of each fold its model in models/FOLD. One that was killed goes on in its folder: folds whose model is
+there, learned from the same clips by the same numbers, are measured and not trained again.
 """
 
+import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,10 +31,12 @@ from soundraft.tables import markdown
 from soundraft.tasks import measure, steps
 from soundraft.tasks.base import Data, Task, task_of
 from soundraft.tasks.declaration import Declared, read_declaration
-from soundraft.tasks.run import Tell, free_folder
+from soundraft.tasks.run import Tell, digest_of, free_folder
 from soundraft.tracking import Tracker
 
 HELD_OUT = "held_out"
+MODELS, DONE = "models", "folds.json"  # the second is written last
+LEARNED = "learned.json"  # the numbers and the clips that a fold's model was trained with
 _BY = {"official": "the column fold", "speaker": "speaker", "k": "drawing"}
 
 
@@ -112,7 +116,7 @@ def cross_validate(
     """
     check_keywords(limit=limit, k=k, output_dir=output_dir, seed=seed)
     declared = config if isinstance(config, Declared) else read_declaration(config)
-    folder = None if output_dir is None else free_folder(Path(output_dir))
+    folder = None if output_dir is None else _free_or_begun(Path(output_dir))
     if folds is None:
         folds, k = declared.folds, declared.k
     if folds is None:
@@ -125,15 +129,19 @@ def cross_validate(
     source = open_clips(data, reading, limit=limit, seed=seed)
     check_bad_fraction(len(source.clips), source.rejected, declared.max_bad_fraction)
     more = None if extra is None else open_clips(extra, reading, seed=seed)
-    trainings, notes = _divide(source, folds_of(source.clips, folds, target=task.target, k=k, seed=seed), more, task)
+    drawn = folds_of(source.clips, folds, target=task.target, k=k, seed=seed)
+    trainings, contents, notes = _divide(source, drawn, more, task)
     tell = say or (lambda line: None)
     notes += task.findings([], Bootstrap(task.params.evaluate.bootstrap_samples, seed))
     for note in dict.fromkeys([*declared.notes, *source.notes, *notes]):
         tell(f"note: {note}")
     tell(f"{task.target}: {len(source.clips):,} clips in {len(trainings)} folds by {_BY[folds]}")
     unused = [bad for each in (source, more) if each is not None for bad in (*each.rejected, *each.dropped)]
-    with tempfile.TemporaryDirectory() as scratch, files.building(folder or Path(scratch) / "folds") as place:
-        scores, answers, bad = zip(*(_train(task, *each, place, tell) for each in trainings.items()), strict=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        place = folder or Path(scratch)
+        scores, answers, bad = zip(
+            *(_train(task, *each, contents, place, tell) for each in trainings.items()), strict=True
+        )
         lost = {(each.id, each.path): each for fold in bad for each in fold}
         result = FoldsResult(
             folds, list(scores), means_of(scores), _pooled(dict(zip(trainings, answers, strict=True))),
@@ -145,8 +153,9 @@ def cross_validate(
 
 def _divide(
     source: Source, folds: Mapping[str, Sequence[Split]], more: Source | None, task: Task
-) -> tuple[dict[str, dict[Split, Clips]], list[str]]:
-    """The clips of each fold by split, with more of them to learn from; and what the user should know of them.
+) -> tuple[dict[str, dict[Split, Clips]], dict[str, str | None], list[str]]:
+    """The clips of each fold by split, with more of them to learn from; the hash of each clip's audio by its id; and
+    what the user should know of them.
 
     Raises:
         UserError: when a fold tests a label that it does not learn: before the first training.
@@ -165,18 +174,36 @@ def _divide(
         known = {split: (clips.ids, [contents[clip] for clip in clips.ids]) for split, clips in parts.items()}
         notes += [f"fold {name}: {note}" for note in shared_audio(known)]
         trainings[name] = parts
-    return trainings, notes
+    return trainings, contents, notes
+
+
+def _free_or_begun(folder: Path) -> Path:
+    """Raise UserError when there is something in the folder but folds of a cross-validation that was killed."""
+    begun = (folder / MODELS).is_dir() and not (folder / DONE).exists()
+    return folder if begun else free_folder(folder)
 
 
 def _train(
-    task: Task, name: str, parts: Mapping[Split, Clips], place: Path, tell: Tell
+    task: Task, name: str, parts: Mapping[Split, Clips], contents: Mapping[str, str | None], place: Path, tell: Tell
 ) -> tuple[FoldScore, Scores, list[Rejected]]:
-    """One fold: its rates, the answers on its test clips, and clips that could not be used."""
+    """One fold: its rates, the answers on its test clips, and clips that could not be used.
+
+    Args:
+        contents: by id the hash of a clip's audio.
+    """
     data = Data({split: clips.sorted() for split, clips in parts.items()})
-    folder = place / "models" / name.replace("/", "_")
+    folder = place / MODELS / name.replace("/", "_")
+    digests = {split: digest_of(task, clips, [contents[clip] for clip in clips.ids]) for split, clips in parts.items()}
+    learned = json.loads(json.dumps({"params": task.params.leaves(), "clips": digests}))
     try:
-        with distributed.building(folder) as out:
-            steps.start(task, data, out, Tracker())
+        if (folder / LEARNED).is_file():
+            if files.read_json(folder / LEARNED) != learned:
+                raise UserError(f"{folder} is of other clips or other numbers: name another folder, or remove this one")
+            tell(f"fold {name}: trained before")
+        else:
+            with distributed.building(folder) as out:
+                steps.start(task, data, out, Tracker())
+                files.write_json(out / LEARNED, learned)
         results = measure.measure(task, data, [(START_MODEL, folder)], "test")
     except UserError as error:
         raise UserError(f"fold {name}: {error}") from error
@@ -233,8 +260,10 @@ def _pooled(answers: Mapping[str, Scores]) -> Scores:
 
 def _write(place: Path, result: FoldsResult, declared: Declared) -> None:
     files.write_text(place / "folds.md", report(result))
+    write_predictions(place / "predictions.parquet", result.pooled)
+    files.write_jsonl(place / QUARANTINE_NAME, map(vars, result.rejected))
     files.write_json(
-        place / "folds.json",
+        place / DONE,
         {
             "target": result.pooled.target,
             "folds": result.kind,
@@ -243,8 +272,6 @@ def _write(place: Path, result: FoldsResult, declared: Declared) -> None:
             "classification": declared.options.model_dump(),
         },
     )
-    write_predictions(place / "predictions.parquet", result.pooled)
-    files.write_jsonl(place / QUARANTINE_NAME, map(vars, result.rejected))
 
 
 def report(result: FoldsResult) -> str:

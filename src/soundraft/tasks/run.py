@@ -131,7 +131,7 @@ class Run:
                 **{
                     f"{corpus}_{split}": {
                         "clips": len(clips),
-                        "digest": _digest(task, clips, self.contents[corpus][split]),
+                        "digest": digest_of(task, clips, self.contents[corpus][split]),
                     }
                     for corpus in ("target", "start")
                     for split, clips in self.data.splits(corpus).items()
@@ -275,7 +275,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:12]}…"
 
 
-def _digest(task: Task, clips: Clips, contents: Sequence[str | None]) -> str:
+def digest_of(task: Task, clips: Clips, contents: Sequence[str | None]) -> str:
     """A hash of what a split consists of: names, targets and audio."""
     total = hashlib.sha256()
     for name, facts, content in zip(clips.ids, clips.facts, contents, strict=True):
